@@ -1,0 +1,46 @@
+// dgain and dbias: the sums over rows, from the partial sums that the slots of backward left.
+//
+//     workgroup   one step of columns (common/row.wgsl), workgroup n the step n
+//     slice       rows_per_workgroup slices, slice s adding up partial sums s, s + slices, ... in order
+//
+// The slices are then added up in a tree. No atomics: the same partial sums give the same bits every time.
+//
+// Needs: load_partials, write_dgain, write_dbias, row_sum over the slices (up to 4 calls).
+
+alias Sums = vec4<f32>;
+
+const WITH_DGAIN: bool = true;
+const WITH_DBIAS: bool = true;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(invocation: Invocation) {
+    let thread = invocation.index % THREADS_PER_ROW;
+    let slice = invocation.index / THREADS_PER_ROW;
+    let step = workgroup_number(invocation.workgroup);
+    if (step >= STEPS) {
+        return;
+    }
+
+    var dgain: Values;
+    var dbias: Values;
+    for (var partial_row = slice; partial_row < params.rows; partial_row += ROWS_PER_WORKGROUP) {
+        if (WITH_DGAIN) {
+            dgain = add_values(dgain, load_partials(partial_dgain(partial_row), step, thread));
+        }
+        if (WITH_DBIAS) {
+            dbias = add_values(dbias, load_partials(partial_dbias(partial_row), step, thread));
+        }
+    }
+    for (var part = 0u; part < PARTS; part++) {
+        if (WITH_DGAIN) {
+            dgain[part] = row_sum(invocation, dgain[part], 0u);
+        }
+        if (WITH_DBIAS) {
+            dbias[part] = row_sum(invocation, dbias[part], 0u);
+        }
+    }
+    if (slice == 0u) {
+        write_dgain(params.dgain, step, thread, dgain);
+        write_dbias(params.dbias, step, thread, dbias);
+    }
+}

@@ -1,0 +1,50 @@
+// What the two backward bodies share: the terms of one row.
+//
+//     xhat    (x - mean) * rstd, less what rounding left in the saved mean
+//     dxhat   dy * gain
+//     dx      rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
+//
+// RMS norm: the first mean is 0.
+
+// Sums over a row: xhat, dxhat, dxhat * xhat; the last component is free.
+alias Sums = vec4<f32>;
+
+// Layer norm; false for RMS norm.
+const CENTRED: bool = true;
+// Which sums over rows are wanted.
+const WITH_DGAIN: bool = true;
+const WITH_DBIAS: bool = true;
+
+struct RowStatistics {
+    mean: f32,
+    rstd: f32,
+}
+
+fn load_statistics(row: u32) -> RowStatistics {
+    return RowStatistics(statistics[params.statistics + 2u * row], statistics[params.statistics + 2u * row + 1u]);
+}
+
+// xhat by the saved statistics, in quarters so that no difference overflows.
+fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
+    return fma(x, vec4<f32>(0.25), vec4<f32>(-0.25 * saved.mean)) * (4.0 * saved.rstd);
+}
+
+// Means over a row, from sums of terms scaled by SUM_SCALE.
+struct RowMeans {
+    // Of xhat by the saved statistics: what rounding left in the saved mean.
+    delta: f32,
+    dxhat: f32,
+    dxhat_xhat: f32,
+}
+
+fn row_means(sums: Sums) -> RowMeans {
+    let means = sums * MEAN_FACTOR;
+    if (CENTRED) {
+        return RowMeans(means.x, means.y, means.z - means.x * means.y);
+    }
+    return RowMeans(0.0, 0.0, means.z);
+}
+
+fn row_dx(xhat: vec4<f32>, dxhat: vec4<f32>, rstd: f32, means: RowMeans) -> vec4<f32> {
+    return rstd * fma(-xhat, vec4<f32>(means.dxhat_xhat), dxhat - means.dxhat);
+}

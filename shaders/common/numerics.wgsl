@@ -1,0 +1,22 @@
+// Float32 arithmetic that neither overflows nor loses digits. See docs/numerics.md.
+
+// 2^-k with 2^k >= COLS: a sum of terms scaled by it stays within the range of the terms.
+const SUM_SCALE: f32 = 1.0;
+// 2^k / COLS: turns such a sum into a mean.
+const MEAN_FACTOR: f32 = 1.0;
+
+// Whether a number is infinite or NaN, by its bits: compilers may assume that floats never are.
+fn is_not_finite(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;
+}
+
+// v, or NaN where `total` is not finite.
+fn poison(v: f32, total: f32) -> f32 {
+    return select(v, bitcast<f32>(bitcast<u32>(total) | 0x7fc00000u), is_not_finite(total));
+}
+
+// 1 / sqrt(v), v normal. inverseSqrt may be wrong in the last two bits; one Newton step mends that.
+fn reciprocal_sqrt(v: f32) -> f32 {
+    let r = inverseSqrt(v);
+    return fma(0.5 * r, fma(-(v * r), r, 1.0), r);
+}

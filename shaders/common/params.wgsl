@@ -1,0 +1,28 @@
+// The numbers of one dispatch. `Params` of src/gpu/params.rs has the same fields in the same order.
+//
+// A tensor of rows is (start, stride): the element, counted from the start of its binding, at which row 0 of this
+// dispatch starts, and the elements from one row's start to the next. The others are starts alone.
+struct Params {
+    rows: u32,
+    // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
+    workgroups_x: u32,
+    // Backward: rows worked on side by side; each slot walks rows slot, slot + slots, ...
+    slots: u32,
+    // Backward: the partial sum of slot 0.
+    first_partial_row: u32,
+    x: vec2<u32>,
+    residual: vec2<u32>,
+    y: vec2<u32>,
+    sum: vec2<u32>,
+    dy: vec2<u32>,
+    dx: vec2<u32>,
+    gain: u32,
+    bias: u32,
+    statistics: u32,
+    dgain: u32,
+    dbias: u32,
+    eps: f32,
+    padding: vec2<u32>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

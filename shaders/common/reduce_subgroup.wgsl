@@ -1,0 +1,10 @@
+// row_sum where the row's threads are the workgroup and the workgroup is one subgroup. Barriers: none. Needs: Sums.
+
+struct Invocation {
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+}
+
+fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+    return subgroupAdd(sums);
+}

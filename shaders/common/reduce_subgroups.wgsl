@@ -1,0 +1,34 @@
+// row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
+// leaves the sum in workgroup memory, and after one barrier every thread adds up all of them in the same order.
+// Barriers: 1. Needs: Sums, WORKGROUP_SIZE.
+//
+// Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
+// barrier behind the threads that write the other.
+
+// The smallest size that the adapter's subgroups may have: it bounds how many there are.
+const SUBGROUP_MIN: u32 = 32u;
+const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
+
+struct Invocation {
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_size) subgroup_size: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+}
+
+var<workgroup> subgroup_sums: array<Sums, 2u * MOST_SUBGROUPS>;
+
+fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+    let first = half * MOST_SUBGROUPS;
+    let subgroup_sum = subgroupAdd(sums);
+    if (invocation.lane == 0u) {
+        subgroup_sums[first + invocation.index / invocation.subgroup_size] = subgroup_sum;
+    }
+    workgroupBarrier();
+    let subgroups = WORKGROUP_SIZE / invocation.subgroup_size;
+    var total = subgroup_sums[first];
+    for (var i = 1u; i < subgroups; i++) {
+        total += subgroup_sums[first + i];
+    }
+    return total;
+}

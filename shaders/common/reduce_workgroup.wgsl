@@ -1,0 +1,29 @@
+// row_sum without subgroup operations: a tree in workgroup memory, for all rows of the workgroup at once.
+// Barriers: 2 + log2(THREADS_PER_ROW). Needs: Sums, WORKGROUP_SIZE, THREADS_PER_ROW.
+//
+//     index        0    1    2    3  | 4  ...   (4 threads a row)
+//     stride 2     02   13           |
+//     stride 1     0123              |
+
+struct Invocation {
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+}
+
+var<workgroup> thread_sums: array<Sums, WORKGROUP_SIZE>;
+
+fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+    let thread = invocation.index % THREADS_PER_ROW;
+    thread_sums[invocation.index] = sums;
+    workgroupBarrier();
+    for (var stride = THREADS_PER_ROW / 2u; stride > 0u; stride /= 2u) {
+        if (thread < stride) {
+            thread_sums[invocation.index] += thread_sums[invocation.index + stride];
+        }
+        workgroupBarrier();
+    }
+    let total = thread_sums[invocation.index - thread];
+    // The next call writes where this one still reads.
+    workgroupBarrier();
+    return total;
+}

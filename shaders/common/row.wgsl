@@ -1,0 +1,58 @@
+// How the threads of a row lie on its columns. One step of a row, here with THREADS_PER_ROW = 4:
+//
+//     CONTIGUOUS = 4   thread  0 0 0 0 1 1 1 1 2 2 2 2 3 3 3 3
+//     CONTIGUOUS = 2   thread  0 0 1 1 2 2 3 3 0 0 1 1 2 2 3 3
+//     CONTIGUOUS = 1   thread  0 1 2 3 0 1 2 3 0 1 2 3 0 1 2 3
+//
+// and CONTIGUOUS = 8 as 4, with two vec4 to a thread. So neighbouring threads always access neighbouring memory, and
+// every thread holds PARTS vec4 of float32 a step, whatever the storage.
+
+const COLS: u32 = 1024u;
+const THREADS_PER_ROW: u32 = 32u;
+const ROWS_PER_WORKGROUP: u32 = 4u;
+// Neighbouring columns that a thread accesses at once: 1, 2, 4 or 8.
+const CONTIGUOUS: u32 = 4u;
+// vec4s to a step: 2 where CONTIGUOUS is 8, else 1.
+const PARTS: u32 = 1u;
+// Steps that walk the row; in the last one some columns may lie beyond it.
+const STEPS: u32 = 8u;
+
+const WORKGROUP_SIZE: u32 = THREADS_PER_ROW * ROWS_PER_WORKGROUP;
+const STEP_COLS: u32 = THREADS_PER_ROW * PARTS * 4u;
+
+// What a thread holds of one step.
+alias Values = array<vec4<f32>, PARTS>;
+
+// The columns of the four components of a part.
+fn columns(step: u32, part: u32, thread: u32) -> vec4<u32> {
+    let element = vec4<u32>(0u, 1u, 2u, 3u) + 4u * part;
+    let group = step * (4u * PARTS / CONTIGUOUS) + element / CONTIGUOUS;
+    return (group * THREADS_PER_ROW + thread) * CONTIGUOUS + element % CONTIGUOUS;
+}
+
+// Which of them the row has. In all steps but the last the compiler sees that it is all.
+fn in_row(step: u32, part: u32, thread: u32) -> vec4<bool> {
+    return vec4<bool>((step + 1u) * STEP_COLS <= COLS) | (columns(step, part, thread) < vec4<u32>(COLS));
+}
+
+// v where the row has a column, 0 beyond it.
+fn keep_row(v: vec4<f32>, step: u32, part: u32, thread: u32) -> vec4<f32> {
+    return select(vec4<f32>(), v, in_row(step, part, thread));
+}
+
+fn add_values(a: Values, b: Values) -> Values {
+    var sum = a;
+    var terms = b;
+    for (var part = 0u; part < PARTS; part++) {
+        sum[part] += terms[part];
+    }
+    return sum;
+}
+
+fn add_components(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+fn workgroup_number(workgroup: vec3<u32>) -> u32 {
+    return workgroup.y * params.workgroups_x + workgroup.x;
+}

@@ -1,0 +1,19 @@
+// bfloat16, two in a word, the first in the low half: the upper 16 bits of a float32.
+fn unpack(words: vec2<u32>) -> vec4<f32> {
+    let bits = vec4<u32>(words.x << 16u, words.x & 0xffff0000u, words.y << 16u, words.y & 0xffff0000u);
+    return bitcast<vec4<f32>>(bits);
+}
+
+// Rounds to nearest, ties to even: adds just under half of the last kept bit, and that bit. A NaN, whose carry could
+// run into the sign, becomes the quiet NaN.
+fn pack(v: vec4<f32>) -> vec2<u32> {
+    let bits = bitcast<vec4<u32>>(v);
+    let rounded = (bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u))) >> vec4<u32>(16u);
+    let is_nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    let halves = select(rounded, vec4<u32>(0x7fc0u), is_nan);
+    return halves.xz | (halves.yw << vec2<u32>(16u));
+}
+
+fn as_stored(v: vec4<f32>) -> vec4<f32> {
+    return unpack(pack(v));
+}

@@ -1,0 +1,25 @@
+// 16-bit, four times one element, each in one half of a word: array<atomic<u32>>. The other half belongs to another
+// thread, workgroup or tensor, so only the bits that change are flipped, in one atomic step.
+// `tensor` stands for the name of the tensor. Columns beyond the row are left alone.
+fn store_tensor_half(i: u32, half: u32) {
+    let shift = 16u * (i & 1u);
+    let old = (atomicLoad(&tensor[i / 2u]) >> shift) & 0xffffu;
+    atomicXor(&tensor[i / 2u], (old ^ half) << shift);
+}
+
+fn store_tensor(start: u32, step: u32, thread: u32, values: Values) {
+    let column = columns(step, 0u, thread);
+    let words = pack(values[0]);
+    if (column.x < COLS) {
+        store_tensor_half(start + column.x, words.x & 0xffffu);
+    }
+    if (column.y < COLS) {
+        store_tensor_half(start + column.y, words.x >> 16u);
+    }
+    if (column.z < COLS) {
+        store_tensor_half(start + column.z, words.y & 0xffffu);
+    }
+    if (column.w < COLS) {
+        store_tensor_half(start + column.w, words.y >> 16u);
+    }
+}

@@ -1,0 +1,82 @@
+//! [`Caps`] read from a device, and what to ask an adapter for.
+
+use crate::plan::{AdapterKind, Caps, SubgroupSizes};
+
+/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
+/// None is required.
+#[must_use]
+pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16)
+}
+
+/// The limits to open a device with so that the kernels can use all that the adapter has. WebGPU's default limits
+/// work too, with fewer options at once and longer rows streamed.
+#[must_use]
+pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    adapter.limits()
+}
+
+/// What plans need to know of a device. A device has the features and limits that it was opened with, so an adapter's
+/// subgroups or 16-bit floats count only if they were asked for (see [`required_features`]).
+#[must_use]
+pub fn caps_of_device(device: &wgpu::Device) -> Caps {
+    let info = device.adapter_info();
+    let features = device.features();
+    let limits = device.limits();
+    // An adapter that names sizes outside WebGPU's range, or in the wrong order, is not to be trusted with any.
+    let sizes = SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size };
+    let plausible = sizes.min.is_power_of_two()
+        && sizes.max.is_power_of_two()
+        && (4..=128).contains(&sizes.min)
+        && (sizes.min..=128).contains(&sizes.max);
+    Caps {
+        kind: if info.device_type == wgpu::DeviceType::Cpu {
+            AdapterKind::Software
+        } else {
+            AdapterKind::Gpu
+        },
+        subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
+        shader_f16: features.contains(wgpu::Features::SHADER_F16),
+        max_invocations: limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x),
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        storage_alignment: limits.min_storage_buffer_offset_alignment,
+        max_loop_trips: if is_llvmpipe_that_stops_looping(&info) {
+            Caps::LAVAPIPE_22_LOOP_TRIPS
+        } else {
+            u32::MAX
+        },
+    }
+}
+
+/// Mesa's software rasteriser, behind Vulkan (lavapipe) and GL: 22.3.6 stops after 65,535 loop trips of an invocation,
+/// 25.0.7 does not. Versions between, and versions that cannot be read, are taken to stop.
+fn is_llvmpipe_that_stops_looping(info: &wgpu::AdapterInfo) -> bool {
+    let is_llvmpipe = [&info.name, &info.driver, &info.driver_info]
+        .iter()
+        .any(|text| text.to_ascii_lowercase().contains("llvmpipe"));
+    is_llvmpipe
+        && mesa_major(&info.driver_info).or_else(|| mesa_major(&info.driver)).is_none_or(|mesa| mesa < 25)
+}
+
+/// The 22 of "Mesa 22.3.6".
+fn mesa_major(text: &str) -> Option<u32> {
+    let version = text.split_once("Mesa ")?.1;
+    version.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mesa_versions_are_read_from_driver_texts() {
+        assert_eq!(mesa_major("Mesa 22.3.6 (LLVM 15.0.6)"), Some(22));
+        assert_eq!(mesa_major("4.5 (Core Profile) Mesa 25.0.7-2"), Some(25));
+        assert_eq!(mesa_major("llvmpipe"), None);
+    }
+}

@@ -1,0 +1,418 @@
+//! The convenience layer: for people without a pipeline of their own. Finds an adapter, uploads, runs, downloads.
+//!
+//! Async at heart, for browsers too; `*_blocking` where threads can wait.
+
+use super::buffers::{BackwardBuffers, BufferRows, ForwardBuffers};
+use super::layer_norm::{LayerNorm, LayerNormDescriptor};
+use super::prepared::Prepared;
+use super::{caps_of_device, checked, required_features, required_limits};
+use crate::error::Error;
+use crate::plan::Caps;
+use crate::reference::{BackwardInputs, ForwardInputs};
+use crate::types::{Element, Problem, Rows, Statistics};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Which adapter to take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The one that the environment variable `WGPU_ADAPTER_NAME` names, else a real GPU, else a software adapter.
+    #[default]
+    Auto,
+    /// The first whose description (see [`describe_adapter`]) contains this text, in any case.
+    Named(String),
+}
+
+/// One line that tells an adapter from others: name, back end, driver.
+#[must_use]
+pub fn describe_adapter(info: &wgpu::AdapterInfo) -> String {
+    let driver = if info.driver_info.is_empty() { &info.driver } else { &info.driver_info };
+    format!("{} [{}, {driver}]", info.name, info.backend)
+}
+
+/// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first.
+pub async fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    let mut adapters = instance.enumerate_adapters(backends).await;
+    adapters.sort_by_key(|adapter| preference(&adapter.get_info()));
+    adapters
+}
+
+/// Lower is better: hardware before software, the newer back ends before GL.
+fn preference(info: &wgpu::AdapterInfo) -> (u8, bool) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    (kind, info.backend == wgpu::Backend::Gl)
+}
+
+/// A device opened with all that the kernels can use.
+#[derive(Clone, Debug)]
+pub struct Context {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+}
+
+/// What [`Context::forward`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForwardResult<T> {
+    /// `[rows, cols]`, one row after the other.
+    pub y: Vec<T>,
+    /// `x + residual`, `[rows, cols]`; with a residual.
+    pub sum: Option<Vec<T>>,
+    /// Mean and rstd of each row.
+    pub statistics: Vec<Statistics>,
+}
+
+/// What [`Context::backward`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackwardResult<T, P> {
+    /// `[rows, cols]`, one row after the other.
+    pub dx: Vec<T>,
+    /// `[cols]`, where the problem has a gain.
+    pub dgain: Option<Vec<P>>,
+    /// `[cols]`, where the problem has a bias.
+    pub dbias: Option<Vec<P>>,
+}
+
+impl Context {
+    /// Opens the adapter that was chosen.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where none matches; [`Error::Device`] where it cannot be opened.
+    pub async fn new(choice: &AdapterChoice) -> Result<Self, Error> {
+        let name = match choice {
+            AdapterChoice::Named(name) => Some(name.clone()),
+            AdapterChoice::Auto => std::env::var("WGPU_ADAPTER_NAME").ok(),
+        };
+        let adapters = adapters().await;
+        let matches = |adapter: &&wgpu::Adapter| match &name {
+            Some(name) => describe_adapter(&adapter.get_info()).to_lowercase().contains(&name.to_lowercase()),
+            None => true,
+        };
+        match adapters.iter().find(matches) {
+            Some(adapter) => Self::open(adapter).await,
+            None => Err(Error::NoAdapter {
+                requested: name.unwrap_or_else(|| "auto".to_owned()),
+                present: adapters.iter().map(|adapter| describe_adapter(&adapter.get_info())).collect(),
+            }),
+        }
+    }
+
+    /// Opens an adapter with all that the kernels can use of it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it cannot be opened.
+    pub async fn open(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-layernorm"),
+            required_features: required_features(adapter),
+            required_limits: required_limits(adapter),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        match adapter.request_device(&descriptor).await {
+            Ok((device, queue)) => Ok(Self { device, queue }),
+            Err(error) => Err(Error::Device { doing: "opening the adapter", message: error.to_string() }),
+        }
+    }
+
+    /// Uses a device that is there already.
+    #[must_use]
+    pub const fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self { device, queue }
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The device's queue.
+    #[must_use]
+    pub const fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// What plans are made from.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        caps_of_device(&self.device)
+    }
+
+    /// [`describe_adapter`] of the device's adapter.
+    #[must_use]
+    pub fn description(&self) -> String {
+        describe_adapter(&self.device.adapter_info())
+    }
+
+    /// Normalises host rows: see the formulas in the [crate's documentation](crate).
+    ///
+    /// # Errors
+    /// As [`LayerNorm::prepare_forward`], with lengths in bytes; also [`Error::Invalid`] where the types of the slices
+    /// are not the problem's.
+    pub async fn forward<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+    ) -> Result<ForwardResult<T>, Error> {
+        let norm = self.layer_norm::<T, P>(problem)?;
+        let rows = inputs.rows as u64;
+        let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
+        let x = self.upload("x", inputs.x.data)?;
+        let y = self.create("y", row_bytes)?;
+        let residual = inputs.residual.map(|residual| self.upload("residual", residual.data)).transpose()?;
+        let sum = inputs.residual.map(|_| self.create("sum", row_bytes)).transpose()?;
+        let gain = inputs.gain.map(|gain| self.upload("gain", gain)).transpose()?;
+        let bias = inputs.bias.map(|bias| self.upload("bias", bias)).transpose()?;
+        let statistics = self.create("statistics", rows * size_of::<Statistics>() as u64)?;
+        let prepared = norm.prepare_forward(&ForwardBuffers {
+            residual: residual.as_ref().zip(inputs.residual).map(|(buffer, rows)| strided(buffer, rows)),
+            gain: gain.as_ref().map(Into::into),
+            bias: bias.as_ref().map(Into::into),
+            sum: sum.as_ref().map(Into::into),
+            statistics: Some((&statistics).into()),
+            ..ForwardBuffers::new(rows, strided(&x, inputs.x), &y)
+        })?;
+        let outputs: Vec<_> = [Some(&y), sum.as_ref(), Some(&statistics)].into_iter().flatten().collect();
+        let mut bytes = self.run(&[&prepared], &outputs).await?.into_iter();
+        let mut next = || bytes.next().unwrap_or_default();
+        let values = inputs.rows * problem.cols as usize;
+        Ok(ForwardResult {
+            y: decode(&next(), values),
+            sum: inputs.residual.map(|_| decode(&next(), values)),
+            statistics: decode(&next(), inputs.rows),
+        })
+    }
+
+    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too.
+    ///
+    /// # Errors
+    /// As [`Context::forward`].
+    pub async fn backward<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &BackwardInputs<'_, T, P>,
+    ) -> Result<BackwardResult<T, P>, Error> {
+        let norm = self.layer_norm::<T, P>(problem)?;
+        let rows = inputs.rows as u64;
+        let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
+        let parameter_bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
+        let x = self.upload("x", inputs.x.data)?;
+        let dy = self.upload("dy", inputs.dy.data)?;
+        let gain = inputs.gain.map(|gain| self.upload("gain", gain)).transpose()?;
+        let statistics = self.create("statistics", rows * size_of::<Statistics>() as u64)?;
+        // Holds y, which nobody asked for, before it holds dx.
+        let dx = self.create("dx", row_bytes)?;
+        let affine = problem.affine;
+        let dgain = affine.has_gain().then(|| self.create("dgain", parameter_bytes)).transpose()?;
+        let dbias = affine.has_bias().then(|| self.create("dbias", parameter_bytes)).transpose()?;
+        let without_affine = Problem { affine: crate::Affine::None, ..*problem };
+        let forward = self.layer_norm::<T, P>(&without_affine)?.prepare_forward(&ForwardBuffers {
+            statistics: Some((&statistics).into()),
+            ..ForwardBuffers::new(rows, strided(&x, inputs.x), &dx)
+        })?;
+        let backward = norm.prepare_backward(&BackwardBuffers {
+            gain: gain.as_ref().map(Into::into),
+            dx: Some((&dx).into()),
+            dgain: dgain.as_ref().map(Into::into),
+            dbias: dbias.as_ref().map(Into::into),
+            ..BackwardBuffers::new(rows, strided(&x, inputs.x), strided(&dy, inputs.dy), &statistics)
+        })?;
+        let outputs: Vec<_> = [Some(&dx), dgain.as_ref(), dbias.as_ref()].into_iter().flatten().collect();
+        let mut bytes = self.run(&[&forward, &backward], &outputs).await?.into_iter();
+        let mut next = || bytes.next().unwrap_or_default();
+        let cols = problem.cols as usize;
+        Ok(BackwardResult {
+            dx: decode(&next(), inputs.rows * cols),
+            dgain: dgain.as_ref().map(|_| decode(&next(), cols)),
+            dbias: dbias.as_ref().map(|_| decode(&next(), cols)),
+        })
+    }
+
+    /// Submits prepared calls in one pass and downloads buffers, which must have been created with `COPY_SRC`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu fails or the device is lost.
+    pub async fn run(&self, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u8>>, Error> {
+        let staging = checked(&self.device, "running the kernels", || {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for call in calls {
+                    call.record(&mut pass);
+                }
+            }
+            let staging: Vec<wgpu::Buffer> = outputs
+                .iter()
+                .map(|output| {
+                    let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                        label: Some("wgpu-layernorm/staging"),
+                        size: output.size(),
+                        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                        mapped_at_creation: false,
+                    });
+                    encoder.copy_buffer_to_buffer(output, 0, &staging, 0, output.size());
+                    staging
+                })
+                .collect();
+            self.queue.submit([encoder.finish()]);
+            staging
+        })?;
+        let mapped: Vec<Mapped> = staging.iter().map(Mapped::request).collect();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| download_error(&error))?;
+        let mut downloads = Vec::with_capacity(staging.len());
+        for (staging, mapped) in staging.iter().zip(mapped) {
+            mapped.await.map_err(|error| download_error(&error))?;
+            let bytes = staging.get_mapped_range(..).map_err(|error| download_error(&error))?.to_vec();
+            downloads.push(bytes);
+        }
+        Ok(downloads)
+    }
+
+    fn layer_norm<T: Element, P: Element>(&self, problem: &Problem) -> Result<LayerNorm, Error> {
+        if T::DTYPE != problem.dtype {
+            return Err(Error::invalid("type of x", T::DTYPE, problem.dtype));
+        }
+        if P::DTYPE != problem.parameter_dtype {
+            return Err(Error::invalid("type of gain and bias", P::DTYPE, problem.parameter_dtype));
+        }
+        LayerNorm::new(
+            &self.device,
+            &LayerNormDescriptor {
+                cols: problem.cols,
+                dtype: problem.dtype,
+                parameter_dtype: Some(problem.parameter_dtype),
+                normalization: problem.normalization,
+                affine: problem.affine,
+                eps: problem.eps,
+                ..LayerNormDescriptor::default()
+            },
+        )
+    }
+
+    fn upload<E: Element>(&self, label: &str, values: &[E]) -> Result<wgpu::Buffer, Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let buffer = self.create(label, bytes.len() as u64)?;
+        // `write_buffer` takes whole words; a 16-bit tensor may end in half of one.
+        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        self.queue.write_buffer(&buffer, 0, words);
+        if !rest.is_empty() {
+            let mut last = [0; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            self.queue.write_buffer(&buffer, words.len() as u64, &last);
+        }
+        Ok(buffer)
+    }
+
+    fn create(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer, Error> {
+        let size = bytes.next_multiple_of(4).max(4);
+        let most = self.device.limits().max_buffer_size;
+        if size > most {
+            return Err(Error::unsupported(
+                format!("buffer size in bytes for {label}"),
+                most,
+                format!("at least {size}"),
+            ));
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        checked(&self.device, "creating a buffer", || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })
+    }
+}
+
+/// The same, waiting for the result. Not in browsers, where the page cannot wait.
+#[cfg(not(target_arch = "wasm32"))]
+impl Context {
+    /// [`Context::new`], waiting.
+    ///
+    /// # Errors
+    /// Those of [`Context::new`].
+    pub fn new_blocking(choice: &AdapterChoice) -> Result<Self, Error> {
+        pollster::block_on(Self::new(choice))
+    }
+
+    /// [`Context::forward`], waiting.
+    ///
+    /// # Errors
+    /// Those of [`Context::forward`].
+    pub fn forward_blocking<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+    ) -> Result<ForwardResult<T>, Error> {
+        pollster::block_on(self.forward(problem, inputs))
+    }
+
+    /// [`Context::backward`], waiting.
+    ///
+    /// # Errors
+    /// Those of [`Context::backward`].
+    pub fn backward_blocking<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &BackwardInputs<'_, T, P>,
+    ) -> Result<BackwardResult<T, P>, Error> {
+        pollster::block_on(self.backward(problem, inputs))
+    }
+}
+
+fn strided<'a, T>(buffer: &'a wgpu::Buffer, rows: Rows<'_, T>) -> BufferRows<'a> {
+    BufferRows { buffer, offset: 0, stride: Some(rows.stride as u64) }
+}
+
+fn decode<V: bytemuck::Pod>(bytes: &[u8], count: usize) -> Vec<V> {
+    bytemuck::pod_collect_to_vec(&bytes[..count * size_of::<V>()])
+}
+
+fn download_error(error: &dyn std::error::Error) -> Error {
+    Error::Device { doing: "downloading the results", message: error.to_string() }
+}
+
+type MapResult = Result<(), wgpu::BufferAsyncError>;
+
+/// A buffer that is being mapped for reading.
+#[derive(Debug)]
+struct Mapped(Arc<Mutex<(Option<MapResult>, Option<Waker>)>>);
+
+impl Mapped {
+    fn request(buffer: &wgpu::Buffer) -> Self {
+        let shared = Arc::new(Mutex::new((None, None::<Waker>)));
+        let mapped = Self(Arc::clone(&shared));
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = Some(result);
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
+        });
+        mapped
+    }
+}
+
+impl Future for Mapped {
+    type Output = MapResult;
+
+    fn poll(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<MapResult> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.0.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.1 = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The recording API: plans, pipelines and bind groups over the caller's device and buffers.
+
+use super::buffers::{BackwardBuffers, Call, ForwardBuffers, Placed};
+use super::caps::caps_of_device;
+use super::checked;
+use super::params::Params;
+use super::prepared::{Prepared, Step};
+use crate::error::Error;
+use crate::plan::{Backward, Caps, Dispatch, Forward, Plan, Tensor};
+use crate::shader::{self, Dialect};
+use crate::types::{Affine, Dtype, Normalization, Problem};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormDescriptor<'a> {
+    /// Names pipelines, buffers and bind groups in graphics debuggers.
+    pub label: Option<&'a str>,
+    /// Values in a row, 1 to [`Problem::MAX_COLS`].
+    pub cols: u32,
+    /// Storage of x, residual, sum, y, dy and dx. Default: f32.
+    pub dtype: Dtype,
+    /// Storage of gain, bias, dgain and dbias, f32 or `dtype`. Default: `dtype`.
+    pub parameter_dtype: Option<Dtype>,
+    /// Default: layer norm.
+    pub normalization: Normalization,
+    /// Default: gain and bias.
+    pub affine: Affine,
+    /// Added to the variance before the root. Default: 1e-5.
+    pub eps: f32,
+    /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a driver
+    /// have them wrong.
+    pub subgroups: bool,
+}
+
+impl Default for LayerNormDescriptor<'_> {
+    fn default() -> Self {
+        let problem = Problem::default();
+        Self {
+            label: None,
+            cols: problem.cols,
+            dtype: problem.dtype,
+            parameter_dtype: None,
+            normalization: problem.normalization,
+            affine: problem.affine,
+            eps: problem.eps,
+            subgroups: true,
+        }
+    }
+}
+
+impl LayerNormDescriptor<'_> {
+    /// The problem that is described.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        Problem {
+            cols: self.cols,
+            dtype: self.dtype,
+            parameter_dtype: self.parameter_dtype.unwrap_or(self.dtype),
+            normalization: self.normalization,
+            affine: self.affine,
+            eps: self.eps,
+        }
+    }
+}
+
+/// A normalisation on a device. It holds the compiled pipelines: make one for each `cols`, and keep it.
+#[derive(Debug)]
+pub struct LayerNorm {
+    device: wgpu::Device,
+    label: String,
+    problem: Problem,
+    caps: Caps,
+    /// The pipelines that calls so far have needed.
+    pipelines: Mutex<HashMap<Plan, Arc<Compiled>>>,
+}
+
+/// A binding holds one element at least, of up to 16 bytes.
+const LEAST_BINDING_BYTES: u64 = 16;
+
+#[derive(Debug)]
+struct Compiled {
+    pipeline: Arc<wgpu::ComputePipeline>,
+    layout: wgpu::BindGroupLayout,
+}
+
+impl LayerNorm {
+    /// A normalisation on `device`. Compiles nothing yet: the first [`prepare_forward`](Self::prepare_forward) or
+    /// [`prepare_backward`](Self::prepare_backward) with a new set of options or a new alignment does.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where a field of the descriptor is out of its range.
+    pub fn new(device: &wgpu::Device, descriptor: &LayerNormDescriptor<'_>) -> Result<Self, Error> {
+        let problem = descriptor.problem();
+        problem.validate()?;
+        let mut caps = caps_of_device(device);
+        if !descriptor.subgroups {
+            caps.subgroup = None;
+        }
+        Ok(Self {
+            device: device.clone(),
+            label: descriptor.label.unwrap_or("layer_norm").to_owned(),
+            problem,
+            caps,
+            pipelines: Mutex::default(),
+        })
+    }
+
+    /// What is computed.
+    #[must_use]
+    pub const fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// What plans are made from.
+    #[must_use]
+    pub const fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The plan that [`prepare_forward`](Self::prepare_forward) runs for these buffers.
+    ///
+    /// # Errors
+    /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
+    pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Plan, Error> {
+        self.forward_plan(&Call::forward(&self.problem, buffers)?)
+    }
+
+    /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers: backward, and the sum of
+    /// the parameter gradients if any are wanted.
+    ///
+    /// # Errors
+    /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
+    pub fn plan_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<(Plan, Option<Plan>), Error> {
+        self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers)
+    }
+
+    /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far had the same
+    /// options and alignment.
+    ///
+    /// # Errors
+    /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
+    ///   each other.
+    /// - [`Error::Invalid`]: a row stride is below `cols`.
+    /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
+    /// - [`Error::Overlap`]: an output shares a buffer with another tensor, but is not in place.
+    /// - [`Error::Unsupported`]: the device lacks a limit.
+    /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
+    pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
+        let call = Call::forward(&self.problem, buffers)?;
+        let plan = self.forward_plan(&call)?;
+        let dispatches = plan.dispatches(call.rows, &call.spans(), &self.caps)?;
+        Ok(Prepared { steps: self.steps(&plan, &dispatches, &call, None)? })
+    }
+
+    /// Checks a backward call and makes it ready to be recorded, with scratch of its own for the partial sums of dgain
+    /// and dbias ([`Plan::scratch_bytes`]). Compiles pipelines if no call so far had the same options and alignment.
+    ///
+    /// # Errors
+    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, and
+    /// [`Error::Overlap`] where dx accumulates over an input.
+    pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
+        let call = Call::backward(&self.problem, buffers)?;
+        let (plan, reduce) = self.backward_plans(&call, buffers)?;
+        let dispatches = plan.dispatches(call.rows, &call.spans(), &self.caps)?;
+        let scratch_bytes = plan.scratch_bytes(&dispatches);
+        if scratch_bytes > self.caps.max_binding_bytes {
+            return Err(Error::unsupported(
+                "storage buffer binding size in bytes",
+                self.caps.max_binding_bytes,
+                format!("at least {scratch_bytes} for the partial sums of dgain and dbias"),
+            ));
+        }
+        let partials = match reduce {
+            None => None,
+            Some(_) => Some(checked(&self.device, "creating the scratch buffer", || {
+                self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(&format!("{}/partials", self.label)),
+                    // A binding cannot be empty, not even where there are no rows.
+                    size: scratch_bytes.max(LEAST_BINDING_BYTES),
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            })?),
+        };
+        let mut steps = self.steps(&plan, &dispatches, &call, partials.as_ref())?;
+        if let Some(reduce) = reduce {
+            let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).sum();
+            let dispatch = reduce.reduce_dispatch(partial_rows, &self.caps);
+            steps.extend(self.steps(&reduce, &[dispatch], &call, partials.as_ref())?);
+        }
+        Ok(Prepared { steps })
+    }
+
+    fn forward_plan(&self, call: &Call<'_>) -> Result<Plan, Error> {
+        let outputs = [Tensor::Y, Tensor::Sum];
+        let forward = Forward {
+            residual: call.get(Tensor::Residual).is_some(),
+            statistics: call.get(Tensor::Statistics).is_some(),
+            x_in: call.alias(Tensor::X, &outputs),
+            residual_in: call.alias(Tensor::Residual, &outputs),
+        };
+        Plan::forward(&self.problem, forward, call.vector_width(), &self.caps)
+    }
+
+    fn backward_plans(
+        &self,
+        call: &Call<'_>,
+        buffers: &BackwardBuffers<'_>,
+    ) -> Result<(Plan, Option<Plan>), Error> {
+        let backward = Backward {
+            dx: buffers.dx.map(|_| buffers.dx_gradient),
+            dgain: buffers.dgain.map(|_| buffers.parameter_gradient),
+            dbias: buffers.dbias.map(|_| buffers.parameter_gradient),
+            x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
+            dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
+        };
+        let vector_width = call.vector_width();
+        let plan = Plan::backward(&self.problem, backward, vector_width, &self.caps)?;
+        let has_parameters = backward.dgain.is_some() || backward.dbias.is_some();
+        let reduce = has_parameters
+            .then(|| Plan::reduce_parameters(&self.problem, backward, vector_width, &self.caps))
+            .transpose()?;
+        Ok((plan, reduce))
+    }
+
+    /// Pipeline, uniforms and bind groups of a plan's dispatches.
+    fn steps(
+        &self,
+        plan: &Plan,
+        dispatches: &[Dispatch],
+        call: &Call<'_>,
+        partials: Option<&wgpu::Buffer>,
+    ) -> Result<Vec<Step>, Error> {
+        if dispatches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let compiled = self.compiled(plan)?;
+        let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
+        let uniform_stride = size_of::<Params>().next_multiple_of(alignment);
+        checked(&self.device, "creating bind groups", || {
+            let windows: Vec<Vec<Window<'_>>> =
+                dispatches.iter().map(|dispatch| self.windows(plan, dispatch, call, partials)).collect();
+            let mut bytes = vec![0; uniform_stride * dispatches.len()];
+            for ((dispatch, windows), uniform) in
+                dispatches.iter().zip(&windows).zip(bytes.chunks_mut(uniform_stride))
+            {
+                let params = params(plan, dispatch, call, windows, self.problem.eps);
+                uniform[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+            }
+            let uniforms = wgpu::util::DeviceExt::create_buffer_init(
+                &self.device,
+                &wgpu::util::BufferInitDescriptor {
+                    label: Some(&format!("{}/params", self.label)),
+                    contents: &bytes,
+                    usage: wgpu::BufferUsages::UNIFORM,
+                },
+            );
+            (0..)
+                .zip(dispatches)
+                .zip(&windows)
+                .map(|((i, dispatch), windows)| {
+                    let uniform = wgpu::BindGroupEntry {
+                        binding: 0,
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &uniforms,
+                            offset: i * uniform_stride as u64,
+                            size: wgpu::BufferSize::new(size_of::<Params>() as u64),
+                        }),
+                    };
+                    let storage = (1..).zip(windows).map(|(binding, window)| wgpu::BindGroupEntry {
+                        binding,
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: window.buffer,
+                            offset: window.begin,
+                            size: wgpu::BufferSize::new(window.length),
+                        }),
+                    });
+                    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+                    let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(&format!("{}/{}", self.label, plan.kernel.name())),
+                        layout: &compiled.layout,
+                        entries: &entries,
+                    });
+                    Step {
+                        pipeline: Arc::clone(&compiled.pipeline),
+                        bind_group,
+                        workgroups: dispatch.workgroups,
+                    }
+                })
+                .collect()
+        })
+    }
+
+    /// The part of each bound buffer that a dispatch accesses, in the order of the bindings.
+    fn windows<'b>(
+        &self,
+        plan: &Plan,
+        dispatch: &Dispatch,
+        call: &Call<'b>,
+        partials: Option<&'b wgpu::Buffer>,
+    ) -> Vec<Window<'b>> {
+        let window = |tensor| {
+            if let Some(placed) = call.get(tensor) {
+                let (first, rows) = rows_of(placed, dispatch);
+                let (begin, length) = placed.span.window(first, rows, self.caps.storage_alignment);
+                return Some(Window { tensor, buffer: placed.buffer, begin, length });
+            }
+            let buffer = partials?;
+            Some(Window { tensor, buffer, begin: 0, length: buffer.size() })
+        };
+        plan.tensors().into_iter().filter_map(window).collect()
+    }
+
+    fn compiled(&self, plan: &Plan) -> Result<Arc<Compiled>, Error> {
+        // A thread that panicked while it held the lock left a map that is still whole.
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = pipelines.get(plan) {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = Arc::new(self.compile(plan)?);
+        pipelines.insert(*plan, Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    fn compile(&self, plan: &Plan) -> Result<Compiled, Error> {
+        let is_browser = self.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu;
+        let dialect = if is_browser { Dialect::Browser } else { Dialect::Naga };
+        let shader = shader::assemble(plan, dialect)?;
+        let label = format!("{}/{}", self.label, shader.label);
+        let label = Some(label.as_str());
+        let entry = |binding, ty, min_binding_size| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size },
+            count: None,
+        };
+        let params_bytes = wgpu::BufferSize::new(size_of::<Params>() as u64);
+        let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform, params_bytes))
+            .chain(shader.bindings.iter().map(|binding| {
+                let read_only = !binding.writable;
+                entry(binding.binding, wgpu::BufferBindingType::Storage { read_only }, None)
+            }))
+            .collect();
+        checked(&self.device, "compiling a kernel", || {
+            let layout = self
+                .device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label,
+                source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+            });
+            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some(shader::ENTRY_POINT),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    // Every word of workgroup memory is written before it is read.
+                    zero_initialize_workgroup_memory: false,
+                    ..wgpu::PipelineCompilationOptions::default()
+                },
+                cache: None,
+            });
+            Compiled { pipeline: Arc::new(pipeline), layout }
+        })
+    }
+}
+
+/// A part of a buffer.
+#[derive(Debug)]
+struct Window<'a> {
+    tensor: Tensor,
+    buffer: &'a wgpu::Buffer,
+    begin: u64,
+    length: u64,
+}
+
+/// The rows of a tensor that a dispatch accesses: gain and bias have one, which serves all.
+fn rows_of(placed: &Placed<'_>, dispatch: &Dispatch) -> (u64, u64) {
+    match placed.span.stride {
+        0 => (0, 1),
+        _ => (dispatch.first_row, dispatch.rows.into()),
+    }
+}
+
+fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'_>], eps: f32) -> Params {
+    let mut params = Params {
+        rows: dispatch.rows,
+        workgroups_x: dispatch.workgroups[0],
+        slots: plan.slots(dispatch.rows.into()),
+        first_partial_row: dispatch.first_partial_row,
+        eps,
+        ..Params::default()
+    };
+    for window in windows {
+        let Some(placed) = call.get(window.tensor) else { continue };
+        let (first, _) = rows_of(placed, dispatch);
+        // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32 bytes. The
+        // stride of a single row may be longer, and is not used.
+        let elements = (placed.span.row_byte(first) - window.begin) / u64::from(placed.span.element_bytes);
+        let start = u32::try_from(elements).unwrap_or(u32::MAX);
+        let rows = [start, u32::try_from(placed.span.stride).unwrap_or(u32::MAX)];
+        match window.tensor {
+            Tensor::X => params.x = rows,
+            Tensor::Residual => params.residual = rows,
+            Tensor::Y => params.y = rows,
+            Tensor::Sum => params.sum = rows,
+            Tensor::Dy => params.dy = rows,
+            Tensor::Dx => params.dx = rows,
+            Tensor::Gain => params.gain = start,
+            Tensor::Bias => params.bias = start,
+            Tensor::Statistics => params.statistics = start,
+            Tensor::Dgain => params.dgain = start,
+            Tensor::Dbias => params.dbias = start,
+            Tensor::Partials => {}
+        }
+    }
+    // An input that lies exactly in an output is bound, and so placed, through it.
+    let rows_in = |input, outputs: &[Tensor]| match call.alias(input, outputs) {
+        Some(Tensor::Y) => Some(params.y),
+        Some(Tensor::Sum) => Some(params.sum),
+        Some(Tensor::Dx) => Some(params.dx),
+        _ => None,
+    };
+    let outputs = [Tensor::Y, Tensor::Sum, Tensor::Dx];
+    let (x, residual, dy) =
+        (rows_in(Tensor::X, &outputs), rows_in(Tensor::Residual, &outputs), rows_in(Tensor::Dy, &outputs));
+    params.x = x.unwrap_or(params.x);
+    params.residual = residual.unwrap_or(params.residual);
+    params.dy = dy.unwrap_or(params.dy);
+    params
+}

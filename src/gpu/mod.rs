@@ -1,0 +1,40 @@
+//! The kernels on wgpu.
+//!
+//! [`LayerNorm`] is for a pipeline of your own: it records into your compute pass, over your buffers. [`Context`] is
+//! for everybody else: it finds an adapter, uploads, runs and downloads.
+
+mod buffers;
+mod caps;
+mod context;
+mod layer_norm;
+mod params;
+mod prepared;
+
+pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
+pub use caps::{caps_of_device, required_features, required_limits};
+pub use context::{AdapterChoice, BackwardResult, Context, ForwardResult, adapters, describe_adapter};
+pub use layer_norm::{LayerNorm, LayerNormDescriptor};
+pub use prepared::Prepared;
+
+use crate::error::Error;
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+/// Runs `work`, which creates objects on the device, and turns what wgpu reports into an error instead of leaving it
+/// to the device's handler, which panics by default. In browsers the report comes later: there it goes to the handler.
+fn checked<T>(device: &wgpu::Device, doing: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
+        .map(|filter| device.push_error_scope(filter));
+    let result = work();
+    let mut first = None;
+    for scope in scopes.into_iter().rev() {
+        let mut context = std::task::Context::from_waker(Waker::noop());
+        if let Poll::Ready(Some(error)) = pin!(scope.pop()).poll(&mut context) {
+            first = first.or(Some(error));
+        }
+    }
+    match first {
+        None => Ok(result),
+        Some(error) => Err(Error::Device { doing, message: error.to_string() }),
+    }
+}

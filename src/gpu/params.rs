@@ -1,0 +1,60 @@
+//! The uniform of a dispatch.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Params {
+    pub(super) rows: u32,
+    pub(super) workgroups_x: u32,
+    pub(super) slots: u32,
+    pub(super) first_partial_row: u32,
+    pub(super) x: [u32; 2],
+    pub(super) residual: [u32; 2],
+    pub(super) y: [u32; 2],
+    pub(super) sum: [u32; 2],
+    pub(super) dy: [u32; 2],
+    pub(super) dx: [u32; 2],
+    pub(super) gain: u32,
+    pub(super) bias: u32,
+    pub(super) statistics: u32,
+    pub(super) dgain: u32,
+    pub(super) dbias: u32,
+    pub(super) eps: f32,
+    pub(super) padding: [u32; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Caps, Forward, Plan};
+    use crate::shader::{Dialect, assemble};
+    use crate::types::Problem;
+    use std::mem::offset_of;
+    use wgpu::naga;
+
+    #[test]
+    fn the_shader_has_the_same_fields_at_the_same_places() {
+        macro_rules! fields {
+            ($($field:ident)*) => { vec![$((stringify!($field), offset_of!(Params, $field)),)*] };
+        }
+        let mirror = fields!(
+            rows workgroups_x slots first_partial_row x residual y sum dy dx gain bias statistics dgain dbias eps
+            padding
+        );
+        let problem = Problem { cols: 64, ..Problem::default() };
+        let plan = Plan::forward(&problem, Forward::default(), 8, &Caps::webgpu_default()).unwrap();
+        let source = assemble(&plan, Dialect::Naga).unwrap().source;
+        let module = naga::front::wgsl::parse_str(&source).unwrap();
+        let (_, declared) =
+            module.types.iter().find(|(_, declared)| declared.name.as_deref() == Some("Params")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &declared.inner else {
+            panic!("Params is {declared:?}");
+        };
+        let in_shader: Vec<_> =
+            members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset as usize)).collect();
+        assert_eq!(in_shader, mirror);
+        assert_eq!(*span as usize, size_of::<Params>());
+    }
+}

@@ -1,0 +1,67 @@
+//! What a plan needs to know of an adapter, as plain numbers: no device, so that plans are made and tested anywhere.
+
+/// Whether shaders run on a GPU or are emulated on a CPU. It decides which end of the ladder wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdapterKind {
+    /// Thousands of invocations at once: many threads a row.
+    Gpu,
+    /// lavapipe, `SwiftShader`, WARP, llvmpipe: a workgroup is a loop on one core, a barrier a context switch.
+    Software,
+}
+
+/// The subgroup sizes that an adapter may choose between; which one a pipeline gets is the driver's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubgroupSizes {
+    /// The smallest, a power of two from 4.
+    pub min: u32,
+    /// The largest, a power of two to 128.
+    pub max: u32,
+}
+
+/// The capabilities of an adapter or device that decide between plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caps {
+    /// GPU or software.
+    pub kind: AdapterKind,
+    /// The subgroup sizes, or `None` where subgroup operations are missing or not to be used.
+    pub subgroup: Option<SubgroupSizes>,
+    /// Whether shaders may use `enable f16;`.
+    pub shader_f16: bool,
+    /// Invocations in a workgroup.
+    pub max_invocations: u32,
+    /// Bytes of workgroup memory.
+    pub max_workgroup_bytes: u32,
+    /// Storage buffers in a compute stage.
+    pub max_storage_buffers: u32,
+    /// Workgroups in one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Bytes of one storage buffer binding.
+    pub max_binding_bytes: u64,
+    /// Bytes that the offset of a storage buffer binding must be a multiple of.
+    pub storage_alignment: u32,
+    /// Loop trips of one invocation, over all loops of the shader together, before the driver stops looping.
+    /// 65,535 on lavapipe of Mesa 22, which stops in silence; `u32::MAX` elsewhere.
+    pub max_loop_trips: u32,
+}
+
+impl Caps {
+    /// The loop trips of lavapipe in Mesa 22, measured with 22.3.6.
+    pub const LAVAPIPE_22_LOOP_TRIPS: u32 = 65_535;
+
+    /// WebGPU's default limits on a GPU without subgroups and without f16: what every adapter has.
+    #[must_use]
+    pub const fn webgpu_default() -> Self {
+        Self {
+            kind: AdapterKind::Gpu,
+            subgroup: None,
+            shader_f16: false,
+            max_invocations: 256,
+            max_workgroup_bytes: 16_384,
+            max_storage_buffers: 8,
+            max_workgroups: 65_535,
+            max_binding_bytes: 128 << 20,
+            storage_alignment: 256,
+            max_loop_trips: u32::MAX,
+        }
+    }
+}

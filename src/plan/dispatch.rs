@@ -1,0 +1,153 @@
+//! Cutting a call into dispatches that keep an adapter's limits.
+
+use super::{Caps, Kernel, Plan, largest_common_power_of_two};
+use crate::error::Error;
+
+/// Where a tensor's rows lie in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Elements before the first row.
+    pub offset: u64,
+    /// Elements from one row's start to the next; 0 for gain and bias, which all rows share.
+    pub stride: u64,
+    /// Elements of a row.
+    pub cols: u32,
+    /// Bytes of an element.
+    pub element_bytes: u32,
+}
+
+impl Span {
+    /// How many elements can be accessed at once wherever a row starts, in the unit of [`Plan::vector_width`]: 8
+    /// where every row starts on 16 bytes.
+    #[must_use]
+    pub const fn vector_width(&self) -> u32 {
+        let full = 16 / self.element_bytes;
+        let width = largest_common_power_of_two(largest_common_power_of_two(full, self.offset), self.stride);
+        if width == full { 8 } else { width }
+    }
+
+    /// The byte at which row `row` starts.
+    #[must_use]
+    pub const fn row_byte(&self, row: u64) -> u64 {
+        (self.offset + row * self.stride) * self.element_bytes as u64
+    }
+
+    /// The bytes from the start of the buffer to the end of the last of `rows` rows.
+    #[must_use]
+    pub const fn end(&self, rows: u64) -> u64 {
+        match rows {
+            0 => 0,
+            _ => self.row_byte(rows - 1) + self.cols as u64 * self.element_bytes as u64,
+        }
+    }
+
+    /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
+    /// `alignment`, and its length, a multiple of 4.
+    #[must_use]
+    pub const fn window(&self, first: u64, rows: u64, alignment: u32) -> (u64, u64) {
+        let begin = self.row_byte(first) / alignment as u64 * alignment as u64;
+        (begin, (self.end(first + rows) - begin).next_multiple_of(4))
+    }
+
+    /// How many rows from `first` on fit a window of `most` bytes.
+    const fn rows_in_window(&self, first: u64, alignment: u32, most: u64) -> u64 {
+        let (_, one) = self.window(first, 1, alignment);
+        if one > most {
+            return 0;
+        }
+        match self.stride {
+            0 => u64::MAX,
+            // Rounding the window up to 4 bytes may take a row's worth at most: the last row is given up for it.
+            stride => (most - one) / (stride * self.element_bytes as u64) + 1,
+        }
+    }
+}
+
+/// One dispatch of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The first row.
+    pub first_row: u64,
+    /// How many rows.
+    pub rows: u32,
+    /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too many.
+    pub workgroups: [u32; 2],
+    /// Which partial sum of the parameter gradients is this dispatch's first.
+    pub first_partial_row: u32,
+    /// How many partial sums it leaves.
+    pub partial_rows: u32,
+}
+
+impl Plan {
+    /// The dispatches of a call over `rows` rows, whose tensors lie as `spans` says. Rows beyond one storage binding
+    /// or one grid are cut into several dispatches. Without rows there is no dispatch.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where not even one row fits a binding.
+    pub fn dispatches(&self, rows: u64, spans: &[Span], caps: &Caps) -> Result<Vec<Dispatch>, Error> {
+        // Shaders count elements in u32; a binding this long has fewer than 2^31 of them.
+        let most_bytes = caps.max_binding_bytes.min(u64::from(u32::MAX)) / 4 * 4;
+        let most_rows = self.most_rows_per_dispatch(caps);
+        let mut dispatches = Vec::new();
+        let (mut first_row, mut first_partial_row) = (0, 0);
+        while first_row < rows {
+            let mut count = (rows - first_row).min(most_rows);
+            for span in spans {
+                let fit = span.rows_in_window(first_row, caps.storage_alignment, most_bytes);
+                if fit == 0 {
+                    let (_, needs) = span.window(first_row, 1, caps.storage_alignment);
+                    return Err(Error::unsupported(
+                        "storage buffer binding size in bytes",
+                        most_bytes,
+                        format!("at least {needs} for one row"),
+                    ));
+                }
+                count = count.min(fit);
+            }
+            let slots = self.slots(count);
+            let partial_rows = if self.parameter_gradients() > 0 { slots } else { 0 };
+            dispatches.push(Dispatch {
+                first_row,
+                rows: u32::try_from(count).unwrap_or(u32::MAX),
+                workgroups: grid(slots.div_ceil(self.rows_per_workgroup), caps.max_workgroups),
+                first_partial_row,
+                partial_rows,
+            });
+            first_row += count;
+            first_partial_row += partial_rows;
+        }
+        Ok(dispatches)
+    }
+
+    /// The one dispatch of `backward_reduce_parameters`: a workgroup for each step of columns.
+    #[must_use]
+    pub fn reduce_dispatch(&self, partial_rows: u32, caps: &Caps) -> Dispatch {
+        Dispatch {
+            first_row: 0,
+            rows: partial_rows,
+            workgroups: grid(self.steps, caps.max_workgroups),
+            first_partial_row: 0,
+            partial_rows,
+        }
+    }
+
+    fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
+        let workgroups = u64::from(caps.max_workgroups).pow(2).min(1 << 31);
+        let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
+        match self.kernel {
+            Kernel::ForwardCached | Kernel::ForwardStreamed | Kernel::BackwardReduceParameters => by_grid,
+            // A slot walks its rows in a loop, whose trips are limited on some adapters.
+            Kernel::BackwardCached | Kernel::BackwardStreamed => {
+                let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
+                let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
+                by_grid.min(rows.max(1) * u64::from(self.most_slots()))
+            }
+        }
+    }
+}
+
+/// Workgroups in x and y, at most `most` each, with as few too many as a near-square has.
+fn grid(workgroups: u32, most: u32) -> [u32; 2] {
+    let y = workgroups.div_ceil(most).max(1);
+    [workgroups.div_ceil(y), y]
+}

@@ -1,0 +1,629 @@
+//! From a [`Problem`] and the [`Caps`] of an adapter to a [`Plan`]: which kernel runs, and how its threads lie on the
+//! rows. Pure arithmetic, no GPU.
+//!
+//! A plan depends on `cols`, dtypes, options and alignment, never on the number of rows: a row's result is the same
+//! whatever comes with it. Rows only decide how often the plan is dispatched ([`Plan::dispatches`]), and in backward
+//! how many partial sums of the parameter gradients there are ([`Plan::slots`]).
+
+mod caps;
+mod dispatch;
+mod ladder;
+mod traffic;
+
+pub use caps::{AdapterKind, Caps, SubgroupSizes};
+pub use dispatch::{Dispatch, Span};
+pub use traffic::Traffic;
+
+use crate::error::Error;
+use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
+
+/// With this many rows every slot has one row at least; with more, slots get more rows before there are more slots.
+const ROWS_FOR_ALL_SLOTS: u64 = 512;
+/// Rows a slot walks before there are more slots: its partial sums, written and read again in float32, then cost less
+/// than a tenth of what its rows cost.
+const ROWS_PER_SLOT: u64 = 16;
+
+/// The kernels. Each has a body of the same name in `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kernel {
+    /// Forward; the row stays in registers between its one read and its one write.
+    ForwardCached,
+    /// Forward for rows beyond the register budget; x is read twice.
+    ForwardStreamed,
+    /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
+    BackwardCached,
+    /// Backward for rows beyond the register budget; x and dy are read twice.
+    BackwardStreamed,
+    /// The sum over the partial sums of dgain and dbias that backward left.
+    BackwardReduceParameters,
+}
+
+impl Kernel {
+    /// All kernels.
+    pub const ALL: [Self; 5] = [
+        Self::ForwardCached,
+        Self::ForwardStreamed,
+        Self::BackwardCached,
+        Self::BackwardStreamed,
+        Self::BackwardReduceParameters,
+    ];
+
+    /// The name of the body in `shaders/`, of the pipeline's label, of benches and tests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForwardCached => "forward_cached",
+            Self::ForwardStreamed => "forward_streamed",
+            Self::BackwardCached => "backward_cached",
+            Self::BackwardStreamed => "backward_streamed",
+            Self::BackwardReduceParameters => "backward_reduce_parameters",
+        }
+    }
+}
+
+/// The tensors that kernels bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are those of the formulas in the crate's documentation")]
+pub enum Tensor {
+    X,
+    Residual,
+    Gain,
+    Bias,
+    Y,
+    Sum,
+    Statistics,
+    Dy,
+    Dx,
+    Dgain,
+    Dbias,
+    /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
+    Partials,
+}
+
+impl Tensor {
+    /// The name in the shaders, in errors and in the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Residual => "residual",
+            Self::Gain => "gain",
+            Self::Bias => "bias",
+            Self::Y => "y",
+            Self::Sum => "sum",
+            Self::Statistics => "statistics",
+            Self::Dy => "dy",
+            Self::Dx => "dx",
+            Self::Dgain => "dgain",
+            Self::Dbias => "dbias",
+            Self::Partials => "partials",
+        }
+    }
+}
+
+/// How a tensor's elements lie in a buffer, for a shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// float32.
+    F32,
+    /// float16 as WGSL's own type; needs `enable f16;`. It alone can store a single element without touching its
+    /// neighbour, so it serves rows whose elements do not pair up.
+    NativeF16,
+    /// float16, two in a u32, by `unpack2x16float`: 16 bytes move 8 elements, on adapters with and without f16.
+    PackedF16,
+    /// bfloat16, two in a u32, by bit operations.
+    PackedBf16,
+}
+
+impl Storage {
+    /// `f32`, `native_f16`, `packed_f16` or `packed_bf16`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::NativeF16 => "native_f16",
+            Self::PackedF16 => "packed_f16",
+            Self::PackedBf16 => "packed_bf16",
+        }
+    }
+
+    /// The storage of a dtype in rows whose accesses are `vector_width` elements wide.
+    const fn of(dtype: Dtype, vector_width: u32, shader_f16: bool) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 if vector_width == 1 && shader_f16 => Self::NativeF16,
+            Dtype::F16 => Self::PackedF16,
+            Dtype::Bf16 => Self::PackedBf16,
+        }
+    }
+}
+
+/// How the threads of a row add up their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// One thread holds the row.
+    Thread,
+    /// The row's threads are a part of every subgroup: an exchange between lanes, no barrier.
+    Lanes,
+    /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
+    Subgroup,
+    /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
+    /// the smallest subgroup size, which bounds how many partial sums there are.
+    Subgroups(u32),
+    /// A tree in workgroup memory, for adapters without subgroup operations.
+    Workgroup,
+}
+
+/// What forward is asked for beyond the [`Problem`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Forward {
+    /// Whether a residual is added to x first and the sum written out.
+    pub residual: bool,
+    /// Whether mean and rstd are written.
+    pub statistics: bool,
+    /// The output whose rows are x's own, if any: y or sum.
+    pub x_in: Option<Tensor>,
+    /// The output whose rows are the residual's own, if any: y or sum.
+    pub residual_in: Option<Tensor>,
+}
+
+/// What backward is asked for beyond the [`Problem`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Backward {
+    /// Whether dx is wanted, and what happens to the value there.
+    pub dx: Option<Gradient>,
+    /// Whether dgain is wanted.
+    pub dgain: Option<Gradient>,
+    /// Whether dbias is wanted.
+    pub dbias: Option<Gradient>,
+    /// Whether dx is written over x.
+    pub x_in_dx: bool,
+    /// Whether dx is written over dy.
+    pub dy_in_dx: bool,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// y, and with it sum and statistics.
+    Forward(Forward),
+    /// dx and the partial sums of dgain and dbias.
+    Backward(Backward),
+    /// dgain and dbias from their partial sums.
+    ReduceParameters(Backward),
+}
+
+/// How one kernel runs. Equal plans are equal shaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What it is for.
+    pub operation: Operation,
+    /// Values in a row.
+    pub cols: u32,
+    /// Layer norm or RMS norm.
+    pub normalization: Normalization,
+    /// Which of gain and bias there are.
+    pub affine: Affine,
+    /// How x, residual, sum, y, dy and dx lie in their buffers.
+    pub row_storage: Storage,
+    /// How gain, bias, dgain and dbias lie in their buffers.
+    pub parameter_storage: Storage,
+    /// Neighbouring elements that a thread reads or writes at once: 1, 2, 4 or 8.
+    pub vector_width: u32,
+    /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
+    pub threads_per_row: u32,
+    /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt to.
+    pub rows_per_workgroup: u32,
+    /// Accesses that a thread makes to walk a row once.
+    pub steps: u32,
+    /// How the threads of a row add up.
+    pub reduction: Reduction,
+    /// Rows that `backward_streamed` works on at a time; 1 elsewhere.
+    pub block_rows: u32,
+    /// The most partial sums of the parameter gradients, see [`Plan::slots`].
+    pub max_partial_rows: u32,
+}
+
+impl Plan {
+    /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.
+    #[must_use]
+    pub const fn max_vector_width(dtype: Dtype, cols: u32) -> u32 {
+        largest_common_power_of_two(16 / dtype.size(), cols as u64)
+    }
+
+    /// The plan of a forward call whose rows allow accesses of `vector_width` elements (see [`Span::vector_width`]).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    pub fn forward(
+        problem: &Problem,
+        forward: Forward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let shape = Shape::new(problem, vector_width);
+        let rung = ladder::forward(&shape, caps)?;
+        Self::with(problem, Operation::Forward(forward), &shape, rung, caps)
+    }
+
+    /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    pub fn backward(
+        problem: &Problem,
+        backward: Backward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let shape = Shape::new(problem, vector_width);
+        let parameters = backward.dgain.is_some() || backward.dbias.is_some();
+        let rung = ladder::backward(&shape, parameters, caps)?;
+        Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
+    }
+
+    /// The plan that sums the partial sums which [`Plan::backward`] leaves.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    pub fn reduce_parameters(
+        problem: &Problem,
+        backward: Backward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
+        let shape = Shape::new(&parameters, vector_width);
+        let rung = ladder::reduce_parameters(&shape, caps);
+        Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
+    }
+
+    fn with(
+        problem: &Problem,
+        operation: Operation,
+        shape: &Shape,
+        rung: ladder::Rung,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
+        let plan = Self {
+            kernel: rung.kernel,
+            operation,
+            cols: problem.cols,
+            normalization: problem.normalization,
+            affine: problem.affine,
+            row_storage: storage(problem.dtype),
+            parameter_storage: storage(problem.parameter_dtype),
+            vector_width: shape.vector_width,
+            threads_per_row: rung.threads_per_row,
+            rows_per_workgroup: rung.rows_per_workgroup,
+            steps: rung.steps,
+            reduction: rung.reduction,
+            block_rows: rung.block_rows,
+            max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
+        };
+        plan.check(caps)?;
+        log::debug!("{plan:?}");
+        Ok(plan)
+    }
+
+    /// Whether the plan keeps every limit of an adapter.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming the first limit that is passed.
+    pub fn check(&self, caps: &Caps) -> Result<(), Error> {
+        let at_most = |what: &str, has: u64, needs: u64| {
+            if needs <= has {
+                Ok(())
+            } else {
+                Err(Error::unsupported(what, has, format!("at least {needs}")))
+            }
+        };
+        at_most("invocations per workgroup", caps.max_invocations.into(), self.workgroup_size().into())?;
+        at_most("workgroup memory in bytes", caps.max_workgroup_bytes.into(), self.workgroup_bytes().into())?;
+        at_most(
+            "storage buffers per shader stage",
+            caps.max_storage_buffers.into(),
+            self.tensors().len() as u64,
+        )?;
+        at_most("loop trips per invocation", caps.max_loop_trips.into(), self.loop_trips_per_row())?;
+        if self.uses_native_f16() && !caps.shader_f16 {
+            return Err(Error::unsupported("feature shader-f16", "missing", "it"));
+        }
+        match (self.reduction, caps.subgroup) {
+            (Reduction::Thread | Reduction::Workgroup, _) => Ok(()),
+            (Reduction::Lanes, Some(sizes)) if self.threads_per_row <= sizes.min => Ok(()),
+            (Reduction::Subgroup, Some(sizes))
+                if sizes.min == sizes.max && self.workgroup_size() == sizes.min =>
+            {
+                Ok(())
+            }
+            (Reduction::Subgroups(min), Some(sizes))
+                if min <= sizes.min && self.threads_per_row >= sizes.max && self.rows_per_workgroup == 1 =>
+            {
+                Ok(())
+            }
+            (reduction, sizes) => Err(Error::unsupported(
+                "subgroup size",
+                sizes.map_or("none".to_owned(), |sizes| format!("{} to {}", sizes.min, sizes.max)),
+                format!("one that suits {reduction:?} over {} threads", self.threads_per_row),
+            )),
+        }
+    }
+
+    /// Invocations of a workgroup.
+    #[must_use]
+    pub const fn workgroup_size(&self) -> u32 {
+        self.threads_per_row * self.rows_per_workgroup
+    }
+
+    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type, else 1.
+    #[must_use]
+    pub const fn parts(&self) -> u32 {
+        if self.vector_width == 8 { 2 } else { 1 }
+    }
+
+    /// Columns that the threads of a row cover in one step.
+    #[must_use]
+    pub const fn step_cols(&self) -> u32 {
+        self.threads_per_row * self.parts() * 4
+    }
+
+    /// float32 values of a row that a thread holds or walks.
+    #[must_use]
+    pub const fn values_per_thread(&self) -> u32 {
+        self.steps * self.parts() * 4
+    }
+
+    /// Whether the shader needs `enable f16;`.
+    #[must_use]
+    pub const fn uses_native_f16(&self) -> bool {
+        matches!(self.row_storage, Storage::NativeF16) || matches!(self.parameter_storage, Storage::NativeF16)
+    }
+
+    /// Whether the shader uses subgroup operations.
+    #[must_use]
+    pub const fn uses_subgroups(&self) -> bool {
+        matches!(self.reduction, Reduction::Lanes | Reduction::Subgroup | Reduction::Subgroups(_))
+    }
+
+    /// Bytes of workgroup memory.
+    #[must_use]
+    pub const fn workgroup_bytes(&self) -> u32 {
+        let sums = match self.kernel {
+            Kernel::ForwardCached | Kernel::ForwardStreamed => 8,
+            Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardReduceParameters => 16,
+        };
+        match self.reduction {
+            Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
+            // Two halves, used in turn, so that one barrier a reduction is enough.
+            Reduction::Subgroups(min) => 2 * sums * self.threads_per_row.div_ceil(min),
+            Reduction::Workgroup => sums * self.workgroup_size(),
+        }
+    }
+
+    /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.
+    #[must_use]
+    pub fn loop_trips_per_row(&self) -> u64 {
+        let steps = u64::from(self.steps);
+        let trips = steps * (1 + u64::from(self.parts()));
+        // The partial sums of all subgroups, or the levels of the tree, per reduction.
+        let reduction = match self.reduction {
+            Reduction::Thread | Reduction::Subgroup => 0,
+            Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
+            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min)),
+        };
+        match self.kernel {
+            Kernel::ForwardCached => 4 * trips + 2 * reduction,
+            Kernel::ForwardStreamed => 2 * trips + 3 * reduction,
+            Kernel::BackwardCached => 1 + 3 * trips + reduction,
+            Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + reduction,
+            Kernel::BackwardReduceParameters => {
+                u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
+                    * (1 + 2 * u64::from(self.parts()))
+                    + 4 * reduction
+            }
+        }
+    }
+
+    /// Rows of dgain and dbias that each workgroup leaves as partial sums: dgain, dbias or both.
+    #[must_use]
+    pub const fn parameter_gradients(&self) -> u32 {
+        match self.operation {
+            Operation::Forward(_) => 0,
+            Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+                backward.dgain.is_some() as u32 + backward.dbias.is_some() as u32
+            }
+        }
+    }
+
+    /// Rows that a backward dispatch of `rows` rows works on side by side. Each slot walks several rows, since each
+    /// leaves a partial sum of the parameter gradients; without those, or in forward, every row (block of rows) is a
+    /// slot of its own.
+    #[must_use]
+    pub fn slots(&self, rows: u64) -> u32 {
+        let per_workgroup = u64::from(self.rows_per_workgroup);
+        let (rows_per_slot, most) = match self.parameter_gradients() {
+            0 => (1, u64::MAX),
+            _ => ((rows / ROWS_FOR_ALL_SLOTS).clamp(1, ROWS_PER_SLOT), u64::from(self.most_slots())),
+        };
+        let rows_per_slot = rows_per_slot.max(u64::from(self.block_rows));
+        let workgroups = rows.div_ceil(per_workgroup * rows_per_slot);
+        u32::try_from((workgroups * per_workgroup).min(most)).unwrap_or(u32::MAX)
+    }
+
+    /// The most slots of a dispatch that leaves partial sums.
+    fn most_slots(&self) -> u32 {
+        match self.parameter_gradients() {
+            0 => u32::MAX,
+            _ => (self.max_partial_rows / self.rows_per_workgroup).max(1) * self.rows_per_workgroup,
+        }
+    }
+
+    /// Bytes of scratch that a call needs for the partial sums of its dispatches.
+    #[must_use]
+    pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
+        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
+        partial_rows * u64::from(self.parameter_gradients()) * u64::from(self.cols) * 4
+    }
+
+    /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters' uniform).
+    #[must_use]
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        match self.operation {
+            Operation::Forward(forward) => {
+                if forward.x_in.is_none() {
+                    tensors.push(Tensor::X);
+                }
+                if forward.residual && forward.residual_in.is_none() {
+                    tensors.push(Tensor::Residual);
+                }
+                self.push_gain(&mut tensors);
+                if self.affine.has_bias() {
+                    tensors.push(Tensor::Bias);
+                }
+                tensors.push(Tensor::Y);
+                if forward.residual {
+                    tensors.push(Tensor::Sum);
+                }
+                if forward.statistics {
+                    tensors.push(Tensor::Statistics);
+                }
+            }
+            Operation::Backward(backward) => {
+                if !backward.x_in_dx {
+                    tensors.push(Tensor::X);
+                }
+                if !backward.dy_in_dx {
+                    tensors.push(Tensor::Dy);
+                }
+                self.push_gain(&mut tensors);
+                tensors.push(Tensor::Statistics);
+                if backward.dx.is_some() {
+                    tensors.push(Tensor::Dx);
+                }
+                if self.parameter_gradients() > 0 {
+                    tensors.push(Tensor::Partials);
+                }
+            }
+            Operation::ReduceParameters(backward) => {
+                tensors.push(Tensor::Partials);
+                if backward.dgain.is_some() {
+                    tensors.push(Tensor::Dgain);
+                }
+                if backward.dbias.is_some() {
+                    tensors.push(Tensor::Dbias);
+                }
+            }
+        }
+        tensors
+    }
+
+    fn push_gain(&self, tensors: &mut Vec<Tensor>) {
+        if self.affine.has_gain() {
+            tensors.push(Tensor::Gain);
+        }
+    }
+
+    /// Whether the shader writes to a tensor.
+    #[must_use]
+    pub const fn writes(&self, tensor: Tensor) -> bool {
+        match self.operation {
+            Operation::Forward(_) => matches!(tensor, Tensor::Y | Tensor::Sum | Tensor::Statistics),
+            Operation::Backward(_) => matches!(tensor, Tensor::Dx | Tensor::Partials),
+            Operation::ReduceParameters(_) => matches!(tensor, Tensor::Dgain | Tensor::Dbias),
+        }
+    }
+
+    /// A name that tells variants apart: kernel, storage, shape and options.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = format!(
+            "{}/{}x{}/{}/{}/cols{}/{}x{}",
+            self.kernel.name(),
+            self.row_storage.name(),
+            self.vector_width,
+            self.normalization.name(),
+            self.affine.name(),
+            self.cols,
+            self.threads_per_row,
+            self.rows_per_workgroup,
+        );
+        if self.parameter_storage != self.row_storage {
+            label += "/parameters_";
+            label += self.parameter_storage.name();
+        }
+        label += match self.reduction {
+            Reduction::Thread => "/thread",
+            Reduction::Lanes => "/lanes",
+            Reduction::Subgroup => "/subgroup",
+            Reduction::Subgroups(_) => "/subgroups",
+            Reduction::Workgroup => "/workgroup",
+        };
+        for (name, present) in self.options() {
+            if present {
+                label += "/";
+                label += name;
+            }
+        }
+        label
+    }
+
+    fn options(&self) -> Vec<(&'static str, bool)> {
+        match self.operation {
+            Operation::Forward(forward) => vec![
+                ("residual", forward.residual),
+                ("statistics", forward.statistics),
+                ("x_in_y", forward.x_in == Some(Tensor::Y)),
+                ("x_in_sum", forward.x_in == Some(Tensor::Sum)),
+                ("residual_in_y", forward.residual_in == Some(Tensor::Y)),
+                ("residual_in_sum", forward.residual_in == Some(Tensor::Sum)),
+            ],
+            Operation::Backward(backward) | Operation::ReduceParameters(backward) => vec![
+                ("dx", backward.dx.is_some()),
+                ("dx_accumulate", backward.dx == Some(Gradient::Accumulate)),
+                ("dgain", backward.dgain.is_some()),
+                ("dgain_accumulate", backward.dgain == Some(Gradient::Accumulate)),
+                ("dbias", backward.dbias.is_some()),
+                ("dbias_accumulate", backward.dbias == Some(Gradient::Accumulate)),
+                ("x_in_dx", backward.x_in_dx),
+                ("dy_in_dx", backward.dy_in_dx),
+            ],
+        }
+    }
+}
+
+/// The part of a problem that the ladder looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) cols: u32,
+    pub(crate) vector_width: u32,
+}
+
+impl Shape {
+    /// `vector_width` is lowered to what dtype and cols allow.
+    fn new(problem: &Problem, vector_width: u32) -> Self {
+        let widest = Plan::max_vector_width(problem.dtype, problem.cols);
+        Self { cols: problem.cols, vector_width: largest_common_power_of_two(widest, vector_width.into()) }
+    }
+
+    /// Columns that a thread covers in one step.
+    pub(crate) const fn step_values(&self) -> u32 {
+        if self.vector_width == 8 { 8 } else { 4 }
+    }
+}
+
+/// The largest power of two that divides `value` and is at most `most`, a power of two; every power divides 0.
+pub(crate) const fn largest_common_power_of_two(most: u32, value: u64) -> u32 {
+    let mut width = most;
+    while value % width as u64 != 0 {
+        width /= 2;
+    }
+    width
+}

@@ -1,0 +1,95 @@
+//! The bytes that a plan moves between memory and registers.
+
+use super::{Dispatch, Kernel, Operation, Plan, Storage, Tensor};
+use crate::types::Gradient;
+
+/// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not. gain and
+/// bias, which all rows share, count once a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+}
+
+impl Traffic {
+    /// Bytes read and written.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.read + self.written
+    }
+}
+
+impl std::ops::Add for Traffic {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { read: self.read + other.read, written: self.written + other.written }
+    }
+}
+
+const STATISTICS_BYTES: u64 = 8;
+
+impl Plan {
+    /// The traffic of a call of this plan; in backward without the plan that sums the parameter gradients, which has
+    /// its own.
+    #[must_use]
+    pub fn traffic(&self, dispatches: &[Dispatch]) -> Traffic {
+        let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
+        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
+        let cols = u64::from(self.cols);
+        let row = rows * cols * element_bytes(self.row_storage);
+        let parameter = cols * element_bytes(self.parameter_storage);
+        let partials = partial_rows * u64::from(self.parameter_gradients()) * cols * 4;
+        let statistics = rows * STATISTICS_BYTES;
+        let has = |tensor| self.tensors().contains(&tensor);
+        let once = |present: bool, bytes| if present { bytes } else { 0 };
+        match self.operation {
+            Operation::Forward(forward) => {
+                let inputs = if forward.residual { 2 } else { 1 };
+                // The second read is of x, or of the sum that the first walk has written.
+                let read_again = once(self.kernel == Kernel::ForwardStreamed, row);
+                Traffic {
+                    read: inputs * row
+                        + read_again
+                        + once(has(Tensor::Gain), parameter)
+                        + once(has(Tensor::Bias), parameter),
+                    written: row + once(forward.residual, row) + once(forward.statistics, statistics),
+                }
+            }
+            Operation::Backward(backward) => {
+                let walks = if self.kernel == Kernel::BackwardStreamed { 2 } else { 1 };
+                let old_dx = once(backward.dx == Some(Gradient::Accumulate), row);
+                // The streamed kernel adds to its partial sums once a block of rows, but for each slot's first.
+                let blocks = rows.div_ceil(u64::from(self.block_rows));
+                let updates = match self.kernel {
+                    Kernel::BackwardStreamed => blocks.saturating_sub(partial_rows),
+                    _ => 0,
+                };
+                let update = updates * u64::from(self.parameter_gradients()) * cols * 4;
+                Traffic {
+                    read: walks * 2 * row + old_dx + statistics + once(has(Tensor::Gain), parameter) + update,
+                    written: once(backward.dx.is_some(), row) + partials + update,
+                }
+            }
+            Operation::ReduceParameters(backward) => {
+                let gradients = [backward.dgain, backward.dbias];
+                let count = |wanted: fn(&Option<Gradient>) -> bool| {
+                    gradients.iter().filter(|gradient| wanted(gradient)).count() as u64
+                };
+                Traffic {
+                    read: partials + count(|gradient| *gradient == Some(Gradient::Accumulate)) * parameter,
+                    written: count(Option::is_some) * parameter,
+                }
+            }
+        }
+    }
+}
+
+const fn element_bytes(storage: Storage) -> u64 {
+    match storage {
+        Storage::F32 => 4,
+        Storage::NativeF16 | Storage::PackedF16 | Storage::PackedBf16 => 2,
+    }
+}

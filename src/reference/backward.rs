@@ -1,0 +1,442 @@
+//! The gradients of forward.
+
+use super::{
+    check_gradient, check_parameter, check_problem, dot, map_in_order, mean_and_rstd, mean_for_layer,
+    parameter_or, rows_per_block,
+};
+use crate::{Element, Error, Gradient, Problem, Real, Rows, RowsMut};
+
+/// What [`backward`] reads. Slices may be longer than what is read of them.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardInputs<'a, T, P> {
+    /// Rows of every tensor; 0 is valid, see [`backward`].
+    pub rows: usize,
+    /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
+    pub x: Rows<'a, T>,
+    /// The gradient with respect to forward's y, `[rows, cols]`.
+    pub dy: Rows<'a, T>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    pub gain: Option<&'a [P]>,
+}
+
+/// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to them; the
+/// rest stays as it is.
+#[derive(Debug)]
+pub struct BackwardOutputs<'a, O, Q> {
+    /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
+    pub dx: Option<RowsMut<'a, O>>,
+    /// The gradient with respect to gain, `[cols]`; only when [`Problem::affine`] has a gain.
+    pub dgain: Option<&'a mut [Q]>,
+    /// The gradient with respect to bias, `[cols]`; only when [`Problem::affine`] has a bias.
+    pub dbias: Option<&'a mut [Q]>,
+    /// What happens to the values in dx.
+    pub dx_gradient: Gradient,
+    /// What happens to the values in dgain and dbias.
+    pub parameter_gradient: Gradient,
+}
+
+/// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated) or RMS norm (Zhang, Sennrich 2019,
+/// equation 4, differentiated).
+///
+/// ```text
+/// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
+/// dxhat = dy * gain                                    (gain 1 where there is none)
+/// dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
+///                                                      (without mean_cols(dxhat) for RMS norm)
+/// dgain = sum_rows(dy * xhat)
+/// dbias = sum_rows(dy)
+/// ```
+///
+/// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added to the
+/// value present where [`Gradient::Accumulate`] asks for it.
+///
+/// A NaN or an infinity in a row of x or dy makes that row of dx NaN, and no other; one in x makes all of dgain NaN;
+/// dbias and, for dy, dgain are as arithmetic has it. With 0 rows dgain and dbias become 0, or stay when accumulating.
+///
+/// # Errors
+/// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit [`Problem::affine`];
+/// [`Error::BufferTooSmall`]. Nothing is written then.
+pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
+    problem: &Problem,
+    inputs: &BackwardInputs<'_, T, P>,
+    outputs: BackwardOutputs<'_, O, Q>,
+) -> Result<(), Error> {
+    check_problem::<T, P>(problem)?;
+    let (rows, cols) = (inputs.rows, problem.cols as usize);
+    check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
+    check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), cols)?;
+    check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), cols)?;
+    let x = inputs.x.checked("x", rows, cols)?;
+    let dy = inputs.dy.checked("dy", rows, cols)?;
+    let dx = outputs.dx.map(|dx| dx.checked("dx", rows, cols)).transpose()?;
+
+    // The column sums of a block take as much memory as 4 rows of f32: at 16 rows and more, a fraction of x.
+    let block_rows = rows_per_block(rows, 16);
+    let mut dx = dx.map(|dx| dx.blocks(block_rows));
+    let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).map(|(x, dy)| Block {
+        x,
+        dy,
+        dx: dx.as_mut().and_then(Iterator::next),
+        column_sums: ColumnSums {
+            dgain: vec![0.0; if outputs.dgain.is_some() { cols } else { 0 }],
+            dbias: vec![0.0; if outputs.dbias.is_some() { cols } else { 0 }],
+        },
+    });
+    let gain = parameter_or(inputs.gain, 1.0, cols);
+    let dx_gradient = outputs.dx_gradient;
+    let column_sums =
+        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, dx_gradient, block));
+
+    let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ColumnSums) -> &[f64]| {
+        let Some(gradient) = gradient else { return };
+        let mut total = vec![0.0; cols];
+        for sums in &column_sums {
+            add_to(&mut total, partial(sums).iter().copied());
+        }
+        store(outputs.parameter_gradient, &mut gradient[..cols], total.iter().copied());
+    };
+    store_parameter(outputs.dgain, |sums| &sums.dgain);
+    store_parameter(outputs.dbias, |sums| &sums.dbias);
+    Ok(())
+}
+
+/// Consecutive rows of every tensor.
+struct Block<'a, T, O> {
+    x: Rows<'a, T>,
+    dy: Rows<'a, T>,
+    dx: Option<RowsMut<'a, O>>,
+    column_sums: ColumnSums,
+}
+
+/// What the rows of one block give to dgain and dbias; empty for one that nobody asked for.
+struct ColumnSums {
+    dgain: Vec<f64>,
+    dbias: Vec<f64>,
+}
+
+fn backward_block<T: Element, O: Real>(
+    problem: &Problem,
+    gain: &[f64],
+    dx_gradient: Gradient,
+    block: Block<'_, T, O>,
+) -> ColumnSums {
+    let cols = problem.cols as usize;
+    let mut column_sums = block.column_sums;
+    let mut dx = block.dx.map(|dx| dx.each(cols));
+    let mut xhat = vec![0.0; cols];
+    let mut dxhat = vec![0.0; cols];
+    for (x, dy) in block.x.each(cols).zip(block.dy.each(cols)) {
+        for (xhat, x) in xhat.iter_mut().zip(x) {
+            *xhat = x.to_f64();
+        }
+        let [mean, rstd] = mean_and_rstd(problem, &xhat);
+        for xhat in &mut xhat {
+            *xhat = (*xhat - mean) * rstd;
+        }
+        add_to(&mut column_sums.dgain, dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat));
+        add_to(&mut column_sums.dbias, dy.iter().map(|dy| dy.to_f64()));
+
+        let Some(dx) = dx.as_mut().and_then(Iterator::next) else { continue };
+        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(gain) {
+            *dxhat = dy.to_f64() * gain;
+        }
+        let mean_dxhat = mean_for_layer(problem, &dxhat);
+        let mean_dxhat_xhat = match dot(&dxhat, &xhat) / f64::from(problem.cols) {
+            mean if mean.is_finite() => mean,
+            // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
+            _ => f64::NAN,
+        };
+        let values =
+            dxhat.iter().zip(&xhat).map(|(dxhat, xhat)| rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
+        store(dx_gradient, dx, values);
+    }
+    column_sums
+}
+
+fn add_to(total: &mut [f64], values: impl Iterator<Item = f64>) {
+    for (total, value) in total.iter_mut().zip(values) {
+        *total += value;
+    }
+}
+
+/// Writes `values`, or adds them in float64 to what is there; rounds once.
+fn store<O: Real>(gradient: Gradient, out: &mut [O], values: impl Iterator<Item = f64>) {
+    match gradient {
+        Gradient::Overwrite => {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = O::from_f64(value);
+            }
+        }
+        Gradient::Accumulate => {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = O::from_f64(out.to_f64() + value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Affine, Dtype, Normalization};
+    use half::f16;
+
+    /// dx, dgain and dbias, added to what they hold or not, for rows without gaps.
+    fn run(
+        problem: &Problem,
+        (x, dy): (&[f32], &[f32]),
+        gain: &[f32],
+        gradient: Gradient,
+        [dx, dgain, dbias]: [&mut [f64]; 3],
+    ) {
+        let stride = problem.cols as usize;
+        let inputs = BackwardInputs {
+            rows: x.len() / stride,
+            x: Rows { data: x, stride },
+            dy: Rows { data: dy, stride },
+            gain: problem.affine.has_gain().then_some(gain),
+        };
+        let outputs = BackwardOutputs {
+            dx: Some(RowsMut { data: dx, stride }),
+            dgain: problem.affine.has_gain().then_some(dgain),
+            dbias: problem.affine.has_bias().then_some(dbias),
+            dx_gradient: gradient,
+            parameter_gradient: gradient,
+        };
+        backward(problem, &inputs, outputs).unwrap();
+    }
+
+    #[test]
+    fn small_numbers_come_out_as_by_hand() {
+        // rstd is 1/2 as in forward's test. Layer: xhat = [-1/2, 1/2], dxhat = [2, 4], both rows alike;
+        // mean(dxhat) = 3, mean(dxhat * xhat) = 1/2, so dx = [2 - 3 + 1/4, 4 - 3 - 1/4] / 2.
+        // RMS: xhat = [1/2, 1/2], mean(dxhat * xhat) = 3/2, dx = [2 - 3/4, 4 - 3/4] / 2.
+        let problem = Problem { cols: 2, eps: 3.0, ..Problem::default() };
+        for (normalization, x, dx_expected, dgain_expected) in [
+            (Normalization::Layer, [1.0, 3.0, 1.0, 3.0], [-0.375, 0.375], [-1.0, 1.0]),
+            (Normalization::Rms, [1.0, 1.0, 1.0, 1.0], [0.625, 1.625], [1.0, 1.0]),
+        ] {
+            for (gradient, before) in [(Gradient::Overwrite, 0.0), (Gradient::Accumulate, 100.0)] {
+                let problem = Problem { normalization, ..problem };
+                let (mut dx, mut dgain, mut dbias) = ([100.0; 4], [100.0; 2], [100.0; 2]);
+                let outputs: [&mut [f64]; 3] = [&mut dx, &mut dgain, &mut dbias];
+                run(&problem, (&x, &[1.0; 4]), &[2.0, 4.0], gradient, outputs);
+                let [a, b] = dx_expected.map(|value| value + before);
+                assert_eq!(dx, [a, b, a, b], "{normalization:?} {gradient:?}");
+                assert_eq!(
+                    dgain,
+                    dgain_expected.map(|value| value + before),
+                    "{normalization:?} {gradient:?}"
+                );
+                assert_eq!(dbias, [2.0 + before; 2], "{normalization:?} {gradient:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn accumulating_rounds_once() {
+        // In f16, 2048 + 1 is 2048: adding the two ones of dbias one by one would lose both.
+        let problem = Problem {
+            cols: 1,
+            dtype: Dtype::F16,
+            parameter_dtype: Dtype::F16,
+            affine: Affine::GainBias,
+            ..Problem::default()
+        };
+        let ones = [f16::ONE; 2];
+        let mut dbias = [f16::from_f32(2048.0)];
+        let inputs = BackwardInputs {
+            rows: 2,
+            x: Rows { data: &ones, stride: 1 },
+            dy: Rows { data: &ones, stride: 1 },
+            gain: Some(&ones[..1]),
+        };
+        let outputs = BackwardOutputs::<f32, _> {
+            dx: None,
+            dgain: None,
+            dbias: Some(&mut dbias),
+            dx_gradient: Gradient::Overwrite,
+            parameter_gradient: Gradient::Accumulate,
+        };
+        backward(&problem, &inputs, outputs).unwrap();
+        assert_eq!(dbias[0].to_f32(), 2050.0);
+    }
+
+    #[test]
+    fn nan_and_infinity_make_their_row_nan_and_no_other() {
+        const ROWS: usize = 200;
+        for normalization in [Normalization::Layer, Normalization::Rms] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for in_x in [true, false] {
+                    let (cols, bad_row, bad_col) = (9, 100, 8);
+                    let case = format!("{normalization:?} {bad} in {}", if in_x { "x" } else { "dy" });
+                    let problem = Problem { cols, normalization, ..Problem::default() };
+                    let cols = cols as usize;
+                    let mut x: Vec<f32> = (0..1800u16).map(|i| f32::from(i % 17)).collect();
+                    let mut dy: Vec<f32> = (0..1800u16).map(|i| f32::from(i % 13)).collect();
+                    (if in_x { &mut x } else { &mut dy })[bad_row * cols + bad_col] = bad;
+                    let (mut dx, mut dgain, mut dbias) = ([0.0; ROWS * 9], [0.0; 9], [0.0; 9]);
+                    let outputs: [&mut [f64]; 3] = [&mut dx, &mut dgain, &mut dbias];
+                    run(&problem, (&x, &dy), &[1.0; 9], Gradient::Overwrite, outputs);
+                    for (row, dx) in dx.chunks(cols).enumerate() {
+                        assert!(
+                            dx.iter().all(|dx| dx.is_nan() == (row == bad_row)),
+                            "{case}, row {row}: {dx:?}"
+                        );
+                    }
+                    for col in 0..cols {
+                        let hit = col == bad_col && !in_x;
+                        assert_eq!(dbias[col].is_finite(), !hit, "{case}: dbias {col}");
+                        assert_eq!(dgain[col].is_finite(), !(hit || in_x), "{case}: dgain {col}");
+                        assert!(!in_x || dgain[col].is_nan(), "{case}: dgain {col}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_column_has_no_gradient_but_the_bias() {
+        let problem = Problem { cols: 1, eps: 1e-12, ..Problem::default() };
+        let (mut dx, mut dgain, mut dbias) = ([7.0; 3], [7.0], [7.0]);
+        let outputs: [&mut [f64]; 3] = [&mut dx, &mut dgain, &mut dbias];
+        run(&problem, (&[3.7, -1e30, 0.0], &[1.0, 2.0, 4.0]), &[2.0], Gradient::Overwrite, outputs);
+        assert_eq!((dx, dgain, dbias), ([0.0; 3], [0.0], [7.0]));
+    }
+
+    #[test]
+    fn no_rows_give_zero_or_leave_what_is_there() {
+        let problem = Problem { cols: 3, ..Problem::default() };
+        for (gradient, after) in [(Gradient::Overwrite, 0.0), (Gradient::Accumulate, 7.0)] {
+            let (mut dx, mut dgain, mut dbias) = ([7.0; 2], [7.0; 4], [7.0; 4]);
+            let outputs: [&mut [f64]; 3] = [&mut dx, &mut dgain, &mut dbias];
+            run(&problem, (&[], &[]), &[1.0; 3], gradient, outputs);
+            assert_eq!(dx, [7.0; 2], "{gradient:?}");
+            assert_eq!(dgain, [after, after, after, 7.0], "{gradient:?}");
+            assert_eq!(dbias, [after, after, after, 7.0], "{gradient:?}");
+        }
+    }
+
+    #[test]
+    fn each_gradient_can_be_left_out() {
+        let problem = Problem { cols: 2, ..Problem::default() };
+        let (x, dy) = ([1f32, 4.0, 2.0, 8.0], [1f32, 2.0, -3.0, 6.0]);
+        let inputs = BackwardInputs {
+            rows: 2,
+            x: Rows { data: &x, stride: 2 },
+            dy: Rows { data: &dy, stride: 2 },
+            gain: Some(&[2f32, 3.0]),
+        };
+        let results = |wants: [bool; 3]| {
+            let (mut dx, mut dgain, mut dbias) = ([7.0; 4], [7.0; 2], [7.0; 2]);
+            let outputs = BackwardOutputs {
+                dx: wants[0].then_some(RowsMut { data: &mut dx, stride: 2 }),
+                dgain: wants[1].then_some(&mut dgain[..]),
+                dbias: wants[2].then_some(&mut dbias[..]),
+                dx_gradient: Gradient::Overwrite,
+                parameter_gradient: Gradient::Overwrite,
+            };
+            backward(&problem, &inputs, outputs).unwrap();
+            [dx.to_vec(), dgain.to_vec(), dbias.to_vec()]
+        };
+        let all = results([true; 3]);
+        assert!(all.iter().flatten().all(|value| *value != 7.0));
+        for wants in (0..8).map(|bits| [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]) {
+            for ((wanted, result), expected) in wants.into_iter().zip(results(wants)).zip(&all) {
+                let untouched = vec![7.0; expected.len()];
+                assert_eq!(&result, if wanted { expected } else { &untouched }, "{wants:?}");
+            }
+        }
+    }
+
+    /// A call by the lengths (and strides) of its slices.
+    struct Call {
+        problem: Problem,
+        rows: usize,
+        x: (usize, usize),
+        dy: (usize, usize),
+        gain: Option<usize>,
+        dx: Option<(usize, usize)>,
+        dgain: Option<usize>,
+        dbias: Option<usize>,
+    }
+
+    impl Call {
+        /// The least that 3 rows of 4 columns, 6 apart, need.
+        fn good() -> Self {
+            let rows = (16, 6);
+            Self {
+                problem: Problem { cols: 4, ..Problem::default() },
+                rows: 3,
+                x: rows,
+                dy: rows,
+                gain: Some(4),
+                dx: Some(rows),
+                dgain: Some(4),
+                dbias: Some(4),
+            }
+        }
+
+        /// The error's words, or none; and whether anything was written.
+        fn run(&self) -> (String, bool) {
+            let values = vec![1f32; 100];
+            let rows = |(length, stride)| Rows { data: &values[..length], stride };
+            let inputs = BackwardInputs {
+                rows: self.rows,
+                x: rows(self.x),
+                dy: rows(self.dy),
+                gain: self.gain.map(|length| &values[..length]),
+            };
+            let (mut dx, mut dgain, mut dbias) = (vec![7f32; 100], vec![7f32; 100], vec![7f32; 100]);
+            let outputs = BackwardOutputs {
+                dx: self.dx.map(|(length, stride)| RowsMut { data: &mut dx[..length], stride }),
+                dgain: self.dgain.map(|length| &mut dgain[..length]),
+                dbias: self.dbias.map(|length| &mut dbias[..length]),
+                dx_gradient: Gradient::Overwrite,
+                parameter_gradient: Gradient::Overwrite,
+            };
+            let result = backward(&self.problem, &inputs, outputs);
+            let written = dx.iter().chain(&dgain).chain(&dbias).any(|value| *value != 7.0);
+            (result.map_or_else(|error| error.to_string(), |()| String::new()), written)
+        }
+    }
+
+    #[test]
+    fn wrong_calls_say_what_is_wrong_and_write_nothing() {
+        assert_eq!(Call::good().run(), (String::new(), true));
+        let table: [(fn(&mut Call), &str); 17] = [
+            (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
+            (|call| call.problem.eps = f32::NAN, "eps is NaN, needs to be a finite number of at least 1e-28"),
+            (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
+            (|call| call.gain = None, "buffer gain is missing: the problem's affine has one"),
+            (
+                |call| call.problem.affine = Affine::None,
+                "buffer gain was given but is not used: the problem's affine has none",
+            ),
+            (
+                |call| (call.problem.affine, call.gain) = (Affine::None, None),
+                "buffer dgain was given but is not used: the problem's affine has none",
+            ),
+            (
+                |call| call.problem.affine = Affine::Gain,
+                "buffer dbias was given but is not used: the problem's affine has none",
+            ),
+            (|call| call.gain = Some(3), "buffer gain has 3 elements, needs 4"),
+            (|call| call.dgain = Some(3), "buffer dgain has 3 elements, needs 4"),
+            (|call| call.dbias = Some(3), "buffer dbias has 3 elements, needs 4"),
+            (|call| call.x.0 = 15, "buffer x has 15 elements, needs 16"),
+            (|call| call.dy.0 = 0, "buffer dy has 0 elements, needs 16"),
+            (|call| call.dx = Some((15, 6)), "buffer dx has 15 elements, needs 16"),
+            (|call| call.x.1 = 3, "x.stride is 3, needs to be at least cols, 4"),
+            (|call| call.dy.1 = 3, "dy.stride is 3, needs to be at least cols, 4"),
+            (|call| call.dx = Some((16, 3)), "dx.stride is 3, needs to be at least cols, 4"),
+            (|call| call.rows = usize::MAX, "buffer x has 16 elements, needs 18446744073709551615"),
+        ];
+        for (break_it, message) in table {
+            let mut call = Call::good();
+            break_it(&mut call);
+            assert_eq!(call.run(), (message.to_owned(), false));
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! `y = gain * xhat + bias`
+
+use super::{
+    check_length, check_parameter, check_problem, map_in_order, mean_and_rstd, parameter_or, rows_per_block,
+};
+use crate::{Element, Error, Problem, Real, Rows, RowsMut};
+
+/// What [`forward`] reads. Slices may be longer than what is read of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardInputs<'a, T, P> {
+    /// Rows of every tensor; 0 is valid and does nothing.
+    pub rows: usize,
+    /// The values to normalise, `[rows, cols]`.
+    pub x: Rows<'a, T>,
+    /// Added to x before normalising, `[rows, cols]`.
+    pub residual: Option<Rows<'a, T>>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    pub gain: Option<&'a [P]>,
+    /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`] has a bias.
+    pub bias: Option<&'a [P]>,
+}
+
+/// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
+#[derive(Debug)]
+pub struct ForwardOutputs<'a, T, O> {
+    /// The result, `[rows, cols]`.
+    pub y: RowsMut<'a, O>,
+    /// `x + residual` rounded to T, `[rows, cols]`; only with a residual.
+    pub sum: Option<RowsMut<'a, T>>,
+    /// mean (0 for RMS norm) and rstd of each row, `[rows]`.
+    pub statistics: Option<&'a mut [[f64; 2]]>,
+}
+
+/// Layer norm (Ba, Kiros, Hinton 2016, equation 3) or RMS norm (Zhang, Sennrich 2019, equation 4) of each row.
+///
+/// ```text
+/// sum  = x + residual, rounded to T                    (x alone without a residual)
+/// mean = sum_cols(sum) / cols                          (0 for RMS norm)
+/// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
+/// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
+/// ```
+///
+/// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN for its
+/// rstd), in RMS norm too, and touches no other row.
+///
+/// # Errors
+/// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`] and for a
+/// sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
+pub fn forward<T: Element, P: Element, O: Real>(
+    problem: &Problem,
+    inputs: &ForwardInputs<'_, T, P>,
+    outputs: ForwardOutputs<'_, T, O>,
+) -> Result<(), Error> {
+    check_problem::<T, P>(problem)?;
+    let (rows, cols) = (inputs.rows, problem.cols as usize);
+    check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
+    check_parameter("bias", inputs.bias, problem.affine.has_bias(), cols)?;
+    if outputs.sum.is_some() && inputs.residual.is_none() {
+        return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
+    }
+    let x = inputs.x.checked("x", rows, cols)?;
+    let residual = inputs.residual.map(|residual| residual.checked("residual", rows, cols)).transpose()?;
+    let y = outputs.y.checked("y", rows, cols)?;
+    let sum = outputs.sum.map(|sum| sum.checked("sum", rows, cols)).transpose()?;
+    if let Some(statistics) = &outputs.statistics {
+        check_length("statistics", statistics.len(), rows)?;
+    }
+
+    let block_rows = rows_per_block(rows, 1);
+    let mut residual = residual.map(|residual| residual.blocks(block_rows));
+    let mut sum = sum.map(|sum| sum.blocks(block_rows));
+    let mut statistics = outputs.statistics.map(|statistics| statistics.chunks_mut(block_rows));
+    let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).map(|(x, y)| Block {
+        x,
+        residual: residual.as_mut().and_then(Iterator::next),
+        y,
+        sum: sum.as_mut().and_then(Iterator::next),
+        statistics: statistics.as_mut().and_then(Iterator::next),
+    });
+    let gain = parameter_or(inputs.gain, 1.0, cols);
+    let bias = parameter_or(inputs.bias, 0.0, cols);
+    map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, block));
+    Ok(())
+}
+
+/// Consecutive rows of every tensor.
+struct Block<'a, T, O> {
+    x: Rows<'a, T>,
+    residual: Option<Rows<'a, T>>,
+    y: RowsMut<'a, O>,
+    sum: Option<RowsMut<'a, T>>,
+    statistics: Option<&'a mut [[f64; 2]]>,
+}
+
+fn forward_block<T: Element, O: Real>(problem: &Problem, gain: &[f64], bias: &[f64], block: Block<'_, T, O>) {
+    let cols = problem.cols as usize;
+    let mut residual = block.residual.map(|residual| residual.each(cols));
+    let mut sum = block.sum.map(|sum| sum.each(cols));
+    let mut statistics = block.statistics.map(|statistics| statistics.iter_mut());
+    let mut values = vec![0.0; cols];
+    for (x, y) in block.x.each(cols).zip(block.y.each(cols)) {
+        match residual.as_mut().and_then(Iterator::next) {
+            Some(residual) => {
+                for ((value, x), residual) in values.iter_mut().zip(x).zip(residual) {
+                    *value = T::from_f64(x.to_f64() + residual.to_f64()).to_f64();
+                }
+            }
+            None => {
+                for (value, x) in values.iter_mut().zip(x) {
+                    *value = x.to_f64();
+                }
+            }
+        }
+        if let Some(sum) = sum.as_mut().and_then(Iterator::next) {
+            for (sum, value) in sum.iter_mut().zip(&values) {
+                *sum = T::from_f64(*value);
+            }
+        }
+        let [mean, rstd] = mean_and_rstd(problem, &values);
+        for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(gain).zip(bias) {
+            *y = O::from_f64(gain * ((value - mean) * rstd) + bias);
+        }
+        if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
+            *statistics = [mean, rstd];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Affine, Dtype, Normalization};
+    use half::f16;
+
+    /// y and statistics of rows without gaps, with the gain and bias that the problem's affine has.
+    fn run(problem: &Problem, x: &[f32], gain: &[f32], bias: &[f32]) -> (Vec<f64>, Vec<[f64; 2]>) {
+        let stride = problem.cols as usize;
+        let rows = x.len() / stride;
+        let inputs = ForwardInputs {
+            rows,
+            x: Rows { data: x, stride },
+            residual: None,
+            gain: problem.affine.has_gain().then_some(gain),
+            bias: problem.affine.has_bias().then_some(bias),
+        };
+        let (mut y, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
+        let outputs = ForwardOutputs {
+            y: RowsMut { data: &mut y, stride },
+            sum: None,
+            statistics: Some(&mut statistics),
+        };
+        forward(problem, &inputs, outputs).unwrap();
+        (y, statistics)
+    }
+
+    #[test]
+    fn small_numbers_come_out_as_by_hand() {
+        // Variance (mean square) 1, so rstd is 1 / sqrt(1 + 3).
+        let problem = Problem { cols: 2, eps: 3.0, ..Problem::default() };
+        for (normalization, affine, x, statistics, y) in [
+            (Normalization::Layer, Affine::None, [1.0, 3.0], [2.0, 0.5], [-0.5, 0.5]),
+            (Normalization::Layer, Affine::Gain, [1.0, 3.0], [2.0, 0.5], [-1.0, 2.0]),
+            (Normalization::Layer, Affine::GainBias, [1.0, 3.0], [2.0, 0.5], [9.0, 22.0]),
+            (Normalization::Rms, Affine::None, [-1.0, 1.0], [0.0, 0.5], [-0.5, 0.5]),
+            (Normalization::Rms, Affine::None, [1.0, 1.0], [0.0, 0.5], [0.5, 0.5]),
+            (Normalization::Rms, Affine::GainBias, [1.0, 1.0], [0.0, 0.5], [11.0, 22.0]),
+        ] {
+            let problem = Problem { normalization, affine, ..problem };
+            let result = run(&problem, &x, &[2.0, 4.0], &[10.0, 20.0]);
+            assert_eq!(result, (y.to_vec(), vec![statistics]), "{normalization:?} {affine:?} {x:?}");
+        }
+    }
+
+    #[test]
+    fn the_sum_is_rounded_before_it_is_normalised() {
+        let problem = Problem { cols: 2, dtype: Dtype::F16, affine: Affine::None, ..Problem::default() };
+        let x = [2048.0, 0.0].map(f16::from_f32);
+        // 2049 lies between two f16 values; the even one is 2048.
+        let residual = [1.0, 2048.0].map(f16::from_f32);
+        for wants_sum in [true, false] {
+            let (mut y, mut sum, mut statistics) = ([1.0; 2], [f16::ZERO; 2], [[0.0; 2]]);
+            let inputs = ForwardInputs::<_, f32> {
+                rows: 1,
+                x: Rows { data: &x, stride: 2 },
+                residual: Some(Rows { data: &residual, stride: 2 }),
+                gain: None,
+                bias: None,
+            };
+            let outputs = ForwardOutputs {
+                y: RowsMut { data: &mut y, stride: 2 },
+                sum: wants_sum.then_some(RowsMut { data: &mut sum, stride: 2 }),
+                statistics: Some(&mut statistics),
+            };
+            forward(&problem, &inputs, outputs).unwrap();
+            assert_eq!(y, [0.0; 2], "two equal values");
+            assert_eq!(statistics[0][0], 2048.0);
+            assert_eq!(sum.map(f16::to_f32), if wants_sum { [2048.0; 2] } else { [0.0; 2] });
+        }
+    }
+
+    #[test]
+    fn nan_and_infinity_make_their_row_nan_and_no_other() {
+        for normalization in [Normalization::Layer, Normalization::Rms] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                // 9 columns: a whole vector of partial sums and one more; 200 rows: several rows in a block.
+                for (cols, bad_col) in [(9, 0), (9, 8), (1, 0)] {
+                    let problem = Problem { cols, normalization, ..Problem::default() };
+                    let cols = cols as usize;
+                    let mut x: Vec<f32> = (0..200 * cols as u16).map(|i| f32::from(i % 17)).collect();
+                    x[100 * cols + bad_col] = bad;
+                    let (y, statistics) = run(&problem, &x, &vec![1.0; cols], &vec![0.0; cols]);
+                    for (row, (y, [mean, rstd])) in y.chunks(cols).zip(statistics).enumerate() {
+                        let case = format!("{normalization:?} {bad} at {bad_col} of {cols}, row {row}");
+                        assert!(y.iter().all(|y| y.is_nan() == (row == 100)), "{case}: {y:?}");
+                        assert_eq!(rstd.is_nan(), row == 100, "{case}");
+                        assert!(normalization == Normalization::Layer || mean == 0.0, "{case}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn squares_beyond_float32_are_finite() {
+        for normalization in [Normalization::Layer, Normalization::Rms] {
+            let problem = Problem { cols: 2, normalization, affine: Affine::None, ..Problem::default() };
+            let (y, _) = run(&problem, &[f32::MAX, -f32::MAX], &[], &[]);
+            assert_eq!(y, [1.0, -1.0], "{normalization:?}");
+        }
+    }
+
+    #[test]
+    fn one_column_gives_the_bias() {
+        let problem = Problem { cols: 1, eps: 1e-12, ..Problem::default() };
+        let (y, statistics) = run(&problem, &[3.7, -1e30, 0.0], &[2.0], &[0.625]);
+        assert_eq!(y, [0.625; 3]);
+        assert_eq!(statistics[0][0], f64::from(3.7f32));
+    }
+
+    #[test]
+    fn no_rows_are_valid_and_write_nothing() {
+        let problem = Problem { cols: 3, ..Problem::default() };
+        let inputs = ForwardInputs {
+            rows: 0,
+            x: Rows { data: &[0f32; 0], stride: 3 },
+            residual: None,
+            gain: Some(&[1f32; 3]),
+            bias: Some(&[1f32; 3]),
+        };
+        let (mut y, mut statistics) = ([7.0; 4], [[7.0; 2]]);
+        let outputs = ForwardOutputs {
+            y: RowsMut { data: &mut y, stride: 3 },
+            sum: None,
+            statistics: Some(&mut statistics),
+        };
+        forward(&problem, &inputs, outputs).unwrap();
+        assert_eq!((y, statistics), ([7.0; 4], [[7.0; 2]]));
+    }
+
+    /// A call by the lengths (and strides) of its slices.
+    struct Call {
+        problem: Problem,
+        rows: usize,
+        x: (usize, usize),
+        residual: Option<(usize, usize)>,
+        gain: Option<usize>,
+        bias: Option<usize>,
+        y: (usize, usize),
+        sum: Option<(usize, usize)>,
+        statistics: Option<usize>,
+    }
+
+    impl Call {
+        /// The least that 3 rows of 4 columns, 6 apart, need.
+        fn good() -> Self {
+            let rows = (16, 6);
+            Self {
+                problem: Problem { cols: 4, ..Problem::default() },
+                rows: 3,
+                x: rows,
+                residual: Some(rows),
+                gain: Some(4),
+                bias: Some(4),
+                y: rows,
+                sum: Some(rows),
+                statistics: Some(3),
+            }
+        }
+
+        /// The error's words, or none; and whether anything was written.
+        fn run(&self) -> (String, bool) {
+            let values = vec![1f32; 100];
+            let rows = |(length, stride)| Rows { data: &values[..length], stride };
+            let inputs = ForwardInputs {
+                rows: self.rows,
+                x: rows(self.x),
+                residual: self.residual.map(rows),
+                gain: self.gain.map(|length| &values[..length]),
+                bias: self.bias.map(|length| &values[..length]),
+            };
+            let (mut y, mut sum, mut statistics) = (vec![7f32; 100], vec![7f32; 100], vec![[7.0; 2]; 100]);
+            let outputs = ForwardOutputs {
+                y: RowsMut { data: &mut y[..self.y.0], stride: self.y.1 },
+                sum: self.sum.map(|(length, stride)| RowsMut { data: &mut sum[..length], stride }),
+                statistics: self.statistics.map(|length| &mut statistics[..length]),
+            };
+            let result = forward(&self.problem, &inputs, outputs);
+            let written = y.iter().chain(&sum).any(|value| *value != 7.0)
+                || statistics.iter().flatten().any(|value| *value != 7.0);
+            (result.map_or_else(|error| error.to_string(), |()| String::new()), written)
+        }
+    }
+
+    #[test]
+    fn wrong_calls_say_what_is_wrong_and_write_nothing() {
+        assert_eq!(Call::good().run(), (String::new(), true));
+        let table: [(fn(&mut Call), &str); 21] = [
+            (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
+            (|call| call.problem.eps = 0.0, "eps is 0, needs to be a finite number of at least 1e-28"),
+            (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
+            (
+                |call| (call.problem.dtype, call.problem.parameter_dtype) = (Dtype::Bf16, Dtype::Bf16),
+                "type of x is f32, needs to be bf16",
+            ),
+            (|call| call.gain = None, "buffer gain is missing: the problem's affine has one"),
+            (|call| call.bias = None, "buffer bias is missing: the problem's affine has one"),
+            (
+                |call| call.problem.affine = Affine::None,
+                "buffer gain was given but is not used: the problem's affine has none",
+            ),
+            (
+                |call| call.problem.affine = Affine::Gain,
+                "buffer bias was given but is not used: the problem's affine has none",
+            ),
+            (
+                |call| call.residual = None,
+                "buffer sum was given but is not used: without a residual the sum is x",
+            ),
+            (|call| call.gain = Some(3), "buffer gain has 3 elements, needs 4"),
+            (|call| call.bias = Some(0), "buffer bias has 0 elements, needs 4"),
+            (|call| call.x.0 = 15, "buffer x has 15 elements, needs 16"),
+            (|call| call.residual = Some((15, 6)), "buffer residual has 15 elements, needs 16"),
+            (|call| call.y.0 = 15, "buffer y has 15 elements, needs 16"),
+            (|call| call.sum = Some((15, 6)), "buffer sum has 15 elements, needs 16"),
+            (|call| call.statistics = Some(2), "buffer statistics has 2 elements, needs 3"),
+            (|call| call.x.1 = 3, "x.stride is 3, needs to be at least cols, 4"),
+            (|call| call.residual = Some((16, 0)), "residual.stride is 0, needs to be at least cols, 4"),
+            (|call| call.y.1 = 3, "y.stride is 3, needs to be at least cols, 4"),
+            (|call| call.sum = Some((16, 3)), "sum.stride is 3, needs to be at least cols, 4"),
+            (|call| call.rows = usize::MAX, "buffer x has 16 elements, needs 18446744073709551615"),
+        ];
+        for (break_it, message) in table {
+            let mut call = Call::good();
+            break_it(&mut call);
+            assert_eq!(call.run(), (message.to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn a_stride_beyond_the_slice_is_fine_for_one_row() {
+        let stride = usize::MAX;
+        let call = Call {
+            rows: 1,
+            x: (4, stride),
+            residual: Some((4, stride)),
+            y: (4, stride),
+            sum: Some((4, stride)),
+            ..Call::good()
+        };
+        assert_eq!(call.run(), (String::new(), true));
+    }
+
+    #[test]
+    fn the_parameters_type_is_checked_even_where_there_are_none() {
+        let problem = Problem { cols: 1, affine: Affine::None, ..Problem::default() };
+        let inputs = ForwardInputs::<f32, f16> {
+            rows: 1,
+            x: Rows { data: &[1.0], stride: 1 },
+            residual: None,
+            gain: None,
+            bias: None,
+        };
+        let outputs =
+            ForwardOutputs { y: RowsMut { data: &mut [0f32], stride: 1 }, sum: None, statistics: None };
+        let message = forward(&problem, &inputs, outputs).unwrap_err().to_string();
+        assert_eq!(message, "type of gain and bias is f16, needs to be f32");
+    }
+}

@@ -1,0 +1,146 @@
+//! The CPU path: all arithmetic in float64, in two passes, one loop a formula.
+//!
+//! It is what every kernel is checked against, and what computes where there is no adapter. What is read is what is
+//! stored (f32, f16 or bf16); what is written is rounded once, or not at all where an output is `f64`.
+//!
+//! Rows go in blocks to all cores with the feature `rayon`, one after the other without it. The blocks and the order
+//! of every sum depend on the shape alone, so results have the same bits for any number of threads.
+//!
+//! The formulas are those of Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 3, and, without the mean, of
+//! Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the root in both.
+
+mod backward;
+mod forward;
+mod rows;
+
+pub use backward::{BackwardInputs, BackwardOutputs, backward};
+pub use forward::{ForwardInputs, ForwardOutputs, forward};
+
+use crate::{Dtype, Element, Error, Normalization, Problem, Real};
+
+/// Blocks that the rows are cut into at most: enough to keep the cores evenly busy.
+const MAX_BLOCKS: usize = 64;
+
+/// The rows that go into each block (the last one may get fewer), at least `least`.
+fn rows_per_block(rows: usize, least: usize) -> usize {
+    rows.div_ceil(MAX_BLOCKS).max(least)
+}
+
+/// The results of `work` in the order of `items`, on all cores with the feature `rayon`.
+fn map_in_order<I: Send, R: Send>(items: Vec<I>, work: impl Fn(I) -> R + Send + Sync) -> Vec<R> {
+    #[cfg(feature = "rayon")]
+    {
+        use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+        items.into_par_iter().map(work).collect()
+    }
+    #[cfg(not(feature = "rayon"))]
+    {
+        items.into_iter().map(work).collect()
+    }
+}
+
+/// ```text
+/// mean = sum(x) / cols                                 (0 for RMS norm)
+/// rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)
+/// ```
+///
+/// rstd is NaN for a row with a NaN or an infinity. Arithmetic alone would give 0 for an infinity in RMS norm, and
+/// with it a row that looks sound but for one value.
+fn mean_and_rstd(problem: &Problem, x: &[f64]) -> [f64; 2] {
+    let mean = mean_for_layer(problem, x);
+    let variance = sum_of(x, |x| (x - mean) * (x - mean)) / f64::from(problem.cols);
+    let rstd = if variance.is_finite() { 1.0 / (variance + f64::from(problem.eps)).sqrt() } else { f64::NAN };
+    [mean, rstd]
+}
+
+/// The mean for layer norm; 0 for RMS norm, whose formulas are those of layer norm with every mean that comes from
+/// centring dropped.
+fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
+    match problem.normalization {
+        Normalization::Layer => sum_of(values, |value| value) / f64::from(problem.cols),
+        Normalization::Rms => 0.0,
+    }
+}
+
+/// Partial sums of one sum: independent, so that they fill vector registers and hide the latency of an addition.
+const LANES: usize = 8;
+
+/// `sum(term(value))`
+fn sum_of(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut partial = [0.0; LANES];
+    for chunk in chunks {
+        for (partial, value) in partial.iter_mut().zip(chunk) {
+            *partial += term(*value);
+        }
+    }
+    partial.iter().sum::<f64>() + rest.iter().map(|value| term(*value)).sum::<f64>()
+}
+
+/// `sum(a * b)`
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let mut partial = [0.0; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for ((partial, a), b) in partial.iter_mut().zip(a).zip(b) {
+            *partial += a * b;
+        }
+    }
+    partial.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}
+
+/// The first `cols` values of gain or bias in float64, or `neutral` for each column where there is none.
+fn parameter_or<P: Real>(parameter: Option<&[P]>, neutral: f64, cols: usize) -> Vec<f64> {
+    match parameter {
+        Some(parameter) => parameter[..cols].iter().map(|value| value.to_f64()).collect(),
+        None => vec![neutral; cols],
+    }
+}
+
+/// That the types of the call's slices are those of the problem, and the problem is in its documented ranges.
+fn check_problem<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
+    problem.validate()?;
+    let check = |what: &str, has: Dtype, needs: Dtype| {
+        if has == needs { Ok(()) } else { Err(Error::invalid(what, has, needs)) }
+    };
+    check("type of x", T::DTYPE, problem.dtype)?;
+    check("type of gain and bias", P::DTYPE, problem.parameter_dtype)
+}
+
+/// That gain or bias is given exactly where the problem has one, with a value for each column.
+fn check_parameter<P>(
+    buffer: &'static str,
+    parameter: Option<&[P]>,
+    wanted: bool,
+    cols: usize,
+) -> Result<(), Error> {
+    match parameter {
+        None if wanted => Err(Error::MissingBuffer { buffer, why: "the problem's affine has one" }),
+        Some(_) if !wanted => Err(Error::UnusedBuffer { buffer, why: "the problem's affine has none" }),
+        Some(parameter) => check_length(buffer, parameter.len(), cols),
+        None => Ok(()),
+    }
+}
+
+/// That a gradient is asked for only where the problem has the parameter, and has room for each column.
+fn check_gradient<Q>(
+    buffer: &'static str,
+    gradient: Option<&[Q]>,
+    has_parameter: bool,
+    cols: usize,
+) -> Result<(), Error> {
+    match gradient {
+        // A gradient may always be left out.
+        None => Ok(()),
+        Some(_) => check_parameter(buffer, gradient, has_parameter, cols),
+    }
+}
+
+/// That a slice holds what the call reads or writes there.
+fn check_length(buffer: &'static str, has: usize, needs: usize) -> Result<(), Error> {
+    if has >= needs {
+        return Ok(());
+    }
+    Err(Error::BufferTooSmall { buffer, has: has as u64, needs: needs as u64, unit: "elements" })
+}

@@ -1,0 +1,406 @@
+//! From a [`Plan`] to WGSL text.
+//!
+//! The files in `shaders/` are segments of plain WGSL; a variant is some of them, one after the other, with `const`
+//! lines set by name. In `io/` and `gradient/` the word `tensor` stands for a tensor's name. Bindings are declared
+//! here, where their order is decided.
+
+use crate::error::Error;
+use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
+use crate::types::{Gradient, Normalization};
+use std::fmt::Write as _;
+
+/// Who compiles the text: what must stand at its top differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// naga, in wgpu's native back ends: refuses `enable subgroups;`.
+    #[default]
+    Naga,
+    /// Tint and the other browsers' compilers: demand it.
+    Browser,
+}
+
+/// The shader of a plan: text and what a host needs to run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shader {
+    /// [`Plan::label`].
+    pub label: String,
+    /// The WGSL text. Its entry point is [`ENTRY_POINT`].
+    pub source: String,
+    /// The storage buffers of group 0, from binding 1 on. Binding 0 is the uniform of `shaders/common/params.wgsl`.
+    pub bindings: Vec<Binding>,
+}
+
+/// The name of every shader's entry point.
+pub const ENTRY_POINT: &str = "main";
+
+/// A storage buffer of a shader, in group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The binding's number.
+    pub binding: u32,
+    /// The tensor; the WGSL variable has its name.
+    pub tensor: Tensor,
+    /// The type of the array's elements.
+    pub element: &'static str,
+    /// `read_write` if true, else `read`.
+    pub writable: bool,
+}
+
+/// Puts together the text of a plan.
+///
+/// # Errors
+/// [`Error::Assembly`] if a segment lacks a constant that is to be set, or has it twice: a fault of this crate.
+pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
+    let label = plan.label();
+    let bindings = bindings(plan);
+    let mut text = format!("// {label}\n");
+    if plan.uses_native_f16() {
+        text += "enable f16;\n";
+    }
+    if plan.uses_subgroups() && dialect == Dialect::Browser {
+        text += "enable subgroups;\n";
+    }
+    segment(&mut text, segments::PARAMS);
+    text.push('\n');
+    for Binding { binding, tensor, element, writable } in &bindings {
+        let access = if *writable { "read_write" } else { "read" };
+        let name = tensor.name();
+        let _ =
+            writeln!(text, "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;");
+    }
+    segment(&mut text, segments::ROW);
+    segment(&mut text, segments::NUMERICS);
+    segment(&mut text, reduction(plan));
+    segment(&mut text, format(plan.row_storage));
+    operation(&mut text, plan);
+    segment(&mut text, body(plan.kernel));
+    for (name, value) in constants(plan) {
+        set_const(&mut text, name, &value)
+            .map_err(|message| Error::Assembly { label: label.clone(), message })?;
+    }
+    Ok(Shader { label, source: text, bindings })
+}
+
+fn segment(text: &mut String, segment: &str) {
+    text.push('\n');
+    text.push_str(segment);
+}
+
+/// Sets the value of the one line `const NAME: TYPE = VALUE;`.
+fn set_const(text: &mut String, name: &str, value: &str) -> Result<(), String> {
+    let declaration = format!("\nconst {name}: ");
+    let mut found = text.match_indices(&declaration).map(|(at, _)| at);
+    let (Some(at), None) = (found.next(), found.next()) else {
+        return Err(format!("constant {name} is declared {} times", text.matches(&declaration).count()));
+    };
+    let from = at + declaration.len();
+    let line = text[from..].split('\n').next().unwrap_or_default();
+    let (Some(equals), Some(semicolon)) = (line.find("= "), line.find(';')) else {
+        return Err(format!("constant {name} is not declared as `const NAME: TYPE = VALUE;`"));
+    };
+    let value_range = from + equals + 2..from + semicolon;
+    text.replace_range(value_range, value);
+    Ok(())
+}
+
+fn bindings(plan: &Plan) -> Vec<Binding> {
+    (1..)
+        .zip(plan.tensors())
+        .map(|(binding, tensor)| {
+            let writable = plan.writes(tensor);
+            Binding { binding, tensor, element: element(plan, tensor, writable), writable }
+        })
+        .collect()
+}
+
+fn storage(plan: &Plan, tensor: Tensor) -> Storage {
+    match tensor {
+        Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
+        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
+        Tensor::Statistics | Tensor::Partials => Storage::F32,
+    }
+}
+
+fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
+    if tensor == Tensor::Statistics {
+        return "f32";
+    }
+    match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 4 | 8) => "vec4<f32>",
+        (Storage::F32, 2) => "vec2<f32>",
+        (Storage::F32, _) => "f32",
+        (Storage::NativeF16, _) => "f16",
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => "vec4<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => "vec2<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => "atomic<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, _) => "u32",
+    }
+}
+
+fn reduction(plan: &Plan) -> &'static str {
+    match plan.reduction {
+        Reduction::Thread => segments::REDUCE_THREAD,
+        Reduction::Lanes => segments::REDUCE_LANES,
+        Reduction::Subgroup => segments::REDUCE_SUBGROUP,
+        Reduction::Subgroups(_) => segments::REDUCE_SUBGROUPS,
+        Reduction::Workgroup if plan.kernel == Kernel::BackwardReduceParameters => segments::REDUCE_SLICES,
+        Reduction::Workgroup => segments::REDUCE_WORKGROUP,
+    }
+}
+
+fn format(storage: Storage) -> &'static str {
+    match storage {
+        Storage::F32 => segments::FORMAT_F32,
+        Storage::NativeF16 => segments::FORMAT_NATIVE_F16,
+        Storage::PackedF16 => segments::FORMAT_PACKED_F16,
+        Storage::PackedBf16 => segments::FORMAT_PACKED_BF16,
+    }
+}
+
+fn body(kernel: Kernel) -> &'static str {
+    match kernel {
+        Kernel::ForwardCached => segments::FORWARD_CACHED,
+        Kernel::ForwardStreamed => segments::FORWARD_STREAMED,
+        Kernel::BackwardCached => segments::BACKWARD_CACHED,
+        Kernel::BackwardStreamed => segments::BACKWARD_STREAMED,
+        Kernel::BackwardReduceParameters => segments::BACKWARD_REDUCE_PARAMETERS,
+    }
+}
+
+/// The segments between the common ones and the body: accesses to the tensors, and what is done with them.
+fn operation(text: &mut String, plan: &Plan) {
+    match plan.operation {
+        Operation::Forward(forward) => {
+            load(text, plan, Tensor::X, forward.x_in.unwrap_or(Tensor::X));
+            store(text, plan, Tensor::Y);
+            if forward.residual {
+                load(text, plan, Tensor::Residual, forward.residual_in.unwrap_or(Tensor::Residual));
+                load(text, plan, Tensor::Sum, Tensor::Sum);
+                store(text, plan, Tensor::Sum);
+                segment(text, segments::INPUT_SUM);
+            } else {
+                segment(text, segments::INPUT_X);
+            }
+            if plan.affine.has_bias() {
+                load(text, plan, Tensor::Gain, Tensor::Gain);
+                load(text, plan, Tensor::Bias, Tensor::Bias);
+                segment(text, segments::AFFINE_GAIN_BIAS);
+            } else {
+                gain(text, plan);
+            }
+            segment(
+                text,
+                if forward.statistics { segments::STATISTICS_STORE } else { segments::STATISTICS_NONE },
+            );
+        }
+        Operation::Backward(backward) => {
+            segment(text, segments::BACKWARD);
+            load(text, plan, Tensor::X, if backward.x_in_dx { Tensor::Dx } else { Tensor::X });
+            load(text, plan, Tensor::Dy, if backward.dy_in_dx { Tensor::Dx } else { Tensor::Dy });
+            gain(text, plan);
+            gradient(text, plan, Tensor::Dx, backward.dx);
+            segment(text, segments::PARTIALS);
+            if plan.parameter_gradients() > 0 {
+                load(text, plan, Tensor::Partials, Tensor::Partials);
+                store(text, plan, Tensor::Partials);
+                segment(text, segments::PARTIALS_UPDATE);
+            } else {
+                segment(text, segments::PARTIALS_NONE);
+            }
+        }
+        Operation::ReduceParameters(backward) => {
+            segment(text, segments::PARTIALS);
+            load(text, plan, Tensor::Partials, Tensor::Partials);
+            gradient(text, plan, Tensor::Dgain, backward.dgain);
+            gradient(text, plan, Tensor::Dbias, backward.dbias);
+        }
+    }
+}
+
+fn gain(text: &mut String, plan: &Plan) {
+    if plan.affine.has_gain() {
+        load(text, plan, Tensor::Gain, Tensor::Gain);
+        segment(text, segments::AFFINE_GAIN);
+    } else {
+        segment(text, segments::AFFINE_NONE);
+    }
+}
+
+fn gradient(text: &mut String, plan: &Plan, tensor: Tensor, gradient: Option<Gradient>) {
+    let what = match gradient {
+        None => segments::GRADIENT_NONE,
+        Some(Gradient::Overwrite) => segments::GRADIENT_OVERWRITE,
+        Some(Gradient::Accumulate) => {
+            load(text, plan, tensor, tensor);
+            segments::GRADIENT_ACCUMULATE
+        }
+    };
+    if gradient.is_some() {
+        store(text, plan, tensor);
+    }
+    segment(text, &what.replace("tensor", tensor.name()));
+}
+
+/// `load_<tensor>`, reading the binding of `bound`.
+fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
+    let access = match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 8) => segments::LOAD_F32_X8,
+        (Storage::F32, 4) => segments::LOAD_F32_X4,
+        (Storage::F32, 2) => segments::LOAD_F32_X2,
+        (Storage::F32, _) => segments::LOAD_F32_X1,
+        (Storage::NativeF16, _) => segments::LOAD_NATIVE_F16_X1,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::LOAD_PACKED_X8,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::LOAD_PACKED_X4,
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::LOAD_PACKED_X2,
+        (Storage::PackedF16 | Storage::PackedBf16, _) if plan.writes(bound) => {
+            segments::LOAD_PACKED_X1_ATOMIC
+        }
+        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::LOAD_PACKED_X1,
+    };
+    let function = access.replace("load_tensor", &format!("load_{}", tensor.name()));
+    segment(text, &function.replace("tensor", bound.name()));
+}
+
+/// `store_<tensor>`.
+fn store(text: &mut String, plan: &Plan, tensor: Tensor) {
+    let access = match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 8) => segments::STORE_F32_X8,
+        (Storage::F32, 4) => segments::STORE_F32_X4,
+        (Storage::F32, 2) => segments::STORE_F32_X2,
+        (Storage::F32, _) => segments::STORE_F32_X1,
+        (Storage::NativeF16, _) => segments::STORE_NATIVE_F16_X1,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::STORE_PACKED_X8,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::STORE_PACKED_X4,
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::STORE_PACKED_X2,
+        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::STORE_PACKED_X1_ATOMIC,
+    };
+    segment(text, &access.replace("tensor", tensor.name()));
+}
+
+fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
+    let unsigned = |value: u32| format!("{value}u");
+    let centred = || (plan.normalization == Normalization::Layer).to_string();
+    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16).to_string();
+    // 2^log2_cols is the smallest power of two that is not below cols.
+    let log2_cols = plan.cols.next_power_of_two().ilog2();
+    let mean_factor = f64::from(1u32 << log2_cols) / f64::from(plan.cols);
+    let mut constants = vec![
+        ("COLS", unsigned(plan.cols)),
+        ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
+        ("ROWS_PER_WORKGROUP", unsigned(plan.rows_per_workgroup)),
+        ("CONTIGUOUS", unsigned(plan.vector_width)),
+        ("PARTS", unsigned(plan.parts())),
+        ("STEPS", unsigned(plan.steps)),
+        ("SUM_SCALE", format!("0x1p-{log2_cols}f")),
+        ("MEAN_FACTOR", format!("{mean_factor:?}")),
+    ];
+    if let Reduction::Subgroups(min) = plan.reduction {
+        constants.push(("SUBGROUP_MIN", unsigned(min)));
+    }
+    match plan.operation {
+        Operation::Forward(_) => {
+            constants.push(("CENTRED", centred()));
+            constants.push(("WIDE_RANGE", wide_range));
+        }
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
+            constants.push(("WITH_DBIAS", backward.dbias.is_some().to_string()));
+            constants.push(("PARAMETER_GRADIENTS", unsigned(plan.parameter_gradients().max(1))));
+        }
+    }
+    match plan.kernel {
+        // docs/numerics.md derives both: below LARGE, sums of squares stay finite unscaled; scaled, they do up to the
+        // largest float32.
+        Kernel::ForwardCached => {
+            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(log2_cols))));
+            constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
+        }
+        Kernel::ForwardStreamed => constants.push(("SMALL_SCALE", "0x1p-78f".to_owned())),
+        Kernel::BackwardCached => constants.push(("CENTRED", centred())),
+        Kernel::BackwardStreamed => {
+            constants.push(("CENTRED", centred()));
+            constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
+        }
+        Kernel::BackwardReduceParameters => {}
+    }
+    constants
+}
+
+/// The files of `shaders/`.
+mod segments {
+    macro_rules! segments {
+        ($($name:ident = $file:literal)*) => {
+            $(pub(super) const $name: &str = include_str!(concat!("../shaders/", $file, ".wgsl"));)*
+        };
+    }
+
+    segments! {
+        PARAMS = "common/params"
+        ROW = "common/row"
+        NUMERICS = "common/numerics"
+        REDUCE_THREAD = "common/reduce_thread"
+        REDUCE_LANES = "common/reduce_lanes"
+        REDUCE_SUBGROUP = "common/reduce_subgroup"
+        REDUCE_SUBGROUPS = "common/reduce_subgroups"
+        REDUCE_WORKGROUP = "common/reduce_workgroup"
+        REDUCE_SLICES = "common/reduce_slices"
+        BACKWARD = "common/backward"
+        PARTIALS = "common/partials"
+        FORMAT_F32 = "io/format/f32"
+        FORMAT_NATIVE_F16 = "io/format/native_f16"
+        FORMAT_PACKED_F16 = "io/format/packed_f16"
+        FORMAT_PACKED_BF16 = "io/format/packed_bf16"
+        LOAD_F32_X8 = "io/load/f32_x8"
+        LOAD_F32_X4 = "io/load/f32_x4"
+        LOAD_F32_X2 = "io/load/f32_x2"
+        LOAD_F32_X1 = "io/load/f32_x1"
+        LOAD_NATIVE_F16_X1 = "io/load/native_f16_x1"
+        LOAD_PACKED_X8 = "io/load/packed_x8"
+        LOAD_PACKED_X4 = "io/load/packed_x4"
+        LOAD_PACKED_X2 = "io/load/packed_x2"
+        LOAD_PACKED_X1 = "io/load/packed_x1"
+        LOAD_PACKED_X1_ATOMIC = "io/load/packed_x1_atomic"
+        STORE_F32_X8 = "io/store/f32_x8"
+        STORE_F32_X4 = "io/store/f32_x4"
+        STORE_F32_X2 = "io/store/f32_x2"
+        STORE_F32_X1 = "io/store/f32_x1"
+        STORE_NATIVE_F16_X1 = "io/store/native_f16_x1"
+        STORE_PACKED_X8 = "io/store/packed_x8"
+        STORE_PACKED_X4 = "io/store/packed_x4"
+        STORE_PACKED_X2 = "io/store/packed_x2"
+        STORE_PACKED_X1_ATOMIC = "io/store/packed_x1_atomic"
+        INPUT_X = "input/x"
+        INPUT_SUM = "input/sum"
+        AFFINE_NONE = "affine/none"
+        AFFINE_GAIN = "affine/gain"
+        AFFINE_GAIN_BIAS = "affine/gain_bias"
+        STATISTICS_NONE = "statistics/none"
+        STATISTICS_STORE = "statistics/store"
+        GRADIENT_NONE = "gradient/none"
+        GRADIENT_OVERWRITE = "gradient/overwrite"
+        GRADIENT_ACCUMULATE = "gradient/accumulate"
+        PARTIALS_NONE = "partials/none"
+        PARTIALS_UPDATE = "partials/update"
+        FORWARD_CACHED = "forward_cached"
+        FORWARD_STREAMED = "forward_streamed"
+        BACKWARD_CACHED = "backward_cached"
+        BACKWARD_STREAMED = "backward_streamed"
+        BACKWARD_REDUCE_PARAMETERS = "backward_reduce_parameters"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_const_wants_exactly_one_declaration() {
+        let once = "\nconst A: u32 = 1u;\nconst B: u32 = A; // A\n";
+        let mut text = once.to_owned();
+        set_const(&mut text, "A", "7u").unwrap();
+        assert_eq!(text, "\nconst A: u32 = 7u;\nconst B: u32 = A; // A\n");
+        assert!(set_const(&mut text, "C", "7u").unwrap_err().contains("declared 0 times"), "absent");
+        let mut twice = format!("{once}{once}");
+        assert!(set_const(&mut twice, "A", "7u").unwrap_err().contains("declared 2 times"), "repeated");
+    }
+}

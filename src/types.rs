@@ -1,0 +1,354 @@
+//! What is computed: the words that the reference, the plans and the GPU path share.
+
+use crate::error::Error;
+use bytemuck::{Pod, Zeroable};
+use half::{bf16, f16};
+
+/// The storage type of a tensor. All arithmetic is in float32 whatever the storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dtype {
+    /// IEEE binary32.
+    #[default]
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// The upper half of a binary32: 8 bits of exponent, 7 of fraction.
+    Bf16,
+}
+
+impl Dtype {
+    /// All storage types.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// Bytes of one element.
+    #[must_use]
+    pub const fn size(self) -> u32 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// The relative distance between 1 and the next larger number, halved: the bound on one rounding,
+    /// 2^-24, 2^-11 or 2^-8.
+    #[must_use]
+    pub const fn unit_roundoff(self) -> f64 {
+        match self {
+            Self::F32 => 1.0 / (1u64 << 24) as f64,
+            Self::F16 => 1.0 / (1u64 << 11) as f64,
+            Self::Bf16 => 1.0 / (1u64 << 8) as f64,
+        }
+    }
+
+    /// `f32`, `f16` or `bf16`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which statistic of a row it is divided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Normalization {
+    /// Layer normalisation (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
+    #[default]
+    Layer,
+    /// Root mean square normalisation (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
+    Rms,
+}
+
+impl Normalization {
+    /// `layer` or `rms`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Layer => "layer",
+            Self::Rms => "rms",
+        }
+    }
+}
+
+/// Which learned parameters are applied after normalising.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Affine {
+    /// `y = xhat`
+    None,
+    /// `y = gain * xhat`
+    Gain,
+    /// `y = gain * xhat + bias`
+    #[default]
+    GainBias,
+}
+
+impl Affine {
+    /// Whether there is a gain.
+    #[must_use]
+    pub const fn has_gain(self) -> bool {
+        matches!(self, Self::Gain | Self::GainBias)
+    }
+
+    /// Whether there is a bias.
+    #[must_use]
+    pub const fn has_bias(self) -> bool {
+        matches!(self, Self::GainBias)
+    }
+
+    /// `none`, `gain` or `gain_bias`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gain => "gain",
+            Self::GainBias => "gain_bias",
+        }
+    }
+}
+
+/// What happens to the value that a gradient's buffer holds before the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Gradient {
+    /// It is replaced.
+    #[default]
+    Overwrite,
+    /// The gradient is added to it, in float32, and rounded once.
+    Accumulate,
+}
+
+/// A normalisation over rows of `cols` values, whatever the number of rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Problem {
+    /// Values in a row, 1 to [`Problem::MAX_COLS`].
+    pub cols: u32,
+    /// Storage of x, residual, sum, y, dy and dx.
+    pub dtype: Dtype,
+    /// Storage of gain, bias, dgain and dbias: `dtype` or f32.
+    pub parameter_dtype: Dtype,
+    /// Layer norm or RMS norm.
+    pub normalization: Normalization,
+    /// Which of gain and bias there are.
+    pub affine: Affine,
+    /// Added to the variance (mean square) before the root; at least [`Problem::MIN_EPS`].
+    pub eps: f32,
+}
+
+impl Default for Problem {
+    /// Layer norm with gain and bias in f32, eps 1e-5; `cols` is 0 and must be set.
+    fn default() -> Self {
+        Self {
+            cols: 0,
+            dtype: Dtype::F32,
+            parameter_dtype: Dtype::F32,
+            normalization: Normalization::Layer,
+            affine: Affine::GainBias,
+            eps: 1e-5,
+        }
+    }
+}
+
+impl Problem {
+    /// The widest row: 2^24 values, up to where float32 counts exactly.
+    pub const MAX_COLS: u32 = 1 << 24;
+
+    /// The smallest eps: below it, squares that are lost to float32 underflow could matter beside it.
+    pub const MIN_EPS: f32 = 1e-28;
+
+    /// Checks the fields against their documented ranges.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.cols == 0 || self.cols > Self::MAX_COLS {
+            return Err(Error::invalid("cols", self.cols, format!("1 to {}", Self::MAX_COLS)));
+        }
+        if !(self.eps.is_finite() && self.eps >= Self::MIN_EPS) {
+            return Err(Error::invalid(
+                "eps",
+                self.eps,
+                format!("a finite number of at least {:e}", Self::MIN_EPS),
+            ));
+        }
+        if self.parameter_dtype != self.dtype && self.parameter_dtype != Dtype::F32 {
+            return Err(Error::invalid(
+                "parameter_dtype",
+                self.parameter_dtype,
+                format!("{} or f32", self.dtype),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What forward keeps of a row for backward, two float32 a row, in this order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Statistics {
+    /// `sum(x) / cols`; 0 for RMS norm.
+    pub mean: f32,
+    /// `1 / sqrt(variance + eps)`, or `1 / sqrt(mean square + eps)` for RMS norm.
+    pub rstd: f32,
+}
+
+/// A number type that the reference reads and writes. Sealed.
+pub trait Real: Copy + Send + Sync + 'static + sealed::Sealed {
+    /// The exact value.
+    fn to_f64(self) -> f64;
+    /// Rounds to nearest, ties to even, once.
+    fn from_f64(value: f64) -> Self;
+}
+
+/// A [`Real`] that tensors are stored in: f32, f16 or bf16. Sealed.
+pub trait Element: Real + Pod {
+    /// The name of this type.
+    const DTYPE: Dtype;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! real {
+    ($type:ty, $to:expr, $from:expr $(, $dtype:expr)?) => {
+        impl sealed::Sealed for $type {}
+        impl Real for $type {
+            #[inline]
+            fn to_f64(self) -> f64 {
+                $to(self)
+            }
+            #[inline]
+            fn from_f64(value: f64) -> Self {
+                $from(value)
+            }
+        }
+        $(impl Element for $type {
+            const DTYPE: Dtype = $dtype;
+        })?
+    };
+}
+
+real!(f64, std::convert::identity, std::convert::identity);
+real!(f32, f64::from, round_to_f32, Dtype::F32);
+real!(f16, |value: f16| f64::from(value.to_f32()), |value| f16::from_f32(round_to_odd(value)), Dtype::F16);
+real!(
+    bf16,
+    |value: bf16| f64::from(value.to_f32()),
+    |value| bf16::from_f32(round_to_odd(value)),
+    Dtype::Bf16
+);
+
+#[allow(clippy::cast_possible_truncation, reason = "rounding is what is asked for")]
+#[inline]
+fn round_to_f32(value: f64) -> f32 {
+    value as f32
+}
+
+/// The float32 between which and zero nothing lies that is nearer to `value`, its last bit set if that is not exact
+/// (Boldo, Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
+///
+/// What was cut off can thus not be taken for a tie when the result is rounded again, to 16 bits. `f16::from_f64` and
+/// `bf16::from_f64` of half 2.7 round twice, or drop the low bits of `value` first.
+#[inline]
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = round_to_f32(value);
+    let away = f64::from(nearest).abs() > value.abs();
+    let toward_zero = f32::from_bits(nearest.to_bits() - u32::from(away));
+    let exact = f64::from(toward_zero) == value;
+    f32::from_bits(toward_zero.to_bits() | u32::from(!exact))
+}
+
+/// A host tensor of rows: row `r` starts at `r * stride` and has `cols` values.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a, T> {
+    /// The values.
+    pub data: &'a [T],
+    /// Elements from one row's start to the next; at least `cols`.
+    pub stride: usize,
+}
+
+/// A host tensor of rows to write to; see [`Rows`]. What lies between the rows is left alone.
+#[derive(Debug)]
+pub struct RowsMut<'a, T> {
+    /// The values.
+    pub data: &'a mut [T],
+    /// Elements from one row's start to the next; at least `cols`.
+    pub stride: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validate_names_the_field_that_is_out_of_range() {
+        let good = Problem { cols: 4, ..Problem::default() };
+        assert_eq!(good.validate(), Ok(()));
+        let message = |problem: Problem| problem.validate().unwrap_err().to_string();
+        assert!(message(Problem { cols: 0, ..good }).starts_with("cols"), "zero cols");
+        assert!(
+            message(Problem { cols: Problem::MAX_COLS + 1, ..good }).starts_with("cols"),
+            "too many cols"
+        );
+        for eps in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-29] {
+            assert!(message(Problem { eps, ..good }).starts_with("eps"), "eps {eps}");
+        }
+        assert!(
+            message(Problem { parameter_dtype: Dtype::F16, ..good }).starts_with("parameter_dtype"),
+            "f32 rows with f16 parameters"
+        );
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_once() {
+        let (a_hair, tie_f16, tie_bf16) = (2f64.powi(-40), 2f64.powi(-11), 2f64.powi(-8));
+        for sign in [1.0, -1.0] {
+            let f16 = |value: f64| <f16 as Real>::from_f64(sign * value).to_f64() * sign;
+            assert_eq!(f16(1.0 + tie_f16), 1.0, "to even");
+            assert_eq!(f16(1.0 + tie_f16 + a_hair), 1.0 + 2.0 * tie_f16, "just above a tie");
+            assert_eq!(f16(1.0 + 3.0 * tie_f16 - a_hair), 1.0 + 2.0 * tie_f16, "just below a tie");
+            assert_eq!(f16(2f64.powi(-25)), 0.0, "half the smallest");
+            assert_eq!(f16(2f64.powi(-25) + 2f64.powi(-70)), 2f64.powi(-24), "just above half the smallest");
+            assert_eq!(f16(65520.0 - 2f64.powi(-30)), 65504.0, "the largest");
+            assert_eq!(f16(65520.0), f64::INFINITY, "beyond the largest");
+
+            let bf16 = |value: f64| <bf16 as Real>::from_f64(sign * value).to_f64() * sign;
+            assert_eq!(bf16(1.0 + tie_bf16), 1.0, "to even");
+            assert_eq!(bf16(1.0 + tie_bf16 + a_hair), 1.0 + 2.0 * tie_bf16, "just above a tie");
+            assert_eq!(bf16(1.0 + 3.0 * tie_bf16 - a_hair), 1.0 + 2.0 * tie_bf16, "just below a tie");
+            assert_eq!(bf16(2f64.powi(-200)), 0.0, "below the smallest float32");
+            assert_eq!(bf16(1e300), f64::INFINITY, "beyond the largest float32");
+            assert_eq!(bf16(f64::INFINITY), f64::INFINITY);
+            assert!(bf16(f64::NAN).is_nan());
+        }
+    }
+
+    #[test]
+    fn sixteen_bit_values_survive_the_way_there_and_back() {
+        for bits in 0..=u16::MAX {
+            let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
+            assert!(
+                half.is_nan() || <f16 as Real>::from_f64(Real::to_f64(half)).to_bits() == bits,
+                "{half:e}"
+            );
+            assert!(
+                brain.is_nan() || <bf16 as Real>::from_f64(Real::to_f64(brain)).to_bits() == bits,
+                "{brain:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_unit_roundoff_is_half_the_step_after_one() {
+        assert_eq!(Dtype::F32.unit_roundoff(), f64::from(f32::EPSILON) / 2.0);
+        assert_eq!(Dtype::F16.unit_roundoff(), f16::EPSILON.to_f64() / 2.0);
+        assert_eq!(Dtype::Bf16.unit_roundoff(), bf16::EPSILON.to_f64() / 2.0);
+    }
+}

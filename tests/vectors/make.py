@@ -1,0 +1,116 @@
+"""Writes torch.safetensors beside this file: layer norm and RMS norm as PyTorch computes them in float64.
+
+    python -m venv venv && venv/bin/pip install torch numpy safetensors
+    venv/bin/python tests/vectors/make.py
+
+README.md beside this file says what the file holds. Run again with the same PyTorch, the file comes out the same.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import safetensors.torch
+import torch
+
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+AFFINES = ["none", "gain", "gain_bias"]
+# As the crate takes them: float32.
+EPS = [float(np.float32(eps)) for eps in (1e-5, 1e-6, 1e-12, 0.1)]
+
+
+def normalize(x, normalization, gain, bias, eps):
+    """y in the dtype of x."""
+    if normalization == "layer":
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], gain, bias, eps)
+    y = torch.nn.functional.rms_norm(x, x.shape[-1:], gain, eps)
+    return y if bias is None else y + bias
+
+
+def statistics(x, normalization, eps):
+    """mean and rstd of each row."""
+    if normalization == "layer":
+        return x.mean(-1), (x.var(-1, correction=0) + eps).rsqrt()
+    return torch.zeros_like(x[:, 0]), (x.square().mean(-1) + eps).rsqrt()
+
+
+def make_case(normalization, affine, dtype, parameter_dtype, rows, cols, eps, residual=False, mean=0.3):
+    """The stored inputs of one case and the float64 results that belong to them."""
+    stored, parameter_stored = DTYPES[dtype], DTYPES[parameter_dtype]
+    case = {"x": (torch.randn(rows, cols) + mean).to(stored), "dy": torch.randn(rows, cols).to(stored)}
+    if affine != "none":
+        case["gain"] = (1 + 0.25 * torch.randn(cols)).to(parameter_stored)
+    if affine == "gain_bias":
+        case["bias"] = (0.5 * torch.randn(cols)).to(parameter_stored)
+    if residual:
+        case["residual"] = torch.randn(rows, cols).to(stored)
+        # One rounding, to the storage type: what gets normalised is the sum as stored.
+        case["sum"] = (case["x"].double() + case["residual"].double()).to(stored)
+
+    x = case["sum" if residual else "x"].double().requires_grad_()
+    gain = case["gain"].double().requires_grad_() if "gain" in case else None
+    bias = case["bias"].double().requires_grad_() if "bias" in case else None
+    y = normalize(x, normalization, gain, bias, eps)
+    y.backward(case["dy"].double())
+    case["y"] = y.detach()
+    case["mean"], case["rstd"] = (value.detach() for value in statistics(x, normalization, eps))
+    for name, leaf in ("dx", x), ("dgain", gain), ("dbias", bias):
+        if leaf is not None:
+            case[name] = leaf.grad
+    return case
+
+
+def main():
+    torch.manual_seed(20160721)
+    tensors, cases = {}, []
+
+    def add(name, tensors_of_case, **description):
+        cases.append({"name": name, **description})
+        tensors.update({f"{name}.{key}": value.contiguous() for key, value in tensors_of_case.items()})
+
+    def add_case(normalization, affine, dtype, parameter_dtype, rows, cols, residual):
+        description = dict(
+            normalization=normalization,
+            affine=affine,
+            dtype=dtype,
+            parameter_dtype=parameter_dtype,
+            rows=rows,
+            cols=cols,
+            eps=EPS[len(cases) % len(EPS)],
+        )
+        name = ".".join([normalization, affine, dtype, parameter_dtype, str(cols)] + ["residual"] * residual)
+        add(name, make_case(**description, residual=residual), **description)
+
+    for normalization in ("layer", "rms"):
+        for i, dtype in enumerate(DTYPES):
+            for j, affine in enumerate(AFFINES):
+                for k, cols in enumerate((1, 2, 7, 64)):
+                    parameter_dtype = dtype if (j + k) % 2 else "f32"
+                    add_case(normalization, affine, dtype, parameter_dtype, 3, cols, residual=(i + j + k) % 4 == 0)
+            # The wide ones are most of the file: one affine for each dtype.
+            for k, cols in enumerate((129, 384)):
+                add_case(normalization, AFFINES[(i + k) % 3], dtype, "f32", 2, cols, residual=k == 0)
+
+    # |mean| far above the standard deviation, and what PyTorch makes of it in float32.
+    for exponent in (4, 6):
+        description = dict(
+            normalization="layer",
+            affine="gain_bias",
+            dtype="f32",
+            parameter_dtype="f32",
+            rows=2,
+            cols=384,
+            eps=EPS[0],
+        )
+        case = make_case(**description, mean=10.0**exponent)
+        case["y_torch_f32"] = normalize(case["x"], "layer", case["gain"], case["bias"], EPS[0])
+        add(f"large_mean_1e{exponent}", case, **description)
+
+    metadata = {"torch": torch.__version__, "cases": json.dumps(cases)}
+    path = pathlib.Path(__file__).with_name("torch.safetensors")
+    safetensors.torch.save_file(tensors, path, metadata)
+    print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

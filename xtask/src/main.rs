@@ -1,0 +1,126 @@
+//! The repository's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask adapter`.
+//!
+//! They are a program and not shell scripts so that they run wherever the library does.
+
+mod adapter;
+mod steps;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// A failure as the one line that the user reads: what is wrong and what to do about it.
+type Result<T> = std::result::Result<T, String>;
+
+/// The root of the repository, fixed when this program is built: it is only ever run from its own checkout.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", about = "The repository's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+
+    /// Install nothing: if the machine lacks something, say what and stop
+    #[arg(long, global = true)]
+    no_install: bool,
+}
+
+// A further command is a variant here, a line in `run` and a module of its own.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make sure there is an adapter, then run `layernorm demo`
+    Demo {
+        /// Arguments for `layernorm demo`
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Make sure there is an adapter, then run every check of the repository
+    Test,
+    /// Make sure there is an adapter and say what was found
+    Adapter,
+}
+
+fn main() -> ExitCode {
+    run(&Cli::parse()).unwrap_or_else(|message| {
+        note(&format!("error: {message}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    match &cli.task {
+        Task::Demo { args } => {
+            note(&adapter::ensure(cli.no_install)?);
+            demo(args)
+        }
+        Task::Test => {
+            print(&adapter::ensure(cli.no_install)?);
+            steps::run()
+        }
+        Task::Adapter => {
+            print(&adapter::ensure(cli.no_install)?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn demo(args: &[OsString]) -> Result<ExitCode> {
+    // Not from the root, unlike the steps of `test`: paths among the arguments are relative to the caller's directory.
+    let status = cargo()
+        .args(["run", "--release", "--package", "layernorm"])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")])
+        .args(["--", "demo"])
+        .args(args)
+        .status()
+        .map_err(cannot_start_cargo)?;
+    // No code means that a signal ended it.
+    let code = status.code().unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The cargo that runs this program, so that a `+toolchain` on the command line holds for what it starts.
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn cannot_start_cargo(error: io::Error) -> String {
+    format!("cannot start cargo ({error}): run this as `cargo xtask`")
+}
+
+/// Prints a line of the result. Unlike `println!` it does not panic when the reader has gone away.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a line beside the result, so that the standard output of `demo` is the demo's alone.
+fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_dashes_goes_to_the_demo() {
+        let cli = Cli::try_parse_from(["xtask", "demo", "--no-install", "--", "--no-install", "x"]).unwrap();
+        assert!(cli.no_install);
+        let Task::Demo { args } = cli.task else { panic!("not demo: {:?}", cli.task) };
+        assert_eq!(args, ["--no-install", "x"]);
+    }
+
+    #[test]
+    fn the_root_is_the_root() {
+        assert!(std::path::Path::new(ROOT).join("xtask/Cargo.toml").is_file());
+    }
+}
