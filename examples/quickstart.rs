@@ -14,14 +14,16 @@ fn main() -> Result<(), Error> {
     let (gain, bias) = ([1.0_f32, 1.0, 2.0, 2.0], [0.0_f32, 0.0, 0.5, 0.5]);
     let rows = Rows { data: &x[..], stride: 4 };
 
-    let inputs = ForwardInputs { rows: 2, x: rows, residual: None, gain: Some(&gain[..]), bias: Some(&bias[..]) };
+    let inputs =
+        ForwardInputs { rows: 2, x: rows, residual: None, gain: Some(&gain[..]), bias: Some(&bias[..]) };
     let forward = context.forward_blocking(&problem, &inputs)?;
     for (y, statistics) in forward.y.chunks(4).zip(&forward.statistics) {
         println!("y {y:?}, mean {}, rstd {}", statistics.mean, statistics.rstd);
     }
 
     let dy = [1.0_f32, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-    let inputs = BackwardInputs { rows: 2, x: rows, dy: Rows { data: &dy[..], stride: 4 }, gain: Some(&gain[..]) };
+    let inputs =
+        BackwardInputs { rows: 2, x: rows, dy: Rows { data: &dy[..], stride: 4 }, gain: Some(&gain[..]) };
     let backward = context.backward_blocking(&problem, &inputs)?;
     println!("dx {:?}", backward.dx);
     println!("dgain {:?}, dbias {:?}", backward.dgain, backward.dbias);

@@ -7,6 +7,8 @@ pub mod plan;
 pub mod reference;
 pub mod shader;
 mod types;
+#[cfg(feature = "gpu")]
+pub mod verify;
 
 pub use error::Error;
 #[cfg(feature = "gpu")]

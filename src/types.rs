@@ -34,9 +34,9 @@ impl Dtype {
     #[must_use]
     pub const fn unit_roundoff(self) -> f64 {
         match self {
-            Self::F32 => 1.0 / (1u64 << 24) as f64,
-            Self::F16 => 1.0 / (1u64 << 11) as f64,
-            Self::Bf16 => 1.0 / (1u64 << 8) as f64,
+            Self::F32 => 1.0 / (1_u64 << 24) as f64,
+            Self::F16 => 1.0 / (1_u64 << 11) as f64,
+            Self::Bf16 => 1.0 / (1_u64 << 8) as f64,
         }
     }
 
@@ -308,22 +308,26 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_rounded_once() {
-        let (a_hair, tie_f16, tie_bf16) = (2f64.powi(-40), 2f64.powi(-11), 2f64.powi(-8));
+        let (a_hair, tie_f16, tie_bf16) = (2_f64.powi(-40), 2_f64.powi(-11), 2_f64.powi(-8));
         for sign in [1.0, -1.0] {
             let f16 = |value: f64| <f16 as Real>::from_f64(sign * value).to_f64() * sign;
             assert_eq!(f16(1.0 + tie_f16), 1.0, "to even");
             assert_eq!(f16(1.0 + tie_f16 + a_hair), 1.0 + 2.0 * tie_f16, "just above a tie");
             assert_eq!(f16(1.0 + 3.0 * tie_f16 - a_hair), 1.0 + 2.0 * tie_f16, "just below a tie");
-            assert_eq!(f16(2f64.powi(-25)), 0.0, "half the smallest");
-            assert_eq!(f16(2f64.powi(-25) + 2f64.powi(-70)), 2f64.powi(-24), "just above half the smallest");
-            assert_eq!(f16(65520.0 - 2f64.powi(-30)), 65504.0, "the largest");
+            assert_eq!(f16(2_f64.powi(-25)), 0.0, "half the smallest");
+            assert_eq!(
+                f16(2_f64.powi(-25) + 2_f64.powi(-70)),
+                2_f64.powi(-24),
+                "just above half the smallest"
+            );
+            assert_eq!(f16(65520.0 - 2_f64.powi(-30)), 65504.0, "the largest");
             assert_eq!(f16(65520.0), f64::INFINITY, "beyond the largest");
 
             let bf16 = |value: f64| <bf16 as Real>::from_f64(sign * value).to_f64() * sign;
             assert_eq!(bf16(1.0 + tie_bf16), 1.0, "to even");
             assert_eq!(bf16(1.0 + tie_bf16 + a_hair), 1.0 + 2.0 * tie_bf16, "just above a tie");
             assert_eq!(bf16(1.0 + 3.0 * tie_bf16 - a_hair), 1.0 + 2.0 * tie_bf16, "just below a tie");
-            assert_eq!(bf16(2f64.powi(-200)), 0.0, "below the smallest float32");
+            assert_eq!(bf16(2_f64.powi(-200)), 0.0, "below the smallest float32");
             assert_eq!(bf16(1e300), f64::INFINITY, "beyond the largest float32");
             assert_eq!(bf16(f64::INFINITY), f64::INFINITY);
             assert!(bf16(f64::NAN).is_nan());

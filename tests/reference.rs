@@ -1,4 +1,4 @@
-//! The CPU reference against PyTorch, against its own definition, and against itself laid out differently.
+//! The CPU reference against torch, against its own definition, and against itself laid out differently.
 
 use bytemuck::Pod;
 use half::{bf16, f16};
@@ -219,7 +219,7 @@ impl Sensitivity {
     }
 }
 
-/// What a trained transformer's norms see, and what PyTorch makes of it in float64, rounded to f32: see
+/// What a trained transformer's norms see, and what torch makes of it in float64, rounded to f32: see
 /// tests/fixtures/README.md.
 #[test]
 fn the_norms_of_a_trained_model_come_out_as_from_pytorch() {
@@ -467,7 +467,8 @@ fn rows_apart_give_the_same_bits_and_keep_what_is_between() {
     assert_eq!(statistics_apart, statistics);
 
     let dy = spread(&inputs.dy, cols, 20);
-    let (mut dx_apart, mut dgain, mut dbias) = (vec![f32::NAN; x.len()], vec![0f32; cols], vec![0f32; cols]);
+    let (mut dx_apart, mut dgain, mut dbias) =
+        (vec![f32::NAN; x.len()], vec![0_f32; cols], vec![0_f32; cols]);
     let backward_inputs = BackwardInputs {
         rows,
         x: Rows { data: &sum_apart, stride: 14 },
@@ -493,8 +494,8 @@ fn only_the_first_rows_are_read_and_written() {
     let (rows, cols) = (inputs.rows() - 1, 5);
     let end = rows * cols;
     inputs.x[end] = f32::NAN;
-    let (mut y, mut dx) = (vec![7f32; end + cols], vec![7f32; end + cols]);
-    let (mut statistics, mut dgain) = (vec![[7.0; 2]; rows + 1], vec![7f32; cols + 1]);
+    let (mut y, mut dx) = (vec![7_f32; end + cols], vec![7_f32; end + cols]);
+    let (mut statistics, mut dgain) = (vec![[7.0; 2]; rows + 1], vec![7_f32; cols + 1]);
     let inputs_of_forward = ForwardInputs {
         rows,
         x: Rows { data: &inputs.x, stride: cols },
@@ -550,7 +551,8 @@ fn a_row_alone_gives_the_same_bits() {
 #[cfg(feature = "rayon")]
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let inputs = many_rows(13);
+    // Wide enough that the other threads wake up before the first has done it all.
+    let inputs = many_rows(200);
     let with_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let results = pool.install(|| inputs.results::<f64>());

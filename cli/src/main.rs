@@ -1,2 +1,79 @@
-//! x
-fn main() {}
+//! `layernorm`: runs, verifies and measures the kernels of wgpu-layernorm.
+
+mod adapters;
+mod backward;
+mod call;
+mod compute;
+mod demo;
+mod failure;
+mod forward;
+mod output;
+mod tensors;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Layer normalisation kernels for any GPU that wgpu reaches.
+///
+/// Exit codes: 0 all is well, 1 the run failed, 2 the call is wrong. WGPU_BACKEND (vulkan, metal, dx12, gl) narrows
+/// the adapters that every command sees; RUST_LOG=warn shows what wgpu has to say.
+#[derive(Debug, Parser)]
+#[command(name = "layernorm", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Adapters(adapters::Adapters),
+    Forward(forward::Forward),
+    Backward(backward::Backward),
+    Verify(verify::Verify),
+}
+
+fn main() -> ExitCode {
+    // Without RUST_LOG, stderr is for what the tool itself has to say.
+    if std::env::var_os("RUST_LOG").is_some() {
+        env_logger::init();
+    }
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(&cli.command),
+        Err(error) => explain(&error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::note(&format!("error: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(demo) => demo::run(demo),
+        Command::Adapters(adapters) => adapters::run(adapters),
+        Command::Forward(forward) => forward::run(forward),
+        Command::Backward(backward) => backward::run(backward),
+        Command::Verify(verify) => verify::run(verify),
+    }
+}
+
+/// Help goes to stdout as it is; clap's errors, which have several paragraphs, become one line.
+fn explain(error: &clap::Error) -> Result<(), Failure> {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return output::print(&text);
+    }
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let sentences: Vec<String> = text
+        .split("\n\n")
+        .map(output::one_line)
+        .filter(|paragraph| !paragraph.is_empty() && !paragraph.starts_with("Usage:"))
+        .collect();
+    Err(Failure::WrongCall(sentences.join("; ")))
+}

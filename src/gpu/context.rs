@@ -51,11 +51,13 @@ fn preference(info: &wgpu::AdapterInfo) -> (u8, bool) {
     (kind, info.backend == wgpu::Backend::Gl)
 }
 
-/// A device opened with all that the kernels can use.
+/// An open device, and the normalisations that it has been asked for, so that only the first call with a problem
+/// compiles. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Context {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
 }
 
 /// What [`Context::forward`] computes.
@@ -109,22 +111,34 @@ impl Context {
     /// # Errors
     /// [`Error::Device`] where it cannot be opened.
     pub async fn open(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+        Self::open_with(adapter, required_features(adapter)).await
+    }
+
+    /// Opens an adapter without the optional features: no subgroup operations, no 16-bit floats.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it cannot be opened.
+    pub async fn open_plain(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+        Self::open_with(adapter, wgpu::Features::empty()).await
+    }
+
+    async fn open_with(adapter: &wgpu::Adapter, required_features: wgpu::Features) -> Result<Self, Error> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-layernorm"),
-            required_features: required_features(adapter),
+            required_features,
             required_limits: required_limits(adapter),
             ..wgpu::DeviceDescriptor::default()
         };
         match adapter.request_device(&descriptor).await {
-            Ok((device, queue)) => Ok(Self { device, queue }),
+            Ok((device, queue)) => Ok(Self::from_device(device, queue)),
             Err(error) => Err(Error::Device { doing: "opening the adapter", message: error.to_string() }),
         }
     }
 
     /// Uses a device that is there already.
     #[must_use]
-    pub const fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { device, queue }
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self { device, queue, norms: Arc::default() }
     }
 
     /// The device.
@@ -161,7 +175,8 @@ impl Context {
         problem: &Problem,
         inputs: &ForwardInputs<'_, T, P>,
     ) -> Result<ForwardResult<T>, Error> {
-        let norm = self.layer_norm::<T, P>(problem)?;
+        check_types::<T, P>(problem)?;
+        let norm = self.layer_norm(problem)?;
         let rows = inputs.rows as u64;
         let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
         let x = self.upload("x", inputs.x.data)?;
@@ -199,7 +214,8 @@ impl Context {
         problem: &Problem,
         inputs: &BackwardInputs<'_, T, P>,
     ) -> Result<BackwardResult<T, P>, Error> {
-        let norm = self.layer_norm::<T, P>(problem)?;
+        check_types::<T, P>(problem)?;
+        let norm = self.layer_norm(problem)?;
         let rows = inputs.rows as u64;
         let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
         let parameter_bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
@@ -213,7 +229,7 @@ impl Context {
         let dgain = affine.has_gain().then(|| self.create("dgain", parameter_bytes)).transpose()?;
         let dbias = affine.has_bias().then(|| self.create("dbias", parameter_bytes)).transpose()?;
         let without_affine = Problem { affine: crate::Affine::None, ..*problem };
-        let forward = self.layer_norm::<T, P>(&without_affine)?.prepare_forward(&ForwardBuffers {
+        let forward = self.layer_norm(&without_affine)?.prepare_forward(&ForwardBuffers {
             statistics: Some((&statistics).into()),
             ..ForwardBuffers::new(rows, strided(&x, inputs.x), &dx)
         })?;
@@ -276,28 +292,31 @@ impl Context {
         Ok(downloads)
     }
 
-    fn layer_norm<T: Element, P: Element>(&self, problem: &Problem) -> Result<LayerNorm, Error> {
-        if T::DTYPE != problem.dtype {
-            return Err(Error::invalid("type of x", T::DTYPE, problem.dtype));
+    /// The normalisation of a problem: the one that earlier calls have used, if any have.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the problem is.
+    pub fn layer_norm(&self, problem: &Problem) -> Result<Arc<LayerNorm>, Error> {
+        let mut norms = self.norms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(norm) = norms.iter().find(|norm| norm.problem() == problem) {
+            return Ok(Arc::clone(norm));
         }
-        if P::DTYPE != problem.parameter_dtype {
-            return Err(Error::invalid("type of gain and bias", P::DTYPE, problem.parameter_dtype));
-        }
-        LayerNorm::new(
-            &self.device,
-            &LayerNormDescriptor {
-                cols: problem.cols,
-                dtype: problem.dtype,
-                parameter_dtype: Some(problem.parameter_dtype),
-                normalization: problem.normalization,
-                affine: problem.affine,
-                eps: problem.eps,
-                ..LayerNormDescriptor::default()
-            },
-        )
+        let descriptor = LayerNormDescriptor {
+            cols: problem.cols,
+            dtype: problem.dtype,
+            parameter_dtype: Some(problem.parameter_dtype),
+            normalization: problem.normalization,
+            affine: problem.affine,
+            eps: problem.eps,
+            ..LayerNormDescriptor::default()
+        };
+        let norm = Arc::new(LayerNorm::new(&self.device, &descriptor)?);
+        norms.push(Arc::clone(&norm));
+        Ok(norm)
     }
 
-    fn upload<E: Element>(&self, label: &str, values: &[E]) -> Result<wgpu::Buffer, Error> {
+    /// A buffer with the given contents, for shaders to read and write and to be downloaded.
+    pub(crate) fn upload<E: bytemuck::Pod>(&self, label: &str, values: &[E]) -> Result<wgpu::Buffer, Error> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let buffer = self.create(label, bytes.len() as u64)?;
         // `write_buffer` takes whole words; a 16-bit tensor may end in half of one.
@@ -367,6 +386,17 @@ impl Context {
     ) -> Result<BackwardResult<T, P>, Error> {
         pollster::block_on(self.backward(problem, inputs))
     }
+}
+
+/// That the types of the host's slices are those of the problem.
+fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
+    if T::DTYPE != problem.dtype {
+        return Err(Error::invalid("type of x", T::DTYPE, problem.dtype));
+    }
+    if P::DTYPE != problem.parameter_dtype {
+        return Err(Error::invalid("type of gain and bias", P::DTYPE, problem.parameter_dtype));
+    }
+    Ok(())
 }
 
 fn strided<'a, T>(buffer: &'a wgpu::Buffer, rows: Rows<'_, T>) -> BufferRows<'a> {

@@ -273,8 +273,8 @@ mod tests {
                     let case = format!("{normalization:?} {bad} in {}", if in_x { "x" } else { "dy" });
                     let problem = Problem { cols, normalization, ..Problem::default() };
                     let cols = cols as usize;
-                    let mut x: Vec<f32> = (0..1800u16).map(|i| f32::from(i % 17)).collect();
-                    let mut dy: Vec<f32> = (0..1800u16).map(|i| f32::from(i % 13)).collect();
+                    let mut x: Vec<f32> = (0..1800_u16).map(|i| f32::from(i % 17)).collect();
+                    let mut dy: Vec<f32> = (0..1800_u16).map(|i| f32::from(i % 13)).collect();
                     (if in_x { &mut x } else { &mut dy })[bad_row * cols + bad_col] = bad;
                     let (mut dx, mut dgain, mut dbias) = ([0.0; ROWS * 9], [0.0; 9], [0.0; 9]);
                     let outputs: [&mut [f64]; 3] = [&mut dx, &mut dgain, &mut dbias];
@@ -321,12 +321,12 @@ mod tests {
     #[test]
     fn each_gradient_can_be_left_out() {
         let problem = Problem { cols: 2, ..Problem::default() };
-        let (x, dy) = ([1f32, 4.0, 2.0, 8.0], [1f32, 2.0, -3.0, 6.0]);
+        let (x, dy) = ([1_f32, 4.0, 2.0, 8.0], [1_f32, 2.0, -3.0, 6.0]);
         let inputs = BackwardInputs {
             rows: 2,
             x: Rows { data: &x, stride: 2 },
             dy: Rows { data: &dy, stride: 2 },
-            gain: Some(&[2f32, 3.0]),
+            gain: Some(&[2_f32, 3.0]),
         };
         let results = |wants: [bool; 3]| {
             let (mut dx, mut dgain, mut dbias) = ([7.0; 4], [7.0; 2], [7.0; 2]);
@@ -380,7 +380,7 @@ mod tests {
 
         /// The error's words, or none; and whether anything was written.
         fn run(&self) -> (String, bool) {
-            let values = vec![1f32; 100];
+            let values = vec![1_f32; 100];
             let rows = |(length, stride)| Rows { data: &values[..length], stride };
             let inputs = BackwardInputs {
                 rows: self.rows,
@@ -388,7 +388,7 @@ mod tests {
                 dy: rows(self.dy),
                 gain: self.gain.map(|length| &values[..length]),
             };
-            let (mut dx, mut dgain, mut dbias) = (vec![7f32; 100], vec![7f32; 100], vec![7f32; 100]);
+            let (mut dx, mut dgain, mut dbias) = (vec![7_f32; 100], vec![7_f32; 100], vec![7_f32; 100]);
             let outputs = BackwardOutputs {
                 dx: self.dx.map(|(length, stride)| RowsMut { data: &mut dx[..length], stride }),
                 dgain: self.dgain.map(|length| &mut dgain[..length]),
@@ -402,10 +402,13 @@ mod tests {
         }
     }
 
+    /// What makes a good call wrong, and what the error then says.
+    type Wrong = (fn(&mut Call), &'static str);
+
     #[test]
     fn wrong_calls_say_what_is_wrong_and_write_nothing() {
         assert_eq!(Call::good().run(), (String::new(), true));
-        let table: [(fn(&mut Call), &str); 17] = [
+        let table: [Wrong; 17] = [
             (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
             (|call| call.problem.eps = f32::NAN, "eps is NaN, needs to be a finite number of at least 1e-28"),
             (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),

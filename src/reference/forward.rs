@@ -207,7 +207,8 @@ mod tests {
                 for (cols, bad_col) in [(9, 0), (9, 8), (1, 0)] {
                     let problem = Problem { cols, normalization, ..Problem::default() };
                     let cols = cols as usize;
-                    let mut x: Vec<f32> = (0..200 * cols as u16).map(|i| f32::from(i % 17)).collect();
+                    let mut x: Vec<f32> =
+                        [0.0, 3.0, 1.0, 4.0, 2.0].into_iter().cycle().take(200 * cols).collect();
                     x[100 * cols + bad_col] = bad;
                     let (y, statistics) = run(&problem, &x, &vec![1.0; cols], &vec![0.0; cols]);
                     for (row, (y, [mean, rstd])) in y.chunks(cols).zip(statistics).enumerate() {
@@ -235,7 +236,7 @@ mod tests {
         let problem = Problem { cols: 1, eps: 1e-12, ..Problem::default() };
         let (y, statistics) = run(&problem, &[3.7, -1e30, 0.0], &[2.0], &[0.625]);
         assert_eq!(y, [0.625; 3]);
-        assert_eq!(statistics[0][0], f64::from(3.7f32));
+        assert_eq!(statistics[0][0], f64::from(3.7_f32));
     }
 
     #[test]
@@ -243,10 +244,10 @@ mod tests {
         let problem = Problem { cols: 3, ..Problem::default() };
         let inputs = ForwardInputs {
             rows: 0,
-            x: Rows { data: &[0f32; 0], stride: 3 },
+            x: Rows { data: &[0_f32; 0], stride: 3 },
             residual: None,
-            gain: Some(&[1f32; 3]),
-            bias: Some(&[1f32; 3]),
+            gain: Some(&[1_f32; 3]),
+            bias: Some(&[1_f32; 3]),
         };
         let (mut y, mut statistics) = ([7.0; 4], [[7.0; 2]]);
         let outputs = ForwardOutputs {
@@ -290,7 +291,7 @@ mod tests {
 
         /// The error's words, or none; and whether anything was written.
         fn run(&self) -> (String, bool) {
-            let values = vec![1f32; 100];
+            let values = vec![1_f32; 100];
             let rows = |(length, stride)| Rows { data: &values[..length], stride };
             let inputs = ForwardInputs {
                 rows: self.rows,
@@ -299,7 +300,7 @@ mod tests {
                 gain: self.gain.map(|length| &values[..length]),
                 bias: self.bias.map(|length| &values[..length]),
             };
-            let (mut y, mut sum, mut statistics) = (vec![7f32; 100], vec![7f32; 100], vec![[7.0; 2]; 100]);
+            let (mut y, mut sum, mut statistics) = (vec![7_f32; 100], vec![7_f32; 100], vec![[7.0; 2]; 100]);
             let outputs = ForwardOutputs {
                 y: RowsMut { data: &mut y[..self.y.0], stride: self.y.1 },
                 sum: self.sum.map(|(length, stride)| RowsMut { data: &mut sum[..length], stride }),
@@ -312,10 +313,13 @@ mod tests {
         }
     }
 
+    /// What makes a good call wrong, and what the error then says.
+    type Wrong = (fn(&mut Call), &'static str);
+
     #[test]
     fn wrong_calls_say_what_is_wrong_and_write_nothing() {
         assert_eq!(Call::good().run(), (String::new(), true));
-        let table: [(fn(&mut Call), &str); 21] = [
+        let table: [Wrong; 21] = [
             (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
             (|call| call.problem.eps = 0.0, "eps is 0, needs to be a finite number of at least 1e-28"),
             (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
@@ -382,7 +386,7 @@ mod tests {
             bias: None,
         };
         let outputs =
-            ForwardOutputs { y: RowsMut { data: &mut [0f32], stride: 1 }, sum: None, statistics: None };
+            ForwardOutputs { y: RowsMut { data: &mut [0_f32], stride: 1 }, sum: None, statistics: None };
         let message = forward(&problem, &inputs, outputs).unwrap_err().to_string();
         assert_eq!(message, "type of gain and bias is f16, needs to be f32");
     }

@@ -1,0 +1,78 @@
+//! `layernorm backward`: the gradients of a normalisation, from tensors of a safetensors file.
+
+use crate::call::{Call, Common};
+use crate::failure::Failure;
+use crate::tensors::{self, TensorInfo};
+use clap::Args;
+use half::{bf16, f16};
+use wgpu_layernorm::reference::BackwardInputs;
+use wgpu_layernorm::{Affine, Dtype, Element, Rows};
+
+/// Compute the gradients of a normalisation from x and the gradient of y.
+///
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x is what forward
+/// normalised: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
+/// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
+/// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  layernorm backward step.safetensors gradients.safetensors --x hidden --dy dhidden --gain norm.weight")]
+pub(crate) struct Backward {
+    #[command(flatten)]
+    common: Common,
+
+    /// What forward normalised, [..., cols]
+    #[arg(long, value_name = "NAME")]
+    x: String,
+
+    /// Gradient of y, in the shape and type of x
+    #[arg(long, value_name = "NAME")]
+    dy: String,
+
+    /// Factor of each column, [cols]
+    #[arg(long, value_name = "NAME")]
+    gain: Option<String>,
+}
+
+pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
+    let affine = if args.gain.is_some() { Affine::GainBias } else { Affine::None };
+    let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
+    let dy = call.rows_like_x("--dy", &args.dy)?;
+    let run = match (call.problem.dtype, call.problem.parameter_dtype) {
+        (Dtype::F32, _) => run_typed::<f32, f32>,
+        (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
+        (Dtype::F16, _) => run_typed::<f16, f16>,
+        (Dtype::Bf16, Dtype::F32) => run_typed::<bf16, f32>,
+        (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
+    };
+    run(args, call, &dy)
+}
+
+fn run_typed<T: Element, P: Element>(
+    args: &Backward,
+    mut call: Call,
+    dy: &TensorInfo,
+) -> Result<(), Failure> {
+    let compute = call.choose(&args.common)?;
+    let stride = call.problem.cols as usize;
+    let x: Vec<T> = call.file.read(&call.x)?;
+    let dy: Vec<T> = call.file.read(dy)?;
+    let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
+    let inputs = BackwardInputs {
+        rows: call.rows,
+        x: Rows { data: &x, stride },
+        dy: Rows { data: &dy, stride },
+        gain: gain.as_deref(),
+    };
+    let result = compute.backward(&call.problem, &inputs)?;
+
+    let mut outputs = vec![("dx", tensors::view(&call.x.shape, &result.dx)?)];
+    if let Some(gain) = &call.gain {
+        for (name, gradient) in [("dgain", &result.dgain), ("dbias", &result.dbias)] {
+            if let Some(gradient) = gradient {
+                outputs.push((name, tensors::view(&gain.shape, gradient)?));
+            }
+        }
+    }
+    tensors::write(&args.common.output, outputs)
+}

@@ -1,0 +1,206 @@
+//! What `forward` and `backward` have in common: flags, the file, and which rows its tensors are.
+
+use crate::compute::Compute;
+use crate::failure::Failure;
+use crate::output;
+use crate::tensors::{TensorFile, TensorInfo, file_dtype};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use wgpu_layernorm::{Affine, Dtype, Normalization, Problem};
+
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// safetensors file to read from
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// safetensors file to write, IN itself if wanted; written only if the whole run succeeded
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Layer norm, or RMS norm, which takes the mean as 0
+    #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
+    normalization: NormalizationFlag,
+
+    /// Added to the variance (mean square) before the root
+    #[arg(long, value_name = "E", default_value_t = 1e-5, value_parser = parse_eps, allow_negative_numbers = true)]
+    eps: f32,
+
+    /// Values in a row [default: the last dimension of x]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(Problem::MAX_COLS)),
+        allow_negative_numbers = true
+    )]
+    cols: Option<u32>,
+
+    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part of an
+    /// adapter's description, such as vulkan or its name
+    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto")]
+    adapter: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NormalizationFlag {
+    Layer,
+    Rms,
+}
+
+impl From<NormalizationFlag> for Normalization {
+    fn from(flag: NormalizationFlag) -> Self {
+        match flag {
+            NormalizationFlag::Layer => Self::Layer,
+            NormalizationFlag::Rms => Self::Rms,
+        }
+    }
+}
+
+fn parse_eps(text: &str) -> Result<f32, String> {
+    let eps = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    let problem = Problem { cols: 1, eps, ..Problem::default() };
+    problem.validate().map_err(|error| error.to_string())?;
+    Ok(eps)
+}
+
+/// An open file, and the call that x and gain in it make up.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) file: TensorFile,
+    pub(crate) problem: Problem,
+    pub(crate) rows: usize,
+    pub(crate) x: TensorInfo,
+    pub(crate) gain: Option<TensorInfo>,
+}
+
+impl Call {
+    pub(crate) fn open(
+        common: &Common,
+        x: &str,
+        gain: Option<&str>,
+        affine: Affine,
+    ) -> Result<Self, Failure> {
+        let file = TensorFile::open(&common.input)?;
+        let x = file.find("--x", x)?;
+        let cols = cols(&x, common.cols)?;
+        if x.elements() % cols as usize != 0 {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, {} elements, which is not a multiple of --cols {cols}",
+                x.label,
+                x.shape,
+                x.elements()
+            )));
+        }
+        let mut call = Self {
+            problem: Problem {
+                cols,
+                dtype: x.dtype,
+                parameter_dtype: x.dtype,
+                normalization: common.normalization.into(),
+                affine,
+                eps: common.eps,
+            },
+            rows: x.elements() / cols as usize,
+            file,
+            x,
+            gain: None,
+        };
+        if let Some(gain) = gain {
+            let gain = call.parameter("--gain", gain)?;
+            call.problem.parameter_dtype = gain.dtype;
+            call.gain = Some(gain);
+        }
+        Ok(call)
+    }
+
+    /// A tensor that must be like x.
+    pub(crate) fn rows_like_x(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
+        let tensor = self.file.find(flag, name)?;
+        if (tensor.dtype, &tensor.shape) != (self.x.dtype, &self.x.shape) {
+            return Err(Failure::WrongCall(format!(
+                "{} is {} {:?}, needs to be {} {:?} as x is",
+                tensor.label,
+                file_dtype(tensor.dtype),
+                tensor.shape,
+                file_dtype(self.x.dtype),
+                self.x.shape
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// A tensor of one value for each column, of the dtype of gain if there is one yet.
+    pub(crate) fn parameter(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
+        let tensor = self.file.find(flag, name)?;
+        let cols = self.problem.cols;
+        if tensor.elements() != cols as usize {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, {} elements, needs {cols}, one for each column of x",
+                tensor.label,
+                tensor.shape,
+                tensor.elements()
+            )));
+        }
+        let needs = match &self.gain {
+            Some(gain) if tensor.dtype != gain.dtype => format!("{} as gain is", file_dtype(gain.dtype)),
+            None if tensor.dtype != self.x.dtype && tensor.dtype != Dtype::F32 => match self.x.dtype {
+                Dtype::F32 => "F32 as x is".to_owned(),
+                dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)),
+            },
+            _ => return Ok(tensor),
+        };
+        let has = file_dtype(tensor.dtype);
+        Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
+    }
+
+    /// The shape of a tensor with one value for each row: the leading dimensions of x.
+    pub(crate) fn rows_shape(&self) -> Vec<usize> {
+        leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])
+    }
+
+    /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been looked for.
+    pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
+        output::check_destination("OUT", &common.output)?;
+        let compute = Compute::choose(&common.adapter)?;
+        output::note(&format!("running on {}", compute.describe()));
+        Ok(compute)
+    }
+}
+
+fn cols(x: &TensorInfo, given: Option<u32>) -> Result<u32, Failure> {
+    if let Some(cols) = given {
+        return Ok(cols);
+    }
+    let last = x.shape.last().copied().unwrap_or(0);
+    u32::try_from(last).ok().filter(|cols| (1..=Problem::MAX_COLS).contains(cols)).ok_or_else(|| {
+        Failure::WrongCall(format!(
+            "{} has shape {:?}, needs a last dimension of 1 to {}; or say with --cols how long a row is",
+            x.label,
+            x.shape,
+            Problem::MAX_COLS
+        ))
+    })
+}
+
+/// The dimensions before the last ones that together make up a row, if some do.
+fn leading_shape(shape: &[usize], cols: usize) -> Option<Vec<usize>> {
+    (0..shape.len())
+        .rev()
+        .find(|first| shape[*first..].iter().product::<usize>() == cols)
+        .map(|first| shape[..first].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_dimensions_end_where_a_row_starts() {
+        assert_eq!(leading_shape(&[2, 3, 4], 4), Some(vec![2, 3]));
+        assert_eq!(leading_shape(&[2, 3, 4], 12), Some(vec![2]));
+        assert_eq!(leading_shape(&[2, 3, 4], 24), Some(vec![]));
+        assert_eq!(leading_shape(&[2, 3, 4], 6), None);
+        assert_eq!(leading_shape(&[0, 4], 4), Some(vec![0]));
+        assert_eq!(leading_shape(&[2, 1], 1), Some(vec![2]));
+    }
+}

@@ -1,0 +1,130 @@
+//! Where to compute: on an adapter, or on the CPU by the reference.
+
+use crate::adapters;
+use crate::failure::Failure;
+use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
+use wgpu_layernorm::{
+    AdapterChoice, BackwardResult, Context, Element, Error, ForwardResult, Gradient, Problem, Real, RowsMut,
+    Statistics,
+};
+
+/// What `--adapter` chose.
+#[derive(Debug)]
+pub(crate) enum Compute {
+    Adapter(Context),
+    Cpu,
+}
+
+impl Compute {
+    /// `auto`, `cpu`, or a part of an adapter's description.
+    pub(crate) fn choose(adapter: &str) -> Result<Self, Failure> {
+        let choice = match adapter {
+            "cpu" => return Ok(Self::Cpu),
+            "auto" => AdapterChoice::Auto,
+            name => AdapterChoice::Named(name.to_owned()),
+        };
+        match Context::new_blocking(&choice) {
+            Ok(context) => Ok(Self::Adapter(context)),
+            Err(Error::NoAdapter { requested, present }) => {
+                // WGPU_ADAPTER_NAME may stand behind `auto`: a name that somebody gave is not passed over.
+                if choice == AdapterChoice::Auto && requested == "auto" {
+                    return Ok(Self::Cpu);
+                }
+                if present.is_empty() {
+                    return Err(adapters::none_found());
+                }
+                Err(no_match(
+                    if choice == AdapterChoice::Auto { "WGPU_ADAPTER_NAME" } else { "--adapter" },
+                    &requested,
+                    &present,
+                ))
+            }
+            Err(error) => Err(Failure::FailedRun(format!("{error}; --adapter cpu does without a device"))),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Adapter(context) => context.description(),
+            Self::Cpu => "the CPU reference (float64)".to_owned(),
+        }
+    }
+
+    pub(crate) fn forward<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+    ) -> Result<ForwardResult<T>, Failure> {
+        match self {
+            Self::Adapter(context) => {
+                context.forward_blocking(problem, inputs).map_err(|error| explain(&error))
+            }
+            Self::Cpu => Ok(forward_on_cpu(problem, inputs)?),
+        }
+    }
+
+    pub(crate) fn backward<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &BackwardInputs<'_, T, P>,
+    ) -> Result<BackwardResult<T, P>, Failure> {
+        match self {
+            Self::Adapter(context) => {
+                context.backward_blocking(problem, inputs).map_err(|error| explain(&error))
+            }
+            Self::Cpu => Ok(backward_on_cpu(problem, inputs)?),
+        }
+    }
+}
+
+/// The failure of a flag that matches none of the adapters that there are.
+pub(crate) fn no_match(flag: &str, requested: &str, present: &[String]) -> Failure {
+    Failure::WrongCall(format!("{flag}: no adapter matches {requested}; there are: {}", present.join(", ")))
+}
+
+fn explain(error: &Error) -> Failure {
+    let way_out = if error.is_unsupported() { "; --adapter cpu has no such limit" } else { "" };
+    Failure::FailedRun(format!("{error}{way_out}"))
+}
+
+/// [`reference::forward`] with results like those of an adapter: rounded to the types of the inputs.
+pub(crate) fn forward_on_cpu<T: Element, P: Element>(
+    problem: &Problem,
+    inputs: &ForwardInputs<'_, T, P>,
+) -> Result<ForwardResult<T>, Error> {
+    let stride = problem.cols as usize;
+    let mut y = vec![T::zeroed(); inputs.rows * stride];
+    let mut sum = inputs.residual.map(|_| y.clone());
+    let mut statistics = vec![[0.0; 2]; inputs.rows];
+    let outputs = ForwardOutputs {
+        y: RowsMut { data: &mut y, stride },
+        sum: sum.as_mut().map(|data| RowsMut { data, stride }),
+        statistics: Some(&mut statistics),
+    };
+    reference::forward(problem, inputs, outputs)?;
+    let statistics = statistics
+        .into_iter()
+        .map(|[mean, rstd]| Statistics { mean: f32::from_f64(mean), rstd: f32::from_f64(rstd) })
+        .collect();
+    Ok(ForwardResult { y, sum, statistics })
+}
+
+/// [`reference::backward`] with results like those of an adapter: rounded to the types of the inputs.
+pub(crate) fn backward_on_cpu<T: Element, P: Element>(
+    problem: &Problem,
+    inputs: &BackwardInputs<'_, T, P>,
+) -> Result<BackwardResult<T, P>, Error> {
+    let stride = problem.cols as usize;
+    let mut dx = vec![T::zeroed(); inputs.rows * stride];
+    let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); stride]);
+    let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); stride]);
+    let outputs = BackwardOutputs {
+        dx: Some(RowsMut { data: &mut dx, stride }),
+        dgain: dgain.as_deref_mut(),
+        dbias: dbias.as_deref_mut(),
+        dx_gradient: Gradient::Overwrite,
+        parameter_gradient: Gradient::Overwrite,
+    };
+    reference::backward(problem, inputs, outputs)?;
+    Ok(BackwardResult { dx, dgain, dbias })
+}

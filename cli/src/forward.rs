@@ -1,0 +1,96 @@
+//! `layernorm forward`: normalises a tensor of a safetensors file.
+
+use crate::call::{Call, Common};
+use crate::failure::Failure;
+use crate::tensors::{self, TensorInfo};
+use clap::Args;
+use half::{bf16, f16};
+use wgpu_layernorm::reference::ForwardInputs;
+use wgpu_layernorm::{Affine, Dtype, Element, Rows};
+
+/// Normalise a tensor: y = gain * (x - mean) * rstd + bias, for each row.
+///
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x and the residual are
+/// F32, F16 or BF16; gain and bias, one value for each column, are of the same type or F32. OUT gets y, in the shape
+/// and type of x; with --residual also sum (x + residual as stored, which is what gets normalised); with --statistics
+/// also mean and rstd of each row, F32, in the shape of the leading dimensions.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  layernorm forward model.safetensors y.safetensors --x hidden --gain norm.weight --bias norm.bias --eps 1e-12")]
+pub(crate) struct Forward {
+    #[command(flatten)]
+    common: Common,
+
+    /// Tensor to normalise, [..., cols]
+    #[arg(long, value_name = "NAME")]
+    x: String,
+
+    /// Factor of each column, [cols]
+    #[arg(long, value_name = "NAME")]
+    gain: Option<String>,
+
+    /// Summand of each column, [cols]
+    #[arg(long, value_name = "NAME", requires = "gain")]
+    bias: Option<String>,
+
+    /// Added to x before normalising, in the shape and type of x
+    #[arg(long, value_name = "NAME")]
+    residual: Option<String>,
+
+    /// Write mean and rstd too
+    #[arg(long)]
+    statistics: bool,
+}
+
+pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
+    let affine = match (&args.gain, &args.bias) {
+        (None, _) => Affine::None,
+        (Some(_), None) => Affine::Gain,
+        (Some(_), Some(_)) => Affine::GainBias,
+    };
+    let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
+    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
+    let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
+    let run = match (call.problem.dtype, call.problem.parameter_dtype) {
+        (Dtype::F32, _) => run_typed::<f32, f32>,
+        (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
+        (Dtype::F16, _) => run_typed::<f16, f16>,
+        (Dtype::Bf16, Dtype::F32) => run_typed::<bf16, f32>,
+        (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
+    };
+    run(args, call, bias.as_ref(), residual.as_ref())
+}
+
+fn run_typed<T: Element, P: Element>(
+    args: &Forward,
+    mut call: Call,
+    bias: Option<&TensorInfo>,
+    residual: Option<&TensorInfo>,
+) -> Result<(), Failure> {
+    let compute = call.choose(&args.common)?;
+    let stride = call.problem.cols as usize;
+    let x: Vec<T> = call.file.read(&call.x)?;
+    let residual: Option<Vec<T>> = residual.map(|tensor| call.file.read(tensor)).transpose()?;
+    let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
+    let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
+    let inputs = ForwardInputs {
+        rows: call.rows,
+        x: Rows { data: &x, stride },
+        residual: residual.as_deref().map(|data| Rows { data, stride }),
+        gain: gain.as_deref(),
+        bias: bias.as_deref(),
+    };
+    let result = compute.forward(&call.problem, &inputs)?;
+
+    let mut outputs = vec![("y", tensors::view(&call.x.shape, &result.y)?)];
+    if let Some(sum) = &result.sum {
+        outputs.push(("sum", tensors::view(&call.x.shape, sum)?));
+    }
+    let mean: Vec<f32> = result.statistics.iter().map(|statistics| statistics.mean).collect();
+    let rstd: Vec<f32> = result.statistics.iter().map(|statistics| statistics.rstd).collect();
+    if args.statistics {
+        outputs.push(("mean", tensors::view(&call.rows_shape(), &mean)?));
+        outputs.push(("rstd", tensors::view(&call.rows_shape(), &rstd)?));
+    }
+    tensors::write(&args.common.output, outputs)
+}

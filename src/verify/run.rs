@@ -1,0 +1,538 @@
+//! Running a case and judging its outputs.
+
+use super::cases::{Case, Layout, Task};
+use super::data::{Random, fill_row};
+use super::tolerance::{Expected, SMALLEST_NORMAL};
+use super::{Outcome, OutputError};
+use crate::error::Error;
+use crate::gpu::{BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, LayerNorm};
+use crate::plan::{Kernel, Tensor};
+use crate::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
+use crate::types::{Dtype, Element, Gradient, Problem, Rows, RowsMut, Statistics};
+use half::{bf16, f16};
+
+/// Runs a case on a device and compares every output with the reference.
+///
+/// # Errors
+/// [`Error::Unsupported`] where the device lacks what the case needs; [`Error::Device`] where wgpu fails. Wrong results
+/// are no error: they are in the [`Outcome`].
+pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
+    use Dtype::{Bf16, F16, F32};
+    let runner = Runner { context, case, problem: &case.problem, cols: case.problem.cols as usize };
+    match (case.problem.dtype, case.problem.parameter_dtype) {
+        (F32, F32) => runner.run::<f32, f32>().await,
+        (F16, F16) => runner.run::<f16, f16>().await,
+        (F16, F32) => runner.run::<f16, f32>().await,
+        (Bf16, Bf16) => runner.run::<bf16, bf16>().await,
+        (Bf16, F32) => runner.run::<bf16, f32>().await,
+        (dtype, parameter_dtype) => Err(Error::invalid("parameter_dtype", parameter_dtype, dtype)),
+    }
+}
+
+/// A NaN that no arithmetic makes, for what must not be read or must be written.
+const POISON_32: u32 = 0x7fea_dead;
+const POISON_16: u16 = 0x7fea;
+
+/// Elements after the last row.
+const TAIL: usize = 64;
+
+/// A tensor on the device with all that lies around it.
+struct Fenced {
+    tensor: Tensor,
+    buffer: wgpu::Buffer,
+    /// The buffer's bytes before the call.
+    image: Vec<u8>,
+    element_bytes: usize,
+    offset: usize,
+    stride: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl Fenced {
+    /// The bytes of an element of the tensor.
+    fn element(&self, row: usize, column: usize) -> std::ops::Range<usize> {
+        let at = (self.offset + row * self.stride + column) * self.element_bytes;
+        at..at + self.element_bytes
+    }
+
+    fn as_rows(&self) -> BufferRows<'_> {
+        BufferRows { buffer: &self.buffer, offset: self.offset as u64, stride: Some(self.stride as u64) }
+    }
+
+    fn as_vector(&self) -> BufferVector<'_> {
+        BufferVector { buffer: &self.buffer, offset: self.offset as u64 }
+    }
+
+    /// The tensor's values, one row after the other.
+    fn values<E: Element>(&self, bytes: &[u8]) -> Vec<E> {
+        let elements = (0..self.rows).flat_map(|row| (0..self.cols).map(move |column| (row, column)));
+        elements
+            .map(|(row, column)| bytemuck::pod_read_unaligned(&bytes[self.element(row, column)]))
+            .collect()
+    }
+
+    /// A sentence if anything around the tensor has changed, or anything in it has not been written.
+    fn check_fence(&self, bytes: &[u8]) -> Option<String> {
+        let mut is_inside = vec![false; bytes.len()];
+        for row in 0..self.rows {
+            let (first, last) = (self.element(row, 0), self.element(row, self.cols - 1));
+            is_inside[first.start..last.end].fill(true);
+        }
+        let outside = (0..bytes.len()).find(|at| !is_inside[*at] && bytes[*at] != self.image[*at]);
+        if let Some(at) = outside {
+            return Some(format!(
+                "{} has been written to outside its rows, at byte {at}",
+                self.tensor.name()
+            ));
+        }
+        let poison = poison(self.element_bytes);
+        let elements = (0..self.rows).flat_map(|row| (0..self.cols).map(move |column| (row, column)));
+        let unwritten = elements.filter(|(row, column)| bytes[self.element(*row, *column)] == *poison);
+        let count = unwritten.clone().count();
+        unwritten.into_iter().next().map(|(row, column)| {
+            let name = self.tensor.name();
+            format!("{count} elements of {name} have not been written, the first at [{row}, {column}]")
+        })
+    }
+}
+
+fn poison(element_bytes: usize) -> &'static [u8] {
+    const BYTES_16: [u8; 2] = POISON_16.to_ne_bytes();
+    const BYTES_32: [u8; 4] = POISON_32.to_ne_bytes();
+    if element_bytes == 2 { &BYTES_16 } else { &BYTES_32 }
+}
+
+/// Errors of a call's outputs so far.
+#[derive(Default)]
+struct Verdict {
+    errors: Vec<OutputError>,
+    failures: Vec<String>,
+}
+
+impl Verdict {
+    /// Judges a tensor of rows, `got` against `expected(row, column)`.
+    fn judge<E: Element>(
+        &mut self,
+        tensor: Tensor,
+        cols: usize,
+        got: &[E],
+        expected: impl Fn(usize, usize) -> Expected,
+    ) {
+        let allowed = Expected::allowed(E::DTYPE);
+        let mut worst = (0.0, 0);
+        for (i, got) in got.iter().enumerate() {
+            let units = expected(i / cols, i % cols).units(E::DTYPE, got.to_f64());
+            if units > worst.0 {
+                worst = (units, i);
+            }
+        }
+        let (units, i) = worst;
+        if units > allowed {
+            let (row, column) = (i / cols, i % cols);
+            self.failures.push(format!(
+                "{}[{row}, {column}] is {:e}, expected {:e}: off by {units:.3} units, {allowed} allowed",
+                tensor.name(),
+                got[i].to_f64(),
+                expected(row, column).value,
+            ));
+        }
+        self.errors.push(OutputError { tensor, units, allowed });
+    }
+}
+
+struct Runner<'a> {
+    context: &'a Context,
+    case: &'a Case,
+    problem: &'a Problem,
+    cols: usize,
+}
+
+impl Runner<'_> {
+    async fn run<T: Element, P: Element>(&self) -> Result<Outcome, Error> {
+        let norm = self.context.layer_norm(self.problem)?;
+        match self.case.task {
+            Task::Forward { .. } => self.forward::<T, P>(&norm).await,
+            Task::Backward { .. } => self.backward::<T, P>(&norm).await,
+        }
+    }
+
+    async fn forward<T: Element, P: Element>(&self, norm: &LayerNorm) -> Result<Outcome, Error> {
+        let Task::Forward { residual: with_residual, statistics: with_statistics, in_place } = self.case.task
+        else {
+            return Err(Error::invalid("task", "backward", "forward"));
+        };
+        let (rows, cols) = (self.case.rows, self.cols);
+        let x: Vec<T> = self.rows_of(1);
+        let residual: Option<Vec<T>> = with_residual.then(|| self.normal(rows * cols, 2));
+        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.normal(cols, 3));
+        let bias: Option<Vec<P>> = self.problem.affine.has_bias().then(|| self.normal(cols, 4));
+
+        let over = |output, values| match in_place {
+            Some((written, input)) if written == output => match input {
+                Tensor::Residual => residual.as_deref(),
+                _ => values,
+            },
+            _ => None,
+        };
+        let x_fenced = self.fence_rows(Tensor::X, Some(&x))?;
+        let residual_fenced = residual
+            .as_ref()
+            .map(|residual| self.fence_rows(Tensor::Residual, Some(residual)))
+            .transpose()?;
+        let gain_fenced = gain.as_ref().map(|gain| self.fence_vector(Tensor::Gain, gain)).transpose()?;
+        let bias_fenced = bias.as_ref().map(|bias| self.fence_vector(Tensor::Bias, bias)).transpose()?;
+        let y = self.fence_rows::<T>(Tensor::Y, over(Tensor::Y, Some(&x)))?;
+        let sum = with_residual
+            .then(|| self.fence_rows::<T>(Tensor::Sum, over(Tensor::Sum, Some(&x))))
+            .transpose()?;
+        let statistics = with_statistics.then(|| self.fence_statistics(None)).transpose()?;
+
+        // An input that is worked on in place lies in its output's buffer.
+        let place = |input, own: &Fenced| -> wgpu::Buffer {
+            match in_place {
+                Some((Tensor::Y, replaced)) if replaced == input => y.buffer.clone(),
+                Some((Tensor::Sum, replaced)) if replaced == input => {
+                    sum.as_ref().map_or_else(|| own.buffer.clone(), |sum| sum.buffer.clone())
+                }
+                _ => own.buffer.clone(),
+            }
+        };
+        let x_buffer = place(Tensor::X, &x_fenced);
+        let residual_buffer = residual_fenced.as_ref().map(|own| place(Tensor::Residual, own));
+        let buffers = ForwardBuffers {
+            rows: rows as u64,
+            x: BufferRows { buffer: &x_buffer, ..x_fenced.as_rows() },
+            residual: residual_fenced
+                .as_ref()
+                .zip(residual_buffer.as_ref())
+                .map(|(fenced, buffer)| BufferRows { buffer, ..fenced.as_rows() }),
+            gain: gain_fenced.as_ref().map(Fenced::as_vector),
+            bias: bias_fenced.as_ref().map(Fenced::as_vector),
+            y: y.as_rows(),
+            sum: sum.as_ref().map(Fenced::as_rows),
+            statistics: statistics.as_ref().map(Fenced::as_vector),
+        };
+        let kernel = norm.plan_forward(&buffers)?.kernel;
+        let prepared = norm.prepare_forward(&buffers)?;
+        let outputs: Vec<&Fenced> =
+            [Some(&y), sum.as_ref(), statistics.as_ref()].into_iter().flatten().collect();
+        let (mut verdict, downloads) = self.execute(&prepared, &outputs).await?;
+
+        // What is normalised is the sum as this device has stored it.
+        let stored: Vec<T> = match (&sum, &residual) {
+            (Some(sum), Some(residual)) => {
+                let stored = sum.values::<T>(&downloads[1]);
+                verdict.judge(Tensor::Sum, cols, &stored, |row, column| {
+                    let (x, residual) =
+                        (x[row * cols + column].to_f64(), residual[row * cols + column].to_f64());
+                    Expected {
+                        value: x + residual,
+                        terms: x.abs() + residual.abs(),
+                        flushed: 3.0 * SMALLEST_NORMAL,
+                    }
+                });
+                stored
+            }
+            _ => x,
+        };
+        let mut expected_y = vec![0.0; rows * cols];
+        let mut expected_statistics = vec![[0.0; 2]; rows];
+        let inputs = ForwardInputs {
+            rows,
+            x: dense(&stored, cols),
+            residual: None,
+            gain: gain.as_deref(),
+            bias: bias.as_deref(),
+        };
+        let outputs = ForwardOutputs {
+            y: RowsMut { data: &mut expected_y, stride: cols },
+            sum: None,
+            statistics: Some(&mut expected_statistics),
+        };
+        reference::forward::<T, P, f64>(self.problem, &inputs, outputs)?;
+
+        let parameter = |values: &Option<Vec<P>>, column: usize, none: f64| {
+            values.as_ref().map_or(none, |values| values[column].to_f64())
+        };
+        let terms: Vec<(f64, f64)> = (0..rows)
+            .map(|row| {
+                let [mean, rstd] = expected_statistics[row];
+                let most_gain =
+                    (0..cols).map(|column| parameter(&gain, column, 1.0).abs()).fold(0.0, f64::max);
+                let term = |column: usize| {
+                    let xhat = (stored[row * cols + column].to_f64() - mean) * rstd;
+                    (parameter(&gain, column, 1.0) * xhat).abs() + parameter(&bias, column, 0.0).abs()
+                };
+                let most = (0..cols).map(term).fold(0.0, f64::max);
+                (most, SMALLEST_NORMAL * (1.0 + rstd * most_gain))
+            })
+            .collect();
+        verdict.judge(Tensor::Y, cols, &y.values::<T>(&downloads[0]), |row, column| Expected {
+            value: expected_y[row * cols + column],
+            terms: terms[row].0,
+            flushed: terms[row].1,
+        });
+        if let Some(statistics) = &statistics {
+            let got = statistics.values::<f32>(&downloads[downloads.len() - 1]);
+            let most_x: Vec<f64> = stored
+                .chunks(cols)
+                .map(|row| row.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max))
+                .collect();
+            verdict.judge(Tensor::Statistics, 2, &got, |row, column| {
+                let value = expected_statistics[row][column];
+                // The mean of a row that is not finite may be infinite or NaN; its rstd is NaN.
+                let value = if column == 0 && !value.is_finite() { f64::from(got[2 * row]) } else { value };
+                let terms = if column == 0 { most_x[row] } else { value };
+                Expected { value, terms, flushed: SMALLEST_NORMAL }
+            });
+        }
+        Ok(self.outcome(kernel, verdict))
+    }
+
+    async fn backward<T: Element, P: Element>(&self, norm: &LayerNorm) -> Result<Outcome, Error> {
+        let Task::Backward { dx: dx_gradient, parameters: parameter_gradient, in_place } = self.case.task
+        else {
+            return Err(Error::invalid("task", "forward", "backward"));
+        };
+        let (rows, cols) = (self.case.rows, self.cols);
+        let x: Vec<T> = self.rows_of(1);
+        let dy: Vec<T> = self.normal(rows * cols, 2);
+        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.normal(cols, 3));
+        let old_dx: Vec<T> = self.normal(rows * cols, 4);
+        let old_parameters: Vec<P> = self.normal(cols, 5);
+        let saved = self.statistics_of(&x)?;
+
+        let accumulates = |gradient| gradient == Some(Gradient::Accumulate);
+        let initial_dx = match in_place {
+            Some(Tensor::X) => Some(&x),
+            Some(_) => Some(&dy),
+            None => accumulates(dx_gradient).then_some(&old_dx),
+        };
+        let x_fenced = self.fence_rows(Tensor::X, Some(&x))?;
+        let dy_fenced = self.fence_rows(Tensor::Dy, Some(&dy))?;
+        let gain_fenced = gain.as_ref().map(|gain| self.fence_vector(Tensor::Gain, gain)).transpose()?;
+        let statistics = self.fence_statistics(Some(&saved))?;
+        let dx =
+            dx_gradient.map(|_| self.fence_rows(Tensor::Dx, initial_dx.map(Vec::as_slice))).transpose()?;
+        let parameter = |tensor, present: bool| {
+            let old = accumulates(parameter_gradient).then_some(old_parameters.as_slice());
+            (present && parameter_gradient.is_some()).then(|| self.fence_parameter(tensor, old)).transpose()
+        };
+        let dgain = parameter(Tensor::Dgain, self.problem.affine.has_gain())?;
+        let dbias = parameter(Tensor::Dbias, self.problem.affine.has_bias())?;
+        let input = |tensor, own: &Fenced| match (&dx, in_place) {
+            (Some(dx), Some(replaced)) if replaced == tensor => dx.buffer.clone(),
+            _ => own.buffer.clone(),
+        };
+        let (x_buffer, dy_buffer) = (input(Tensor::X, &x_fenced), input(Tensor::Dy, &dy_fenced));
+        let buffers = BackwardBuffers {
+            rows: rows as u64,
+            x: BufferRows { buffer: &x_buffer, ..x_fenced.as_rows() },
+            dy: BufferRows { buffer: &dy_buffer, ..dy_fenced.as_rows() },
+            gain: gain_fenced.as_ref().map(Fenced::as_vector),
+            statistics: statistics.as_vector(),
+            dx: dx.as_ref().map(Fenced::as_rows),
+            dgain: dgain.as_ref().map(Fenced::as_vector),
+            dbias: dbias.as_ref().map(Fenced::as_vector),
+            dx_gradient: dx_gradient.unwrap_or_default(),
+            parameter_gradient: parameter_gradient.unwrap_or_default(),
+        };
+        let outputs: Vec<&Fenced> = [&dx, &dgain, &dbias].into_iter().flatten().collect();
+        if outputs.is_empty() {
+            return Err(Error::MissingBuffer { buffer: "dx", why: "the case computes nothing" });
+        }
+        let kernel = norm.plan_backward(&buffers)?.0.kernel;
+        let prepared = norm.prepare_backward(&buffers)?;
+        let (mut verdict, downloads) = self.execute(&prepared, &outputs).await?;
+
+        let as_f64 = |values: &[T]| values.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
+        let old = |values: &[P]| values.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
+        let mut expected_dx = as_f64(&old_dx);
+        let (mut expected_dgain, mut expected_dbias) = (old(&old_parameters), old(&old_parameters));
+        let inputs = BackwardInputs { rows, x: dense(&x, cols), dy: dense(&dy, cols), gain: gain.as_deref() };
+        let outputs = BackwardOutputs {
+            dx: Some(RowsMut { data: &mut expected_dx, stride: cols }),
+            dgain: dgain.as_ref().map(|_| &mut expected_dgain[..]),
+            dbias: dbias.as_ref().map(|_| &mut expected_dbias[..]),
+            dx_gradient: dx_gradient.unwrap_or_default(),
+            parameter_gradient: parameter_gradient.unwrap_or_default(),
+        };
+        reference::backward::<T, P, f64, f64>(self.problem, &inputs, outputs)?;
+
+        let terms = self.backward_terms(&x, &dy, gain.as_deref())?;
+        let mut bytes = downloads.iter();
+        if let (Some(dx), Some(bytes)) = (&dx, dx.as_ref().and_then(|_| bytes.next())) {
+            verdict.judge(Tensor::Dx, cols, &dx.values::<T>(bytes), |row, column| {
+                let i = row * cols + column;
+                let (terms, flushed) = terms.rows[row];
+                let old = if accumulates(dx_gradient) { old_dx[i].to_f64().abs() } else { 0.0 };
+                Expected { value: expected_dx[i], terms: terms + old, flushed }
+            });
+        }
+        for (fenced, expected, terms) in
+            [(&dgain, &expected_dgain, terms.dgain), (&dbias, &expected_dbias, terms.dbias)]
+        {
+            let Some(fenced) = fenced else { continue };
+            let got = fenced.values::<P>(bytes.next().map_or(&[], Vec::as_slice));
+            verdict.judge(fenced.tensor, cols, &got, |_, column| {
+                let old =
+                    if accumulates(parameter_gradient) { old_parameters[column].to_f64().abs() } else { 0.0 };
+                Expected { value: expected[column], terms: terms.0 + old, flushed: terms.1 }
+            });
+        }
+        Ok(self.outcome(kernel, verdict))
+    }
+
+    /// The sizes of the terms that gradients are made of, from the formulas in float64.
+    fn backward_terms<T: Element, P: Element>(
+        &self,
+        x: &[T],
+        dy: &[T],
+        gain: Option<&[P]>,
+    ) -> Result<BackwardTerms, Error> {
+        let cols = self.cols;
+        let statistics = self.statistics_f64(x)?;
+        let mut rows = Vec::with_capacity(self.case.rows);
+        let (mut dgain, mut dbias) = (vec![0.0; cols], vec![0.0; cols]);
+        let mut most_rstd = 0.0f64;
+        for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
+            let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
+            let (mut most_dxhat, mut most_xhat) = (0.0f64, 0.0f64);
+            for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
+                let xhat = (x.to_f64() - mean) * rstd;
+                let dxhat = dy.to_f64() * gain.map_or(1.0, |gain| gain[column].to_f64());
+                mean_dxhat += dxhat / cols as f64;
+                mean_product += dxhat * xhat / cols as f64;
+                most_dxhat = most_dxhat.max(dxhat.abs());
+                most_xhat = most_xhat.max(xhat.abs());
+                dgain[column] += (dy.to_f64() * xhat).abs();
+                dbias[column] += dy.to_f64().abs();
+            }
+            let terms = rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs());
+            rows.push((terms, SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat)));
+            most_rstd = most_rstd.max(rstd);
+        }
+        let most = |terms: &[f64]| terms.iter().copied().fold(0.0, f64::max);
+        let flushed = SMALLEST_NORMAL * (1.0 + most(&dbias) * (1.0 + most_rstd));
+        Ok(BackwardTerms { rows, dgain: (most(&dgain), flushed), dbias: (most(&dbias), flushed) })
+    }
+
+    /// Mean and rstd of dense rows, by the reference.
+    fn statistics_f64<T: Element>(&self, x: &[T]) -> Result<Vec<[f64; 2]>, Error> {
+        let problem = Problem {
+            affine: crate::types::Affine::None,
+            parameter_dtype: self.problem.dtype,
+            ..*self.problem
+        };
+        let mut y = vec![0.0; x.len()];
+        let mut statistics = vec![[0.0; 2]; self.case.rows];
+        let inputs = ForwardInputs::<T, T> {
+            rows: self.case.rows,
+            x: dense(x, self.cols),
+            residual: None,
+            gain: None,
+            bias: None,
+        };
+        let outputs = ForwardOutputs {
+            y: RowsMut { data: &mut y, stride: self.cols },
+            sum: None,
+            statistics: Some(&mut statistics),
+        };
+        reference::forward::<T, T, f64>(&problem, &inputs, outputs)?;
+        Ok(statistics)
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "statistics are saved in float32")]
+    fn statistics_of<T: Element>(&self, x: &[T]) -> Result<Vec<f32>, Error> {
+        Ok(self.statistics_f64(x)?.into_iter().flatten().map(|value| value as f32).collect())
+    }
+
+    /// Runs a prepared call, downloads its outputs and checks their fences.
+    async fn execute(
+        &self,
+        prepared: &crate::gpu::Prepared,
+        outputs: &[&Fenced],
+    ) -> Result<(Verdict, Vec<Vec<u8>>), Error> {
+        let buffers: Vec<_> = outputs.iter().map(|output| &output.buffer).collect();
+        let downloads = self.context.run(&[prepared], &buffers).await?;
+        let failures =
+            outputs.iter().zip(&downloads).filter_map(|(output, bytes)| output.check_fence(bytes)).collect();
+        Ok((Verdict { errors: Vec::new(), failures }, downloads))
+    }
+
+    fn outcome(&self, kernel: Kernel, verdict: Verdict) -> Outcome {
+        let Verdict { errors, failures } = verdict;
+        Outcome { kernel, dtype: self.problem.dtype, errors, failures }
+    }
+
+    /// Rows of the case's data.
+    fn rows_of<T: Element>(&self, seed: u64) -> Vec<T> {
+        let mut random = Random::new(seed);
+        let mut values = vec![T::from_f64(0.0); self.case.rows * self.cols];
+        for (row, values) in values.chunks_mut(self.cols).enumerate() {
+            fill_row(self.case.data, T::DTYPE, row, values, &mut random);
+        }
+        values
+    }
+
+    fn normal<E: Element>(&self, count: usize, seed: u64) -> Vec<E> {
+        let mut random = Random::new(seed);
+        (0..count).map(|_| E::from_f64(random.normal())).collect()
+    }
+
+    fn fence_rows<T: Element>(&self, tensor: Tensor, values: Option<&[T]>) -> Result<Fenced, Error> {
+        let (offset, gap) = self.case.layout.offset_and_gap();
+        self.fence(tensor, values, offset, self.cols + gap, self.case.rows, self.cols)
+    }
+
+    fn fence_vector<P: Element>(&self, tensor: Tensor, values: &[P]) -> Result<Fenced, Error> {
+        self.fence_parameter(tensor, Some(values))
+    }
+
+    fn fence_parameter<P: Element>(&self, tensor: Tensor, values: Option<&[P]>) -> Result<Fenced, Error> {
+        let (offset, _) = self.case.layout.offset_and_gap();
+        self.fence(tensor, values, offset, self.cols, 1, self.cols)
+    }
+
+    fn fence_statistics(&self, values: Option<&[f32]>) -> Result<Fenced, Error> {
+        let offset = if self.case.layout == Layout::Dense { 0 } else { 3 };
+        let per_row = size_of::<Statistics>() / size_of::<f32>();
+        self.fence(Tensor::Statistics, values, offset, per_row, self.case.rows, per_row)
+    }
+
+    /// A buffer of poison, with `values` in the tensor's rows if there are any.
+    fn fence<E: Element>(
+        &self,
+        tensor: Tensor,
+        values: Option<&[E]>,
+        offset: usize,
+        stride: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Fenced, Error> {
+        let element_bytes = size_of::<E>();
+        let elements = (offset + rows * stride + TAIL).next_multiple_of(2);
+        let mut image = poison(element_bytes).repeat(elements);
+        let element = |row, column| {
+            let at = (offset + row * stride + column) * element_bytes;
+            at..at + element_bytes
+        };
+        for (i, value) in values.unwrap_or_default().iter().enumerate() {
+            image[element(i / cols, i % cols)].copy_from_slice(bytemuck::bytes_of(value));
+        }
+        let buffer = self.context.upload(tensor.name(), &image)?;
+        Ok(Fenced { tensor, buffer, image, element_bytes, offset, stride, rows, cols })
+    }
+}
+
+/// Sizes of the terms of gradients, and the errors that flushing subnormal numbers explains.
+struct BackwardTerms {
+    rows: Vec<(f64, f64)>,
+    dgain: (f64, f64),
+    dbias: (f64, f64),
+}
+
+fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
+    Rows { data, stride: cols }
+}
