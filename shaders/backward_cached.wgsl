@@ -51,7 +51,7 @@ fn main(invocation: Invocation) {
             }
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product), 0.0);
-        let means = row_means(row_sum(invocation, sums, half));
+        let means = row_means(row_sum(invocation, sums, half), saved.rstd);
         half = 1u - half;
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
@@ -63,7 +63,7 @@ fn main(invocation: Invocation) {
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
                     let centred_xhat = xhat[i] - means.delta;
-                    dx[part] = row_dx(centred_xhat, dx[part], saved.rstd, means);
+                    dx[part] = row_dx(centred_xhat, dx[part], means);
                     if (WITH_DGAIN) {
                         sum_dgain[i] = fma(dy[i], centred_xhat, sum_dgain[i]);
                     }

@@ -32,24 +32,32 @@ fn main(invocation: Invocation) {
             // Threads without a row repeat the last one, so that all take part in the sums.
             let row = min(first_row + b, params.rows - 1u);
             saved[b] = load_statistics(row);
-            var sum_xhat = vec4<f32>();
-            var sum_dxhat = vec4<f32>();
-            var sum_product = vec4<f32>();
-            for (var step = 0u; step < STEPS; step++) {
-                var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-                var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                var dxhat = times_gain(step, thread, dy_values);
-                for (var part = 0u; part < PARTS; part++) {
-                    let xhat = keep_row(saved_xhat(x_values[part], saved[b]), step, part, thread);
-                    let row_dxhat = keep_row(dxhat[part], step, part, thread);
-                    let scaled_xhat = xhat * SUM_SCALE;
-                    sum_xhat += scaled_xhat;
-                    sum_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), sum_dxhat);
-                    sum_product = fma(row_dxhat, scaled_xhat, sum_product);
+            var sum_xhat: Compensated;
+            var sum_dxhat: Compensated;
+            var sum_product: Compensated;
+            for (var first_step = 0u; first_step < STEPS; first_step += RUN_STEPS) {
+                var run_xhat = vec4<f32>();
+                var run_dxhat = vec4<f32>();
+                var run_product = vec4<f32>();
+                for (var step = first_step; step < min(first_step + RUN_STEPS, STEPS); step++) {
+                    var x_values = load_x(params.x.x + row * params.x.y, step, thread);
+                    var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
+                    var dxhat = times_gain(step, thread, dy_values);
+                    for (var part = 0u; part < PARTS; part++) {
+                        let xhat = keep_row(saved_xhat(x_values[part], saved[b]), step, part, thread);
+                        let row_dxhat = keep_row(dxhat[part], step, part, thread);
+                        let scaled_xhat = xhat * SUM_SCALE;
+                        run_xhat += scaled_xhat;
+                        run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
+                        run_product = fma(row_dxhat, scaled_xhat, run_product);
+                    }
                 }
+                sum_xhat = add_compensated(sum_xhat, run_xhat);
+                sum_dxhat = add_compensated(sum_dxhat, run_dxhat);
+                sum_product = add_compensated(sum_product, run_product);
             }
-            let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product), 0.0);
-            means[b] = row_means(row_sum(invocation, sums, half));
+            let sums = Sums(add_components(sum_xhat.sum), add_components(sum_dxhat.sum), add_components(sum_product.sum), 0.0);
+            means[b] = row_means(row_sum(invocation, sums, half), saved[b].rstd);
             half = 1u - half;
         }
 
@@ -64,7 +72,7 @@ fn main(invocation: Invocation) {
                     var dx = times_gain(step, thread, dy_values);
                     for (var part = 0u; part < PARTS; part++) {
                         let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
-                        dx[part] = row_dx(xhat, dx[part], saved[b].rstd, means[b]);
+                        dx[part] = row_dx(xhat, dx[part], means[b]);
                         sum_dgain[part] = fma(dy_values[part], xhat, sum_dgain[part]);
                         sum_dbias[part] += dy_values[part];
                     }

@@ -17,6 +17,9 @@ pub use gpu::{
     ForwardResult, LayerNorm, LayerNormDescriptor, Prepared, adapters, caps_of_device, describe_adapter,
     required_features, required_limits,
 };
-pub use types::{Affine, Dtype, Element, Gradient, Normalization, Problem, Real, Rows, RowsMut, Statistics};
+pub use types::{
+    Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,
+    RowsMut, Statistics,
+};
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -192,6 +192,7 @@ fn operation(text: &mut String, plan: &Plan) {
                 text,
                 if forward.statistics { segments::STATISTICS_STORE } else { segments::STATISTICS_NONE },
             );
+            segment(text, segments::FORWARD);
         }
         Operation::Backward(backward) => {
             segment(text, segments::BACKWARD);
@@ -301,6 +302,10 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Operation::Forward(_) => {
             constants.push(("CENTRED", centred()));
             constants.push(("WIDE_RANGE", wide_range));
+            // docs/numerics.md derives both: below LARGE, sums of squares stay finite unscaled; scaled, they do up to
+            // the largest float32.
+            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(log2_cols))));
+            constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
             constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
@@ -309,13 +314,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         }
     }
     match plan.kernel {
-        // docs/numerics.md derives both: below LARGE, sums of squares stay finite unscaled; scaled, they do up to the
-        // largest float32.
-        Kernel::ForwardCached => {
-            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(log2_cols))));
-            constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
-        }
-        Kernel::ForwardStreamed => constants.push(("SMALL_SCALE", "0x1p-78f".to_owned())),
+        Kernel::ForwardCached | Kernel::ForwardStreamed => {}
         Kernel::BackwardCached => constants.push(("CENTRED", centred())),
         Kernel::BackwardStreamed => {
             constants.push(("CENTRED", centred()));
@@ -344,6 +343,7 @@ mod segments {
         REDUCE_SUBGROUPS = "common/reduce_subgroups"
         REDUCE_WORKGROUP = "common/reduce_workgroup"
         REDUCE_SLICES = "common/reduce_slices"
+        FORWARD = "common/forward"
         BACKWARD = "common/backward"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"

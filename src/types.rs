@@ -283,6 +283,34 @@ pub struct RowsMut<'a, T> {
     pub stride: usize,
 }
 
+/// The host tensors that a forward call reads. Slices may be longer than what is read of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardInputs<'a, T, P> {
+    /// Rows of every tensor; 0 is valid and does nothing.
+    pub rows: usize,
+    /// The values to normalise, `[rows, cols]`.
+    pub x: Rows<'a, T>,
+    /// Added to x before normalising, `[rows, cols]`.
+    pub residual: Option<Rows<'a, T>>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    pub gain: Option<&'a [P]>,
+    /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`] has a bias.
+    pub bias: Option<&'a [P]>,
+}
+
+/// The host tensors that a backward call reads. Slices may be longer than what is read of them.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardInputs<'a, T, P> {
+    /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
+    pub rows: usize,
+    /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
+    pub x: Rows<'a, T>,
+    /// The gradient with respect to forward's y, `[rows, cols]`.
+    pub dy: Rows<'a, T>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    pub gain: Option<&'a [P]>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,8 @@ pub(crate) fn run(group: &str, benches: impl FnOnce(&mut Bench<'_>)) {
         .sample_size(12)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
+        // So few samples are not worth the default of 100,000, which take as long as the measurement.
+        .nresamples(10_000)
         .configure_from_args();
     let mut bench = Bench { context, group: criterion.benchmark_group(group) };
     // Every submit holds the same number of calls, so samples of different lengths would tell no more than equal ones.
@@ -161,7 +163,7 @@ impl Bench<'_> {
         self.group.throughput(Throughput::BytesDecimal(bytes));
         self.group.bench_function(BenchmarkId::new(name, parameter), |bencher| {
             bencher.iter_custom(|iterations| {
-                let calls = *calls_per_submit.get_or_init(|| enough_calls(&submit));
+                let calls = *calls_per_submit.get_or_init(|| enough_calls(submit));
                 // Whole submits, maybe of more calls than were asked for: scaled down to those.
                 let submits = iterations.div_ceil(calls);
                 let elapsed: Duration = (0..submits).map(|_| submit(calls)).sum();
@@ -170,7 +172,7 @@ impl Bench<'_> {
         });
     }
 
-    /// Times the CPU reference. It moves the same bytes as the kernels, more slowly.
+    /// Times the CPU reference. Its throughput counts the same tensors as that of the kernels.
     pub(crate) fn reference(&mut self, parameter: &str, bytes: u64, mut work: impl FnMut()) {
         self.group.throughput(Throughput::BytesDecimal(bytes));
         self.group

@@ -10,7 +10,8 @@ use wgpu_layernorm::wgpu;
 ///
 /// WGPU_BACKEND narrows the list (vulkan, metal, dx12, gl). Exit code 1 if there is no adapter.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: layernorm adapters --json")]
+#[command(after_help = "Example:
+  layernorm adapters --json")]
 pub(crate) struct Adapters {
     /// Print a JSON array of objects instead of a table; sizes are in bytes
     #[arg(long)]

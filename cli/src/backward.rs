@@ -16,11 +16,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
-  layernorm backward step.safetensors gradients.safetensors --x hidden --dy dhidden --gain norm.weight")]
+  layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
+      --x 00.embeddings.LayerNorm.x --dy 00.embeddings.LayerNorm.dy --gain 00.embeddings.LayerNorm.gain")]
 pub(crate) struct Backward {
-    #[command(flatten)]
-    common: Common,
-
     /// What forward normalised, [..., cols]
     #[arg(long, value_name = "NAME")]
     x: String,
@@ -32,6 +30,9 @@ pub(crate) struct Backward {
     /// Factor of each column, [cols]
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
+
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {

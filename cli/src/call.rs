@@ -23,7 +23,7 @@ pub(crate) struct Common {
     normalization: NormalizationFlag,
 
     /// Added to the variance (mean square) before the root
-    #[arg(long, value_name = "E", default_value_t = 1e-5, value_parser = parse_eps, allow_negative_numbers = true)]
+    #[arg(long, value_name = "E", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: f32,
 
     /// Values in a row [default: the last dimension of x]

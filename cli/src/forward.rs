@@ -16,11 +16,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// also mean and rstd of each row, F32, in the shape of the leading dimensions.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
-  layernorm forward model.safetensors y.safetensors --x hidden --gain norm.weight --bias norm.bias --eps 1e-12")]
+  layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
+      --x 00.embeddings.LayerNorm.x --gain 00.embeddings.LayerNorm.gain --bias 00.embeddings.LayerNorm.bias")]
 pub(crate) struct Forward {
-    #[command(flatten)]
-    common: Common,
-
     /// Tensor to normalise, [..., cols]
     #[arg(long, value_name = "NAME")]
     x: String,
@@ -40,6 +38,9 @@ pub(crate) struct Forward {
     /// Write mean and rstd too
     #[arg(long)]
     statistics: bool,
+
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(crate) fn run(args: &Forward) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
 //! `layernorm`: runs, verifies and measures the kernels of wgpu-layernorm.
+#![allow(clippy::doc_markdown, reason = "clap prints doc comments as they are, backticks too")]
 
 mod adapters;
 mod backward;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 /// Exit codes: 0 all is well, 1 the run failed, 2 the call is wrong. WGPU_BACKEND (vulkan, metal, dx12, gl) narrows
 /// the adapters that every command sees; RUST_LOG=warn shows what wgpu has to say.
 #[derive(Debug, Parser)]
-#[command(name = "layernorm", version, max_term_width = 100)]
+#[command(name = "layernorm", version, max_term_width = 100, arg_required_else_help = false)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -73,7 +74,9 @@ fn explain(error: &clap::Error) -> Result<(), Failure> {
     let sentences: Vec<String> = text
         .split("\n\n")
         .map(output::one_line)
-        .filter(|paragraph| !paragraph.is_empty() && !paragraph.starts_with("Usage:"))
+        .filter(|paragraph| {
+            !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+        })
         .collect();
-    Err(Failure::WrongCall(sentences.join("; ")))
+    Err(Failure::WrongCall(format!("{}; see --help", sentences.join("; "))))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wgpu_layernorm::{Dtype, Element};
 
 /// The bytes before the header: its length.
-const LENGTH_BYTES: u64 = 8;
+const LENGTH_BYTES: u64 = size_of::<u64>() as u64;
 
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -54,7 +54,7 @@ impl TensorFile {
             Ok(_) => return Err(wrong("not a regular file; name a safetensors file".to_owned())),
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
         };
-        let mut header_length = [0; LENGTH_BYTES as usize];
+        let mut header_length = [0; size_of::<u64>()];
         file.read_exact(&mut header_length)
             .map_err(|_| not_safetensors(format!("it has {length} bytes, needs at least {LENGTH_BYTES}")))?;
         let header_length = u64::from_le_bytes(header_length);

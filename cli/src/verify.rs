@@ -18,13 +18,18 @@ use wgpu_layernorm::{Context, describe_adapter, wgpu};
 /// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain, without
 /// subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units of the storage
 /// type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit code 1 on any failure,
-/// and where there is no adapter.
+/// and where there is no adapter. On a software adapter, which compiles every kernel for the CPU, it takes long.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: layernorm verify --adapter vulkan --json report.json")]
+#[command(after_help = "Example:
+  layernorm verify --adapter vulkan --json report.json")]
 pub(crate) struct Verify {
     /// Adapters to check: all, or those whose description contains one of these texts
     #[arg(long, value_name = "all|SUBSTRING", num_args = 1.., default_value = "all")]
     adapter: Vec<String>,
+
+    /// Run only the cases whose name contains this text
+    #[arg(long, value_name = "SUBSTRING")]
+    case: Option<String>,
 
     /// Write every case's result to a JSON file
     #[arg(long, value_name = "FILE")]
@@ -87,8 +92,8 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
     if let Some(path) = &args.json {
         output::check_destination("--json", path)?;
     }
-    let adapters = chosen(&args.adapter)?;
-    let cases = verify::cases();
+    let cases = chosen_cases(args.case.as_deref())?;
+    let adapters = chosen_adapters(&args.adapter)?;
     let modes = [Mode::Full, Mode::Plain];
     let bar = output::progress((adapters.len() * modes.len() * cases.len()) as u64);
     let mut report = Report { adapters: Vec::new() };
@@ -112,7 +117,7 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
 }
 
 /// The adapters that `--adapter` names.
-fn chosen(names: &[String]) -> Result<Vec<wgpu::Adapter>, Failure> {
+fn chosen_adapters(names: &[String]) -> Result<Vec<wgpu::Adapter>, Failure> {
     let adapters = adapters::present();
     if adapters.is_empty() {
         return Err(adapters::none_found());
@@ -130,6 +135,21 @@ fn chosen(names: &[String]) -> Result<Vec<wgpu::Adapter>, Failure> {
     let is_chosen = |description: &str| names.iter().any(|name| matches(description, name));
     let chosen = adapters.into_iter().zip(&descriptions).filter(|(_, description)| is_chosen(description));
     Ok(chosen.map(|(adapter, _)| adapter).collect())
+}
+
+/// The cases that `--case` names; all without it.
+fn chosen_cases(name: Option<&str>) -> Result<Vec<Case>, Failure> {
+    let all = verify::cases();
+    let Some(name) = name else { return Ok(all) };
+    let is_chosen = |case: &Case| case.name().contains(name);
+    let (chosen, others): (Vec<Case>, Vec<Case>) = all.into_iter().partition(is_chosen);
+    match (chosen.is_empty(), others.first()) {
+        (true, Some(other)) => Err(Failure::WrongCall(format!(
+            "--case: no name of a case contains {name}; an example is {}",
+            other.name()
+        ))),
+        _ => Ok(chosen),
+    }
 }
 
 fn check(adapter: &wgpu::Adapter, mode: Mode, cases: &[Case], bar: &ProgressBar) -> AdapterReport {
@@ -268,4 +288,67 @@ fn conclude(report: &Report) -> Result<(), Failure> {
     let unopened =
         if unopened > 0 { format!(", {unopened} devices could not be opened") } else { String::new() };
     Err(Failure::FailedRun(format!("{counts}{unopened}: see the report above")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &str) -> CaseReport {
+        CaseReport {
+            name: name.to_owned(),
+            kernel: Some("forward_cached"),
+            dtype: "f16",
+            errors: [("y", 0.5), ("sum", 0.75), ("statistics", 1.5)]
+                .map(|(tensor, units)| ErrorReport { tensor, units, allowed: 1.0 })
+                .into(),
+            failures: Vec::new(),
+            unsupported: None,
+        }
+    }
+
+    fn failed(name: &str) -> CaseReport {
+        CaseReport { failures: vec!["y is wrong".to_owned()], ..case(name) }
+    }
+
+    fn unsupported(name: &str) -> CaseReport {
+        CaseReport {
+            errors: Vec::new(),
+            kernel: None,
+            unsupported: Some("too large".to_owned()),
+            ..case(name)
+        }
+    }
+
+    fn report(cases: Vec<CaseReport>) -> AdapterReport {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Noop);
+        AdapterReport { adapter: Identity::new(&info), mode: Mode::Full, error: None, cases }
+    }
+
+    #[test]
+    fn the_summary_counts_and_lists() {
+        let mut cases: Vec<CaseReport> = (0..25).map(|i| failed(&format!("bad {i}"))).collect();
+        cases.extend([case("good"), unsupported("large"), unsupported("larger")]);
+        let text = summary("an adapter", &report(cases));
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().replace(' ', "");
+        assert_eq!(line("| forward_cached"), "|forward_cached|f16|26|25|0|0.75|1.50|||");
+        assert_eq!(line("| did not run"), "|didnotrun|f16|2|0|2|||||");
+        assert_eq!(text.matches("failed: bad").count(), MAX_LISTED);
+        assert!(text.contains("and 5 failures more"), "{text}");
+        assert!(text.contains("not supported (2 cases): too large"), "{text}");
+    }
+
+    #[test]
+    fn only_cases_that_passed_and_none_that_failed_are_a_success() {
+        let conclude = |reports: Vec<AdapterReport>| conclude(&Report { adapters: reports });
+        assert!(conclude(vec![report(vec![case("good"), unsupported("large")])]).is_ok());
+        let message = |reports| conclude(reports).unwrap_err().to_string();
+        let failed = message(vec![report(vec![case("good"), failed("bad")])]);
+        assert!(failed.starts_with("1 cases passed, 1 failed, 0 are not supported"), "{failed}");
+        let nothing = message(vec![report(vec![unsupported("large")])]);
+        assert!(nothing.starts_with("0 cases passed"), "{nothing}");
+        let unopened = AdapterReport { error: Some("lost".to_owned()), ..report(Vec::new()) };
+        let unopened = message(vec![report(vec![case("good")]), unopened]);
+        assert!(unopened.contains("1 devices could not be opened"), "{unopened}");
+    }
 }

@@ -35,16 +35,19 @@ struct RowMeans {
     delta: f32,
     dxhat: f32,
     dxhat_xhat: f32,
+    // The saved rstd; NaN where dy has a NaN or an infinity, so that all of the row's dx is NaN.
+    rstd: f32,
 }
 
-fn row_means(sums: Sums) -> RowMeans {
+fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let means = sums * MEAN_FACTOR;
+    let row_rstd = poison(rstd, sums.y);
     if (CENTRED) {
-        return RowMeans(means.x, means.y, means.z - means.x * means.y);
+        return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd);
     }
-    return RowMeans(0.0, 0.0, means.z);
+    return RowMeans(0.0, 0.0, means.z, row_rstd);
 }
 
-fn row_dx(xhat: vec4<f32>, dxhat: vec4<f32>, rstd: f32, means: RowMeans) -> vec4<f32> {
-    return rstd * fma(-xhat, vec4<f32>(means.dxhat_xhat), dxhat - means.dxhat);
+fn row_dx(xhat: vec4<f32>, dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
+    return means.rstd * fma(-xhat, vec4<f32>(means.dxhat_xhat), dxhat - means.dxhat);
 }

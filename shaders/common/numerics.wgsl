@@ -20,3 +20,20 @@ fn reciprocal_sqrt(v: f32) -> f32 {
     let r = inverseSqrt(v);
     return fma(0.5 * r, fma(-(v * r), r, 1.0), r);
 }
+
+// A sum that keeps what rounding loses of it (Kahan 1965).
+struct Compensated {
+    sum: vec4<f32>,
+    excess: vec4<f32>,
+}
+
+// `params.one` is 1, which compilers do not know: they would simplify (total + due) - total to due, as Mesa does.
+fn add_compensated(total: Compensated, term: vec4<f32>) -> Compensated {
+    let due = term - total.excess;
+    let sum = total.sum + due;
+    return Compensated(sum, fma(sum, vec4<f32>(params.one), -total.sum) - due);
+}
+
+// Long sums are taken in runs of eight terms, and the runs added up compensated: rounding errors of thousands of
+// additions to one growing sum would show, most where the terms are alike.
+const RUN_STEPS: u32 = 8u / PARTS;

@@ -22,7 +22,9 @@ struct Params {
     dgain: u32,
     dbias: u32,
     eps: f32,
-    padding: vec2<u32>,
+    // 1.0, see add_compensated.
+    one: f32,
+    padding: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

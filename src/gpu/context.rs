@@ -8,8 +8,7 @@ use super::prepared::Prepared;
 use super::{caps_of_device, checked, required_features, required_limits};
 use crate::error::Error;
 use crate::plan::Caps;
-use crate::reference::{BackwardInputs, ForwardInputs};
-use crate::types::{Element, Problem, Rows, Statistics};
+use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 

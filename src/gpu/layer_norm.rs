@@ -397,6 +397,7 @@ fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'
         slots: plan.slots(dispatch.rows.into()),
         first_partial_row: dispatch.first_partial_row,
         eps,
+        one: 1.0,
         ..Params::default()
     };
     for window in windows {

@@ -22,7 +22,8 @@ pub(super) struct Params {
     pub(super) dgain: u32,
     pub(super) dbias: u32,
     pub(super) eps: f32,
-    pub(super) padding: [u32; 2],
+    pub(super) one: f32,
+    pub(super) padding: u32,
 }
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ mod tests {
             ($($field:ident)*) => { vec![$((stringify!($field), offset_of!(Params, $field)),)*] };
         }
         let mirror = fields!(
-            rows workgroups_x slots first_partial_row x residual y sum dy dx gain bias statistics dgain dbias eps
+            rows workgroups_x slots first_partial_row x residual y sum dy dx gain bias statistics dgain dbias eps one
             padding
         );
         let problem = Problem { cols: 64, ..Problem::default() };

@@ -132,9 +132,9 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
     let mut threads = first.min(threads_that_fill(shape));
     loop {
         let rung = rung(kernel, shape, threads, block_rows, caps);
-        // Per step: one trip in each of the two walks, at most two more for the parts of an access, each once per row
-        // of a block; a quarter is left for reductions and the row loop.
-        let trips = u64::from(rung.steps) * 6 * u64::from(block_rows);
+        // Per step: one trip in each of up to three walks, and as many for the parts of an access, each once per row of
+        // a block; a quarter is left for runs, reductions and the row loop.
+        let trips = u64::from(rung.steps) * 9 * u64::from(block_rows);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
             return Ok(rung);
         }

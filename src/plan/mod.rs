@@ -28,7 +28,7 @@ const ROWS_PER_SLOT: u64 = 16;
 pub enum Kernel {
     /// Forward; the row stays in registers between its one read and its one write.
     ForwardCached,
-    /// Forward for rows beyond the register budget; x is read twice.
+    /// Forward for rows beyond the register budget; x is read three times, from cache but for the first.
     ForwardStreamed,
     /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
     BackwardCached,
@@ -412,6 +412,8 @@ impl Plan {
     pub fn loop_trips_per_row(&self) -> u64 {
         let steps = u64::from(self.steps);
         let trips = steps * (1 + u64::from(self.parts()));
+        // The streamed kernels walk in runs of 8 terms.
+        let runs = (steps * u64::from(self.parts())).div_ceil(8);
         // The partial sums of all subgroups, or the levels of the tree, per reduction.
         let reduction = match self.reduction {
             Reduction::Thread | Reduction::Subgroup => 0,
@@ -420,9 +422,9 @@ impl Plan {
         };
         match self.kernel {
             Kernel::ForwardCached => 4 * trips + 2 * reduction,
-            Kernel::ForwardStreamed => 2 * trips + 3 * reduction,
+            Kernel::ForwardStreamed => 3 * trips + 2 * runs + 3 * reduction,
             Kernel::BackwardCached => 1 + 3 * trips + reduction,
-            Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + reduction,
+            Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + runs + reduction,
             Kernel::BackwardReduceParameters => {
                 u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
                     * (1 + 2 * u64::from(self.parts()))

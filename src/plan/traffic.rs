@@ -48,8 +48,8 @@ impl Plan {
         match self.operation {
             Operation::Forward(forward) => {
                 let inputs = if forward.residual { 2 } else { 1 };
-                // The second read is of x, or of the sum that the first walk has written.
-                let read_again = once(self.kernel == Kernel::ForwardStreamed, row);
+                // The second and third walk read x, or the sum that the first has written.
+                let read_again = once(self.kernel == Kernel::ForwardStreamed, 2 * row);
                 Traffic {
                     read: inputs * row
                         + read_again

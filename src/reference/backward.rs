@@ -4,20 +4,7 @@ use super::{
     check_gradient, check_parameter, check_problem, dot, map_in_order, mean_and_rstd, mean_for_layer,
     parameter_or, rows_per_block,
 };
-use crate::{Element, Error, Gradient, Problem, Real, Rows, RowsMut};
-
-/// What [`backward`] reads. Slices may be longer than what is read of them.
-#[derive(Clone, Copy, Debug)]
-pub struct BackwardInputs<'a, T, P> {
-    /// Rows of every tensor; 0 is valid, see [`backward`].
-    pub rows: usize,
-    /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
-    pub x: Rows<'a, T>,
-    /// The gradient with respect to forward's y, `[rows, cols]`.
-    pub dy: Rows<'a, T>,
-    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
-    pub gain: Option<&'a [P]>,
-}
+use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to them; the
 /// rest stays as it is.

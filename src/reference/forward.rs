@@ -3,22 +3,7 @@
 use super::{
     check_length, check_parameter, check_problem, map_in_order, mean_and_rstd, parameter_or, rows_per_block,
 };
-use crate::{Element, Error, Problem, Real, Rows, RowsMut};
-
-/// What [`forward`] reads. Slices may be longer than what is read of them.
-#[derive(Clone, Copy, Debug)]
-pub struct ForwardInputs<'a, T, P> {
-    /// Rows of every tensor; 0 is valid and does nothing.
-    pub rows: usize,
-    /// The values to normalise, `[rows, cols]`.
-    pub x: Rows<'a, T>,
-    /// Added to x before normalising, `[rows, cols]`.
-    pub residual: Option<Rows<'a, T>>,
-    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
-    pub gain: Option<&'a [P]>,
-    /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`] has a bias.
-    pub bias: Option<&'a [P]>,
-}
+use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
 /// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
 #[derive(Debug)]

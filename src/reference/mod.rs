@@ -13,8 +13,9 @@ mod backward;
 mod forward;
 mod rows;
 
-pub use backward::{BackwardInputs, BackwardOutputs, backward};
-pub use forward::{ForwardInputs, ForwardOutputs, forward};
+pub use crate::types::{BackwardInputs, ForwardInputs};
+pub use backward::{BackwardOutputs, backward};
+pub use forward::{ForwardOutputs, forward};
 
 use crate::{Dtype, Element, Error, Normalization, Problem, Real};
 

@@ -319,9 +319,12 @@ fn options(cases: &mut Vec<Case>) {
 fn adversarial_data(cases: &mut Vec<Case>) {
     use Normalization::{Layer, Rms};
     for data in Data::ADVERSARIAL {
-        for (rows, cols, normalizations) in
-            [(9, 384, &[Layer, Rms][..]), (9, 99, &[Layer][..]), (5, 20_000, &[Layer, Rms][..])]
-        {
+        for (rows, cols, normalizations) in [
+            (9, 384, &[Layer, Rms][..]),
+            (9, 99, &[Layer][..]),
+            (5, 8192, &[Rms][..]),
+            (5, 20_000, &[Layer, Rms][..]),
+        ] {
             for dtype in Dtype::ALL {
                 for &normalization in normalizations {
                     let problem =

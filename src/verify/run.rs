@@ -1,14 +1,16 @@
 //! Running a case and judging its outputs.
 
-use super::cases::{Case, Layout, Task};
+use super::cases::{Case, Data, Layout, Task};
 use super::data::{Random, fill_row};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use super::{Outcome, OutputError};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, LayerNorm};
 use crate::plan::{Kernel, Tensor};
-use crate::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
-use crate::types::{Dtype, Element, Gradient, Problem, Rows, RowsMut, Statistics};
+use crate::reference::{self, BackwardOutputs, ForwardOutputs};
+use crate::types::{
+    BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Problem, Rows, RowsMut, Statistics,
+};
 use half::{bf16, f16};
 
 /// Runs a case on a device and compares every output with the reference.
@@ -297,7 +299,7 @@ impl Runner<'_> {
         };
         let (rows, cols) = (self.case.rows, self.cols);
         let x: Vec<T> = self.rows_of(1);
-        let dy: Vec<T> = self.normal(rows * cols, 2);
+        let dy: Vec<T> = self.dy();
         let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.normal(cols, 3));
         let old_dx: Vec<T> = self.normal(rows * cols, 4);
         let old_parameters: Vec<P> = self.normal(cols, 5);
@@ -474,6 +476,15 @@ impl Runner<'_> {
             fill_row(self.case.data, T::DTYPE, row, values, &mut random);
         }
         values
+    }
+
+    /// Normal, but for an infinity in a row whose x is finite where the case is about such values.
+    fn dy<T: Element>(&self) -> Vec<T> {
+        let mut dy: Vec<T> = self.normal(self.case.rows * self.cols, 2);
+        if self.case.data == Data::NotFinite && self.case.rows > 4 {
+            dy[4 * self.cols + self.cols / 3] = T::from_f64(f64::INFINITY);
+        }
+        dy
     }
 
     fn normal<E: Element>(&self, count: usize, seed: u64) -> Vec<E> {

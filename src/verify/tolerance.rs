@@ -28,14 +28,18 @@ impl Expected {
         if self.value.is_nan() || got.is_nan() {
             return if self.value.is_nan() && got.is_nan() { 0.0 } else { f64::INFINITY };
         }
+        if self.value == got {
+            return 0.0;
+        }
         let unit = self.terms * Dtype::F32.unit_roundoff();
         match dtype {
             Dtype::F32 => ratio(((got - self.value).abs() - self.flushed).max(0.0), unit),
             Dtype::F16 | Dtype::Bf16 => {
                 let (got, value) = (saturated(dtype, got), saturated(dtype, self.value));
-                let explained = FLOAT32_UNITS * unit + self.flushed;
+                // Where a term is infinite, the value is, and nothing is explained.
+                let explained = if unit.is_finite() { FLOAT32_UNITS * unit + self.flushed } else { 0.0 };
                 let error = ((got - value).abs() - explained).max(0.0);
-                ratio(error, last_place(dtype, value)).min(f64::MAX)
+                ratio(error, last_place(dtype, value))
             }
         }
     }
@@ -49,9 +53,13 @@ impl Expected {
     }
 }
 
-/// 0 of anything is 0; something of nothing is infinite.
+/// 0 of anything is 0; something of nothing, and infinitely much of anything, is infinite.
 fn ratio(error: f64, unit: f64) -> f64 {
-    if error == 0.0 { 0.0 } else { error / unit }
+    match error {
+        0.0 => 0.0,
+        _ if error.is_infinite() => f64::INFINITY,
+        _ => error / unit,
+    }
 }
 
 /// Past the largest finite number lies infinity, one place away: some adapters round there, some stop before it.
@@ -106,5 +114,8 @@ mod tests {
         assert_eq!(expected(f64::NAN, 1.0).units(Dtype::F32, f64::NAN), 0.0);
         assert_eq!(expected(f64::NAN, 1.0).units(Dtype::F16, 1.0), f64::INFINITY);
         assert_eq!(expected(1.0, 1.0).units(Dtype::Bf16, f64::NAN), f64::INFINITY);
+        assert_eq!(expected(f64::INFINITY, 1.0).units(Dtype::F32, f64::INFINITY), 0.0);
+        assert!(expected(f64::INFINITY, f64::INFINITY).units(Dtype::F32, 1.0) > 1e300, "finite for infinite");
+        assert!(expected(1.0, 1.0).units(Dtype::F32, f64::INFINITY) > 1e300, "infinite for finite");
     }
 }

@@ -127,7 +127,7 @@ impl Random {
     /// Uniform in [-1, 1), in steps that f32 holds exactly.
     fn uniform(&mut self) -> f32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        (self.0 >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
     }
 
     /// About normal: a sum of three uniform numbers has variance 1.

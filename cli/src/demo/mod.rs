@@ -23,7 +23,9 @@ use wgpu_layernorm::{Context, describe_adapter};
 /// give was computed by PyTorch in float64. The batch is [8192, 1024] in f16, checked in full against the float64
 /// reference. Exit code 0 only if all results are within tolerance, and there is an adapter.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: layernorm demo\n         WGPU_BACKEND=vulkan layernorm demo")]
+#[command(after_help = "Examples:
+  layernorm demo
+  WGPU_BACKEND=vulkan layernorm demo")]
 pub(crate) struct Demo {}
 
 /// The results so far.
@@ -172,7 +174,7 @@ fn duration(duration: Duration) -> String {
 }
 
 fn gigabytes_per_second(bytes: usize, duration: Duration) -> String {
-    format!("{:.1}", bytes as f64 / duration.as_secs_f64() / 1e9)
+    format!("{:.2}", bytes as f64 / duration.as_secs_f64() / 1e9)
 }
 
 #[cfg(test)]
