@@ -63,7 +63,7 @@ fn main() -> Result<(), Error> {
     // Once for a model: make a norm for each `cols`, and prepare each call. This checks the buffers and compiles.
     let norm = LayerNorm::new(
         device,
-        &LayerNormDescriptor { label: Some("key_norm"), cols: COLS as u32, ..LayerNormDescriptor::default() },
+        &LayerNormDescriptor { label: Some("key_norm"), cols: 64, ..LayerNormDescriptor::default() },
     )?;
     let keys_of = |buffer| BufferRows { buffer, offset: COLS as u64, stride: Some(STRIDE as u64) };
     // Two tensors may lie in one buffer, as long as no dispatch writes one of them and reads the other.
@@ -88,10 +88,10 @@ fn main() -> Result<(), Error> {
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        halve.record(&mut pass, ROWS * STRIDE);
+        halve.record(&mut pass, 18); // 6 rows of 192 values, 64 a workgroup
         forward.record(&mut pass);
         backward.record(&mut pass);
-        add.record(&mut pass, ROWS * COLS);
+        add.record(&mut pass, 6);
     }
     queue.submit([encoder.finish()]);
 
@@ -156,9 +156,9 @@ impl Own {
         Self { bind_group: device.create_bind_group(&descriptor), pipeline }
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>, invocations: usize) {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>, workgroups: u32) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        pass.dispatch_workgroups(invocations.div_ceil(64) as u32, 1, 1);
+        pass.dispatch_workgroups(workgroups, 1, 1);
     }
 }

@@ -8,7 +8,7 @@
 // for the whole block: a thread adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in
 // memory, where they stay from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_x, load_dy, times_gain, write_dx, update_partials, row_sum (1 call a row).
+// Needs: load_x, load_dy, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
 
 const BLOCK_ROWS: u32 = 4u;
 
@@ -21,8 +21,8 @@ fn main(invocation: Invocation) {
         return;
     }
 
-    let partial_row = params.first_partial_row + first_slot + slot_in_workgroup;
-    var is_first = true;
+    let partial_row = first_slot + slot_in_workgroup;
+    var is_first = partial_row >= params.earlier_partial_rows;
     var half = 0u;
     for (var first_block = first_slot; first_block * BLOCK_ROWS < params.rows; first_block += params.slots) {
         let first_row = (first_block + slot_in_workgroup) * BLOCK_ROWS;
@@ -42,7 +42,7 @@ fn main(invocation: Invocation) {
                 for (var step = first_step; step < min(first_step + RUN_STEPS, STEPS); step++) {
                     var x_values = load_x(params.x.x + row * params.x.y, step, thread);
                     var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                    var dxhat = times_gain(step, thread, dy_values);
+                    var dxhat = times_gain_plus(step, thread, dy_values, 0.0);
                     for (var part = 0u; part < PARTS; part++) {
                         let xhat = keep_row(saved_xhat(x_values[part], saved[b]), step, part, thread);
                         let row_dxhat = keep_row(dxhat[part], step, part, thread);
@@ -56,7 +56,12 @@ fn main(invocation: Invocation) {
                 sum_dxhat = add_compensated(sum_dxhat, run_dxhat);
                 sum_product = add_compensated(sum_product, run_product);
             }
-            let sums = Sums(add_components(sum_xhat.sum), add_components(sum_dxhat.sum), add_components(sum_product.sum), 0.0);
+            let sums = Sums(
+                add_components(sum_xhat.sum),
+                add_components(sum_dxhat.sum),
+                add_components(sum_product.sum),
+                0.0,
+            );
             means[b] = row_means(row_sum(invocation, sums, half), saved[b].rstd);
             half = 1u - half;
         }
@@ -69,10 +74,10 @@ fn main(invocation: Invocation) {
                 if (row < params.rows) {
                     var x_values = load_x(params.x.x + row * params.x.y, step, thread);
                     var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                    var dx = times_gain(step, thread, dy_values);
+                    var dx = times_gain_plus(step, thread, dy_values, -means[b].dxhat);
                     for (var part = 0u; part < PARTS; part++) {
                         let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
-                        dx[part] = row_dx(xhat, dx[part], means[b]);
+                        dx[part] = means[b].rstd * projected(xhat, dx[part], means[b]);
                         sum_dgain[part] = fma(dy_values[part], xhat, sum_dgain[part]);
                         sum_dbias[part] += dy_values[part];
                     }

@@ -50,17 +50,18 @@ fn main(invocation: Invocation) {
         }
     }
 
+    // One column may outweigh all others: each addition after it would cost half a unit of rstd.
     var sum_c = vec4<f32>();
-    var sum_cc = vec4<f32>();
+    var sum_cc: Compensated;
     for (var step = 0u; step < STEPS; step++) {
         for (var part = 0u; part < PARTS; part++) {
             let i = step * PARTS + part;
             x[i] = keep_row(centre(x[i], row), step, part, thread);
             sum_c += x[i];
-            sum_cc = fma(x[i], x[i], sum_cc);
+            sum_cc = add_compensated(sum_cc, x[i] * x[i]);
         }
     }
-    let scale = row_scale(row_sum(invocation, Sums(add_components(sum_c), add_components(sum_cc)), 1u), row);
+    let scale = row_scale(row_sum(invocation, Sums(add_components(sum_c), add_components(sum_cc.sum)), 1u), row);
 
     if (has_row) {
         for (var step = 0u; step < STEPS; step++) {

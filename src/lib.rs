@@ -1,4 +1,46 @@
-//! x
+//! Layer normalisation and RMS normalisation, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
+//! a float64 reference that every kernel is checked against.
+//!
+//! # What is computed
+//!
+//! Per row of `cols` values:
+//!
+//! ```text
+//! mean  = sum(x) / cols
+//! rstd  = 1 / sqrt(sum((x - mean)^2) / cols + eps)
+//! xhat  = (x - mean) * rstd
+//! y     = gain * xhat + bias
+//!
+//! dxhat = dy * gain
+//! dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
+//! dgain = sum_rows(dy * xhat)
+//! dbias = sum_rows(dy)
+//! ```
+//!
+//! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and with eps
+//! beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer Normalization",
+//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. With a residual, what is normalised is
+//! `sum = x + residual` as stored, and the sum is written out. gain and bias may be left out ([`Affine`]).
+//!
+//! # Where to start
+//!
+//! - With a pipeline of your own: [`LayerNorm`] checks a call over your buffers once and compiles its kernels; the
+//!   [`Prepared`] call is then recorded into your compute pass as often as you like. See `examples/own_pipeline.rs`.
+//! - Without one: [`Context`] finds an adapter, uploads, runs and downloads. See `examples/quickstart.rs`.
+//! - On the CPU, in float64: [`reference`].
+//! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
+//!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
+//! - To check a device's kernels against the reference: [`verify`].
+//!
+//! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
+//! asked ([`Error::is_unsupported`]).
+//!
+//! # Features
+//!
+//! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`],
+//!   [`plan`] and [`shader`].
+//! - `rayon` (default): the reference uses all cores.
+#![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
 mod error;
 #[cfg(feature = "gpu")]

@@ -284,7 +284,8 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16).to_string();
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
-    let mean_factor = f64::from(1u32 << log2_cols) / f64::from(plan.cols);
+    let sum_scale = log2_cols + 1;
+    let mean_factor = f64::from(1_u32 << sum_scale) / f64::from(plan.cols);
     let mut constants = vec![
         ("COLS", unsigned(plan.cols)),
         ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
@@ -292,7 +293,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         ("CONTIGUOUS", unsigned(plan.vector_width)),
         ("PARTS", unsigned(plan.parts())),
         ("STEPS", unsigned(plan.steps)),
-        ("SUM_SCALE", format!("0x1p-{log2_cols}f")),
+        ("SUM_SCALE", format!("0x1p-{sum_scale}f")),
         ("MEAN_FACTOR", format!("{mean_factor:?}")),
     ];
     if let Reduction::Subgroups(min) = plan.reduction {
@@ -304,7 +305,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("WIDE_RANGE", wide_range));
             // docs/numerics.md derives both: below LARGE, sums of squares stay finite unscaled; scaled, they do up to
             // the largest float32.
-            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(log2_cols))));
+            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
@@ -315,7 +316,11 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     }
     match plan.kernel {
         Kernel::ForwardCached | Kernel::ForwardStreamed => {}
-        Kernel::BackwardCached => constants.push(("CENTRED", centred())),
+        Kernel::BackwardCached => {
+            let with_dx = plan.tensors().contains(&Tensor::Dx);
+            constants.push(("CENTRED", centred()));
+            constants.push(("WITH_DX", with_dx.to_string()));
+        }
         Kernel::BackwardStreamed => {
             constants.push(("CENTRED", centred()));
             constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));

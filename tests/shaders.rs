@@ -251,8 +251,8 @@ fn the_cached_kernels_access_each_row_once() {
     };
     let forward = Plan::forward(&problem, Forward::default(), 8, &caps).unwrap();
     assert_eq!(forward.kernel.name(), "forward_cached", "8192 columns with WebGPU's default limits");
-    assert_eq!(count(&forward, "load_input(row, step"), 1, "x is walked once");
-    assert_eq!(count(&forward, "load_input(row, 0u, 0u)"), 1, "and x[0] read before");
+    assert_eq!(count(&forward, "load_input(number, step"), 1, "x is walked once");
+    assert_eq!(count(&forward, "load_input(number, 0u, 0u)"), 1, "and x[0] read before");
     assert_eq!(count(&forward, "store_y"), 1, "y is written once");
 
     let all = Backward {

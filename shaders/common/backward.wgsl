@@ -6,7 +6,7 @@
 //
 // RMS norm: the first mean is 0.
 
-// Sums over a row: xhat, dxhat, dxhat * xhat; the last component is free.
+// Sums over a row, up to four at a time.
 alias Sums = vec4<f32>;
 
 // Layer norm; false for RMS norm.
@@ -39,6 +39,7 @@ struct RowMeans {
     rstd: f32,
 }
 
+// From the sums of xhat, dxhat and dxhat * xhat.
 fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let means = sums * MEAN_FACTOR;
     let row_rstd = poison(rstd, sums.y);
@@ -48,6 +49,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     return RowMeans(0.0, 0.0, means.z, row_rstd);
 }
 
-fn row_dx(xhat: vec4<f32>, dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
-    return means.rstd * fma(-xhat, vec4<f32>(means.dxhat_xhat), dxhat - means.dxhat);
+// dx / rstd, from dxhat - mean_cols(dxhat).
+fn projected(xhat: vec4<f32>, centred_dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
+    return fma(-xhat, vec4<f32>(means.dxhat_xhat), centred_dxhat);
 }

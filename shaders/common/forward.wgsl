@@ -34,7 +34,8 @@ struct RowMean {
 fn row_mean(sums: Sums, shift: f32) -> RowMean {
     var row = RowMean(0.0, 1.0);
     if (CENTRED) {
-        row.mean = fma(sums.x, MEAN_FACTOR, shift);
+        // In quarters: mean - shift may be twice the largest float32.
+        row.mean = 4.0 * fma(sums.x, 0.25 * MEAN_FACTOR, 0.25 * shift);
     }
     if (WIDE_RANGE) {
         row.scale = select(1.0, SMALL_SCALE, sums.y >= LARGE);

@@ -8,8 +8,8 @@ struct Params {
     workgroups_x: u32,
     // Backward: rows worked on side by side; each slot walks rows slot, slot + slots, ...
     slots: u32,
-    // Backward: the partial sum of slot 0.
-    first_partial_row: u32,
+    // Backward: slots below this add to the partial sum that an earlier dispatch has left them.
+    earlier_partial_rows: u32,
     x: vec2<u32>,
     residual: vec2<u32>,
     y: vec2<u32>,

@@ -165,13 +165,6 @@ impl LayerNorm {
         let (plan, reduce) = self.backward_plans(&call, buffers)?;
         let dispatches = plan.dispatches(call.rows, &call.spans(), &self.caps)?;
         let scratch_bytes = plan.scratch_bytes(&dispatches);
-        if scratch_bytes > self.caps.max_binding_bytes {
-            return Err(Error::unsupported(
-                "storage buffer binding size in bytes",
-                self.caps.max_binding_bytes,
-                format!("at least {scratch_bytes} for the partial sums of dgain and dbias"),
-            ));
-        }
         let partials = match reduce {
             None => None,
             Some(_) => Some(checked(&self.device, "creating the scratch buffer", || {
@@ -186,7 +179,7 @@ impl LayerNorm {
         };
         let mut steps = self.steps(&plan, &dispatches, &call, partials.as_ref())?;
         if let Some(reduce) = reduce {
-            let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).sum();
+            let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
             let dispatch = reduce.reduce_dispatch(partial_rows, &self.caps);
             steps.extend(self.steps(&reduce, &[dispatch], &call, partials.as_ref())?);
         }
@@ -395,7 +388,7 @@ fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'
         rows: dispatch.rows,
         workgroups_x: dispatch.workgroups[0],
         slots: plan.slots(dispatch.rows.into()),
-        first_partial_row: dispatch.first_partial_row,
+        earlier_partial_rows: dispatch.earlier_partial_rows,
         eps,
         one: 1.0,
         ..Params::default()

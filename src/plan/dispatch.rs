@@ -3,7 +3,8 @@
 use super::{Caps, Kernel, Plan, largest_common_power_of_two};
 use crate::error::Error;
 
-/// Where a tensor's rows lie in its buffer.
+/// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer holds: its end,
+/// in bytes, is below 2^64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Elements before the first row.
@@ -57,8 +58,8 @@ impl Span {
         }
         match self.stride {
             0 => u64::MAX,
-            // Rounding the window up to 4 bytes may take a row's worth at most: the last row is given up for it.
-            stride => (most - one) / (stride * self.element_bytes as u64) + 1,
+            // Saturated, as the stride of a single row may be anything.
+            stride => (most - one) / stride.saturating_mul(self.element_bytes as u64) + 1,
         }
     }
 }
@@ -72,10 +73,11 @@ pub struct Dispatch {
     pub rows: u32,
     /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too many.
     pub workgroups: [u32; 2],
-    /// Which partial sum of the parameter gradients is this dispatch's first.
-    pub first_partial_row: u32,
-    /// How many partial sums it leaves.
+    /// How many partial sums of the parameter gradients it leaves, one for each slot. All dispatches of a call share
+    /// them, so that scratch does not grow with their number.
     pub partial_rows: u32,
+    /// How many of them the dispatches before this one have left: those are added to, the others written anew.
+    pub earlier_partial_rows: u32,
 }
 
 impl Plan {
@@ -89,7 +91,7 @@ impl Plan {
         let most_bytes = caps.max_binding_bytes.min(u64::from(u32::MAX)) / 4 * 4;
         let most_rows = self.most_rows_per_dispatch(caps);
         let mut dispatches = Vec::new();
-        let (mut first_row, mut first_partial_row) = (0, 0);
+        let (mut first_row, mut earlier_partial_rows) = (0, 0);
         while first_row < rows {
             let mut count = (rows - first_row).min(most_rows);
             for span in spans {
@@ -110,11 +112,11 @@ impl Plan {
                 first_row,
                 rows: u32::try_from(count).unwrap_or(u32::MAX),
                 workgroups: grid(slots.div_ceil(self.rows_per_workgroup), caps.max_workgroups),
-                first_partial_row,
                 partial_rows,
+                earlier_partial_rows,
             });
             first_row += count;
-            first_partial_row += partial_rows;
+            earlier_partial_rows = partial_rows.max(earlier_partial_rows);
         }
         Ok(dispatches)
     }
@@ -126,8 +128,8 @@ impl Plan {
             first_row: 0,
             rows: partial_rows,
             workgroups: grid(self.steps, caps.max_workgroups),
-            first_partial_row: 0,
             partial_rows,
+            earlier_partial_rows: 0,
         }
     }
 
@@ -139,8 +141,8 @@ impl Plan {
             // A slot walks its rows in a loop, whose trips are limited on some adapters.
             Kernel::BackwardCached | Kernel::BackwardStreamed => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
-                let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
-                by_grid.min(rows.max(1) * u64::from(self.most_slots()))
+                let rows_per_slot = (trips / u64::from(self.block_rows) * u64::from(self.block_rows)).max(1);
+                by_grid.min(self.most_rows_of_slots(rows_per_slot))
             }
         }
     }

@@ -332,6 +332,14 @@ impl Plan {
             self.tensors().len() as u64,
         )?;
         at_most("loop trips per invocation", caps.max_loop_trips.into(), self.loop_trips_per_row())?;
+        if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
+            let bytes = self.partials_bytes(self.most_slots());
+            at_most(
+                "bytes of a storage binding, for the partial sums of dgain and dbias,",
+                caps.max_binding_bytes,
+                bytes,
+            )?;
+        }
         if self.uses_native_f16() && !caps.shader_f16 {
             return Err(Error::unsupported("feature shader-f16", "missing", "it"));
         }
@@ -423,7 +431,7 @@ impl Plan {
         match self.kernel {
             Kernel::ForwardCached => 4 * trips + 2 * reduction,
             Kernel::ForwardStreamed => 3 * trips + 2 * runs + 3 * reduction,
-            Kernel::BackwardCached => 1 + 3 * trips + reduction,
+            Kernel::BackwardCached => 1 + 6 * trips + 2 * reduction,
             Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + runs + reduction,
             Kernel::BackwardReduceParameters => {
                 u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
@@ -467,11 +475,23 @@ impl Plan {
         }
     }
 
+    /// The most rows of a dispatch that leave no slot more than `rows_per_slot` to walk.
+    fn most_rows_of_slots(&self, rows_per_slot: u64) -> u64 {
+        let by_slots = rows_per_slot * u64::from(self.most_slots());
+        // Below ROWS_PER_SLOT, `slots` gives a slot one row more with each ROWS_FOR_ALL_SLOTS.
+        let has_few_slots = self.parameter_gradients() > 0 && rows_per_slot < ROWS_PER_SLOT;
+        if has_few_slots { by_slots.min(rows_per_slot * ROWS_FOR_ALL_SLOTS) } else { by_slots }
+    }
+
     /// Bytes of scratch that a call needs for the partial sums of its dispatches.
     #[must_use]
     pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
-        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
-        partial_rows * u64::from(self.parameter_gradients()) * u64::from(self.cols) * 4
+        let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
+        self.partials_bytes(partial_rows)
+    }
+
+    fn partials_bytes(&self, partial_rows: u32) -> u64 {
+        u64::from(partial_rows) * u64::from(self.parameter_gradients()) * u64::from(self.cols) * 4
     }
 
     /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters' uniform).

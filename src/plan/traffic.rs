@@ -41,7 +41,8 @@ impl Plan {
         let cols = u64::from(self.cols);
         let row = rows * cols * element_bytes(self.row_storage);
         let parameter = cols * element_bytes(self.parameter_storage);
-        let partials = partial_rows * u64::from(self.parameter_gradients()) * cols * 4;
+        let partial_row = u64::from(self.parameter_gradients()) * cols * 4;
+        let partials = partial_rows * partial_row;
         let statistics = rows * STATISTICS_BYTES;
         let has = |tensor| self.tensors().contains(&tensor);
         let once = |present: bool, bytes| if present { bytes } else { 0 };
@@ -61,16 +62,21 @@ impl Plan {
             Operation::Backward(backward) => {
                 let walks = if self.kernel == Kernel::BackwardStreamed { 2 } else { 1 };
                 let old_dx = once(backward.dx == Some(Gradient::Accumulate), row);
-                // The streamed kernel adds to its partial sums once a block of rows, but for each slot's first.
-                let blocks = rows.div_ceil(u64::from(self.block_rows));
+                // Slots write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
+                // but the first write of each reads it before.
+                let block = |dispatch: &Dispatch| u64::from(dispatch.rows.div_ceil(self.block_rows));
                 let updates = match self.kernel {
-                    Kernel::BackwardStreamed => blocks.saturating_sub(partial_rows),
-                    _ => 0,
+                    Kernel::BackwardStreamed => dispatches.iter().map(block).sum::<u64>() * partial_row,
+                    _ => partials,
                 };
-                let update = updates * u64::from(self.parameter_gradients()) * cols * 4;
+                let read_back = updates - self.scratch_bytes(dispatches);
                 Traffic {
-                    read: walks * 2 * row + old_dx + statistics + once(has(Tensor::Gain), parameter) + update,
-                    written: once(backward.dx.is_some(), row) + partials + update,
+                    read: walks * 2 * row
+                        + old_dx
+                        + statistics
+                        + once(has(Tensor::Gain), parameter)
+                        + read_back,
+                    written: once(backward.dx.is_some(), row) + updates,
                 }
             }
             Operation::ReduceParameters(backward) => {

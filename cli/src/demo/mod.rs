@@ -94,7 +94,8 @@ pub(crate) fn run(_: &Demo) -> Result<(), Failure> {
 fn legend() -> String {
     format!(
         "Errors of the model's norms are in units of 2^-24 of the largest expected value in the row (dgain and dbias: in\n\
-         the tensor); at most {} pass. Those of the batch are in units in the last place of the correctly rounded\n\
+         the tensor), beyond the rounding of the expected values themselves; at most {} pass (dgain and dbias: of the\n\
+         sum of the magnitudes that they are sums of). Those of the batch are in units in the last place of the correctly rounded\n\
          float64 result, beyond {} x 2^-24 of that largest value; at most {} passes.\n\
          Times are wall clock, the median of {}: on an adapter the kernels alone, in submissions of about {} ms divided\n\
          by the number of calls in them, with the data where the last call left it; on the CPU the whole call.\n",
