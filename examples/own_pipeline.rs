@@ -58,7 +58,7 @@ fn main() -> Result<(), Error> {
     let y = buffer("y", &vec![0.0; ROWS * COLS]);
     let dy_buffer = buffer("dy", &dy);
     let stream = buffer("stream", &vec![1.0; ROWS * COLS]);
-    let statistics = buffer("statistics", &vec![0.0; ROWS * 2]);
+    let statistics = buffer("statistics", &[0.0; ROWS * 2]);
 
     // Once for a model: make a norm for each `cols`, and prepare each call. This checks the buffers and compiles.
     let norm = LayerNorm::new(

@@ -30,7 +30,7 @@ impl Case {
         let mut plans = Vec::new();
         let (problem, width, caps) = (&self.problem, self.vector_width, &self.caps);
         let mut keep = |plan: Result<Plan, wgpu_layernorm::Error>, buffers: usize| match plan {
-            Ok(plan) => plans.push((plan, buffers as u32)),
+            Ok(plan) => plans.push((plan, u32::try_from(buffers).unwrap())),
             Err(error) => assert!(error.is_unsupported(), "{error}"),
         };
         keep(Plan::forward(problem, self.forward, width, caps), self.forward_buffers());
@@ -583,7 +583,7 @@ fn partial_rows_are_reduced(call: &Call, partial_rows: usize) -> TestCaseResult 
     let Ok(reduce) = Plan::reduce_parameters(problem, *backward, *vector_width, caps) else {
         return Ok(());
     };
-    let dispatch = reduce.reduce_dispatch(partial_rows as u32, caps);
+    let dispatch = reduce.reduce_dispatch(u32::try_from(partial_rows).unwrap(), caps);
     let [x, y] = dispatch.workgroups;
     prop_assert!(x <= caps.max_workgroups && y <= caps.max_workgroups);
     prop_assert!(u64::from(x) * u64::from(y) >= u64::from(reduce.steps));

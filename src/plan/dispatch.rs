@@ -141,8 +141,8 @@ impl Plan {
             // A slot walks its rows in a loop, whose trips are limited on some adapters.
             Kernel::BackwardCached | Kernel::BackwardStreamed => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
-                let rows_per_slot = (trips / u64::from(self.block_rows) * u64::from(self.block_rows)).max(1);
-                by_grid.min(self.most_rows_of_slots(rows_per_slot))
+                let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
+                by_grid.min(rows.max(1) * u64::from(self.most_slots()))
             }
         }
     }

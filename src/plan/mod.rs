@@ -475,14 +475,6 @@ impl Plan {
         }
     }
 
-    /// The most rows of a dispatch that leave no slot more than `rows_per_slot` to walk.
-    fn most_rows_of_slots(&self, rows_per_slot: u64) -> u64 {
-        let by_slots = rows_per_slot * u64::from(self.most_slots());
-        // Below ROWS_PER_SLOT, `slots` gives a slot one row more with each ROWS_FOR_ALL_SLOTS.
-        let has_few_slots = self.parameter_gradients() > 0 && rows_per_slot < ROWS_PER_SLOT;
-        if has_few_slots { by_slots.min(rows_per_slot * ROWS_FOR_ALL_SLOTS) } else { by_slots }
-    }
-
     /// Bytes of scratch that a call needs for the partial sums of its dispatches.
     #[must_use]
     pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
@@ -644,7 +636,7 @@ impl Shape {
 /// The largest power of two that divides `value` and is at most `most`, a power of two; every power divides 0.
 pub(crate) const fn largest_common_power_of_two(most: u32, value: u64) -> u32 {
     let mut width = most;
-    while value % width as u64 != 0 {
+    while !value.is_multiple_of(width as u64) {
         width /= 2;
     }
     width

@@ -256,11 +256,15 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Every width in every dtype, forward and backward; the other axes take turns.
+/// Every width in every dtype, forward and backward; the other axes take turns, and parameters in float32 beside 16-bit
+/// rows come at every third width.
 fn shapes(cases: &mut Vec<Case>) {
     for (i, (rows, cols)) in SHAPES.into_iter().enumerate() {
         for (j, (dtype, parameter_dtype)) in DTYPES.into_iter().enumerate() {
             let turn = i + j;
+            if parameter_dtype != dtype && turn % 3 != 0 {
+                continue;
+            }
             let problem = Problem {
                 cols,
                 dtype,
@@ -319,12 +323,7 @@ fn options(cases: &mut Vec<Case>) {
 fn adversarial_data(cases: &mut Vec<Case>) {
     use Normalization::{Layer, Rms};
     for data in Data::ADVERSARIAL {
-        for (rows, cols, normalizations) in [
-            (9, 384, &[Layer, Rms][..]),
-            (9, 99, &[Layer][..]),
-            (5, 8192, &[Rms][..]),
-            (5, 20_000, &[Layer, Rms][..]),
-        ] {
+        for (rows, cols, normalizations) in [(9, 384, &[Layer, Rms]), (5, 20_000, &[Layer, Rms])] {
             for dtype in Dtype::ALL {
                 for &normalization in normalizations {
                     let problem =
@@ -335,6 +334,9 @@ fn adversarial_data(cases: &mut Vec<Case>) {
                 }
             }
         }
+        // The widest row in registers: the longest sums without compensation, of like terms where data is constant.
+        let problem = Problem { cols: 8192, normalization: Rms, ..Problem::default() };
+        cases.push(Case { problem, rows: 5, layout: Layout::Dense, data, task: Task::FORWARD });
     }
 }
 

@@ -22,7 +22,7 @@ impl Random {
 
     /// Uniform in 0..1.
     fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Mean 0, variance 1, nearly normal: a sum of twelve uniform numbers.
@@ -49,7 +49,9 @@ pub(super) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &m
             }
             Data::Spread => 800.0 * sign + normal,
             Data::NearF16Max => 60_000.0 * sign - 100.0 * normal.abs() * sign,
-            Data::Constant => std::f64::consts::PI * (row + 1) as f64 * if row % 2 == 0 { 1.0 } else { 1e4 },
+            Data::Constant => {
+                std::f64::consts::PI * (row + 1) as f64 * if row.is_multiple_of(2) { 1.0 } else { 1e4 }
+            }
             Data::Huge => huge * normal,
             Data::Subnormal => tiny * normal,
             Data::Outlier if column == row % (last + 1) => {

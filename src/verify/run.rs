@@ -397,10 +397,10 @@ impl Runner<'_> {
         let statistics = self.statistics_f64(x)?;
         let mut rows = Vec::with_capacity(self.case.rows);
         let (mut dgain, mut dbias) = (vec![0.0; cols], vec![0.0; cols]);
-        let mut most_rstd = 0.0f64;
+        let mut most_rstd = 0.0_f64;
         for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
-            let (mut most_dxhat, mut most_xhat) = (0.0f64, 0.0f64);
+            let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
             for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
                 let xhat = (x.to_f64() - mean) * rstd;
                 let dxhat = dy.to_f64() * gain.map_or(1.0, |gain| gain[column].to_f64());

@@ -65,7 +65,7 @@ fn ratio(error: f64, unit: f64) -> f64 {
 /// Past the largest finite number lies infinity, one place away: some adapters round there, some stop before it.
 fn saturated(dtype: Dtype, value: f64) -> f64 {
     let beyond = match dtype {
-        Dtype::F32 | Dtype::Bf16 => 2f64.powi(128),
+        Dtype::F32 | Dtype::Bf16 => 2_f64.powi(128),
         Dtype::F16 => 65_536.0,
     };
     value.clamp(-beyond, beyond)
@@ -80,7 +80,7 @@ fn last_place(dtype: Dtype, value: f64) -> f64 {
     };
     // The exponent of a normal float64; 0 and below are subnormal in every type here.
     let exponent = (value.abs().to_bits() >> 52) as i32 - 1023;
-    2f64.powi(exponent.max(least_exponent) - fraction_bits)
+    2_f64.powi(exponent.max(least_exponent) - fraction_bits)
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ fn units(got: &[f32], expected: &[f32], chunk: usize) -> f64 {
         let unit = unit(largest(expected.iter().copied().map(f64::from)));
         // The expected values are float64 results rounded to f32: half a place may be their own.
         let errors = got.iter().zip(expected).map(|(got, expected)| {
-            let half_place = (f64::from(expected.next_up()) - f64::from(*expected)) / 2.0;
+            let half_place = (f64::from(expected.abs().next_up()) - f64::from(expected.abs())) / 2.0;
             let error = (f64::from(*got) - f64::from(*expected)).abs();
             if error.is_nan() { error } else { (error - half_place).max(0.0) }
         });
