@@ -27,7 +27,7 @@
 //! - With a pipeline of your own: [`LayerNorm`] checks a call over your buffers once and compiles its kernels; the
 //!   [`Prepared`] call is then recorded into your compute pass as often as you like. See `examples/own_pipeline.rs`.
 //! - Without one: [`Context`] finds an adapter, uploads, runs and downloads. See `examples/quickstart.rs`.
-//! - On the CPU, in float64: [`reference`].
+//! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
 //!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
 //! - To check a device's kernels against the reference: [`verify`].
@@ -37,7 +37,7 @@
 //!
 //! # Features
 //!
-//! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`],
+//! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`](mod@reference),
 //!   [`plan`] and [`shader`].
 //! - `rayon` (default): the reference uses all cores.
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]

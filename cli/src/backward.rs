@@ -27,7 +27,7 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     dy: String,
 
-    /// Factor of each column, [cols]
+    /// Factor of each column, `[cols]`
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 

@@ -23,11 +23,11 @@ pub(crate) struct Forward {
     #[arg(long, value_name = "NAME")]
     x: String,
 
-    /// Factor of each column, [cols]
+    /// Factor of each column, `[cols]`
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 
-    /// Summand of each column, [cols]
+    /// Summand of each column, `[cols]`
     #[arg(long, value_name = "NAME", requires = "gain")]
     bias: Option<String>,
 

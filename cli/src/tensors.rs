@@ -128,7 +128,7 @@ impl TensorFile {
     }
 }
 
-/// A tensor for [`write`].
+/// A tensor for [`write()`].
 pub(crate) fn view<'a, T: Element>(shape: &[usize], values: &'a [T]) -> Result<TensorView<'a>, Failure> {
     TensorView::new(file_dtype(T::DTYPE), shape.to_vec(), bytemuck::cast_slice(values))
         .map_err(|error| Failure::FailedRun(format!("a result cannot be written: {error}")))

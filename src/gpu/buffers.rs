@@ -204,6 +204,9 @@ impl<'a> Placed<'a> {
 
     /// Whether the bytes from first to last element intersect.
     fn overlaps(&self, other: &Self) -> bool {
+        if self.rows == 0 || other.rows == 0 {
+            return false;
+        }
         let range = |placed: &Self| (placed.span.row_byte(0), placed.span.end(placed.rows));
         let ((begin, end), (other_begin, other_end)) = (range(self), range(other));
         self.buffer == other.buffer && begin < other_end && other_begin < end

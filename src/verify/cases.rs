@@ -20,6 +20,8 @@ pub enum Data {
     Constant,
     /// 1e30 (f16: 1e4), where squares overflow float32.
     Huge,
+    /// Close to the largest float32 on both sides of 0, where differences overflow.
+    FullRange,
     /// Below the smallest normal number.
     Subnormal,
     /// One value a million times (f16: sixty thousand times) the others.
@@ -50,6 +52,7 @@ impl Data {
             Self::NearF16Max => "near_f16_max",
             Self::Constant => "constant",
             Self::Huge => "huge",
+            Self::FullRange => "full_range",
             Self::Subnormal => "subnormal",
             Self::Outlier => "outlier",
             Self::NotFinite => "not_finite",
@@ -252,6 +255,7 @@ pub fn cases() -> Vec<Case> {
     shapes(&mut cases);
     options(&mut cases);
     adversarial_data(&mut cases);
+    full_range(&mut cases);
     many_rows(&mut cases);
     cases
 }
@@ -337,6 +341,20 @@ fn adversarial_data(cases: &mut Vec<Case>) {
         // The widest row in registers: the longest sums without compensation, of like terms where data is constant.
         let problem = Problem { cols: 8192, normalization: Rms, ..Problem::default() };
         cases.push(Case { problem, rows: 5, layout: Layout::Dense, data, task: Task::FORWARD });
+    }
+}
+
+/// Forward alone: the rstd of such a row is a subnormal number, which backward may have to read as 0.
+fn full_range(cases: &mut Vec<Case>) {
+    for dtype in [Dtype::F32, Dtype::Bf16] {
+        for cols in [384, 20_000] {
+            for normalization in NORMALIZATIONS {
+                let problem =
+                    Problem { cols, dtype, parameter_dtype: dtype, normalization, ..Problem::default() };
+                let (layout, data, task) = (Layout::Dense, Data::FullRange, Task::FORWARD);
+                cases.push(Case { problem, rows: 3, layout, data, task });
+            }
+        }
     }
 }
 

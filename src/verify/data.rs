@@ -53,6 +53,7 @@ pub(super) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &m
                 std::f64::consts::PI * (row + 1) as f64 * if row.is_multiple_of(2) { 1.0 } else { 1e4 }
             }
             Data::Huge => huge * normal,
+            Data::FullRange => sign * 3e38,
             Data::Subnormal => tiny * normal,
             Data::Outlier if column == row % (last + 1) => {
                 if is_f16 {
