@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
-    AdapterChoice, Affine, BackwardBuffers, BufferRows, BufferVector, Context, Dtype, Error, ForwardBuffers,
-    ForwardInputs, Gradient, LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut, adapters,
-    required_limits,
+    AdapterChoice, Affine, BackwardBuffers, BackwardInputs, BufferRows, BufferVector, Context, Dtype, Error,
+    ForwardBuffers, ForwardInputs, Gradient, LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut,
+    adapters, describe_adapter, required_limits,
 };
 
 const ROWS: u64 = 2;
@@ -20,10 +20,50 @@ fn context() -> Context {
     Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter")
 }
 
-/// Variant and name of the buffer or field; for a buffer that is too small, also the bytes that it needs.
+/// Another device of the same adapter, with other limits than all it has.
+fn context_with(change: impl FnOnce(&mut wgpu::Limits)) -> Context {
+    let description = context().description();
+    let adapter = pollster::block_on(adapters())
+        .into_iter()
+        .find(|adapter| describe_adapter(&adapter.get_info()) == description)
+        .unwrap();
+    let mut required_limits = required_limits(&adapter);
+    change(&mut required_limits);
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Context::from_device(device, queue)
+}
+
+/// Variant and name of the buffer or field; for a buffer that is too small, also what it needs. The message has to say
+/// what there is and what is needed.
 fn brief<T>(result: Result<T, Error>) -> String {
     let Err(error) = result else { return "no error".to_owned() };
-    assert_eq!(error.is_invalid(), !error.is_unsupported(), "{error}");
+    let failed = matches!(error, Error::Device { .. });
+    assert_eq!(error.is_invalid(), !error.is_unsupported() && !failed, "{error}");
+    let text = error.to_string();
+    let says =
+        |part: &dyn std::fmt::Display| assert!(text.contains(&part.to_string()), "{part} is not in {text:?}");
+    match &error {
+        Error::Invalid { what, has, needs } | Error::Unsupported { what, has, needs } => {
+            [what, has, needs].iter().for_each(|part| says(part));
+        }
+        Error::BufferTooSmall { buffer, has, needs, .. } => {
+            says(buffer);
+            [has, needs].iter().for_each(|part| says(part));
+        }
+        Error::BufferUsage { buffer, has, needs } => {
+            says(buffer);
+            [has, needs].iter().for_each(|part| says(part));
+        }
+        Error::MissingBuffer { buffer, why } | Error::UnusedBuffer { buffer, why } => {
+            [buffer, why].iter().for_each(|part| says(part));
+        }
+        Error::Overlap { written, other, why } => [written, other, why].iter().for_each(|part| says(part)),
+        Error::NoAdapter { requested, present } => {
+            [requested].into_iter().chain(present).for_each(|part| says(part))
+        }
+        _ => {}
+    }
     match error {
         Error::Invalid { what, .. } => format!("Invalid {what}"),
         Error::MissingBuffer { buffer, .. } => format!("MissingBuffer {buffer}"),
@@ -33,6 +73,7 @@ fn brief<T>(result: Result<T, Error>) -> String {
         Error::Overlap { written, other, .. } => format!("Overlap {written} {other}"),
         Error::Unsupported { what, .. } => format!("Unsupported {what}"),
         Error::NoAdapter { requested, .. } => format!("NoAdapter {requested}"),
+        Error::Device { doing, .. } => format!("Device {doing}"),
         other => format!("{other:?}"),
     }
 }
@@ -107,10 +148,17 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ("too many", "Invalid cols", LayerNormDescriptor { cols: Problem::MAX_COLS + 1, ..good }),
         ("eps 0", "Invalid eps", LayerNormDescriptor { eps: 0.0, ..good }),
         ("eps NaN", "Invalid eps", LayerNormDescriptor { eps: f32::NAN, ..good }),
+        ("eps infinite", "Invalid eps", LayerNormDescriptor { eps: f32::INFINITY, ..good }),
+        ("eps below the smallest", "Invalid eps", LayerNormDescriptor { eps: 1e-29, ..good }),
         (
             "f16 parameters of f32 rows",
             "Invalid parameter_dtype",
             LayerNormDescriptor { parameter_dtype: Some(Dtype::F16), ..good },
+        ),
+        (
+            "bf16 parameters of f16 rows",
+            "Invalid parameter_dtype",
+            LayerNormDescriptor { dtype: Dtype::F16, parameter_dtype: Some(Dtype::Bf16), ..good },
         ),
     ] {
         expect(name, expected, brief(LayerNorm::new(device, &descriptor)));
@@ -126,9 +174,58 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ("no gain", "MissingBuffer gain", &full, ForwardBuffers { bias: bias_at, ..forward }),
         ("no bias", "MissingBuffer bias", &full, ForwardBuffers { gain: gain_at, ..forward }),
         ("gain without use", "UnusedBuffer gain", &plain, ForwardBuffers { gain: gain_at, ..forward }),
+        (
+            "bias without use",
+            "UnusedBuffer bias",
+            &with_gain,
+            ForwardBuffers { gain: gain_at, bias: bias_at, ..forward },
+        ),
         ("residual alone", "MissingBuffer sum", &plain, ForwardBuffers { sum: None, ..added }),
         ("sum alone", "UnusedBuffer sum", &plain, ForwardBuffers { residual: None, ..added }),
         ("stride below cols", "Invalid y.stride", &plain, ForwardBuffers { y: strided(&y, 3), ..forward }),
+        ("stride 0", "Invalid x.stride", &plain, ForwardBuffers { x: strided(&x, 0), ..forward }),
+        (
+            "stride of the residual",
+            "Invalid residual.stride",
+            &plain,
+            ForwardBuffers { residual: Some(strided(&residual, 3)), ..added },
+        ),
+        (
+            "stride of the sum",
+            "Invalid sum.stride",
+            &plain,
+            ForwardBuffers { sum: Some(strided(&sum, 3)), ..added },
+        ),
+        (
+            "x short by its stride",
+            "TooSmall x 36 bytes",
+            &plain,
+            ForwardBuffers { x: strided(&x, 5), ..forward },
+        ),
+        (
+            "residual short",
+            "TooSmall residual 32 bytes",
+            &plain,
+            ForwardBuffers { residual: Some((&short).into()), ..added },
+        ),
+        (
+            "sum short",
+            "TooSmall sum 32 bytes",
+            &plain,
+            ForwardBuffers { sum: Some((&short).into()), ..added },
+        ),
+        (
+            "gain short",
+            "TooSmall gain 20 bytes",
+            &with_gain,
+            ForwardBuffers { gain: vector(&gain, 1), ..forward },
+        ),
+        (
+            "bias short",
+            "TooSmall bias 32 bytes",
+            &full,
+            ForwardBuffers { gain: gain_at, bias: vector(&bias, 4), ..forward },
+        ),
         ("x short", "TooSmall x 32 bytes", &plain, ForwardBuffers { x: (&short).into(), ..forward }),
         ("y short by its offset", "TooSmall y 36 bytes", &plain, ForwardBuffers { y: at(&y, 1), ..forward }),
         (
@@ -149,7 +246,26 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             &plain,
             ForwardBuffers { rows: u64::MAX, ..forward },
         ),
+        (
+            "a stride beyond 64 bits",
+            "TooSmall x 18446744073709551615 bytes",
+            &plain,
+            ForwardBuffers { x: strided(&x, u64::MAX), ..forward },
+        ),
         ("no STORAGE", "BufferUsage y", &plain, ForwardBuffers { y: (&copy_only).into(), ..forward }),
+        ("no STORAGE of x", "BufferUsage x", &plain, ForwardBuffers { x: (&copy_only).into(), ..forward }),
+        (
+            "no STORAGE of gain",
+            "BufferUsage gain",
+            &with_gain,
+            ForwardBuffers { gain: vector(&copy_only, 0), ..forward },
+        ),
+        (
+            "no STORAGE of the statistics",
+            "BufferUsage statistics",
+            &plain,
+            ForwardBuffers { statistics: vector(&copy_only, 0), ..forward },
+        ),
         (
             "y one row after x",
             "Overlap y x",
@@ -175,6 +291,41 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 4), ..added },
         ),
         (
+            "y as sum",
+            "Overlap y sum",
+            &plain,
+            ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 0), ..added },
+        ),
+        (
+            "y one row after the residual",
+            "Overlap y residual",
+            &plain,
+            ForwardBuffers { residual: Some(at(&large, 0)), y: at(&large, 4), ..added },
+        ),
+        (
+            "sum one row before x",
+            "Overlap sum x",
+            &plain,
+            ForwardBuffers { x: at(&large, 4), sum: Some(at(&large, 0)), ..added },
+        ),
+        (
+            "statistics after x",
+            "Overlap statistics x",
+            &plain,
+            ForwardBuffers { x: at(&large, 0), statistics: vector(&large, 128), ..forward },
+        ),
+        (
+            "bias after the statistics",
+            "Overlap statistics bias",
+            &full,
+            ForwardBuffers {
+                gain: gain_at,
+                bias: vector(&large, 128),
+                statistics: vector(&large, 0),
+                ..forward
+            },
+        ),
+        (
             "statistics in y",
             "Overlap y statistics",
             &plain,
@@ -197,13 +348,89 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         let norm = LayerNorm::new(device, &LayerNormDescriptor { dtype, ..descriptor }).unwrap();
         let buffers = ForwardBuffers::new(1, &three_halves, &half);
         expect("half a word", "TooSmall x 8 bytes", brief(norm.prepare_forward(&buffers)));
+        let buffers = ForwardBuffers::new(1, &half, &three_halves);
+        expect("half a word to write", "TooSmall y 8 bytes", brief(norm.prepare_forward(&buffers)));
     }
 
     let none = BackwardBuffers::new(ROWS, &x, &dy, &statistics);
     let backward = BackwardBuffers { dx: Some((&dx).into()), ..none };
+    let all =
+        BackwardBuffers { gain: gain_at, dgain: vector(&dgain, 0), dbias: vector(&dbias, 0), ..backward };
     for (name, expected, norm, buffers) in [
         ("no output", "MissingBuffer dx", &plain, none),
         ("no gain", "MissingBuffer gain", &full, backward),
+        ("gain without use", "UnusedBuffer gain", &plain, BackwardBuffers { gain: gain_at, ..backward }),
+        ("stride of dy", "Invalid dy.stride", &full, BackwardBuffers { dy: strided(&dy, 3), ..all }),
+        ("stride of dx", "Invalid dx.stride", &full, BackwardBuffers { dx: Some(strided(&dx, 3)), ..all }),
+        ("x short by its rows", "TooSmall x 48 bytes", &full, BackwardBuffers { rows: 3, ..all }),
+        ("dy short", "TooSmall dy 32 bytes", &full, BackwardBuffers { dy: (&short).into(), ..all }),
+        (
+            "dx short by its stride",
+            "TooSmall dx 36 bytes",
+            &full,
+            BackwardBuffers { dx: Some(strided(&dx, 5)), ..all },
+        ),
+        (
+            "dgain short",
+            "TooSmall dgain 20 bytes",
+            &full,
+            BackwardBuffers { dgain: vector(&dgain, 1), ..all },
+        ),
+        (
+            "dbias beyond 64 bits",
+            "TooSmall dbias 18446744073709551615 bytes",
+            &full,
+            BackwardBuffers { dbias: vector(&dbias, u64::MAX), ..all },
+        ),
+        (
+            "statistics short",
+            "TooSmall statistics 24 bytes",
+            &full,
+            BackwardBuffers { statistics: BufferVector { buffer: &statistics, offset: 2 }, ..all },
+        ),
+        ("no STORAGE of dy", "BufferUsage dy", &full, BackwardBuffers { dy: (&copy_only).into(), ..all }),
+        (
+            "no STORAGE of dgain",
+            "BufferUsage dgain",
+            &full,
+            BackwardBuffers { dgain: vector(&copy_only, 0), ..all },
+        ),
+        (
+            "dx accumulates over x",
+            "Overlap dx x",
+            &full,
+            BackwardBuffers { dx: Some((&x).into()), dx_gradient: Gradient::Accumulate, ..all },
+        ),
+        (
+            "dx and dy apart in one buffer",
+            "Overlap dx dy",
+            &full,
+            BackwardBuffers { dy: at(&large, 0), dx: Some(at(&large, 128)), ..all },
+        ),
+        (
+            "gain after dx",
+            "Overlap dx gain",
+            &full,
+            BackwardBuffers { gain: vector(&large, 128), dx: Some(at(&large, 0)), ..all },
+        ),
+        (
+            "statistics after dx",
+            "Overlap dx statistics",
+            &full,
+            BackwardBuffers {
+                statistics: BufferVector { buffer: &large, offset: 128 },
+                dx: Some(at(&large, 0)),
+                ..all
+            },
+        ),
+        (
+            "dgain in dx",
+            "Overlap dx dgain",
+            &full,
+            BackwardBuffers { dx: Some(at(&large, 0)), dgain: vector(&large, 4), ..all },
+        ),
+        ("dgain as gain", "Overlap dgain gain", &full, BackwardBuffers { dgain: vector(&gain, 0), ..all }),
+        ("dbias in x", "Overlap dbias x", &full, BackwardBuffers { dbias: vector(&x, 4), ..all }),
         (
             "dgain without gain",
             "UnusedBuffer dgain",
@@ -251,8 +478,62 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     expect("f32 as bf16", "Invalid type of x", brief(context.forward_blocking(&halves, &inputs)));
     let halves = Problem { parameter_dtype: Dtype::Bf16, ..halves };
     expect("both as bf16", "Invalid type of x", brief(context.forward_blocking(&halves, &inputs)));
+    expect("gain as bf16", "Invalid type of gain and bias", {
+        let parameter_dtype = Dtype::Bf16;
+        brief(context.forward_blocking(&Problem { dtype: Dtype::F32, parameter_dtype, ..problem }, &inputs))
+    });
+    let gain = Some(&[1.0; 4][..]);
+    let wide = Rows { data: &[1.0; 4][..], stride: 5 };
+    for (name, expected, inputs) in [
+        ("x short", "TooSmall x 8 elements", ForwardInputs { rows: 2, ..inputs }),
+        ("x short by its stride", "TooSmall x 9 elements", ForwardInputs { rows: 2, x: wide, ..inputs }),
+        ("residual short", "TooSmall residual 4 elements", {
+            ForwardInputs { residual: Some(Rows { data: &[1.0; 3], stride: 4 }), ..inputs }
+        }),
+        (
+            "stride below cols",
+            "Invalid x.stride",
+            ForwardInputs { x: Rows { stride: 3, ..inputs.x }, ..inputs },
+        ),
+        (
+            "rows that no buffer holds",
+            "TooSmall x 4398046511104 elements",
+            ForwardInputs { rows: 1 << 40, ..inputs },
+        ),
+        (
+            "rows beyond 64 bits",
+            "TooSmall x 18446744073709551615 elements",
+            ForwardInputs { rows: usize::MAX, x: Rows { stride: 0, ..inputs.x }, ..inputs },
+        ),
+        ("gain without use", "UnusedBuffer gain", ForwardInputs { gain, ..inputs }),
+    ] {
+        expect(name, expected, brief(context.forward_blocking(&problem, &inputs)));
+    }
+    let problem = Problem { affine: Affine::Gain, ..problem };
+    let inputs = BackwardInputs { rows: 1, x: inputs.x, dy: inputs.x, gain };
+    for (name, expected, inputs) in [
+        ("x short", "TooSmall x 8 elements", BackwardInputs { rows: 2, ..inputs }),
+        ("dy short", "TooSmall dy 4 elements", {
+            BackwardInputs { dy: Rows { data: &[1.0; 3], stride: 4 }, ..inputs }
+        }),
+        ("gain short", "TooSmall gain 16 bytes", BackwardInputs { gain: Some(&[1.0; 3][..]), ..inputs }),
+        ("no gain", "MissingBuffer gain", BackwardInputs { gain: None, ..inputs }),
+        (
+            "rows beyond 64 bits",
+            "TooSmall x 18446744073709551615 elements",
+            BackwardInputs { rows: usize::MAX, ..inputs },
+        ),
+    ] {
+        expect(name, expected, brief(context.backward_blocking(&problem, &inputs)));
+    }
     let nobody = AdapterChoice::Named("no such adapter".to_owned());
     expect("no such adapter", "NoAdapter no such adapter", brief(Context::new_blocking(&nobody)));
+
+    // What only wgpu can know, it reports; that is returned, and does not reach the device's handler.
+    let destroyed = bytes(BYTES);
+    destroyed.destroy();
+    let buffers = ForwardBuffers::new(ROWS, &destroyed, &y);
+    expect("a destroyed buffer", "Device creating bind groups", brief(plain.prepare_forward(&buffers)));
 
     assert!(failures.is_empty(), "{}:\n{}", context.description(), failures.join("\n"));
     assert_device_is_right(&context);
@@ -265,20 +546,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
 /// x, y, gain and bias fit in four bindings; the statistics would be the fifth.
 #[test]
 fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
-    let description = context().description();
-    let adapter = pollster::block_on(adapters())
-        .into_iter()
-        .find(|adapter| wgpu_layernorm::describe_adapter(&adapter.get_info()) == description)
-        .unwrap();
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-        required_limits: wgpu::Limits {
-            max_storage_buffers_per_shader_stage: 4,
-            ..required_limits(&adapter)
-        },
-        ..wgpu::DeviceDescriptor::default()
-    }))
-    .unwrap();
-    let context = Context::from_device(device, queue);
+    let context = context_with(|limits| limits.max_storage_buffers_per_shader_stage = 4);
     let device = context.device();
     let rows = |row: [f32; 4]| storage(device, &row);
     let (x, y) = (rows([1.0, 2.0, 3.0, 4.0]), rows([0.0; 4]));
@@ -297,6 +565,54 @@ fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
     let prepared = norm.prepare_forward(&fits).unwrap();
     let y = pollster::block_on(context.run(&[&prepared], &[&y])).unwrap();
     assert_eq!(bytemuck::pod_collect_to_vec::<u8, f32>(&y[0]), [3.0, 4.0, 5.0, 6.0]);
+}
+
+/// A binding of 1 MiB holds 2^18 values.
+#[test]
+fn a_device_with_small_bindings_refuses_only_what_does_not_fit() {
+    let context = context_with(|limits| limits.max_storage_buffer_binding_size = 1 << 20);
+    let device = context.device();
+    let norm = |cols| {
+        LayerNorm::new(
+            device,
+            &LayerNormDescriptor { cols, affine: Affine::Gain, ..LayerNormDescriptor::default() },
+        )
+        .unwrap()
+    };
+    let buffer = storage(device, &vec![0.0; 4 << 18]);
+    let [y, dx, gain, dgain] = [(); 4].map(|()| storage(device, &vec![0.0; (4 << 18) + 8]));
+    let statistics = storage(device, &[0.0; 8]);
+
+    let forward = ForwardBuffers { gain: Some((&gain).into()), ..ForwardBuffers::new(4, &buffer, &y) };
+    assert_eq!(norm(1 << 18).prepare_forward(&forward).unwrap().dispatch_count(), 4);
+    let wide = norm((1 << 18) + 8).prepare_forward(&ForwardBuffers { rows: 1, ..forward });
+    assert_eq!(brief(wide), "Unsupported storage buffer binding size in bytes");
+
+    let backward = BackwardBuffers {
+        gain: Some((&gain).into()),
+        dx: Some((&dx).into()),
+        dgain: Some((&dgain).into()),
+        ..BackwardBuffers::new(4, &buffer, &buffer, &statistics)
+    };
+    // A dispatch for each row, and one for dgain.
+    assert_eq!(norm(1 << 18).prepare_backward(&backward).unwrap().dispatch_count(), 5);
+    let wide = norm((1 << 18) + 8).prepare_backward(&BackwardBuffers { rows: 1, ..backward });
+    let scratch = "bytes of a storage binding, for the partial sums of dgain and dbias,";
+    assert_eq!(brief(wide), format!("Unsupported {scratch}"));
+}
+
+#[test]
+fn a_device_with_small_buffers_refuses_larger_host_rows() {
+    let context = context_with(|limits| {
+        limits.max_buffer_size = 1 << 20;
+        limits.max_storage_buffer_binding_size = 1 << 20;
+    });
+    let problem = Problem { cols: 1 << 10, affine: Affine::None, ..Problem::default() };
+    let data = vec![0.0_f32; 1 << 19];
+    let x = Rows { data: &data[..], stride: 1 << 10 };
+    let inputs = ForwardInputs::<f32, f32> { rows: 1 << 9, x, residual: None, gain: None, bias: None };
+    let refused = brief(context.forward_blocking(&problem, &inputs));
+    assert_eq!(refused, "Unsupported buffer size in bytes for x");
 }
 
 #[test]
@@ -319,6 +635,16 @@ fn no_rows_do_nothing_but_zero_the_parameter_gradients() {
         })
         .unwrap();
     assert_eq!(forward.dispatch_count(), 0);
+    // Two outputs in one buffer, at an offset whose byte is beyond 64 bits.
+    let nowhere = BufferRows { buffer: &y, offset: u64::MAX, stride: None };
+    norm.prepare_forward(&ForwardBuffers {
+        gain: Some((&gain).into()),
+        bias: Some((&bias).into()),
+        residual: Some((&x).into()),
+        sum: Some(nowhere),
+        ..ForwardBuffers::new(0, &x, nowhere)
+    })
+    .unwrap();
     let kept = pollster::block_on(context.run(&[&forward], &[&y, &statistics])).unwrap();
     assert_eq!(floats(&kept), [[7.0; 4]; 2]);
 

@@ -167,8 +167,8 @@ impl Context {
     /// Normalises host rows: see the formulas in the [crate's documentation](crate).
     ///
     /// # Errors
-    /// As [`LayerNorm::prepare_forward`], with lengths in bytes; also [`Error::Invalid`] where the types of the slices
-    /// are not the problem's.
+    /// As [`LayerNorm::prepare_forward`], the lengths of x and residual in elements; also [`Error::Invalid`] where the
+    /// types of the slices are not the problem's.
     pub async fn forward<T: Element, P: Element>(
         &self,
         problem: &Problem,
@@ -176,6 +176,8 @@ impl Context {
     ) -> Result<ForwardResult<T>, Error> {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
+        check_rows("x", problem, inputs.rows, &inputs.x)?;
+        inputs.residual.map_or(Ok(()), |residual| check_rows("residual", problem, inputs.rows, &residual))?;
         let rows = inputs.rows as u64;
         let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
         let x = self.upload("x", inputs.x.data)?;
@@ -215,6 +217,8 @@ impl Context {
     ) -> Result<BackwardResult<T, P>, Error> {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
+        check_rows("x", problem, inputs.rows, &inputs.x)?;
+        check_rows("dy", problem, inputs.rows, &inputs.dy)?;
         let rows = inputs.rows as u64;
         let row_bytes = rows * u64::from(problem.cols) * u64::from(problem.dtype.size());
         let parameter_bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
@@ -394,6 +398,29 @@ fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
     }
     if P::DTYPE != problem.parameter_dtype {
         return Err(Error::invalid("type of gain and bias", P::DTYPE, problem.parameter_dtype));
+    }
+    Ok(())
+}
+
+/// Whether a slice holds its rows, before buffers for as many rows of results are created. In 128 bits, where no stride
+/// and number of rows can overflow.
+fn check_rows<T>(
+    buffer: &'static str,
+    problem: &Problem,
+    rows: usize,
+    place: &Rows<'_, T>,
+) -> Result<(), Error> {
+    let cols = u128::from(problem.cols);
+    // A stride below cols is refused later, by name.
+    let stride = (place.stride as u128).max(cols);
+    let needs = rows.checked_sub(1).map_or(0, |before_last| before_last as u128 * stride + cols);
+    if needs > place.data.len() as u128 {
+        return Err(Error::BufferTooSmall {
+            buffer,
+            has: place.data.len() as u64,
+            needs: u64::try_from(needs).unwrap_or(u64::MAX),
+            unit: "elements",
+        });
     }
     Ok(())
 }

@@ -274,12 +274,13 @@ fn shapes(cases: &mut Vec<Case>) {
                 dtype,
                 parameter_dtype,
                 normalization: NORMALIZATIONS[turn / 3 % 2],
-                affine: AFFINES[turn % 7 % 3],
+                affine: AFFINES[(turn + i / 9) % 3],
                 ..Problem::default()
             };
-            for (task, layout) in
-                [(Task::FORWARD, LAYOUTS[turn % 3]), (Task::BACKWARD, LAYOUTS[(turn + 1) % 3])]
-            {
+            for (task, layout) in [
+                (Task::FORWARD, LAYOUTS[(turn + i / 3) % 3]),
+                (Task::BACKWARD, LAYOUTS[(turn + i / 3 + 1) % 3]),
+            ] {
                 cases.push(Case { problem, rows, layout, data: Data::Normal, task });
             }
         }

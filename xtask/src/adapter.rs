@@ -356,11 +356,11 @@ mod tests {
             none.contains(&"/usr/share/vulkan/icd.d".into()) && none.contains(&"/etc/vulkan/icd.d".into())
         );
         let set = manifest_directories(|name| match name {
-            "HOME" => Some("/home/a".into()),
+            "HOME" => Some("/users/a".into()),
             "XDG_DATA_DIRS" => Some("/x:/y".into()),
             _ => None,
         });
-        assert!(set.contains(&"/home/a/.local/share/vulkan/icd.d".into()));
+        assert!(set.contains(&"/users/a/.local/share/vulkan/icd.d".into()));
         assert!(set.contains(&"/y/vulkan/icd.d".into()) && !set.contains(&"/usr/share/vulkan/icd.d".into()));
     }
 
