@@ -60,7 +60,7 @@ fn brief<T>(result: Result<T, Error>) -> String {
         }
         Error::Overlap { written, other, why } => [written, other, why].iter().for_each(|part| says(part)),
         Error::NoAdapter { requested, present } => {
-            [requested].into_iter().chain(present).for_each(|part| says(part))
+            [requested].into_iter().chain(present).for_each(|part| says(part));
         }
         _ => {}
     }
