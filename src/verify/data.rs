@@ -5,10 +5,10 @@ use crate::types::{Dtype, Real};
 
 /// A generator of pseudo-random numbers (Steele, Lea, Flood 2014, `SplitMix64`).
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -26,13 +26,13 @@ impl Random {
     }
 
     /// Mean 0, variance 1, nearly normal: a sum of twelve uniform numbers.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }
 }
 
 /// Row `row` of a tensor of rows.
-pub(super) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &mut [T], random: &mut Random) {
+pub(crate) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &mut [T], random: &mut Random) {
     let is_f16 = dtype == Dtype::F16;
     // The largest magnitudes that leave room for the normal numbers that scale them.
     let huge = if is_f16 { 1e4 } else { 1e30 };

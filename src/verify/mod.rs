@@ -4,9 +4,10 @@
 //! not written, a write outside the rows and a read outside them all show.
 
 mod cases;
-mod data;
+pub(crate) mod data;
+pub(crate) mod judge;
 mod run;
-mod tolerance;
+pub(crate) mod tolerance;
 
 pub use cases::{Case, Data, Layout, Task, cases};
 pub use run::run;

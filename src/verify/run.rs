@@ -1,9 +1,10 @@
 //! Running a case and judging its outputs.
 
+use super::Outcome;
 use super::cases::{Case, Data, Layout, Task};
 use super::data::{Random, fill_row};
+use super::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
-use super::{Outcome, OutputError};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, LayerNorm};
 use crate::plan::{Kernel, Tensor};
@@ -103,44 +104,6 @@ fn poison(element_bytes: usize) -> &'static [u8] {
     const BYTES_16: [u8; 2] = POISON_16.to_ne_bytes();
     const BYTES_32: [u8; 4] = POISON_32.to_ne_bytes();
     if element_bytes == 2 { &BYTES_16 } else { &BYTES_32 }
-}
-
-/// Errors of a call's outputs so far.
-#[derive(Default)]
-struct Verdict {
-    errors: Vec<OutputError>,
-    failures: Vec<String>,
-}
-
-impl Verdict {
-    /// Judges a tensor of rows, `got` against `expected(row, column)`.
-    fn judge<E: Element>(
-        &mut self,
-        tensor: Tensor,
-        cols: usize,
-        got: &[E],
-        expected: impl Fn(usize, usize) -> Expected,
-    ) {
-        let allowed = Expected::allowed(E::DTYPE);
-        let mut worst = (0.0, 0);
-        for (i, got) in got.iter().enumerate() {
-            let units = expected(i / cols, i % cols).units(E::DTYPE, got.to_f64());
-            if units > worst.0 {
-                worst = (units, i);
-            }
-        }
-        let (units, i) = worst;
-        if units > allowed {
-            let (row, column) = (i / cols, i % cols);
-            self.failures.push(format!(
-                "{}[{row}, {column}] is {:e}, expected {:e}: off by {units:.3} units, {allowed} allowed",
-                tensor.name(),
-                got[i].to_f64(),
-                expected(row, column).value,
-            ));
-        }
-        self.errors.push(OutputError { tensor, units, allowed });
-    }
 }
 
 struct Runner<'a> {
@@ -254,26 +217,15 @@ impl Runner<'_> {
         };
         reference::forward::<T, P, f64>(self.problem, &inputs, outputs)?;
 
-        let parameter = |values: &Option<Vec<P>>, column: usize, none: f64| {
-            values.as_ref().map_or(none, |values| values[column].to_f64())
-        };
-        let terms: Vec<(f64, f64)> = (0..rows)
-            .map(|row| {
-                let [mean, rstd] = expected_statistics[row];
-                let most_gain =
-                    (0..cols).map(|column| parameter(&gain, column, 1.0).abs()).fold(0.0, f64::max);
-                let term = |column: usize| {
-                    let xhat = (stored[row * cols + column].to_f64() - mean) * rstd;
-                    (parameter(&gain, column, 1.0) * xhat).abs() + parameter(&bias, column, 0.0).abs()
-                };
-                let most = (0..cols).map(term).fold(0.0, f64::max);
-                (most, SMALLEST_NORMAL * (1.0 + rstd * most_gain))
-            })
+        let terms: Vec<RowTerms> = stored
+            .chunks(cols)
+            .zip(&expected_statistics)
+            .map(|(row, statistics)| forward_terms(row, *statistics, gain.as_deref(), bias.as_deref()))
             .collect();
         verdict.judge(Tensor::Y, cols, &y.values::<T>(&downloads[0]), |row, column| Expected {
             value: expected_y[row * cols + column],
-            terms: terms[row].0,
-            flushed: terms[row].1,
+            terms: terms[row].terms,
+            flushed: terms[row].flushed,
         });
         if let Some(statistics) = &statistics {
             let got = statistics.values::<f32>(&downloads[downloads.len() - 1]);
@@ -362,92 +314,37 @@ impl Runner<'_> {
         };
         reference::backward::<T, P, f64, f64>(self.problem, &inputs, outputs)?;
 
-        let terms = self.backward_terms(&x, &dy, gain.as_deref())?;
+        let terms = BackwardTerms::new(self.problem, rows, &x, &dy, gain.as_deref())?;
         let mut bytes = downloads.iter();
         if let (Some(dx), Some(bytes)) = (&dx, dx.as_ref().and_then(|_| bytes.next())) {
             verdict.judge(Tensor::Dx, cols, &dx.values::<T>(bytes), |row, column| {
                 let i = row * cols + column;
-                let (terms, flushed) = terms.rows[row];
+                let RowTerms { terms, flushed } = terms.rows[row];
                 let old = if accumulates(dx_gradient) { old_dx[i].to_f64().abs() } else { 0.0 };
                 Expected { value: expected_dx[i], terms: terms + old, flushed }
             });
         }
         for (fenced, expected, terms) in
-            [(&dgain, &expected_dgain, terms.dgain), (&dbias, &expected_dbias, terms.dbias)]
+            [(&dgain, &expected_dgain, terms.dgain()), (&dbias, &expected_dbias, terms.dbias())]
         {
             let Some(fenced) = fenced else { continue };
             let got = fenced.values::<P>(bytes.next().map_or(&[], Vec::as_slice));
             verdict.judge(fenced.tensor, cols, &got, |_, column| {
                 let old =
                     if accumulates(parameter_gradient) { old_parameters[column].to_f64().abs() } else { 0.0 };
-                Expected { value: expected[column], terms: terms.0 + old, flushed: terms.1 }
+                Expected { value: expected[column], terms: terms.terms + old, flushed: terms.flushed }
             });
         }
         Ok(self.outcome(kernel, verdict))
     }
 
-    /// The sizes of the terms that gradients are made of, from the formulas in float64.
-    fn backward_terms<T: Element, P: Element>(
-        &self,
-        x: &[T],
-        dy: &[T],
-        gain: Option<&[P]>,
-    ) -> Result<BackwardTerms, Error> {
-        let cols = self.cols;
-        let statistics = self.statistics_f64(x)?;
-        let mut rows = Vec::with_capacity(self.case.rows);
-        let (mut dgain, mut dbias) = (vec![0.0; cols], vec![0.0; cols]);
-        let mut most_rstd = 0.0_f64;
-        for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
-            let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
-            let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
-            for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
-                let xhat = (x.to_f64() - mean) * rstd;
-                let dxhat = dy.to_f64() * gain.map_or(1.0, |gain| gain[column].to_f64());
-                mean_dxhat += dxhat / cols as f64;
-                mean_product += dxhat * xhat / cols as f64;
-                most_dxhat = most_dxhat.max(dxhat.abs());
-                most_xhat = most_xhat.max(xhat.abs());
-                dgain[column] += (dy.to_f64() * xhat).abs();
-                dbias[column] += dy.to_f64().abs();
-            }
-            let terms = rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs());
-            rows.push((terms, SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat)));
-            most_rstd = most_rstd.max(rstd);
-        }
-        let most = |terms: &[f64]| terms.iter().copied().fold(0.0, f64::max);
-        let flushed = SMALLEST_NORMAL * (1.0 + most(&dbias) * (1.0 + most_rstd));
-        Ok(BackwardTerms { rows, dgain: (most(&dgain), flushed), dbias: (most(&dbias), flushed) })
-    }
-
-    /// Mean and rstd of dense rows, by the reference.
-    fn statistics_f64<T: Element>(&self, x: &[T]) -> Result<Vec<[f64; 2]>, Error> {
-        let problem = Problem {
-            affine: crate::types::Affine::None,
-            parameter_dtype: self.problem.dtype,
-            ..*self.problem
-        };
-        let mut y = vec![0.0; x.len()];
-        let mut statistics = vec![[0.0; 2]; self.case.rows];
-        let inputs = ForwardInputs::<T, T> {
-            rows: self.case.rows,
-            x: dense(x, self.cols),
-            residual: None,
-            gain: None,
-            bias: None,
-        };
-        let outputs = ForwardOutputs {
-            y: RowsMut { data: &mut y, stride: self.cols },
-            sum: None,
-            statistics: Some(&mut statistics),
-        };
-        reference::forward::<T, T, f64>(&problem, &inputs, outputs)?;
-        Ok(statistics)
-    }
-
     #[allow(clippy::cast_possible_truncation, reason = "statistics are saved in float32")]
     fn statistics_of<T: Element>(&self, x: &[T]) -> Result<Vec<f32>, Error> {
-        Ok(self.statistics_f64(x)?.into_iter().flatten().map(|value| value as f32).collect())
+        Ok(statistics(self.problem, self.case.rows, x)?
+            .into_iter()
+            .flatten()
+            .map(|value| value as f32)
+            .collect())
     }
 
     /// Runs a prepared call, downloads its outputs and checks their fences.
@@ -535,13 +432,6 @@ impl Runner<'_> {
         let buffer = self.context.upload(tensor.name(), &image)?;
         Ok(Fenced { tensor, buffer, image, element_bytes, offset, stride, rows, cols })
     }
-}
-
-/// Sizes of the terms of gradients, and the errors that flushing subnormal numbers explains.
-struct BackwardTerms {
-    rows: Vec<(f64, f64)>,
-    dgain: (f64, f64),
-    dbias: (f64, f64),
 }
 
 fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {

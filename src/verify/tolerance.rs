@@ -9,22 +9,22 @@ pub const FLOAT32_UNITS: f64 = 4.0;
 const LAST_PLACES: f64 = 1.0;
 
 /// The smallest normal float32: adapters may take anything below it as 0.
-pub(super) const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
+pub(crate) const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
 
 /// A value that the reference computed, and how to judge the value that the GPU stored in its place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
+pub(crate) struct Expected {
     /// In float64.
-    pub(super) value: f64,
+    pub(crate) value: f64,
     /// The size of the terms that it is made of: float32 rounds relative to this.
-    pub(super) terms: f64,
+    pub(crate) terms: f64,
     /// An error that flushing subnormal numbers to 0 explains.
-    pub(super) flushed: f64,
+    pub(crate) flushed: f64,
 }
 
 impl Expected {
     /// The error of `got`, a value of `dtype`, in the units of [`OutputError`](super::OutputError).
-    pub(super) fn units(&self, dtype: Dtype, got: f64) -> f64 {
+    pub(crate) fn units(&self, dtype: Dtype, got: f64) -> f64 {
         if self.value.is_nan() || got.is_nan() {
             return if self.value.is_nan() && got.is_nan() { 0.0 } else { f64::INFINITY };
         }
@@ -45,7 +45,7 @@ impl Expected {
     }
 
     /// The most units that pass.
-    pub(super) const fn allowed(dtype: Dtype) -> f64 {
+    pub(crate) const fn allowed(dtype: Dtype) -> f64 {
         match dtype {
             Dtype::F32 => FLOAT32_UNITS,
             Dtype::F16 | Dtype::Bf16 => LAST_PLACES,

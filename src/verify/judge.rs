@@ -1,0 +1,158 @@
+//! What a result is judged by: the reference's values, and the sizes of the terms that they are made of.
+
+use super::OutputError;
+use super::tolerance::{Expected, SMALLEST_NORMAL};
+use crate::error::Error;
+use crate::plan::Tensor;
+use crate::reference::{self, ForwardOutputs};
+use crate::types::{Affine, Element, ForwardInputs, Problem, Rows, RowsMut};
+
+/// Errors of a call's outputs so far.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) errors: Vec<OutputError>,
+    pub(crate) failures: Vec<String>,
+}
+
+impl Verdict {
+    /// Judges a tensor of rows, `got` against `expected(row, column)`.
+    pub(crate) fn judge<E: Element>(
+        &mut self,
+        tensor: Tensor,
+        cols: usize,
+        got: &[E],
+        expected: impl Fn(usize, usize) -> Expected,
+    ) {
+        let allowed = Expected::allowed(E::DTYPE);
+        let mut worst = (0.0, 0);
+        for (i, got) in got.iter().enumerate() {
+            let units = expected(i / cols, i % cols).units(E::DTYPE, got.to_f64());
+            if units > worst.0 {
+                worst = (units, i);
+            }
+        }
+        let (units, i) = worst;
+        if units > allowed {
+            let (row, column) = (i / cols, i % cols);
+            self.failures.push(format!(
+                "{}[{row}, {column}] is {:e}, expected {:e}: off by {units:.3} units, {allowed} allowed",
+                tensor.name(),
+                got[i].to_f64(),
+                expected(row, column).value,
+            ));
+        }
+        self.errors.push(OutputError { tensor, units, allowed });
+    }
+}
+
+/// The size of the terms that values are made of, and the error that flushing subnormal numbers explains.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowTerms {
+    pub(crate) terms: f64,
+    pub(crate) flushed: f64,
+}
+
+/// Those of y in a row, what is normalised in it and its mean and rstd.
+pub(crate) fn forward_terms<T: Element, P: Element>(
+    row: &[T],
+    [mean, rstd]: [f64; 2],
+    gain: Option<&[P]>,
+    bias: Option<&[P]>,
+) -> RowTerms {
+    let gain = |column: usize| gain.map_or(1.0, |gain| gain[column].to_f64().abs());
+    let bias = |column: usize| bias.map_or(0.0, |bias| bias[column].to_f64().abs());
+    let most_gain = (0..row.len()).map(gain).fold(0.0, f64::max);
+    let term =
+        |(column, value): (usize, &T)| (gain(column) * (value.to_f64() - mean) * rstd).abs() + bias(column);
+    RowTerms {
+        terms: row.iter().enumerate().map(term).fold(0.0, f64::max),
+        flushed: SMALLEST_NORMAL * (1.0 + rstd * most_gain),
+    }
+}
+
+/// Sizes of the terms of gradients, from the formulas in float64.
+#[derive(Debug)]
+pub(crate) struct BackwardTerms {
+    /// Of dx, row by row.
+    pub(crate) rows: Vec<RowTerms>,
+    /// Sums of magnitudes, column by column.
+    pub(crate) dgain: Vec<f64>,
+    pub(crate) dbias: Vec<f64>,
+    pub(crate) most_rstd: f64,
+}
+
+impl BackwardTerms {
+    /// Of dense rows.
+    pub(crate) fn new<T: Element, P: Element>(
+        problem: &Problem,
+        rows: usize,
+        x: &[T],
+        dy: &[T],
+        gain: Option<&[P]>,
+    ) -> Result<Self, Error> {
+        let cols = problem.cols as usize;
+        let mut terms = Self {
+            rows: Vec::with_capacity(rows),
+            dgain: vec![0.0; cols],
+            dbias: vec![0.0; cols],
+            most_rstd: 0.0,
+        };
+        let statistics = statistics(problem, rows, x)?;
+        for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
+            let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
+            let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
+            for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
+                let xhat = (x.to_f64() - mean) * rstd;
+                let dxhat = dy.to_f64() * gain.map_or(1.0, |gain| gain[column].to_f64());
+                mean_dxhat += dxhat / cols as f64;
+                mean_product += dxhat * xhat / cols as f64;
+                most_dxhat = most_dxhat.max(dxhat.abs());
+                most_xhat = most_xhat.max(xhat.abs());
+                terms.dgain[column] += (dy.to_f64() * xhat).abs();
+                terms.dbias[column] += dy.to_f64().abs();
+            }
+            terms.rows.push(RowTerms {
+                terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
+                flushed: SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat),
+            });
+            terms.most_rstd = terms.most_rstd.max(rstd);
+        }
+        Ok(terms)
+    }
+
+    /// Those of dgain, the same for all columns.
+    pub(crate) fn dgain(&self) -> RowTerms {
+        self.parameter(&self.dgain)
+    }
+
+    /// Those of dbias, the same for all columns.
+    pub(crate) fn dbias(&self) -> RowTerms {
+        self.parameter(&self.dbias)
+    }
+
+    fn parameter(&self, magnitudes: &[f64]) -> RowTerms {
+        let most = |terms: &[f64]| terms.iter().copied().fold(0.0, f64::max);
+        RowTerms {
+            terms: most(magnitudes),
+            flushed: SMALLEST_NORMAL * (1.0 + most(&self.dbias) * (1.0 + self.most_rstd)),
+        }
+    }
+}
+
+/// Mean and rstd of dense rows, by the reference.
+pub(crate) fn statistics<T: Element>(
+    problem: &Problem,
+    rows: usize,
+    x: &[T],
+) -> Result<Vec<[f64; 2]>, Error> {
+    let problem = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
+    let stride = problem.cols as usize;
+    let mut y = vec![0.0; x.len()];
+    let mut statistics = vec![[0.0; 2]; rows];
+    let inputs =
+        ForwardInputs::<T, T> { rows, x: Rows { data: x, stride }, residual: None, gain: None, bias: None };
+    let outputs =
+        ForwardOutputs { y: RowsMut { data: &mut y, stride }, sum: None, statistics: Some(&mut statistics) };
+    reference::forward::<T, T, f64>(&problem, &inputs, outputs)?;
+    Ok(statistics)
+}
