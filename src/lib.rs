@@ -30,7 +30,7 @@
 //! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
 //!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
-//! - To check a device's kernels against the reference: [`verify`].
+//! - To check a device's kernels against the reference: [`verify`]; to time them against plain copies: [`bench`].
 //!
 //! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
 //! asked ([`Error::is_unsupported`]).
@@ -42,6 +42,8 @@
 //! - `rayon` (default): the reference uses all cores.
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
+#[cfg(feature = "gpu")]
+pub mod bench;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;

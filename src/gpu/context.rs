@@ -333,7 +333,8 @@ impl Context {
         Ok(buffer)
     }
 
-    fn create(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer, Error> {
+    /// An empty buffer, for shaders to read and write and to be downloaded.
+    pub(crate) fn create(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer, Error> {
         let size = bytes.next_multiple_of(4).max(4);
         let most = self.device.limits().max_buffer_size;
         if size > most {

@@ -22,7 +22,11 @@ use std::task::{Poll, Waker};
 
 /// Runs `work`, which creates objects on the device, and turns what wgpu reports into an error instead of leaving it
 /// to the device's handler, which panics by default. In browsers the report comes later: there it goes to the handler.
-fn checked<T>(device: &wgpu::Device, doing: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
+pub(crate) fn checked<T>(
+    device: &wgpu::Device,
+    doing: &'static str,
+    work: impl FnOnce() -> T,
+) -> Result<T, Error> {
     let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
         .map(|filter| device.push_error_scope(filter));
     let result = work();
