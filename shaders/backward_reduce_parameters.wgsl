@@ -13,10 +13,10 @@ const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation) {
+fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slice = invocation.index / THREADS_PER_ROW;
-    let step = workgroup_number(invocation.workgroup);
+    let step = workgroup_number(workgroup);
     if (step >= STEPS) {
         return;
     }

@@ -13,10 +13,10 @@
 const BLOCK_ROWS: u32 = 4u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation) {
+fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
-    let first_slot = workgroup_number(invocation.workgroup) * ROWS_PER_WORKGROUP;
+    let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
     if (first_slot >= params.slots) {
         return;
     }

@@ -11,9 +11,9 @@
 
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation) {
+fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
-    let slot = workgroup_number(invocation.workgroup) * ROWS_PER_WORKGROUP + invocation.index / THREADS_PER_ROW;
+    let slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP + invocation.index / THREADS_PER_ROW;
     // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
     let has_row = slot < params.rows;
     let number = min(slot, params.rows - 1u);

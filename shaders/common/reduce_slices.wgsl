@@ -3,7 +3,6 @@
 
 struct Invocation {
     @builtin(local_invocation_index) index: u32,
-    @builtin(workgroup_id) workgroup: vec3<u32>,
 }
 
 var<workgroup> slice_sums: array<Sums, WORKGROUP_SIZE>;

@@ -2,7 +2,6 @@
 
 struct Invocation {
     @builtin(local_invocation_index) index: u32,
-    @builtin(workgroup_id) workgroup: vec3<u32>,
 }
 
 fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {

@@ -7,7 +7,6 @@
 
 struct Invocation {
     @builtin(local_invocation_index) index: u32,
-    @builtin(workgroup_id) workgroup: vec3<u32>,
 }
 
 var<workgroup> thread_sums: array<Sums, WORKGROUP_SIZE>;

@@ -53,6 +53,8 @@ fn add_components(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
 
+// `workgroup` is the builtin, a parameter of `main` by itself: browsers take all members of a struct of builtins to differ
+// between threads if one does, and refuse barriers behind a branch on them.
 fn workgroup_number(workgroup: vec3<u32>) -> u32 {
     return workgroup.y * params.workgroups_x + workgroup.x;
 }
