@@ -5,7 +5,7 @@
 use super::buffers::{BackwardBuffers, BufferRows, ForwardBuffers};
 use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
-use super::{caps_of_device, checked, required_features, required_limits};
+use super::{caps_of_device, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
 use crate::plan::Caps;
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
@@ -22,11 +22,13 @@ pub enum AdapterChoice {
     Named(String),
 }
 
-/// One line that tells an adapter from others: name, back end, driver.
+/// One line that tells an adapter from others: name, back end, driver. Browsers tell neither name nor driver.
 #[must_use]
 pub fn describe_adapter(info: &wgpu::AdapterInfo) -> String {
+    let name = if info.name.is_empty() { "unnamed adapter" } else { &info.name };
     let driver = if info.driver_info.is_empty() { &info.driver } else { &info.driver_info };
-    format!("{} [{}, {driver}]", info.name, info.backend)
+    let separator = if driver.is_empty() { "" } else { ", " };
+    format!("{name} [{}{separator}{driver}]", info.backend)
 }
 
 /// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first.
@@ -259,7 +261,8 @@ impl Context {
     /// # Errors
     /// [`Error::Device`] where wgpu fails or the device is lost.
     pub async fn run(&self, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u8>>, Error> {
-        let staging = checked(&self.device, "running the kernels", || {
+        // In browsers this is also where a kernel that does not compile shows.
+        let staging = checked_later(&self.device, "running the kernels", || {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -282,7 +285,8 @@ impl Context {
                 .collect();
             self.queue.submit([encoder.finish()]);
             staging
-        })?;
+        })
+        .await?;
         let mapped: Vec<Mapped> = staging.iter().map(Mapped::request).collect();
         #[cfg(not(target_arch = "wasm32"))]
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| download_error(&error))?;

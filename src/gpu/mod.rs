@@ -21,8 +21,25 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 
 /// Runs `work`, which creates objects on the device, and turns what wgpu reports into an error instead of leaving it
-/// to the device's handler, which panics by default. In browsers the report comes later: there it goes to the handler.
+/// to the device's handler, which panics by default. In browsers the report comes too late for that: there it goes to
+/// the handler, and from there to the console if nobody has set one.
 pub(crate) fn checked<T>(
+    device: &wgpu::Device,
+    doing: &'static str,
+    work: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    if cfg!(target_arch = "wasm32") {
+        return Ok(work());
+    }
+    let mut checked = pin!(checked_later(device, doing, work));
+    match checked.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::Device { doing, message: "wgpu has not reported in time".to_owned() }),
+    }
+}
+
+/// The same where the caller can wait, in browsers too.
+async fn checked_later<T>(
     device: &wgpu::Device,
     doing: &'static str,
     work: impl FnOnce() -> T,
@@ -30,12 +47,11 @@ pub(crate) fn checked<T>(
     let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
         .map(|filter| device.push_error_scope(filter));
     let result = work();
+    // All are popped before the first is waited for: scopes of other calls must not come to lie between them.
+    let reports: Vec<_> = scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop).collect();
     let mut first = None;
-    for scope in scopes.into_iter().rev() {
-        let mut context = std::task::Context::from_waker(Waker::noop());
-        if let Poll::Ready(Some(error)) = pin!(scope.pop()).poll(&mut context) {
-            first = first.or(Some(error));
-        }
+    for report in reports {
+        first = first.or(report.await);
     }
     match first {
         None => Ok(result),
