@@ -41,8 +41,8 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
         return;
     }
 
-    var sum_dgain: array<vec4<f32>, VECTORS>;
-    var sum_dbias: array<vec4<f32>, VECTORS>;
+    var sum_dgain = array<vec4<f32>, VECTORS>();
+    var sum_dbias = array<vec4<f32>, VECTORS>();
     for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = first_row + slot_in_workgroup < params.rows;

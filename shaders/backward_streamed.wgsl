@@ -32,9 +32,9 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
             // Threads without a row repeat the last one, so that all take part in the sums.
             let row = min(first_row + b, params.rows - 1u);
             saved[b] = load_statistics(row);
-            var sum_xhat: Compensated;
-            var sum_dxhat: Compensated;
-            var sum_product: Compensated;
+            var sum_xhat = Compensated();
+            var sum_dxhat = Compensated();
+            var sum_product = Compensated();
             for (var first_step = 0u; first_step < STEPS; first_step += RUN_STEPS) {
                 var run_xhat = vec4<f32>();
                 var run_dxhat = vec4<f32>();
@@ -67,8 +67,8 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
         }
 
         for (var step = 0u; step < STEPS; step++) {
-            var sum_dgain: Values;
-            var sum_dbias: Values;
+            var sum_dgain = Values();
+            var sum_dbias = Values();
             for (var b = 0u; b < BLOCK_ROWS; b++) {
                 let row = first_row + b;
                 if (row < params.rows) {

@@ -52,7 +52,7 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
 
     // One column may outweigh all others: each addition after it would cost half a unit of rstd.
     var sum_c = vec4<f32>();
-    var sum_cc: Compensated;
+    var sum_cc = Compensated();
     for (var step = 0u; step < STEPS; step++) {
         for (var part = 0u; part < PARTS; part++) {
             let i = step * PARTS + part;

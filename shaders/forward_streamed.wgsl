@@ -25,7 +25,7 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
         shift = row_sum(invocation, Sums(select(0.0, first, thread == 0u), 0.0), 0u).x;
     }
 
-    var total: Compensated;
+    var total = Compensated();
     var magnitude = vec4<f32>();
     for (var first_step = 0u; first_step < STEPS; first_step += RUN_STEPS) {
         var run_total = vec4<f32>();
@@ -48,8 +48,8 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
     }
     let row = row_mean(row_sum(invocation, Sums(add_components(total.sum), add_components(magnitude)), 1u), shift);
 
-    var sum_c: Compensated;
-    var sum_cc: Compensated;
+    var sum_c = Compensated();
+    var sum_cc = Compensated();
     for (var first_step = 0u; first_step < STEPS; first_step += RUN_STEPS) {
         var run_c = vec4<f32>();
         var run_cc = vec4<f32>();
