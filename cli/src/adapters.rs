@@ -1,10 +1,12 @@
 //! `layernorm adapters`: what there is to run on.
 
+use crate::compute;
 use crate::failure::Failure;
 use crate::output;
+use crate::reports;
 use clap::Args;
-use serde::Serialize;
-use wgpu_layernorm::wgpu;
+use layernorm_report::Adapter;
+use wgpu_layernorm::{describe_adapter, wgpu};
 
 /// List every adapter of every back end, real GPUs first, with what the kernels can use of each.
 ///
@@ -18,62 +20,50 @@ pub(crate) struct Adapters {
     json: bool,
 }
 
-/// What tells an adapter from others.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Identity {
-    name: String,
-    backend: String,
-    device_type: String,
-    driver: String,
-    driver_info: String,
-}
-
-impl Identity {
-    pub(crate) fn new(info: &wgpu::AdapterInfo) -> Self {
-        Self {
-            name: info.name.clone(),
-            backend: info.backend.to_string(),
-            device_type: format!("{:?}", info.device_type),
-            driver: info.driver.clone(),
-            driver_info: info.driver_info.clone(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Report {
-    #[serde(flatten)]
-    identity: Identity,
-    /// `None` without subgroup operations.
-    subgroup_sizes: Option<[u32; 2]>,
-    shader_f16: bool,
-    max_invocations: u32,
-    max_workgroup_bytes: u32,
-    max_storage_buffers: u32,
-    max_binding_bytes: u64,
-}
-
-impl Report {
-    fn new(adapter: &wgpu::Adapter) -> Self {
-        let info = adapter.get_info();
-        let (features, limits) = (adapter.features(), adapter.limits());
-        Self {
-            identity: Identity::new(&info),
-            subgroup_sizes: features
-                .contains(wgpu::Features::SUBGROUP)
-                .then_some([info.subgroup_min_size, info.subgroup_max_size]),
-            shader_f16: features.contains(wgpu::Features::SHADER_F16),
-            max_invocations: limits.max_compute_invocations_per_workgroup,
-            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-            max_binding_bytes: limits.max_storage_buffer_binding_size,
-        }
-    }
-}
-
 /// All adapters, see [`wgpu_layernorm::adapters`].
 pub(crate) fn present() -> Vec<wgpu::Adapter> {
     pollster::block_on(wgpu_layernorm::adapters())
+}
+
+/// The adapters that `--adapter` names: `all`, `auto`, or parts of their descriptions.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<wgpu::Adapter>, Failure> {
+    let adapters = present();
+    if adapters.is_empty() {
+        return Err(none_found());
+    }
+    let descriptions: Vec<String> =
+        adapters.iter().map(|adapter| describe_adapter(&adapter.get_info())).collect();
+    let matches = |description: &str, name: &str| description.to_lowercase().contains(&name.to_lowercase());
+    let mut is_chosen = vec![false; adapters.len()];
+    for name in names {
+        // As in the library, a name in the environment narrows what `auto` chooses from.
+        let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|_| name == "auto");
+        let (flag, name) = match &from_environment {
+            Some(wanted) => ("WGPU_ADAPTER_NAME", wanted),
+            None => ("--adapter", name),
+        };
+        let is_auto = from_environment.is_some() || name == "auto";
+        let mut found = false;
+        for (chosen, description) in is_chosen.iter_mut().zip(&descriptions) {
+            let fits = match name.as_str() {
+                "all" | "auto" => true,
+                name => matches(description, name),
+            };
+            if fits && !(is_auto && found) {
+                *chosen = true;
+                found = true;
+            }
+        }
+        if !found {
+            return Err(compute::no_match(flag, name, &descriptions));
+        }
+    }
+    Ok(adapters
+        .into_iter()
+        .zip(is_chosen)
+        .filter(|(_, chosen)| *chosen)
+        .map(|(adapter, _)| adapter)
+        .collect())
 }
 
 /// What to do about a machine without an adapter.
@@ -89,18 +79,18 @@ pub(crate) fn none_found() -> Failure {
 }
 
 pub(crate) fn run(args: &Adapters) -> Result<(), Failure> {
-    let reports: Vec<Report> = present().iter().map(Report::new).collect();
+    let adapters: Vec<Adapter> = present().iter().map(reports::identity).collect();
     if args.json {
-        let json = serde_json::to_string_pretty(&reports)
+        let json = serde_json::to_string_pretty(&adapters)
             .map_err(|error| Failure::FailedRun(format!("the list cannot be written as JSON: {error}")))?;
         output::print(&format!("{json}\n"))?;
-    } else if !reports.is_empty() {
-        print_table(&reports)?;
+    } else if !adapters.is_empty() {
+        print_table(&adapters)?;
     }
-    if reports.is_empty() { Err(none_found()) } else { Ok(()) }
+    if adapters.is_empty() { Err(none_found()) } else { Ok(()) }
 }
 
-fn print_table(reports: &[Report]) -> Result<(), Failure> {
+fn print_table(adapters: &[Adapter]) -> Result<(), Failure> {
     let header = [
         "name",
         "back end",
@@ -114,24 +104,23 @@ fn print_table(reports: &[Report]) -> Result<(), Failure> {
         "largest binding",
     ];
     let mut table = output::table(&header, 4);
-    for report in reports {
-        let identity = &report.identity;
-        let subgroups = match report.subgroup_sizes {
+    for adapter in adapters {
+        let subgroups = match adapter.subgroup_sizes {
             None => "none".to_owned(),
             Some([min, max]) if min == max => min.to_string(),
             Some([min, max]) => format!("{min} to {max}"),
         };
         table.add_row([
-            identity.name.clone(),
-            identity.backend.clone(),
-            identity.device_type.clone(),
-            output::one_line(&format!("{} {}", identity.driver, identity.driver_info)),
+            adapter.name.clone(),
+            adapter.backend.clone(),
+            adapter.device_type.clone(),
+            output::one_line(&format!("{} {}", adapter.driver, adapter.driver_info)),
             subgroups,
-            if report.shader_f16 { "yes" } else { "no" }.to_owned(),
-            report.max_invocations.to_string(),
-            format!("{} KiB", report.max_workgroup_bytes >> 10),
-            report.max_storage_buffers.to_string(),
-            format!("{} MiB", report.max_binding_bytes >> 20),
+            if adapter.shader_f16 { "yes" } else { "no" }.to_owned(),
+            adapter.max_invocations.to_string(),
+            format!("{} KiB", adapter.max_workgroup_bytes >> 10),
+            adapter.max_storage_buffers.to_string(),
+            format!("{} MiB", adapter.max_binding_bytes >> 20),
         ]);
     }
     output::print(&format!("{table}\n"))

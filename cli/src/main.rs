@@ -3,12 +3,15 @@
 
 mod adapters;
 mod backward;
+mod bench;
 mod call;
+mod compare;
 mod compute;
 mod demo;
 mod failure;
 mod forward;
 mod output;
+mod reports;
 mod tensors;
 mod verify;
 
@@ -34,6 +37,8 @@ enum Command {
     Forward(forward::Forward),
     Backward(backward::Backward),
     Verify(verify::Verify),
+    Bench(bench::Bench),
+    Compare(compare::Compare),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +66,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Forward(forward) => forward::run(forward),
         Command::Backward(backward) => backward::run(backward),
         Command::Verify(verify) => verify::run(verify),
+        Command::Bench(bench) => bench::run(bench),
+        Command::Compare(compare) => compare::run(compare),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reports from what `wgpu_layernorm` measures and verifies.
 
 use crate::format::{
-    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, OutputError, Plan, Report,
-    Timing, Unsupported, VerifyRun,
+    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, OutputError, Plan, Timing,
+    Unsupported, VerifyRun,
 };
 use serde_json::{Map, Value, json};
 use wgpu_layernorm::bench::{self, Workload};

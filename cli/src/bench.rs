@@ -1,0 +1,387 @@
+//! `layernorm bench`: how fast the kernels run on this machine's adapters.
+
+use crate::adapters;
+use crate::compare;
+use crate::failure::Failure;
+use crate::output;
+use crate::reports::{self, Files, Plot};
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use layernorm_report::baseline::{self, Change};
+use layernorm_report::{FailureKind, Measurement, Report};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use wgpu_layernorm::bench::{self, Bench as Timer, NamedShape, Operation, Options, Workload};
+use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
+
+/// Time the kernels against plain copies of the same bytes.
+///
+/// Each operation is first checked against the float64 reference, then timed in turn with the fastest of several plain
+/// copy shaders, which is looked for anew on each adapter: a copy of one tensor to another for forward, of two to two
+/// with a residual, of two to one for backward. Buffers are changed from call to call, so that no cache holds them.
+/// Times are by the GPU's timestamps where they work, else by the wall clock over batches of calls; the table says
+/// which.
+///
+/// Exit code 1 if an output is wrong, if anything fails, or if a measurement takes longer than in the baseline by more
+/// than the margin; what an adapter does not support is in the table and no failure. Compare only with a baseline of
+/// the same machine, and leave the machine alone meanwhile.
+#[derive(Args, Debug)]
+#[command(after_help = after_help())]
+pub(crate) struct Bench {
+    /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of these texts
+    #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto")]
+    adapter: Vec<String>,
+
+    /// Rows and cols, such as 4096x1024 [default: those below]
+    #[arg(long, value_name = "ROWSxCOLS", num_args = 1..)]
+    shape: Vec<Shape>,
+
+    /// Storage of rows and parameters
+    #[arg(long, value_enum, num_args = 1.., default_values = ["f32", "f16"])]
+    dtype: Vec<DtypeFlag>,
+
+    /// What to time
+    #[arg(long, value_enum, num_args = 1.., default_values = ["forward", "backward"])]
+    operation: Vec<OperationFlag>,
+
+    /// Layer norm with gain and bias, RMS norm with a gain, or both
+    #[arg(long, value_enum, num_args = 1.., default_values = ["layer"])]
+    normalization: Vec<NormalizationFlag>,
+
+    /// How long each measurement takes, setting up aside; more makes the medians steadier
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    seconds: Duration,
+
+    #[command(flatten)]
+    files: Files,
+
+    #[command(flatten)]
+    plot: Plot,
+
+    /// An earlier report of the same adapter, written by --json, to compare with
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// How much longer than in the baseline a measurement may take, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_margin, requires = "baseline")]
+    margin: f64,
+}
+
+/// The default shapes, which the help names with the models that they are from.
+fn after_help() -> String {
+    let shape = |shape: &NamedShape| {
+        let Shape { rows, cols } = shape.into();
+        format!("  {:<11} {}\n", format!("{rows}x{cols}"), shape.name)
+    };
+    format!(
+        "Default shapes:\n{}
+Examples:
+  layernorm bench --json before.json
+  layernorm bench --baseline before.json --margin 5
+  layernorm bench --adapter all --shape 2048x4096 1x4096 --dtype f32 bf16 --html report.html",
+        bench::SHAPES.iter().map(shape).collect::<String>()
+    )
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    rows: u64,
+    cols: u32,
+}
+
+impl From<&NamedShape> for Shape {
+    fn from(shape: &NamedShape) -> Self {
+        Self { rows: shape.rows, cols: shape.cols }
+    }
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rows, cols) = text.split_once(['x', 'X']).ok_or("needs to be ROWSxCOLS, such as 4096x1024")?;
+        let number = |name: &str, text: &str| {
+            text.parse::<u64>().map_err(|error| format!("{name} is {text:?}: {error}"))
+        };
+        let (rows, cols) = (number("rows", rows)?, number("cols", cols)?);
+        let cols = u32::try_from(cols)
+            .map_err(|_| format!("cols is {cols}, needs to be at most {}", Problem::MAX_COLS))?;
+        let any = Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, rows, cols);
+        any.validate().map_err(|error| error.to_string())?;
+        Ok(Self { rows, cols })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DtypeFlag {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum OperationFlag {
+    /// x to y
+    Forward,
+    /// x and a residual to their sum and y
+    ForwardResidual,
+    /// x and dy to dx, dgain and dbias
+    Backward,
+    /// x and dy to dx
+    BackwardDx,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NormalizationFlag {
+    Layer,
+    Rms,
+}
+
+impl From<DtypeFlag> for Dtype {
+    fn from(flag: DtypeFlag) -> Self {
+        match flag {
+            DtypeFlag::F32 => Self::F32,
+            DtypeFlag::F16 => Self::F16,
+            DtypeFlag::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+impl From<OperationFlag> for Operation {
+    fn from(flag: OperationFlag) -> Self {
+        match flag {
+            OperationFlag::Forward => Self::Forward,
+            OperationFlag::ForwardResidual => Self::ForwardResidual,
+            OperationFlag::Backward => Self::Backward,
+            OperationFlag::BackwardDx => Self::BackwardDx,
+        }
+    }
+}
+
+impl From<NormalizationFlag> for Normalization {
+    fn from(flag: NormalizationFlag) -> Self {
+        match flag {
+            NormalizationFlag::Layer => Self::Layer,
+            NormalizationFlag::Rms => Self::Rms,
+        }
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= Duration::from_secs(3600) => Ok(duration),
+        _ => Err("needs to be 0 to 3600".to_owned()),
+    }
+}
+
+fn parse_margin(text: &str) -> Result<f64, String> {
+    let margin: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if margin.is_finite() && margin >= 0.0 { Ok(margin) } else { Err("needs to be 0 or more".to_owned()) }
+}
+
+/// What is held against the run.
+struct Baseline {
+    reports: Vec<Report>,
+    /// As a fraction.
+    margin: f64,
+}
+
+pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
+    args.files.check()?;
+    args.plot.check()?;
+    let workloads = workloads(args);
+    let baseline = match &args.baseline {
+        Some(path) => {
+            let reports = reports::read("--baseline", path)?;
+            Some(Baseline { reports, margin: args.margin / 100.0 })
+        }
+        None => None,
+    };
+    let adapters = adapters::chosen(&args.adapter)?;
+    if let Some(baseline) = &baseline {
+        check_baseline(baseline, &adapters)?;
+    }
+
+    let bar = output::progress((adapters.len() * workloads.len()) as u64);
+    let options = Options { budget: args.seconds, ..Options::default() };
+    let reports: Vec<Report> =
+        adapters.iter().map(|adapter| measure(adapter, options, &workloads, &bar)).collect();
+    bar.finish_and_clear();
+
+    output::print(&compare::text(&reports))?;
+    args.files.write("layernorm bench", &reports)?;
+    let verdict = conclude(&reports);
+    // What was measured has been written; what is wrong with it is said last.
+    if reports.iter().any(has_timing) {
+        args.plot.write(&reports)?;
+    }
+    verdict?;
+    match &baseline {
+        Some(baseline) => hold_against(baseline, &reports),
+        None => Ok(()),
+    }
+}
+
+/// Every combination of what was asked for, once.
+fn workloads(args: &Bench) -> Vec<Workload> {
+    let shapes: Vec<Shape> = if args.shape.is_empty() {
+        bench::SHAPES.iter().map(Into::into).collect()
+    } else {
+        args.shape.clone()
+    };
+    let mut workloads = Vec::new();
+    for operation in &args.operation {
+        for normalization in &args.normalization {
+            for dtype in &args.dtype {
+                for Shape { rows, cols } in &shapes {
+                    let workload = Workload::new(
+                        (*operation).into(),
+                        (*normalization).into(),
+                        (*dtype).into(),
+                        *rows,
+                        *cols,
+                    );
+                    if !workloads.contains(&workload) {
+                        workloads.push(workload);
+                    }
+                }
+            }
+        }
+    }
+    workloads
+}
+
+fn measure(adapter: &wgpu::Adapter, options: Options, workloads: &[Workload], bar: &ProgressBar) -> Report {
+    let mut report = reports::new(adapter);
+    let context = pollster::block_on(bench::open(adapter));
+    let mut timer = match context.and_then(|context| Timer::new(&context, options)) {
+        Ok(timer) => timer,
+        Err(error) => {
+            report.error = Some(error.to_string());
+            report.measurements = Some(Vec::new());
+            bar.inc(workloads.len() as u64);
+            return report;
+        }
+    };
+    let measure = |workload: &Workload| {
+        bar.set_message(format!("{}, {}", report.adapter.name, workload.name()));
+        let result = pollster::block_on(timer.measure(workload));
+        bar.inc(1);
+        Measurement::of(workload, &result)
+    };
+    let measurements = workloads.iter().map(measure).collect();
+    report.measurements = Some(measurements);
+    report
+}
+
+fn has_timing(report: &Report) -> bool {
+    report.measurements.iter().flatten().any(|measurement| measurement.timing.is_some())
+}
+
+/// That every adapter is in the baseline: before anything is measured in vain.
+fn check_baseline(baseline: &Baseline, adapters: &[wgpu::Adapter]) -> Result<(), Failure> {
+    for adapter in adapters {
+        let report = reports::new(adapter);
+        if baseline::matching(&baseline.reports, &report).is_none() {
+            let present: Vec<String> = baseline
+                .reports
+                .iter()
+                .filter(|report| report.measurements.is_some())
+                .map(|report| report.adapter.description())
+                .collect();
+            return Err(Failure::WrongCall(format!(
+                "--baseline: no measurements of {}; there are those of: {}",
+                report.adapter.description(),
+                if present.is_empty() { "none".to_owned() } else { present.join(", ") }
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn conclude(reports: &[Report]) -> Result<(), Failure> {
+    let unopened = reports.iter().filter(|report| report.error.is_some()).count();
+    let all = || reports.iter().flat_map(|report| report.measurements.iter().flatten());
+    let count = |kind: FailureKind| {
+        let is_kind = |measurement: &&Measurement| {
+            measurement.failure.as_ref().is_some_and(|failure| failure.kind == kind)
+        };
+        all().filter(is_kind).count()
+    };
+    let timed = all().filter(|measurement| measurement.timing.is_some()).count();
+    let (wrong, failed) = (count(FailureKind::WrongResult), count(FailureKind::Failed));
+    if unopened + wrong + failed == 0 && timed > 0 {
+        return Ok(());
+    }
+    let unsupported = count(FailureKind::Unsupported);
+    Err(Failure::FailedRun(format!(
+        "{timed} measurements, {wrong} with wrong results, {failed} failed, {unsupported} are not supported, \
+         {unopened} devices could not be opened: see the report above"
+    )))
+}
+
+fn hold_against(baseline: &Baseline, reports: &[Report]) -> Result<(), Failure> {
+    let mut slower = Vec::new();
+    for report in reports {
+        let Some(before) = baseline::matching(&baseline.reports, report) else { continue };
+        let changes = baseline::changes(before, report);
+        if before.adapter.driver_info != report.adapter.driver_info {
+            output::note(&format!(
+                "note: the baseline is of driver {}, this run of {}",
+                before.adapter.driver_info, report.adapter.driver_info
+            ));
+        }
+        output::print(&format!("\n{}", baseline::sheet(&changes, baseline.margin).text()))?;
+        let is_worse = |change: &Change| change.is_worse(baseline.margin);
+        slower.extend(changes.into_iter().filter(is_worse).map(|change| Slower(change).to_string()));
+    }
+    match slower.len() {
+        0 => Ok(()),
+        count => Err(Failure::FailedRun(format!(
+            "{count} measurements are slower than the baseline by more than {} %: {}",
+            100.0 * baseline.margin,
+            slower.join(", ")
+        ))),
+    }
+}
+
+struct Slower(Change);
+
+impl fmt::Display for Slower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.growth() {
+            Some(growth) => write!(f, "{} by {:.1} %", self.0.key, 100.0 * growth),
+            None => write!(f, "{}, which is no longer measured", self.0.key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_read() {
+        assert_eq!("4096x1024".parse(), Ok(Shape { rows: 4096, cols: 1024 }));
+        assert_eq!("1X1".parse(), Ok(Shape { rows: 1, cols: 1 }));
+        for (text, says) in [
+            ("4096", "ROWSxCOLS"),
+            ("x4", "rows"),
+            ("4x", "cols"),
+            ("0x4", "rows"),
+            ("4x0", "cols"),
+            ("-1x4", "rows"),
+            ("4x16777217", "cols"),
+            ("4x99999999999", "cols"),
+            ("99999999999999999999x4", "rows"),
+            ("2x3x4", "cols"),
+        ] {
+            let error = text.parse::<Shape>().unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
