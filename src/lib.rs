@@ -40,6 +40,7 @@
 //! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`](mod@reference),
 //!   [`plan`] and [`shader`].
 //! - `rayon` (default): the reference uses all cores.
+//! - `translate`: the texts as SPIR-V, MSL, HLSL and GLSL, through naga.
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
 #[cfg(feature = "gpu")]
@@ -50,6 +51,8 @@ mod gpu;
 pub mod plan;
 pub mod reference;
 pub mod shader;
+#[cfg(feature = "translate")]
+pub mod translate;
 mod types;
 #[cfg(feature = "gpu")]
 pub mod verify;

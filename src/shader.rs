@@ -4,6 +4,8 @@
 //! lines set by name. In `io/` and `gradient/` the word `tensor` stands for a tensor's name. Bindings are declared
 //! here, where their order is decided.
 
+pub mod variants;
+
 use crate::error::Error;
 use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};

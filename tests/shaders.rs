@@ -1,152 +1,46 @@
 //! Every shader variant through naga: parsed, validated with no more capabilities than its plan claims, and translated
 //! to SPIR-V, MSL, HLSL and GLSL.
 
-use naga::back::{glsl, hlsl, msl, spv};
-use naga::proc::BoundsCheckPolicies;
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
-use std::collections::{BTreeMap, BTreeSet};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storage, SubgroupSizes, Tensor};
+use std::collections::BTreeMap;
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, SubgroupSizes};
+use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
-use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
-
-/// Adapters that between them reach every reduction and every storage.
-fn adapters() -> Vec<Caps> {
-    let gpu = Caps::webgpu_default();
-    let subgroups = |min, max| Some(SubgroupSizes { min, max });
-    let wide = Caps { subgroup: subgroups(32, 32), shader_f16: true, max_storage_buffers: 16, ..gpu };
-    vec![
-        Caps { max_storage_buffers: 16, ..gpu },
-        wide,
-        Caps { subgroup: subgroups(8, 32), max_invocations: 1024, max_workgroup_bytes: 32_768, ..wide },
-        Caps { subgroup: subgroups(64, 128), ..wide },
-        Caps { kind: AdapterKind::Software, subgroup: subgroups(8, 8), ..wide },
-        Caps { kind: AdapterKind::Software, subgroup: subgroups(4, 4), shader_f16: false, ..wide },
-        Caps { kind: AdapterKind::Software, subgroup: None, shader_f16: false, ..wide },
-    ]
-}
-
-/// Widths that between them reach every kernel, threads-per-row step and vector width.
-const COLS: [u32; 9] = [1, 2, 7, 12, 64, 100, 384, 4096, 40_000];
-
-/// A plan for every text: of the plans whose texts differ in the values of constants alone, one for each set of
-/// segments and options, and one for each way in which threads lie on a row.
-fn plans() -> Vec<Plan> {
-    let mut texts = BTreeSet::new();
-    let mut shapes = BTreeSet::new();
-    let mut plans = Vec::new();
-    let mut keep = |plan: Plan| {
-        let any_shape = Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, ..plan };
-        let shape = (plan.kernel, plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.parts());
-        let (new_text, new_shape) = (texts.insert(any_shape.label()), shapes.insert(shape));
-        if new_text || new_shape {
-            plans.push(plan);
-        }
-    };
-    for caps in adapters() {
-        for cols in COLS {
-            for (dtype, parameter_dtype) in Dtype::ALL.iter().flat_map(|d| [(*d, *d), (*d, Dtype::F32)]) {
-                for normalization in [Normalization::Layer, Normalization::Rms] {
-                    for affine in [Affine::None, Affine::Gain, Affine::GainBias] {
-                        let problem = Problem {
-                            cols,
-                            dtype,
-                            parameter_dtype,
-                            normalization,
-                            affine,
-                            ..Problem::default()
-                        };
-                        for vector_width in [1, 8] {
-                            for forward in forwards() {
-                                keep(Plan::forward(&problem, forward, vector_width, &caps).unwrap());
-                            }
-                            for backward in backwards(affine) {
-                                keep(Plan::backward(&problem, backward, vector_width, &caps).unwrap());
-                                if backward.dgain.is_some() || backward.dbias.is_some() {
-                                    keep(
-                                        Plan::reduce_parameters(&problem, backward, vector_width, &caps)
-                                            .unwrap(),
-                                    );
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    plans
-}
-
-fn forwards() -> Vec<Forward> {
-    let residual = Forward { residual: true, statistics: true, ..Forward::default() };
-    vec![
-        Forward::default(),
-        Forward { statistics: true, x_in: Some(Tensor::Y), ..Forward::default() },
-        residual,
-        Forward { x_in: Some(Tensor::Sum), ..residual },
-        Forward { x_in: Some(Tensor::Y), residual_in: Some(Tensor::Sum), ..residual },
-        Forward { residual_in: Some(Tensor::Y), ..residual },
-    ]
-}
-
-fn backwards(affine: Affine) -> Vec<Backward> {
-    use Gradient::{Accumulate, Overwrite};
-    let dx = Backward { dx: Some(Overwrite), ..Backward::default() };
-    let mut all = vec![
-        dx,
-        Backward { dx: Some(Accumulate), ..dx },
-        Backward { x_in_dx: true, ..dx },
-        Backward { dy_in_dx: true, ..dx },
-    ];
-    if affine.has_gain() {
-        all.push(Backward { dgain: Some(Overwrite), ..Backward::default() });
-        all.push(Backward { dgain: Some(Accumulate), ..dx });
-    }
-    if affine.has_bias() {
-        all.push(Backward { dgain: Some(Overwrite), dbias: Some(Accumulate), dy_in_dx: true, ..dx });
-        all.push(Backward { dbias: Some(Overwrite), ..dx });
-    }
-    all
-}
+use wgpu_layernorm::translate::{Checks, Module};
+use wgpu_layernorm::{Dtype, Gradient, Problem};
 
 #[test]
 fn every_variant_compiles_for_every_back_end() {
-    let plans = plans();
-    println!("{} variants", plans.len());
-    assert!(plans.len() > 1000, "the axes above should give thousands of variants");
+    let variants = variants::all().unwrap();
+    println!("{} variants", variants.len());
+    assert!(variants.len() > 1000, "the axes above should give thousands of variants");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<String> = std::thread::scope(|scope| {
-        let workers: Vec<_> = plans
-            .chunks(plans.len().div_ceil(threads))
-            .map(|plans| scope.spawn(move || plans.iter().filter_map(failure).collect::<Vec<_>>()))
+        let workers: Vec<_> = variants
+            .chunks(variants.len().div_ceil(threads))
+            .map(|variants| scope.spawn(move || variants.iter().filter_map(failure).collect::<Vec<_>>()))
             .collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     let count = failures.len();
-    assert!(failures.is_empty(), "{count} of {} variants failed, the first: {}", plans.len(), failures[0]);
+    assert!(failures.is_empty(), "{count} of {} variants failed, the first: {}", variants.len(), failures[0]);
 }
 
-fn failure(plan: &Plan) -> Option<String> {
-    check(plan).err().map(|message| format!("{}: {message}", plan.label()))
+fn failure(variant: &Variant) -> Option<String> {
+    check(&variant.plan).err().map(|message| format!("{}: {message}", variant.plan.label()))
 }
 
 fn check(plan: &Plan) -> Result<(), String> {
-    let shader = assemble(plan, Dialect::Naga).map_err(|error| error.to_string())?;
-    let module =
-        naga::front::wgsl::parse_str(&shader.source).map_err(|e| e.emit_to_string(&shader.source))?;
-    let mut capabilities = Capabilities::empty();
-    capabilities.set(Capabilities::SHADER_FLOAT16, plan.uses_native_f16());
-    capabilities.set(Capabilities::SUBGROUP, plan.uses_subgroups());
-    // unpack2x16float: core WGSL, a capability to naga because of downlevel GL.
-    let packed_f16 = [plan.row_storage, plan.parameter_storage].contains(&Storage::PackedF16);
-    capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, packed_f16);
-    let info = Validator::new(ValidationFlags::all(), capabilities)
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)
-        .map_err(|e| e.emit_to_string(&shader.source))?;
-    reflect(plan, &module)?;
-    translate(plan, &module, &info)
+    let module = Module::new(plan).map_err(|error| error.to_string())?;
+    reflect(plan, module.naga())?;
+    let translate = || {
+        module.spirv(Checks::None)?;
+        module.msl(Checks::None)?;
+        module.hlsl(Checks::None)?;
+        module.glsl()
+    };
+    let glsl = translate().map_err(|error| error.to_string())?;
+    // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for them.
+    if glsl.is_some() == plan.uses_native_f16() { Err("GLSL and native f16".to_owned()) } else { Ok(()) }
 }
 
 /// The module's bindings and sizes are what the host is told.
@@ -178,46 +72,6 @@ fn reflect(plan: &Plan, module: &naga::Module) -> Result<(), String> {
     }
     if workgroup_bytes != plan.workgroup_bytes() {
         return Err(format!("{workgroup_bytes} bytes of workgroup memory, plan: {}", plan.workgroup_bytes()));
-    }
-    Ok(())
-}
-
-fn translate(plan: &Plan, module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
-    let text =
-        |error: &dyn std::error::Error| format!("{error}: {:?}", error.source().map(ToString::to_string));
-    let mut spirv_options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
-    spirv_options.flags.insert(spv::WriterFlags::DEBUG);
-    spv::write_vec(module, info, &spirv_options, None).map_err(|e| format!("SPIR-V: {}", text(&e)))?;
-
-    let msl_options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
-    msl::write_string(module, info, &msl_options, &msl::PipelineOptions::default())
-        .map_err(|e| format!("MSL: {}", text(&e)))?;
-
-    let hlsl_options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..hlsl::Options::default() };
-    let mut hlsl_text = String::new();
-    hlsl::Writer::new(&mut hlsl_text, &hlsl_options, &hlsl::PipelineOptions::default())
-        .write(module, info, None)
-        .map_err(|e| format!("HLSL: {}", text(&e)))?;
-
-    // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for them.
-    if !plan.uses_native_f16() {
-        let glsl_options = glsl::Options { version: glsl::Version::Desktop(450), ..glsl::Options::default() };
-        let pipeline = glsl::PipelineOptions {
-            shader_stage: naga::ShaderStage::Compute,
-            entry_point: ENTRY_POINT.to_owned(),
-            multiview: None,
-        };
-        let mut glsl_text = String::new();
-        glsl::Writer::new(
-            &mut glsl_text,
-            module,
-            info,
-            &glsl_options,
-            &pipeline,
-            BoundsCheckPolicies::default(),
-        )
-        .and_then(|mut writer| writer.write())
-        .map_err(|e| format!("GLSL: {}", text(&e)))?;
     }
     Ok(())
 }

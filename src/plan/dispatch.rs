@@ -133,7 +133,7 @@ impl Plan {
         }
     }
 
-    fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
+    pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
         let workgroups = u64::from(caps.max_workgroups).pow(2).min(1 << 31);
         let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
         match self.kernel {

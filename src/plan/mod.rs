@@ -8,10 +8,12 @@
 mod caps;
 mod dispatch;
 mod ladder;
+mod launch;
 mod traffic;
 
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
+pub use launch::{Formula, Launch};
 pub use traffic::Traffic;
 
 use crate::error::Error;

@@ -1,0 +1,184 @@
+//! The numbers of a dispatch as formulas of its rows, for hosts that have no [`Plan`]: data that any language can
+//! evaluate.
+
+use super::{Caps, Kernel, Operation, Plan, ROWS_FOR_ALL_SLOTS, ROWS_PER_SLOT};
+
+/// A whole number that depends on the rows of a dispatch. No part of one is beyond 2^53 for the rows that
+/// [`Launch::most_rows`] allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Formula {
+    /// The rows of the dispatch.
+    Rows,
+    /// A number.
+    Number(u64),
+    /// A product.
+    Multiply(Box<[Self; 2]>),
+    /// A quotient, rounded down.
+    Divide(Box<[Self; 2]>),
+    /// A quotient, rounded up.
+    DivideUp(Box<[Self; 2]>),
+    /// The smaller of two.
+    Min(Box<[Self; 2]>),
+    /// The larger of two.
+    Max(Box<[Self; 2]>),
+}
+
+impl Formula {
+    /// Its value for a number of rows.
+    #[must_use]
+    pub fn evaluate(&self, rows: u64) -> u64 {
+        let pair = |operands: &[Self; 2]| (operands[0].evaluate(rows), operands[1].evaluate(rows));
+        match self {
+            Self::Rows => rows,
+            Self::Number(number) => *number,
+            Self::Multiply(operands) => {
+                let (a, b) = pair(operands);
+                a * b
+            }
+            Self::Divide(operands) => {
+                let (a, b) = pair(operands);
+                a / b
+            }
+            Self::DivideUp(operands) => {
+                let (a, b) = pair(operands);
+                a.div_ceil(b)
+            }
+            Self::Min(operands) => {
+                let (a, b) = pair(operands);
+                a.min(b)
+            }
+            Self::Max(operands) => {
+                let (a, b) = pair(operands);
+                a.max(b)
+            }
+        }
+    }
+
+    fn times(self, other: impl Into<Self>) -> Self {
+        Self::Multiply(Box::new([self, other.into()]))
+    }
+
+    fn over(self, other: impl Into<Self>) -> Self {
+        Self::Divide(Box::new([self, other.into()]))
+    }
+
+    fn over_up(self, other: impl Into<Self>) -> Self {
+        Self::DivideUp(Box::new([self, other.into()]))
+    }
+
+    fn at_most(self, other: impl Into<Self>) -> Self {
+        Self::Min(Box::new([self, other.into()]))
+    }
+
+    fn at_least(self, other: impl Into<Self>) -> Self {
+        Self::Max(Box::new([self, other.into()]))
+    }
+}
+
+impl From<u64> for Formula {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Formula {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+/// How a dispatch is launched, by its rows. [`Plan::dispatches`] gives the same numbers, and cuts calls into dispatches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The most rows of one dispatch. A binding that is too short for that many cuts a call sooner.
+    pub most_rows: u64,
+    /// The uniform's `slots`.
+    pub slots: Formula,
+    /// Workgroups in x and in y; there is one in z. The first is the uniform's `workgroups_x` too.
+    pub workgroups: [Formula; 2],
+    /// Partial sums of the parameter gradients that the dispatch leaves: the rows of `backward_reduce_parameters`.
+    pub partial_rows: Formula,
+    /// Bytes of the partial sums, which the dispatches of a call share.
+    pub scratch_bytes: Formula,
+}
+
+impl Plan {
+    /// The launch of this plan's dispatches. For `backward_reduce_parameters`, whose one dispatch adds up partial sums,
+    /// these are its rows.
+    #[must_use]
+    pub fn launch(&self, caps: &Caps) -> Launch {
+        let gradients = self.parameter_gradients();
+        let per_workgroup = self.rows_per_workgroup;
+        let rows_per_slot = match gradients {
+            0 => Formula::from(self.block_rows),
+            _ => Formula::Rows
+                .over(ROWS_FOR_ALL_SLOTS)
+                .at_least(1_u32)
+                .at_most(ROWS_PER_SLOT)
+                .at_least(self.block_rows),
+        };
+        let all_slots = Formula::Rows.over_up(rows_per_slot.times(per_workgroup)).times(per_workgroup);
+        let slots = if gradients == 0 { all_slots } else { all_slots.at_most(self.most_slots()) };
+        let workgroups = match self.kernel {
+            Kernel::BackwardReduceParameters => Formula::from(self.steps),
+            _ => slots.clone().over_up(per_workgroup),
+        };
+        let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
+        let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
+        let partial_rows = if leaves_partials { slots.clone() } else { Formula::from(0_u32) };
+        Launch {
+            most_rows: match self.kernel {
+                Kernel::BackwardReduceParameters => self.max_partial_rows.into(),
+                _ => self.most_rows_per_dispatch(caps),
+            },
+            slots,
+            workgroups: [workgroups.over_up(y.clone()), y],
+            scratch_bytes: partial_rows.clone().times(u64::from(gradients) * u64::from(self.cols) * 4),
+            partial_rows,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shader::variants;
+
+    #[test]
+    fn a_launch_is_the_dispatch_of_its_rows() {
+        for variants::Variant { plan, caps } in variants::all().unwrap() {
+            let launch = plan.launch(&caps);
+            let near = |rows: u64| [rows.saturating_sub(1), rows, rows + 1];
+            let rows = [1, 4, 37, 512, 1024, 8192, 65_535 * 4, 1 << 20, launch.most_rows];
+            for rows in rows.into_iter().flat_map(near).filter(|rows| (1..=launch.most_rows).contains(rows)) {
+                let dispatch = match plan.kernel {
+                    Kernel::BackwardReduceParameters => {
+                        plan.reduce_dispatch(u32::try_from(rows).unwrap(), &caps)
+                    }
+                    _ => {
+                        let dispatches = plan.dispatches(rows, &[], &caps).unwrap();
+                        assert_eq!(dispatches.len(), 1, "{rows} rows of {}", plan.label());
+                        dispatches[0]
+                    }
+                };
+                let workgroups = dispatch.workgroups.map(u64::from);
+                assert_eq!(
+                    [&launch.workgroups[0], &launch.workgroups[1]].map(|count| count.evaluate(rows)),
+                    workgroups,
+                    "{rows} rows of {}",
+                    plan.label()
+                );
+                if plan.kernel == Kernel::BackwardReduceParameters {
+                    continue;
+                }
+                assert_eq!(launch.slots.evaluate(rows), u64::from(plan.slots(rows)), "{rows} {plan:?}");
+                assert_eq!(launch.partial_rows.evaluate(rows), u64::from(dispatch.partial_rows), "{plan:?}");
+                assert_eq!(launch.scratch_bytes.evaluate(rows), plan.scratch_bytes(&[dispatch]), "{plan:?}");
+            }
+            if plan.kernel != Kernel::BackwardReduceParameters {
+                let more = plan.dispatches(launch.most_rows + 1, &[], &caps).unwrap();
+                assert_eq!(more.len(), 2, "{} takes more than most_rows", plan.label());
+            }
+        }
+    }
+}
