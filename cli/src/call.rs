@@ -42,7 +42,7 @@ pub(crate) struct Common {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum NormalizationFlag {
+pub(crate) enum NormalizationFlag {
     Layer,
     Rms,
 }

@@ -8,6 +8,7 @@ mod call;
 mod compare;
 mod compute;
 mod demo;
+mod emit;
 mod failure;
 mod forward;
 mod output;
@@ -39,6 +40,7 @@ enum Command {
     Verify(verify::Verify),
     Bench(bench::Bench),
     Compare(compare::Compare),
+    Emit(emit::Emit),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Verify(verify) => verify::run(verify),
         Command::Bench(bench) => bench::run(bench),
         Command::Compare(compare) => compare::run(compare),
+        Command::Emit(emit) => emit::run(emit),
     }
 }
 

@@ -55,7 +55,12 @@ impl Formula {
     }
 
     fn times(self, other: impl Into<Self>) -> Self {
-        Self::Multiply(Box::new([self, other.into()]))
+        match (self, other.into()) {
+            (Self::Number(a), Self::Number(b)) => Self::Number(a * b),
+            (Self::Number(0), _) | (_, Self::Number(0)) => Self::Number(0),
+            (factor, Self::Number(1)) | (Self::Number(1), factor) => factor,
+            (a, b) => Self::Multiply(Box::new([a, b])),
+        }
     }
 
     fn over(self, other: impl Into<Self>) -> Self {
@@ -63,7 +68,15 @@ impl Formula {
     }
 
     fn over_up(self, other: impl Into<Self>) -> Self {
-        Self::DivideUp(Box::new([self, other.into()]))
+        match (self, other.into()) {
+            (Self::Number(a), Self::Number(b)) => Self::Number(a.div_ceil(b)),
+            (quotient, Self::Number(1)) => quotient,
+            (Self::Multiply(factors), divisor) if factors[1] == divisor => {
+                let [quotient, _] = *factors;
+                quotient
+            }
+            (a, b) => Self::DivideUp(Box::new([a, b])),
+        }
     }
 
     fn at_most(self, other: impl Into<Self>) -> Self {
@@ -71,7 +84,10 @@ impl Formula {
     }
 
     fn at_least(self, other: impl Into<Self>) -> Self {
-        Self::Max(Box::new([self, other.into()]))
+        match (self, other.into()) {
+            (Self::Number(a), Self::Number(b)) => Self::Number(a.max(b)),
+            (a, b) => Self::Max(Box::new([a, b])),
+        }
     }
 }
 

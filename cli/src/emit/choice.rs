@@ -1,0 +1,445 @@
+//! Which variant: the operation and its options, and the adapter or the limits to plan for.
+
+use crate::call::NormalizationFlag;
+use crate::compute::Compute;
+use crate::failure::Failure;
+use clap::{Args, ValueEnum};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
+use wgpu_layernorm::shader::variants::Variant;
+use wgpu_layernorm::{Affine, Dtype, Gradient, Problem};
+
+#[derive(Args, Debug)]
+pub(crate) struct Choice {
+    /// reduce-parameters adds up the partial sums of dgain and dbias that backward leaves [default: forward]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    operation: Option<OperationFlag>,
+
+    /// Values in a row
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(Problem::MAX_COLS)),
+        allow_negative_numbers = true,
+        required_unless_present = "all",
+        help_heading = "Kernel"
+    )]
+    cols: Option<u32>,
+
+    /// Storage of x, residual, sum, y, dy and dx [default: f32]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    dtype: Option<DtypeFlag>,
+
+    /// Storage of gain, bias, dgain and dbias, f32 or that of the rows [default: that of the rows]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    parameter_dtype: Option<DtypeFlag>,
+
+    /// Layer norm, or RMS norm, which takes the mean as 0 [default: layer]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    normalization: Option<NormalizationFlag>,
+
+    /// Which of gain and bias there are [default: gain-bias]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    affine: Option<AffineFlag>,
+
+    /// Elements at once: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every type
+    /// [default: 8, as far as N divides cols]
+    #[arg(long, value_name = "N", value_parser = parse_vector_width, help_heading = "Kernel")]
+    vector_width: Option<u32>,
+
+    /// Forward: add a residual to x first, and write the sum
+    #[arg(long, help_heading = "Kernel")]
+    residual: bool,
+
+    /// Forward: write mean and rstd
+    #[arg(long, help_heading = "Kernel")]
+    statistics: bool,
+
+    /// The output that is written over x: y or sum in forward, dx in backward
+    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
+    x_in: Option<OutputFlag>,
+
+    /// Forward: the output that is written over the residual, y or sum
+    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
+    residual_in: Option<OutputFlag>,
+
+    /// Backward: the output that is written over dy, dx
+    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
+    dy_in: Option<OutputFlag>,
+
+    /// Backward: what happens to dx [default: overwrite]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    dx: Option<GradientFlag>,
+
+    /// Backward: what happens to dgain [default: overwrite, if there is a gain]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    dgain: Option<GradientFlag>,
+
+    /// Backward: what happens to dbias [default: overwrite, if there is a bias]
+    #[arg(long, value_enum, help_heading = "Kernel")]
+    dbias: Option<GradientFlag>,
+
+    /// Plan for this adapter, by a part of its description, and not for the limits below
+    #[arg(
+        long,
+        value_name = "SUBSTRING",
+        help_heading = "Adapter",
+        conflicts_with_all = [
+            "kind", "subgroup_sizes", "shader_f16", "max_invocations", "max_workgroup_bytes", "max_storage_buffers",
+            "max_workgroups", "max_binding_bytes", "storage_alignment",
+        ]
+    )]
+    adapter: Option<String>,
+
+    /// Which end of the ladder: many threads a row, or few [default: gpu]
+    #[arg(long, value_enum, help_heading = "Adapter")]
+    kind: Option<KindFlag>,
+
+    /// The smallest and the largest subgroup, such as 32..32, or none: without subgroup operations [default: none]
+    #[arg(long, value_name = "MIN..MAX|none", value_parser = parse_subgroup_sizes, help_heading = "Adapter")]
+    subgroup_sizes: Option<Subgroups>,
+
+    /// The device has 16-bit floats
+    #[arg(long, help_heading = "Adapter")]
+    shader_f16: bool,
+
+    /// Invocations in a workgroup [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    max_invocations: Option<u32>,
+
+    /// Bytes of workgroup memory [default: 16384]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
+    max_workgroup_bytes: Option<u32>,
+
+    /// Storage buffers in a compute stage [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
+    max_storage_buffers: Option<u32>,
+
+    /// Workgroups in one dimension of a dispatch [default: 65535]
+    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    max_workgroups: Option<u32>,
+
+    /// Bytes of one storage binding [default: 134217728]
+    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u64).range(16..))]
+    max_binding_bytes: Option<u64>,
+
+    /// What the offset of a storage binding must be a multiple of, in bytes [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    storage_alignment: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OperationFlag {
+    Forward,
+    Backward,
+    ReduceParameters,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DtypeFlag {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AffineFlag {
+    None,
+    Gain,
+    GainBias,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFlag {
+    Y,
+    Sum,
+    Dx,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum GradientFlag {
+    None,
+    Overwrite,
+    Accumulate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindFlag {
+    Gpu,
+    Software,
+}
+
+/// `--subgroup-sizes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subgroups {
+    None,
+    Sizes(SubgroupSizes),
+}
+
+fn parse_vector_width(text: &str) -> Result<u32, String> {
+    match text {
+        "1" | "2" | "4" | "8" => text.parse().map_err(|error| format!("{error}")),
+        _ => Err("needs to be 1, 2, 4 or 8".to_owned()),
+    }
+}
+
+fn parse_subgroup_sizes(text: &str) -> Result<Subgroups, String> {
+    if text == "none" {
+        return Ok(Subgroups::None);
+    }
+    let sizes = text.split_once("..").and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
+    match sizes {
+        Some((min, max))
+            if u32::is_power_of_two(min)
+                && u32::is_power_of_two(max)
+                && (4..=max).contains(&min)
+                && max <= 128 =>
+        {
+            Ok(Subgroups::Sizes(SubgroupSizes { min, max }))
+        }
+        _ => Err("needs to be none, or two powers of two from 4 to 128, the smaller first, such as 32..64"
+            .to_owned()),
+    }
+}
+
+impl From<DtypeFlag> for Dtype {
+    fn from(flag: DtypeFlag) -> Self {
+        match flag {
+            DtypeFlag::F32 => Self::F32,
+            DtypeFlag::F16 => Self::F16,
+            DtypeFlag::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+impl From<OutputFlag> for Tensor {
+    fn from(flag: OutputFlag) -> Self {
+        match flag {
+            OutputFlag::Y => Self::Y,
+            OutputFlag::Sum => Self::Sum,
+            OutputFlag::Dx => Self::Dx,
+        }
+    }
+}
+
+impl GradientFlag {
+    const fn gradient(self) -> Option<Gradient> {
+        match self {
+            Self::None => None,
+            Self::Overwrite => Some(Gradient::Overwrite),
+            Self::Accumulate => Some(Gradient::Accumulate),
+        }
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Failure {
+    Failure::WrongCall(message.into())
+}
+
+impl Choice {
+    /// With `--all` nothing is chosen.
+    pub(crate) fn refuse_beside_all(&self) -> Result<(), Failure> {
+        let given = [
+            ("--operation", self.operation.is_some()),
+            ("--cols", self.cols.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--parameter-dtype", self.parameter_dtype.is_some()),
+            ("--normalization", self.normalization.is_some()),
+            ("--affine", self.affine.is_some()),
+            ("--vector-width", self.vector_width.is_some()),
+            ("--adapter", self.adapter.is_some()),
+            ("--kind", self.kind.is_some()),
+            ("--subgroup-sizes", self.subgroup_sizes.is_some()),
+            ("--shader-f16", self.shader_f16),
+            ("--max-invocations", self.max_invocations.is_some()),
+            ("--max-workgroup-bytes", self.max_workgroup_bytes.is_some()),
+            ("--max-storage-buffers", self.max_storage_buffers.is_some()),
+            ("--max-workgroups", self.max_workgroups.is_some()),
+            ("--max-binding-bytes", self.max_binding_bytes.is_some()),
+            ("--storage-alignment", self.storage_alignment.is_some()),
+        ];
+        let of_operations = self.of_forward().into_iter().chain(self.of_backward());
+        match given.into_iter().chain(of_operations).find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                Err(wrong(format!("--all writes every variant, {flag} chooses one: leave one out")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The flags that only forward has, and whether each was given.
+    fn of_forward(&self) -> [(&'static str, bool); 3] {
+        [
+            ("--residual", self.residual),
+            ("--statistics", self.statistics),
+            ("--residual-in", self.residual_in.is_some()),
+        ]
+    }
+
+    fn of_backward(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--dx", self.dx.is_some()),
+            ("--dgain", self.dgain.is_some()),
+            ("--dbias", self.dbias.is_some()),
+            ("--dy-in", self.dy_in.is_some()),
+        ]
+    }
+
+    pub(crate) fn variant(&self) -> Result<Variant, Failure> {
+        let problem = self.problem();
+        problem.validate()?;
+        let operation = self.operation.unwrap_or(OperationFlag::Forward);
+        let vector_width = self.vector_width.unwrap_or(8);
+        let least = self.vector_width.unwrap_or(1);
+        // Looked for before an adapter is.
+        let (forward, backward) = (self.forward(operation)?, self.backward(operation, &problem)?);
+        let caps = self.caps()?;
+        let plan = match operation {
+            OperationFlag::Forward => Plan::forward(&problem, forward, vector_width, &caps),
+            OperationFlag::Backward => Plan::backward(&problem, backward, vector_width, &caps),
+            OperationFlag::ReduceParameters => {
+                Plan::reduce_parameters(&problem, backward, vector_width, &caps)
+            }
+        }?;
+        if plan.vector_width < least && !(least == 8 && plan.vector_width == 4) {
+            return Err(wrong(format!(
+                "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
+                problem.cols, plan.vector_width
+            )));
+        }
+        Ok(Variant { plan, caps })
+    }
+
+    fn problem(&self) -> Problem {
+        let dtype = self.dtype.map_or(Dtype::F32, Dtype::from);
+        Problem {
+            cols: self.cols.unwrap_or_default(),
+            dtype,
+            parameter_dtype: self.parameter_dtype.map_or(dtype, Dtype::from),
+            normalization: self.normalization.unwrap_or(NormalizationFlag::Layer).into(),
+            affine: match self.affine.unwrap_or(AffineFlag::GainBias) {
+                AffineFlag::None => Affine::None,
+                AffineFlag::Gain => Affine::Gain,
+                AffineFlag::GainBias => Affine::GainBias,
+            },
+            ..Problem::default()
+        }
+    }
+
+    fn forward(&self, operation: OperationFlag) -> Result<Forward, Failure> {
+        if operation != OperationFlag::Forward {
+            return match self.of_forward().iter().find(|(_, given)| *given) {
+                Some((flag, _)) => Err(wrong(format!("{flag} is forward's, --operation is another"))),
+                None => Ok(Forward::default()),
+            };
+        }
+        for (flag, input, needs_residual) in
+            [("--x-in", self.x_in, false), ("--residual-in", self.residual_in, true)]
+        {
+            match input {
+                Some(OutputFlag::Dx) => {
+                    return Err(wrong(format!("{flag} is dx, needs to be y or sum in forward")));
+                }
+                Some(output) if !self.residual && (needs_residual || output == OutputFlag::Sum) => {
+                    return Err(wrong(format!("{flag} needs --residual")));
+                }
+                _ => {}
+            }
+        }
+        if self.x_in.is_some() && self.x_in == self.residual_in {
+            return Err(wrong("--x-in and --residual-in are one output, which cannot hold both"));
+        }
+        Ok(Forward {
+            residual: self.residual,
+            statistics: self.statistics,
+            x_in: self.x_in.map(Tensor::from),
+            residual_in: self.residual_in.map(Tensor::from),
+        })
+    }
+
+    fn backward(&self, operation: OperationFlag, problem: &Problem) -> Result<Backward, Failure> {
+        if operation == OperationFlag::Forward {
+            return match self.of_backward().iter().find(|(_, given)| *given) {
+                Some((flag, _)) => Err(wrong(format!("{flag} is backward's, --operation is forward"))),
+                None => Ok(Backward::default()),
+            };
+        }
+        for (flag, input) in [("--x-in", self.x_in), ("--dy-in", self.dy_in)] {
+            if let Some(OutputFlag::Y | OutputFlag::Sum) = input {
+                return Err(wrong(format!("{flag} needs to be dx in backward")));
+            }
+        }
+        let default = |present| if present { GradientFlag::Overwrite } else { GradientFlag::None };
+        let backward = Backward {
+            dx: self.dx.unwrap_or(GradientFlag::Overwrite).gradient(),
+            dgain: self.dgain.unwrap_or(default(problem.affine.has_gain())).gradient(),
+            dbias: self.dbias.unwrap_or(default(problem.affine.has_bias())).gradient(),
+            x_in_dx: self.x_in.is_some(),
+            dy_in_dx: self.dy_in.is_some(),
+        };
+        if backward.dgain.is_some() && !problem.affine.has_gain() {
+            return Err(wrong("--dgain needs an --affine with a gain"));
+        }
+        if backward.dbias.is_some() && !problem.affine.has_bias() {
+            return Err(wrong("--dbias needs an --affine with a bias"));
+        }
+        if backward.x_in_dx && backward.dy_in_dx {
+            return Err(wrong("--x-in and --dy-in are one output, which cannot hold both"));
+        }
+        if (backward.x_in_dx || backward.dy_in_dx) && backward.dx != Some(Gradient::Overwrite) {
+            return Err(wrong("--x-in and --dy-in need --dx overwrite"));
+        }
+        let parameters = backward.dgain.is_some() || backward.dbias.is_some();
+        if operation == OperationFlag::ReduceParameters && !parameters {
+            return Err(wrong("--operation reduce-parameters needs --dgain or --dbias"));
+        }
+        if backward.dx.is_none() && !parameters {
+            return Err(wrong("--operation backward needs one of --dx, --dgain and --dbias"));
+        }
+        Ok(backward)
+    }
+
+    fn caps(&self) -> Result<Caps, Failure> {
+        if let Some(name) = &self.adapter {
+            return match Compute::choose(name)? {
+                Compute::Adapter(context) => Ok(context.caps()),
+                Compute::Cpu => Err(wrong(
+                    "--adapter: the CPU reference has no kernels; name an adapter, or leave it out and give limits",
+                )),
+            };
+        }
+        let default = Caps::webgpu_default();
+        Ok(Caps {
+            kind: match self.kind {
+                Some(KindFlag::Software) => AdapterKind::Software,
+                Some(KindFlag::Gpu) | None => AdapterKind::Gpu,
+            },
+            subgroup: match self.subgroup_sizes {
+                Some(Subgroups::Sizes(sizes)) => Some(sizes),
+                Some(Subgroups::None) | None => None,
+            },
+            shader_f16: self.shader_f16,
+            max_invocations: self.max_invocations.unwrap_or(default.max_invocations),
+            max_workgroup_bytes: self.max_workgroup_bytes.unwrap_or(default.max_workgroup_bytes),
+            max_storage_buffers: self.max_storage_buffers.unwrap_or(default.max_storage_buffers),
+            max_workgroups: self.max_workgroups.unwrap_or(default.max_workgroups),
+            max_binding_bytes: self.max_binding_bytes.unwrap_or(default.max_binding_bytes),
+            storage_alignment: self.storage_alignment.unwrap_or(default.storage_alignment),
+            ..default
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subgroup_sizes_are_two_powers_of_two_or_none() {
+        assert_eq!(parse_subgroup_sizes("none"), Ok(Subgroups::None));
+        let sizes = SubgroupSizes { min: 8, max: 32 };
+        assert_eq!(parse_subgroup_sizes("8..32"), Ok(Subgroups::Sizes(sizes)));
+        for wrong in ["", "32", "32..8", "2..4", "64..256", "6..8", "a..b", "8..", "-8..8"] {
+            assert!(parse_subgroup_sizes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The description of a variant: all that a host needs to run it, as JSON. docs/emit.md explains it.
+
+use super::Format;
+use crate::failure::Failure;
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Reduction, Storage, Tensor};
+use wgpu_layernorm::shader::variants::Variant;
+use wgpu_layernorm::translate::Module;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Description {
+    pub(crate) label: String,
+    pub(crate) kernel: &'static str,
+    operation: &'static str,
+    format: &'static str,
+    entry_point: String,
+    cols: u32,
+    normalization: &'static str,
+    affine: &'static str,
+    workgroup_size: [u32; 3],
+    uniform: Uniform,
+    bindings: Vec<Binding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metal_buffer_sizes: Option<MetalBufferSizes>,
+    dispatch: Dispatch,
+    scratch: Option<Scratch>,
+    needs: Needs,
+    planned_for: PlannedFor,
+}
+
+#[derive(Debug, Serialize)]
+struct Uniform {
+    group: u32,
+    binding: u32,
+    bytes: u32,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Serialize)]
+struct Field {
+    name: String,
+    #[serde(rename = "type")]
+    wgsl_type: &'static str,
+    offset: u32,
+    /// One for each component: a number, or the name of what stands there.
+    value: Vec<Value>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Value {
+    Number(u32),
+    Name(String),
+}
+
+#[derive(Debug, Serialize)]
+struct Binding {
+    group: u32,
+    binding: u32,
+    name: &'static str,
+    access: &'static str,
+    element: &'static str,
+    element_bytes: u32,
+    values_per_element: u32,
+    dtype: &'static str,
+    shape: Vec<Value>,
+    /// Start and stride are counted in values, and are multiples of this.
+    start_multiple: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct MetalBufferSizes {
+    slot: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Dispatch {
+    most_rows: u64,
+    slots: Json,
+    workgroups: [Json; 3],
+    partial_rows: Json,
+}
+
+#[derive(Debug, Serialize)]
+struct Scratch {
+    tensor: &'static str,
+    bytes: Json,
+}
+
+#[derive(Debug, Serialize)]
+struct Needs {
+    features: Vec<&'static str>,
+    /// The adapter's smallest subgroup is at least the first, its largest at most the second.
+    subgroup_sizes: Option<[u32; 2]>,
+    limits: Limits,
+}
+
+/// By the names of WebGPU.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    max_compute_invocations_per_workgroup: u32,
+    max_compute_workgroup_size_x: u32,
+    max_compute_workgroup_storage_size: u32,
+    max_storage_buffers_per_shader_stage: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedFor {
+    kind: &'static str,
+    subgroup_sizes: Option<[u32; 2]>,
+    shader_f16: bool,
+    max_invocations: u32,
+    max_workgroup_bytes: u32,
+    max_storage_buffers: u32,
+    max_workgroups: u32,
+    max_binding_bytes: u64,
+    storage_alignment: u32,
+}
+
+/// A formula: `"rows"`, a number, or an array of an operation's name and its two operands.
+#[derive(Debug)]
+struct Json(Formula);
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (name, operands) = match &self.0 {
+            Formula::Rows => return serializer.serialize_str("rows"),
+            Formula::Number(number) => return serializer.serialize_u64(*number),
+            Formula::Multiply(operands) => ("multiply", operands),
+            Formula::Divide(operands) => ("divide", operands),
+            Formula::DivideUp(operands) => ("divide_up", operands),
+            Formula::Min(operands) => ("min", operands),
+            Formula::Max(operands) => ("max", operands),
+        };
+        let mut array = serializer.serialize_seq(Some(3))?;
+        array.serialize_element(name)?;
+        for operand in operands.iter() {
+            array.serialize_element(&Self(operand.clone()))?;
+        }
+        array.end()
+    }
+}
+
+impl Description {
+    pub(super) fn new(
+        variant: &Variant,
+        module: &Module,
+        format: Format,
+        entry_point: String,
+    ) -> Result<Self, Failure> {
+        let Variant { plan, caps } = variant;
+        let (fields, bytes) = module.uniform()?;
+        let fields = fields
+            .into_iter()
+            .map(|field| {
+                let value = value(plan, &field.name).ok_or_else(|| {
+                    Failure::FailedRun(format!(
+                        "the uniform's field {} of {} is not known to the description",
+                        field.name,
+                        plan.label()
+                    ))
+                })?;
+                Ok(Field { name: field.name, wgsl_type: field.wgsl_type, offset: field.offset, value })
+            })
+            .collect::<Result<_, Failure>>()?;
+        let bindings: Vec<Binding> = module
+            .shader()
+            .bindings
+            .iter()
+            .map(|bound| {
+                let storage = storage(plan, bound.tensor);
+                let element_bytes = element_bytes(bound.element);
+                let values_per_element = element_bytes / value_bytes(storage);
+                Binding {
+                    group: 0,
+                    binding: bound.binding,
+                    name: bound.tensor.name(),
+                    access: if bound.writable { "read_write" } else { "read" },
+                    element: bound.element,
+                    element_bytes,
+                    values_per_element,
+                    dtype: dtype(storage),
+                    shape: shape(plan, bound.tensor),
+                    // A word may hold two values, of which each can be the first.
+                    start_multiple: if plan.vector_width == 1 { 1 } else { values_per_element },
+                }
+            })
+            .collect();
+        let launch = plan.launch(caps);
+        let [x, y] = launch.workgroups;
+        let leaves_partials = plan.writes(Tensor::Partials) && plan.tensors().contains(&Tensor::Partials);
+        Ok(Self {
+            label: plan.label(),
+            kernel: plan.kernel.name(),
+            operation: match plan.operation {
+                Operation::Forward(_) => "forward",
+                Operation::Backward(_) => "backward",
+                Operation::ReduceParameters(_) => "reduce_parameters",
+            },
+            format: format.name(),
+            entry_point,
+            cols: plan.cols,
+            normalization: plan.normalization.name(),
+            affine: plan.affine.name(),
+            workgroup_size: [plan.workgroup_size(), 1, 1],
+            uniform: Uniform { group: 0, binding: 0, bytes, fields },
+            metal_buffer_sizes: (format == Format::Msl)
+                .then_some(MetalBufferSizes { slot: bindings.len() + 1, bytes: 4 * bindings.len() }),
+            dispatch: Dispatch {
+                most_rows: launch.most_rows,
+                slots: Json(launch.slots),
+                workgroups: [Json(x), Json(y), Json(Formula::Number(1))],
+                partial_rows: Json(launch.partial_rows),
+            },
+            scratch: leaves_partials
+                .then_some(Scratch { tensor: Tensor::Partials.name(), bytes: Json(launch.scratch_bytes) }),
+            needs: Needs {
+                features: [("shader-f16", plan.uses_native_f16()), ("subgroups", plan.uses_subgroups())]
+                    .into_iter()
+                    .filter_map(|(name, used)| used.then_some(name))
+                    .collect(),
+                subgroup_sizes: subgroup_sizes(plan),
+                limits: Limits {
+                    max_compute_invocations_per_workgroup: plan.workgroup_size(),
+                    max_compute_workgroup_size_x: plan.workgroup_size(),
+                    max_compute_workgroup_storage_size: plan.workgroup_bytes(),
+                    max_storage_buffers_per_shader_stage: bindings.len(),
+                },
+            },
+            bindings,
+            planned_for: PlannedFor::new(caps),
+        })
+    }
+
+    pub(crate) fn json(&self) -> Result<String, Failure> {
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::FailedRun(format!("the description is no JSON: {error}")))?;
+        Ok(json + "\n")
+    }
+}
+
+impl PlannedFor {
+    fn new(caps: &Caps) -> Self {
+        Self {
+            kind: match caps.kind {
+                AdapterKind::Gpu => "gpu",
+                AdapterKind::Software => "software",
+            },
+            subgroup_sizes: caps.subgroup.map(|sizes| [sizes.min, sizes.max]),
+            shader_f16: caps.shader_f16,
+            max_invocations: caps.max_invocations,
+            max_workgroup_bytes: caps.max_workgroup_bytes,
+            max_storage_buffers: caps.max_storage_buffers,
+            max_workgroups: caps.max_workgroups,
+            max_binding_bytes: caps.max_binding_bytes,
+            storage_alignment: caps.storage_alignment,
+        }
+    }
+}
+
+/// What stands in a field of the uniform; `None` for a field that nobody has heard of.
+fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
+    let name = |name: &str| Value::Name(name.to_owned());
+    let rows_of = |tensor: &str| vec![name(&format!("{tensor}.start")), name(&format!("{tensor}.stride"))];
+    Some(match field {
+        "rows" | "workgroups_x" | "slots" | "earlier_partial_rows" | "eps" => vec![name(field)],
+        "one" => vec![Value::Number(1)],
+        "padding" => vec![Value::Number(0)],
+        "x" | "residual" | "y" | "sum" | "dy" | "dx" => match bound(plan, field) {
+            Some(tensor) => rows_of(tensor.name()),
+            None => vec![Value::Number(0), Value::Number(0)],
+        },
+        "gain" | "bias" | "statistics" | "dgain" | "dbias" => match bound(plan, field) {
+            Some(tensor) => vec![name(&format!("{}.start", tensor.name()))],
+            None => vec![Value::Number(0)],
+        },
+        _ => return None,
+    })
+}
+
+/// The binding that a tensor is accessed through: its own, or that of the output that is written over it.
+fn bound(plan: &Plan, name: &str) -> Option<Tensor> {
+    let through = match (plan.operation, name) {
+        (Operation::Forward(forward), "x") => forward.x_in,
+        (Operation::Forward(forward), "residual") => forward.residual_in,
+        (Operation::Backward(backward), "x") if backward.x_in_dx => Some(Tensor::Dx),
+        (Operation::Backward(backward), "dy") if backward.dy_in_dx => Some(Tensor::Dx),
+        _ => None,
+    };
+    through.or_else(|| plan.tensors().into_iter().find(|tensor| tensor.name() == name))
+}
+
+fn storage(plan: &Plan, tensor: Tensor) -> Storage {
+    match tensor {
+        Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
+        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
+        Tensor::Statistics | Tensor::Partials => Storage::F32,
+    }
+}
+
+fn shape(plan: &Plan, tensor: Tensor) -> Vec<Value> {
+    let rows = |name: &str| Value::Name(name.to_owned());
+    match tensor {
+        Tensor::Statistics => vec![rows("rows"), Value::Number(2)],
+        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => vec![Value::Number(plan.cols)],
+        Tensor::Partials => {
+            vec![rows("partial_rows"), Value::Number(plan.parameter_gradients()), Value::Number(plan.cols)]
+        }
+        _ => vec![rows("rows"), Value::Number(plan.cols)],
+    }
+}
+
+const fn dtype(storage: Storage) -> &'static str {
+    match storage {
+        Storage::F32 => "f32",
+        Storage::NativeF16 | Storage::PackedF16 => "f16",
+        Storage::PackedBf16 => "bf16",
+    }
+}
+
+const fn value_bytes(storage: Storage) -> u32 {
+    match storage {
+        Storage::F32 => 4,
+        Storage::NativeF16 | Storage::PackedF16 | Storage::PackedBf16 => 2,
+    }
+}
+
+fn element_bytes(element: &str) -> u32 {
+    let scalar = if element.contains("f16") { 2 } else { 4 };
+    let components = match element.split_once('<') {
+        Some(("vec4", _)) => 4,
+        Some(("vec2", _)) => 2,
+        _ => 1,
+    };
+    scalar * components
+}
+
+const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
+    match plan.reduction {
+        Reduction::Thread | Reduction::Workgroup => None,
+        Reduction::Lanes => Some([plan.threads_per_row, 128]),
+        Reduction::Subgroup => Some([plan.workgroup_size(), plan.workgroup_size()]),
+        Reduction::Subgroups(min) => Some([min, plan.threads_per_row]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_layernorm::plan::SubgroupSizes;
+    use wgpu_layernorm::shader::variants;
+
+    #[test]
+    fn every_variant_has_a_description() {
+        // One of many: translation is tested elsewhere.
+        for variant in variants::all().unwrap().iter().step_by(29) {
+            let module = Module::new(&variant.plan).unwrap();
+            let description = Description::new(variant, &module, Format::Wgsl, "main".to_owned()).unwrap();
+            let entry = &module.naga().entry_points[0];
+            assert_eq!(description.workgroup_size, entry.workgroup_size, "{}", description.label);
+            for binding in &description.bindings {
+                // The element is as long in naga's eyes as it is said to be.
+                let (_, variable) = module
+                    .naga()
+                    .global_variables
+                    .iter()
+                    .find(|(_, variable)| {
+                        variable.binding.is_some_and(|bound| bound.binding == binding.binding)
+                    })
+                    .unwrap();
+                let naga::TypeInner::Array { stride, .. } = module.naga().types[variable.ty].inner else {
+                    panic!("{} is no array", binding.name);
+                };
+                assert_eq!(stride, binding.element_bytes, "{} of {}", binding.name, description.label);
+            }
+        }
+    }
+
+    #[test]
+    fn the_subgroup_sizes_needed_are_those_that_the_plan_is_legal_for() {
+        let sizes = [4, 8, 16, 32, 64, 128];
+        for Variant { plan, caps } in variants::all().unwrap() {
+            for (min, max) in sizes.iter().flat_map(|min| sizes.map(|max| (*min, max))) {
+                if min > max {
+                    continue;
+                }
+                let other = Caps { subgroup: Some(SubgroupSizes { min, max }), ..caps };
+                let fits = subgroup_sizes(&plan).is_none_or(|[least, most]| min >= least && max <= most);
+                assert_eq!(plan.check(&other).is_ok(), fits, "{min}..{max} for {}", plan.label());
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `layernorm emit`: the kernels for programs in other languages.
+
+mod choice;
+mod description;
+mod set;
+
+use crate::failure::Failure;
+use crate::output;
+use choice::Choice;
+use clap::{Args, ValueEnum};
+use description::Description;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use wgpu_layernorm::shader::variants::Variant;
+use wgpu_layernorm::shader::{self, Dialect, ENTRY_POINT};
+use wgpu_layernorm::translate::{Checks, Module};
+
+/// Print a kernel as WGSL, SPIR-V, MSL, HLSL or GLSL, with a description of how to launch it.
+///
+/// Without --output, the text goes to stdout; --description prints the JSON in its place. docs/emit.md explains the
+/// description. No adapter is needed.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  layernorm emit --cols 1024 --statistics
+  layernorm emit --cols 1024 --operation backward --subgroup-sizes 32..32 --format spirv --output backward.spv
+  layernorm emit --all kernels --format browser")]
+pub(crate) struct Emit {
+    /// The language
+    #[arg(long, value_enum, default_value_t = Format::Wgsl)]
+    format: Format,
+
+    /// Write the text to FILE, and its description beside it, to FILE with the extension json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "description"])]
+    output: Option<PathBuf>,
+
+    /// Print the description, not the text
+    #[arg(long)]
+    description: bool,
+
+    /// Write every variant of every kernel to DIR, which appears whole or not at all
+    #[arg(long, value_name = "DIR", exclusive = false, conflicts_with = "description")]
+    all: Option<PathBuf>,
+
+    #[command(flatten)]
+    choice: Choice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// WGSL as naga takes it, without `enable subgroups;`
+    Wgsl,
+    /// WGSL as browsers demand it, with that line where the kernel uses subgroups
+    Browser,
+    /// SPIR-V 1.3, for Vulkan 1.1
+    Spirv,
+    /// Metal Shading Language 2.4
+    Msl,
+    /// HLSL for shader model 6.2
+    Hlsl,
+    /// GLSL 4.50
+    Glsl,
+}
+
+impl Format {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Wgsl => "wgsl",
+            Self::Browser => "browser",
+            Self::Spirv => "spirv",
+            Self::Msl => "msl",
+            Self::Hlsl => "hlsl",
+            Self::Glsl => "glsl",
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Wgsl | Self::Browser => "wgsl",
+            Self::Spirv => "spv",
+            Self::Msl => "metal",
+            Self::Hlsl => "hlsl",
+            Self::Glsl => "comp",
+        }
+    }
+}
+
+/// A variant in a language.
+struct Emitted {
+    text: Vec<u8>,
+    description: Description,
+}
+
+impl Emitted {
+    /// `None` where the language cannot express the variant: GLSL has no 16-bit floats.
+    fn new(variant: &Variant, format: Format) -> Result<Option<Self>, Failure> {
+        let plan = &variant.plan;
+        let module = Module::new(plan)?;
+        let (text, entry_point) = match format {
+            Format::Wgsl => (module.shader().source.clone().into_bytes(), ENTRY_POINT.to_owned()),
+            Format::Browser => {
+                (shader::assemble(plan, Dialect::Browser)?.source.into_bytes(), ENTRY_POINT.to_owned())
+            }
+            Format::Spirv => {
+                let words = module.spirv(Checks::None)?;
+                (words.iter().flat_map(|word| word.to_le_bytes()).collect(), ENTRY_POINT.to_owned())
+            }
+            Format::Msl => {
+                let text = module.msl(Checks::None)?;
+                (text.source.into_bytes(), text.entry_point)
+            }
+            Format::Hlsl => {
+                let text = module.hlsl(Checks::None)?;
+                (text.source.into_bytes(), text.entry_point)
+            }
+            Format::Glsl => match module.glsl()? {
+                Some(text) => (text.source.into_bytes(), text.entry_point),
+                None => return Ok(None),
+            },
+        };
+        let description = Description::new(variant, &module, format, entry_point)?;
+        Ok(Some(Self { text, description }))
+    }
+}
+
+pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
+    if let Some(directory) = &args.all {
+        args.choice.refuse_beside_all()?;
+        return set::write(directory, args.format);
+    }
+    let variant = args.choice.variant()?;
+    if let Some(path) = &args.output {
+        output::check_destination("--output", path)?;
+        if path.extension().is_some_and(|extension| extension == "json") {
+            return Err(Failure::WrongCall(format!(
+                "--output: {} is where its description would go; give the text another extension",
+                path.display()
+            )));
+        }
+        output::check_destination("--output", &path.with_extension("json"))?;
+    }
+    let emitted = Emitted::new(&variant, args.format)?.ok_or_else(|| {
+        Failure::WrongCall(
+            "--format glsl: GLSL has no 16-bit floats; without --shader-f16 the kernel unpacks them from words"
+                .to_owned(),
+        )
+    })?;
+    if args.description {
+        return output::print(&emitted.description.json()?);
+    }
+    match &args.output {
+        Some(path) => {
+            output::write_file(&path.with_extension("json"), emitted.description.json()?.as_bytes())?;
+            output::write_file(path, &emitted.text)
+        }
+        None if args.format == Format::Spirv => print_binary(&emitted.text),
+        None => output::print(&String::from_utf8_lossy(&emitted.text)),
+    }
+}
+
+fn print_binary(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    if stdout.is_terminal() {
+        return Err(Failure::WrongCall(
+            "--format spirv is binary, and stdout is a terminal; give --output FILE".to_owned(),
+        ));
+    }
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::FailedRun(format!("writing to standard output failed: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

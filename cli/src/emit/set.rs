@@ -1,0 +1,163 @@
+//! `layernorm emit --all DIR`: every variant.
+
+use super::{Emitted, Format};
+use crate::failure::Failure;
+use crate::output;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+use wgpu_layernorm::shader::variants::{self, Variant};
+
+/// What `DIR/index.json` holds, in the order of [`variants::all`].
+#[derive(Serialize)]
+struct Index {
+    format: &'static str,
+    variants: Vec<Entry>,
+    /// The labels of variants that the language cannot express.
+    left_out: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    label: String,
+    kernel: &'static str,
+    text: String,
+    description: String,
+}
+
+pub(super) fn write(directory: &Path, format: Format) -> Result<(), Failure> {
+    let parent = check_destination(directory)?;
+    let failed = |error: std::io::Error| {
+        Failure::FailedRun(format!("writing {} failed: {error}", directory.display()))
+    };
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // What the process's umask leaves of it, as for any directory; the default is for secrets.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    let room = builder.tempdir_in(parent).map_err(failed)?;
+    let (written, left_out) = write_variants(room.path(), format)?;
+    let index = Index { format: format.name(), variants: written, left_out };
+    let json = serde_json::to_string_pretty(&index)
+        .map_err(|error| Failure::FailedRun(format!("the index is no JSON: {error}")))?;
+    fs::write(room.path().join("index.json"), json + "\n").map_err(failed)?;
+    publish(room, directory).map_err(failed)?;
+    let (written, left_out) = (index.variants.len(), index.left_out.len());
+    let without = match left_out {
+        0 => String::new(),
+        count => format!("; {count} variants use 16-bit floats, which GLSL has not, and are left out"),
+    };
+    output::note(&format!("{written} variants as {} in {}{without}", format.name(), directory.display()));
+    Ok(())
+}
+
+/// Refuses a destination that could not be written to; returns the directory that it lies in.
+fn check_destination(directory: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |what: String| Failure::WrongCall(format!("--all: {what}"));
+    let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+    if fs::symlink_metadata(directory).is_ok() && !empty {
+        return Err(wrong(format!(
+            "{} is there and is not an empty directory; name one that is not there",
+            directory.display()
+        )));
+    }
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) if directory.file_name().is_some() => parent.to_owned(),
+        _ => return Err(wrong(format!("{} does not name a directory", directory.display()))),
+    };
+    if !parent.is_dir() {
+        return Err(wrong(format!(
+            "there is no directory {} to write to; create it first",
+            parent.display()
+        )));
+    }
+    Ok(parent)
+}
+
+/// Writes the variants below `room`, on all cores.
+fn write_variants(room: &Path, format: Format) -> Result<(Vec<Entry>, Vec<String>), Failure> {
+    let variants = variants::all()?;
+    let bar = output::progress(variants.len() as u64);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(variant) = variants.get(number) else { return Ok(done) };
+            bar.set_message(variant.plan.label());
+            done.push((number, write_variant(room, variant, format)?));
+            bar.inc(1);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<Result<Vec<_>, Failure>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| Err(Failure::FailedRun("a worker thread panicked".to_owned())))
+            })
+            .collect()
+    });
+    bar.finish_and_clear();
+    let mut all = Vec::new();
+    for result in results {
+        all.extend(result?);
+    }
+    all.sort_by_key(|(number, _)| *number);
+    let (mut written, mut left_out) = (Vec::new(), Vec::new());
+    for (number, entry) in all {
+        match entry {
+            Some(entry) => written.push(entry),
+            None => left_out.push(variants[number].plan.label()),
+        }
+    }
+    Ok((written, left_out))
+}
+
+fn write_variant(room: &Path, variant: &Variant, format: Format) -> Result<Option<Entry>, Failure> {
+    let Some(Emitted { text, description }) = Emitted::new(variant, format)? else { return Ok(None) };
+    let stem = file_stem(&description.label);
+    let entry = Entry {
+        text: format!("{stem}.{}", format.extension()),
+        description: format!("{stem}.json"),
+        label: description.label.clone(),
+        kernel: description.kernel,
+    };
+    let json = description.json()?;
+    let write = || {
+        fs::create_dir_all(room.join(description.kernel))?;
+        fs::write(room.join(&entry.text), text)?;
+        fs::write(room.join(&entry.description), json)
+    };
+    match write() {
+        Ok(()) => Ok(Some(entry)),
+        Err(error) => Err(Failure::FailedRun(format!("writing {stem} failed: {error}"))),
+    }
+}
+
+/// `KERNEL/REST-OF-THE-LABEL`.
+fn file_stem(label: &str) -> String {
+    match label.split_once('/') {
+        Some((kernel, rest)) => format!("{kernel}/{}", rest.replace('/', "-")),
+        None => label.to_owned(),
+    }
+}
+
+/// Renames the finished directory.
+fn publish(room: TempDir, directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        fs::remove_dir(directory)?;
+    }
+    fs::rename(room.path(), directory)?;
+    // There is nothing left to remove.
+    let _ = room.keep();
+    Ok(())
+}
