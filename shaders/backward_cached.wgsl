@@ -11,9 +11,14 @@
 // which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
 // a row of a real model: 4.5 units off without, 2.9 with).
 //
-// Needs: load_x, load_dy, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row).
+// The gain may stay in registers from row to row, see forward_cached.wgsl.
+//
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
+
+// Whether the gain stays in registers from row to row.
+const HOLD_PARAMETERS: bool = false;
 
 // Whether dx is wanted.
 const WITH_DX: bool = true;
@@ -41,6 +46,12 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
         return;
     }
 
+    var parameters: array<Parameters, STEPS>;
+    if (HOLD_PARAMETERS) {
+        for (var step = 0u; step < STEPS; step++) {
+            parameters[step] = load_parameters(step, thread);
+        }
+    }
     var sum_dgain = array<vec4<f32>, VECTORS>();
     var sum_dbias = array<vec4<f32>, VECTORS>();
     for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
@@ -62,7 +73,10 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
                 dy_values[part] = keep_row(dy_values[part], step, part, thread);
                 dy[i] = dy_values[part];
             }
-            var dxhat = times_gain_plus(step, thread, dy_values, 0.0);
+            if (!HOLD_PARAMETERS) {
+                parameters[step] = load_parameters(step, thread);
+            }
+            var dxhat = times_gain_plus(parameters[step], dy_values, 0.0);
             for (var part = 0u; part < PARTS; part++) {
                 let scaled_xhat = xhat[step * PARTS + part] * SUM_SCALE;
                 sum_xhat += scaled_xhat;
@@ -80,7 +94,10 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
             for (var part = 0u; part < PARTS; part++) {
                 dy_values[part] = dy[step * PARTS + part];
             }
-            var dxhat = times_gain_plus(step, thread, dy_values, -means.dxhat);
+            if (!HOLD_PARAMETERS) {
+                parameters[step] = load_parameters(step, thread);
+            }
+            var dxhat = times_gain_plus(parameters[step], dy_values, -means.dxhat);
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
                 xhat[i] -= means.delta;

@@ -8,7 +8,7 @@
 // for the whole block: a thread adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in
 // memory, where they stay from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_x, load_dy, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
 
 const BLOCK_ROWS: u32 = 4u;
 
@@ -42,7 +42,7 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
                 for (var step = first_step; step < min(first_step + RUN_STEPS, STEPS); step++) {
                     var x_values = load_x(params.x.x + row * params.x.y, step, thread);
                     var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                    var dxhat = times_gain_plus(step, thread, dy_values, 0.0);
+                    var dxhat = times_gain_plus(load_parameters(step, thread), dy_values, 0.0);
                     for (var part = 0u; part < PARTS; part++) {
                         let xhat = keep_row(saved_xhat(x_values[part], saved[b]), step, part, thread);
                         let row_dxhat = keep_row(dxhat[part], step, part, thread);
@@ -74,7 +74,7 @@ fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
                 if (row < params.rows) {
                     var x_values = load_x(params.x.x + row * params.x.y, step, thread);
                     var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                    var dx = times_gain_plus(step, thread, dy_values, -means[b].dxhat);
+                    var dx = times_gain_plus(load_parameters(step, thread), dy_values, -means[b].dxhat);
                     for (var part = 0u; part < PARTS; part++) {
                         let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
                         dx[part] = means[b].rstd * projected(xhat, dx[part], means[b]);

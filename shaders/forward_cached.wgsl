@@ -1,76 +1,105 @@
-// Forward, the row in registers: one read of the input, one write of y. Formulas: common/forward.wgsl.
+// Forward, the row in registers: one read of the input, one write of y. Formulas: common/cached.wgsl.
 //
-//     workgroup   rows_per_workgroup rows, one below the other
+//     slot        a row's place: the threads of one row, walking rows slot, slot + slots, slot + 2 slots, ...
+//     workgroup   rows_per_workgroup slots, one below the other
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
-// Needs: load_input, store_input, apply_affine, store_y, store_statistics, row_sum (2 calls).
+// On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a load costs
+// there what a load from memory costs, wherever it is served from.
+//
+// Needs: load_input, store_input, first_of_row, load_parameters, apply_affine, store_y, store_statistics,
+// row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
+
+// Whether gain and bias stay in registers from row to row.
+const HOLD_PARAMETERS: bool = false;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
-    let slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP + invocation.index / THREADS_PER_ROW;
-    // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-    let has_row = slot < params.rows;
-    let number = min(slot, params.rows - 1u);
-
-    var shift = 0.0;
-    if (CENTRED) {
-        shift = load_input(number, 0u, 0u)[0].x;
-    }
-    var x: array<vec4<f32>, VECTORS>;
-    var total = vec4<f32>();
-    var magnitude = vec4<f32>();
-    for (var step = 0u; step < STEPS; step++) {
-        var values = load_input(number, step, thread);
-        for (var part = 0u; part < PARTS; part++) {
-            x[step * PARTS + part] = values[part];
-            let term = keep_row(shifted_term(values[part], shift), step, part, thread);
-            total += term;
-            if (WIDE_RANGE) {
-                magnitude += abs(term);
-            }
-        }
-    }
-    var row = RowMean(0.0, 1.0);
-    if (CENTRED || WIDE_RANGE) {
-        let sums = Sums(add_components(total), add_components(magnitude));
-        row = row_mean(row_sum(invocation, sums, 0u), shift);
+    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
+    if (first_slot >= params.slots) {
+        return;
     }
 
-    // Every thread has read its part of the row, and shift: from here on the row may be written.
-    if (has_row) {
+    var parameters: array<Parameters, STEPS>;
+    if (HOLD_PARAMETERS) {
         for (var step = 0u; step < STEPS; step++) {
-            var values: Values;
-            for (var part = 0u; part < PARTS; part++) {
-                values[part] = x[step * PARTS + part];
-            }
-            store_input(number, step, thread, values);
+            parameters[step] = load_parameters(step, thread);
         }
     }
+    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+        let has_row = first_row + slot_in_workgroup < params.rows;
+        let number = min(first_row + slot_in_workgroup, params.rows - 1u);
 
-    // One column may outweigh all others: each addition after it would cost half a unit of rstd.
-    var sum_c = vec4<f32>();
-    var sum_cc = Compensated();
-    for (var step = 0u; step < STEPS; step++) {
-        for (var part = 0u; part < PARTS; part++) {
-            let i = step * PARTS + part;
-            x[i] = keep_row(centre(x[i], row), step, part, thread);
-            sum_c += x[i];
-            sum_cc = add_compensated(sum_cc, x[i] * x[i]);
-        }
-    }
-    let scale = row_scale(row_sum(invocation, Sums(add_components(sum_c), add_components(sum_cc.sum)), 1u), row);
-
-    if (has_row) {
+        var x: array<vec4<f32>, VECTORS>;
         for (var step = 0u; step < STEPS; step++) {
-            var xhat: Values;
+            var values = load_input(number, step, thread);
             for (var part = 0u; part < PARTS; part++) {
-                xhat[part] = (x[step * PARTS + part] - scale.delta) * scale.rstd;
+                x[step * PARTS + part] = values[part];
             }
-            store_y(params.y.x + number * params.y.y, step, thread, apply_affine(step, thread, xhat));
         }
-        store_row_statistics(number, thread, row, scale);
+        var shift = 0.0;
+        if (CENTRED) {
+            shift = first_of_row(number, x[0].x);
+        }
+        var total = vec4<f32>();
+        var magnitude = vec4<f32>();
+        for (var step = 0u; step < STEPS; step++) {
+            for (var part = 0u; part < PARTS; part++) {
+                let term = keep_row(shifted_term(x[step * PARTS + part], shift), step, part, thread);
+                total += term;
+                if (WIDE_RANGE) {
+                    magnitude += abs(term);
+                }
+            }
+        }
+        var row = RowMean(0.0, 1.0);
+        if (CENTRED || WIDE_RANGE) {
+            let sums = Sums(add_components(total), add_components(magnitude));
+            row = row_mean(row_sum(invocation, sums, 0u), shift);
+        }
+
+        // Every thread has read its part of the row, and shift: from here on the row may be written.
+        if (has_row) {
+            for (var step = 0u; step < STEPS; step++) {
+                var values: Values;
+                for (var part = 0u; part < PARTS; part++) {
+                    values[part] = x[step * PARTS + part];
+                }
+                store_input(number, step, thread, values);
+            }
+        }
+
+        // One column may outweigh all others: each addition after it would cost half a unit of rstd.
+        var sum_c = vec4<f32>();
+        var sum_cc = Compensated();
+        for (var step = 0u; step < STEPS; step++) {
+            for (var part = 0u; part < PARTS; part++) {
+                let i = step * PARTS + part;
+                x[i] = keep_row(centre(x[i], row), step, part, thread);
+                sum_c += x[i];
+                sum_cc = add_compensated(sum_cc, x[i] * x[i]);
+            }
+        }
+        let sums = Sums(add_components(sum_c), add_components(sum_cc.sum));
+        let scale = row_scale(row_sum(invocation, sums, 1u), row);
+
+        if (has_row) {
+            for (var step = 0u; step < STEPS; step++) {
+                if (!HOLD_PARAMETERS) {
+                    parameters[step] = load_parameters(step, thread);
+                }
+                var xhat: Values;
+                for (var part = 0u; part < PARTS; part++) {
+                    xhat[part] = (x[step * PARTS + part] - scale.delta) * scale.rstd;
+                }
+                store_y(params.y.x + number * params.y.y, step, thread, apply_affine(parameters[step], xhat));
+            }
+            store_row_statistics(number, thread, row, scale);
+        }
     }
 }

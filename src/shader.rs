@@ -159,6 +159,15 @@ fn format(storage: Storage) -> &'static str {
     }
 }
 
+/// Where the threads of a row get its first value from.
+fn first_of_row(plan: &Plan) -> &'static str {
+    match plan.reduction {
+        Reduction::Thread => segments::FIRST_BY_THREAD,
+        Reduction::Subgroup => segments::FIRST_BY_LANE,
+        Reduction::Lanes | Reduction::Subgroups(_) | Reduction::Workgroup => segments::FIRST_BY_LOAD,
+    }
+}
+
 fn body(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::ForwardCached => segments::FORWARD_CACHED,
@@ -195,6 +204,16 @@ fn operation(text: &mut String, plan: &Plan) {
                 if forward.statistics { segments::STATISTICS_STORE } else { segments::STATISTICS_NONE },
             );
             segment(text, segments::FORWARD);
+            match plan.kernel {
+                Kernel::ForwardStreamed => {
+                    segment(text, segments::MOMENTS);
+                    segment(text, segments::NORMALISER);
+                }
+                _ => {
+                    segment(text, segments::CACHED);
+                    segment(text, first_of_row(plan));
+                }
+            }
         }
         Operation::Backward(backward) => {
             segment(text, segments::BACKWARD);
@@ -305,9 +324,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Operation::Forward(_) => {
             constants.push(("CENTRED", centred()));
             constants.push(("WIDE_RANGE", wide_range));
-            // docs/numerics.md derives both: below LARGE, sums of squares stay finite unscaled; scaled, they do up to
-            // the largest float32.
-            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
+            // docs/numerics.md derives it: scaled, sums of squares stay finite up to the largest float32.
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
@@ -317,8 +334,14 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         }
     }
     match plan.kernel {
-        Kernel::ForwardCached | Kernel::ForwardStreamed => {}
+        Kernel::ForwardCached => {
+            // Below LARGE they do so unscaled.
+            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
+            constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
+        }
+        Kernel::ForwardStreamed => constants.push(("BLOCK_ROWS", unsigned(plan.block_rows))),
         Kernel::BackwardCached => {
+            constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let with_dx = plan.tensors().contains(&Tensor::Dx);
             constants.push(("CENTRED", centred()));
             constants.push(("WITH_DX", with_dx.to_string()));
@@ -351,6 +374,12 @@ mod segments {
         REDUCE_WORKGROUP = "common/reduce_workgroup"
         REDUCE_SLICES = "common/reduce_slices"
         FORWARD = "common/forward"
+        CACHED = "common/cached"
+        MOMENTS = "common/moments"
+        NORMALISER = "common/normaliser"
+        FIRST_BY_LOAD = "input/first_by_load"
+        FIRST_BY_LANE = "input/first_by_lane"
+        FIRST_BY_THREAD = "input/first_by_thread"
         BACKWARD = "common/backward"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"

@@ -1,9 +1,11 @@
-//! Every case of `verify` on every adapter, in two modes: with all that the adapter has, and, where it has subgroup
-//! operations or 16-bit floats, without them. A test for each, named after adapter, mode and case. No adapter is a failure.
+//! Every case of `verify` on every adapter, in up to three modes: with all that the adapter has; where it has subgroup
+//! operations or 16-bit floats, without them; and on software adapters every third case with the plans of a GPU, whose
+//! barriers take a CPU long. A test for each, named after adapter, mode and case. No adapter is a failure.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::sync::Arc;
-use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, verify};
+use std::sync::{Arc, Mutex, PoisonError};
+use wgpu_layernorm::plan::AdapterKind;
+use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, verify, wgpu};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -13,13 +15,18 @@ fn main() {
         if !required_features(&adapter).is_empty() {
             modes.push(("plain", pollster::block_on(Context::open_plain(&adapter))));
         }
+        if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
+            let context = pollster::block_on(Context::open(&adapter));
+            modes.push(("gpu", context.map(|context| context.with_ladder(AdapterKind::Gpu))));
+        }
+        // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a second.
+        let turn = (adapter.get_info().backend == wgpu::Backend::Gl).then(|| Arc::new(Mutex::new(())));
         for (mode, context) in modes {
             let adapter = describe_adapter(&adapter.get_info()).replace(' ', "_");
+            let prefix = format!("{adapter}/{mode}");
             match context {
-                Ok(context) => trials.extend(trials_on(&format!("{adapter}/{mode}"), Arc::new(context))),
-                Err(error) => {
-                    trials.push(Trial::test(format!("{adapter}/{mode}"), move || Err(error.into())));
-                }
+                Ok(context) => trials.extend(trials_on(&prefix, &Arc::new(context), turn.as_ref())),
+                Err(error) => trials.push(Trial::test(prefix, move || Err(error.into()))),
             }
         }
     }
@@ -30,10 +37,18 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn trials_on(prefix: &str, context: Arc<Context>) -> impl Iterator<Item = Trial> {
-    verify::cases().into_iter().map(move |case| {
-        let context = Arc::clone(&context);
-        Trial::test(format!("{prefix}/{}", case.name()), move || check(&context, &case))
+fn trials_on(
+    prefix: &str,
+    context: &Arc<Context>,
+    turn: Option<&Arc<Mutex<()>>>,
+) -> impl Iterator<Item = Trial> {
+    let every = if prefix.ends_with("/gpu") { 3 } else { 1 };
+    verify::cases().into_iter().step_by(every).map(move |case| {
+        let (context, turn) = (Arc::clone(context), turn.map(Arc::clone));
+        Trial::test(format!("{prefix}/{}", case.name()), move || {
+            let _turn = turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+            check(&context, &case)
+        })
     })
 }
 

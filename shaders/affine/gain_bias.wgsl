@@ -1,10 +1,18 @@
 // y = gain * xhat + bias
-fn apply_affine(step: u32, thread: u32, xhat: Values) -> Values {
-    var gain = load_gain(params.gain, step, thread);
-    var bias = load_bias(params.bias, step, thread);
+struct Parameters {
+    gain: Values,
+    bias: Values,
+}
+
+fn load_parameters(step: u32, thread: u32) -> Parameters {
+    return Parameters(load_gain(params.gain, step, thread), load_bias(params.bias, step, thread));
+}
+
+fn apply_affine(parameters: Parameters, xhat: Values) -> Values {
+    var of_step = parameters;
     var y = xhat;
     for (var part = 0u; part < PARTS; part++) {
-        y[part] = fma(gain[part], y[part], bias[part]);
+        y[part] = fma(of_step.gain[part], y[part], of_step.bias[part]);
     }
     return y;
 }

@@ -26,7 +26,7 @@ fn load_statistics(row: u32) -> RowStatistics {
 
 // xhat by the saved statistics, in quarters so that no difference overflows.
 fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    return fma(x, vec4<f32>(0.25), vec4<f32>(-0.25 * saved.mean)) * (4.0 * saved.rstd);
+    return scaled_difference(x, saved.mean, 0.25) * (4.0 * saved.rstd);
 }
 
 // Means over a row, from sums of terms scaled by SUM_SCALE.
@@ -53,3 +53,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
 fn projected(xhat: vec4<f32>, centred_dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
     return fma(-xhat, vec4<f32>(means.dxhat_xhat), centred_dxhat);
 }
+
+// Long sums are taken in runs of eight terms, and the runs added up compensated: rounding errors of thousands of
+// additions to one growing sum would show, most where the terms are alike.
+const RUN_STEPS: u32 = 8u / PARTS;

@@ -5,6 +5,12 @@ const SUM_SCALE: f32 = 1.0;
 // 2^k / COLS: turns such a sum into a mean.
 const MEAN_FACTOR: f32 = 1.0;
 
+// (v - base) * scale where v - base may be beyond the range. `params.one` is 1, which compilers do not know: they would
+// take the factor out, as Mesa does, and the difference would overflow.
+fn scaled_difference(v: vec4<f32>, base: f32, scale: f32) -> vec4<f32> {
+    return fma(v, vec4<f32>(scale), vec4<f32>(-base * (scale * params.one)));
+}
+
 // Whether a number is infinite or NaN, by its bits: compilers may assume that floats never are.
 fn is_not_finite(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;
@@ -45,7 +51,3 @@ fn add_compensated(total: Compensated, term: vec4<f32>) -> Compensated {
     let sum = total.sum + due;
     return Compensated(sum, fma(sum, vec4<f32>(params.one), -total.sum) - due);
 }
-
-// Long sums are taken in runs of eight terms, and the runs added up compensated: rounding errors of thousands of
-// additions to one growing sum would show, most where the terms are alike.
-const RUN_STEPS: u32 = 8u / PARTS;

@@ -6,7 +6,7 @@ struct Params {
     rows: u32,
     // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
     workgroups_x: u32,
-    // Backward: rows worked on side by side; each slot walks rows slot, slot + slots, ...
+    // Rows worked on side by side; each slot walks rows slot, slot + slots, ...
     slots: u32,
     // Backward: slots below this add to the partial sum that an earlier dispatch has left them.
     earlier_partial_rows: u32,

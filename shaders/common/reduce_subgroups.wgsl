@@ -1,5 +1,6 @@
 // row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
-// leaves the sum in workgroup memory, and after one barrier every thread adds up all of them in the same order.
+// leaves the sum in workgroup memory, and after one barrier every subgroup adds up all of them, spread over its lanes. One
+// thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
 // Barriers: 1. Needs: Sums, WORKGROUP_SIZE.
 //
 // Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
@@ -25,9 +26,9 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
     }
     workgroupBarrier();
     let subgroups = WORKGROUP_SIZE / invocation.subgroup_size;
-    var total = subgroup_sums[first];
-    for (var i = 1u; i < subgroups; i++) {
+    var total = Sums();
+    for (var i = invocation.lane; i < subgroups; i += invocation.subgroup_size) {
         total += subgroup_sums[first + i];
     }
-    return total;
+    return subgroupAdd(total);
 }

@@ -7,7 +7,7 @@ use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
 use super::{caps_of_device, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
-use crate::plan::Caps;
+use crate::plan::{AdapterKind, Caps};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -59,6 +59,7 @@ pub struct Context {
     device: wgpu::Device,
     queue: wgpu::Queue,
     norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
+    ladder: Option<AdapterKind>,
 }
 
 /// What [`Context::forward`] computes.
@@ -139,7 +140,13 @@ impl Context {
     /// Uses a device that is there already.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { device, queue, norms: Arc::default() }
+        Self { device, queue, norms: Arc::default(), ladder: None }
+    }
+
+    /// The same device with plans as for this kind of adapter, see [`LayerNormDescriptor::ladder`].
+    #[must_use]
+    pub fn with_ladder(self, kind: AdapterKind) -> Self {
+        Self { norms: Arc::default(), ladder: Some(kind), ..self }
     }
 
     /// The device.
@@ -157,7 +164,8 @@ impl Context {
     /// What plans are made from.
     #[must_use]
     pub fn caps(&self) -> Caps {
-        caps_of_device(&self.device)
+        let caps = caps_of_device(&self.device);
+        Caps { kind: self.ladder.unwrap_or(caps.kind), ..caps }
     }
 
     /// [`describe_adapter`] of the device's adapter.
@@ -315,6 +323,7 @@ impl Context {
             normalization: problem.normalization,
             affine: problem.affine,
             eps: problem.eps,
+            ladder: self.ladder,
             ..LayerNormDescriptor::default()
         };
         let norm = Arc::new(LayerNorm::new(&self.device, &descriptor)?);

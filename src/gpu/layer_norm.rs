@@ -6,7 +6,7 @@ use super::checked;
 use super::params::Params;
 use super::prepared::{Prepared, Step};
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Dispatch, Forward, Plan, Tensor};
+use crate::plan::{AdapterKind, Backward, Caps, Dispatch, Forward, Plan, Tensor};
 use crate::shader::{self, Dialect};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
@@ -32,6 +32,8 @@ pub struct LayerNormDescriptor<'a> {
     /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a driver
     /// have them wrong.
     pub subgroups: bool,
+    /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
+    pub ladder: Option<AdapterKind>,
 }
 
 impl Default for LayerNormDescriptor<'_> {
@@ -46,6 +48,7 @@ impl Default for LayerNormDescriptor<'_> {
             affine: problem.affine,
             eps: problem.eps,
             subgroups: true,
+            ladder: None,
         }
     }
 }
@@ -98,6 +101,7 @@ impl LayerNorm {
         if !descriptor.subgroups {
             caps.subgroup = None;
         }
+        caps.kind = descriptor.ladder.unwrap_or(caps.kind);
         Ok(Self {
             device: device.clone(),
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),

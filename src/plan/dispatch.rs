@@ -137,9 +137,12 @@ impl Plan {
         let workgroups = u64::from(caps.max_workgroups).pow(2).min(1 << 31);
         let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
         match self.kernel {
-            Kernel::ForwardCached | Kernel::ForwardStreamed | Kernel::BackwardReduceParameters => by_grid,
+            Kernel::BackwardReduceParameters => by_grid,
             // A slot walks its rows in a loop, whose trips are limited on some adapters.
-            Kernel::BackwardCached | Kernel::BackwardStreamed => {
+            Kernel::ForwardCached
+            | Kernel::ForwardStreamed
+            | Kernel::BackwardCached
+            | Kernel::BackwardStreamed => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
                 let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
                 by_grid.min(rows.max(1) * u64::from(self.most_slots()))

@@ -8,7 +8,7 @@
 use super::{AdapterKind, Caps, Kernel, Reduction, Shape};
 use crate::error::Error;
 
-/// How the threads of a kernel lie on a row.
+/// How the threads of a kernel lie on a row, and how slots walk the rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rung {
     pub(super) kernel: Kernel,
@@ -17,6 +17,9 @@ pub(super) struct Rung {
     pub(super) steps: u32,
     pub(super) reduction: Reduction,
     pub(super) block_rows: u32,
+    pub(super) hold_parameters: bool,
+    pub(super) least_slots: u32,
+    pub(super) rows_per_slot: u32,
 }
 
 /// vec4s of the row that a thread holds in registers.
@@ -29,14 +32,28 @@ const BACKWARD_VEC4: u32 = 4;
 /// Without the two sums.
 const BACKWARD_DX_VEC4: u32 = 8;
 
-/// A software adapter's "registers" are a core's first-level cache, but its compiler unrolls the loops over them:
-/// lavapipe of Mesa 22.3.6 needs 0.3 s for 32 vec4 a thread in forward and 16 in backward, 20 s and minutes for 128.
-const SOFTWARE_FORWARD_VEC4: u32 = 32;
-const SOFTWARE_BACKWARD_VEC4: u32 = 16;
-/// Wider rows are streamed on a software adapter: more threads cost more than a second read from cache.
-const SOFTWARE_CACHED_COLS: u32 = 8192;
-/// A software adapter runs a subgroup as the lanes of one SIMD unit.
-const SOFTWARE_THREADS: u32 = 8;
+/// A software adapter turns each access to memory into a loop over the lanes of a SIMD unit, some 300 bytes of code for
+/// a load and 200 for a store, and unrolls the loops over steps. What decides there is that a row's code stays in a core's
+/// first-level cache: this many loads a thread and row, unrolled. Measured with lavapipe of Mesa 22.3.6 (ratio to the copy,
+/// one subgroup a row): 8 loads 0.93, 32 loads 0.62 to 0.74, 64 loads 0.41 to 0.54.
+const SOFTWARE_FORWARD_LOADS: u32 = 32;
+const SOFTWARE_BACKWARD_LOADS: u32 = 32;
+/// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
+/// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
+const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
+/// A software adapter runs a subgroup as the lanes of one SIMD unit; without subgroup operations, as many rows.
+const SOFTWARE_LANES: u32 = 8;
+/// Slots that keep the cores of a CPU busy, and rows that a slot walks before there are more of them: gain and bias are
+/// loaded once a slot (4096x1024: 0.47 of the copy with 4 rows, 0.54 with 16, 0.61 with 64).
+const SOFTWARE_LEAST_SLOTS: u32 = 64;
+const SOFTWARE_ROWS_PER_SLOT: u32 = 64;
+
+/// GPU, with gradients of parameters: up to this many rows every slot has one; with more, slots get more rows before there
+/// are more slots.
+const GPU_LEAST_SLOTS: u32 = 512;
+/// Rows a slot walks before there are more slots: its partial sums, written and read again in float32, then cost less
+/// than a tenth of what its rows cost.
+const GPU_ROWS_PER_SLOT: u32 = 16;
 
 /// GPU: up to this many columns (first) a row has this many threads (second). Narrow rows get few threads with one or
 /// two vec4 each so that a subgroup holds many rows; from 128 columns on, a thread fills its budget of 8 vec4 before
@@ -45,6 +62,10 @@ const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
 /// Threads of a workgroup that narrow rows share.
 const GPU_WORKGROUP: u32 = 128;
 
+/// Rows that `forward_streamed` works on at a time on a software adapter: gain and bias are loaded once for all of them
+/// (2048x4096 on lavapipe of Mesa 22.3.6: 0.39 of the copy with 1 row, 0.49 with 2, 0.55 to 0.59 with 4, 0.42 with 8). On a
+/// GPU, where they come from cache, a row each keeps more workgroups busy.
+const SOFTWARE_STREAMED_BLOCK_ROWS: u32 = 4;
 /// Rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates (two reads
 /// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
 const STREAMED_BLOCK_ROWS: u32 = 4;
@@ -65,26 +86,40 @@ pub(super) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
 }
 
 pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
-    let budgets = match caps.kind {
-        AdapterKind::Software => [SOFTWARE_FORWARD_VEC4; 2],
-        AdapterKind::Gpu if shape.cols <= FORWARD_CACHED_COLS => [FORWARD_VEC4, FORWARD_VEC4_MOST],
-        AdapterKind::Gpu => [FORWARD_VEC4; 2],
+    let rung = match caps.kind {
+        AdapterKind::Software => software(Kernel::ForwardCached, shape, SOFTWARE_FORWARD_LOADS, caps),
+        AdapterKind::Gpu => {
+            let budgets = if shape.cols <= FORWARD_CACHED_COLS {
+                [FORWARD_VEC4, FORWARD_VEC4_MOST]
+            } else {
+                [FORWARD_VEC4; 2]
+            };
+            budgets.into_iter().find_map(|budget| gpu(Kernel::ForwardCached, shape, budget, caps))
+        }
     };
-    budgets
-        .into_iter()
-        .find_map(|budget| cached(Kernel::ForwardCached, shape, budget, caps))
-        .map_or_else(|| streamed(Kernel::ForwardStreamed, shape, 1, caps), Ok)
+    let block_rows = match caps.kind {
+        AdapterKind::Software => SOFTWARE_STREAMED_BLOCK_ROWS,
+        AdapterKind::Gpu => 1,
+    };
+    rung.map_or_else(|| streamed(Kernel::ForwardStreamed, shape, block_rows, caps), Ok)
 }
 
 pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
-    let budget = match (caps.kind, parameters) {
-        (AdapterKind::Software, _) => SOFTWARE_BACKWARD_VEC4,
-        (AdapterKind::Gpu, true) => BACKWARD_VEC4,
-        (AdapterKind::Gpu, false) => BACKWARD_DX_VEC4,
+    let rung = match (caps.kind, parameters) {
+        // x and dy.
+        (AdapterKind::Software, _) => {
+            software(Kernel::BackwardCached, shape, SOFTWARE_BACKWARD_LOADS / 2, caps)
+        }
+        (AdapterKind::Gpu, true) => gpu(Kernel::BackwardCached, shape, BACKWARD_VEC4, caps),
+        (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
     };
     let block_rows = if parameters { STREAMED_BLOCK_ROWS } else { 1 };
-    cached(Kernel::BackwardCached, shape, budget, caps)
-        .map_or_else(|| streamed(Kernel::BackwardStreamed, shape, block_rows, caps), Ok)
+    let rung = rung.map_or_else(|| streamed(Kernel::BackwardStreamed, shape, block_rows, caps), Ok)?;
+    Ok(if parameters && caps.kind == AdapterKind::Gpu {
+        Rung { least_slots: GPU_LEAST_SLOTS, rows_per_slot: GPU_ROWS_PER_SLOT, ..rung }
+    } else {
+        rung
+    })
 }
 
 /// Columns side by side and slices of the partial sums: 4 slices on a GPU, so that narrow rows still fill a
@@ -92,7 +127,7 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
 pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
     let (most_threads, slices) = match caps.kind {
         AdapterKind::Gpu => (32, 4),
-        AdapterKind::Software => (SOFTWARE_THREADS, 1),
+        AdapterKind::Software => (SOFTWARE_LANES, 1),
     };
     let threads_per_row = threads_that_fill(shape).min(most_threads);
     Rung {
@@ -102,23 +137,44 @@ pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
         steps: shape.cols.div_ceil(threads_per_row * shape.step_values()),
         reduction: if slices == 1 { Reduction::Thread } else { Reduction::Workgroup },
         block_rows: 1,
+        hold_parameters: false,
+        least_slots: 1,
+        rows_per_slot: 1,
     }
 }
 
-/// The rung of a kernel that holds its row in registers, `budget` vec4 a thread, or `None` where the row is too wide.
-fn cached(kernel: Kernel, shape: &Shape, budget: u32, caps: &Caps) -> Option<Rung> {
+/// The rung of a kernel that holds its row in a GPU's registers, `budget` vec4 a thread, or `None` where the row is too
+/// wide.
+fn gpu(kernel: Kernel, shape: &Shape, budget: u32, caps: &Caps) -> Option<Rung> {
     let most = largest_power_of_two(caps.max_invocations);
     let full = shape.cols.div_ceil(budget * 4).next_power_of_two();
-    let threads = match caps.kind {
-        AdapterKind::Software if shape.cols > SOFTWARE_CACHED_COLS => return None,
-        AdapterKind::Software => full.max(SOFTWARE_THREADS),
-        AdapterKind::Gpu => {
-            let rung = GPU_THREADS.iter().find(|(cols, _)| shape.cols <= *cols);
-            rung.map_or(full, |(_, threads)| full.max(*threads))
-        }
-    };
-    let threads = threads.min(threads_that_fill(shape));
+    let step = GPU_THREADS.iter().find(|(cols, _)| shape.cols <= *cols);
+    let threads = step.map_or(full, |(_, threads)| full.max(*threads)).min(threads_that_fill(shape));
     (threads <= most).then(|| rung(kernel, shape, threads, 1, caps)).filter(|rung| fits(rung, kernel, caps))
+}
+
+/// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
+fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Rung> {
+    let threads = if shape.loads(1) <= SOFTWARE_OWN_ROW_LOADS.min(loads) {
+        1
+    } else {
+        software_threads(caps).min(threads_that_fill(shape))
+    };
+    let rung = Rung {
+        hold_parameters: true,
+        least_slots: SOFTWARE_LEAST_SLOTS,
+        rows_per_slot: SOFTWARE_ROWS_PER_SLOT,
+        ..rung(kernel, shape, threads, 1, caps)
+    };
+    (shape.loads(threads) <= loads && fits(&rung, kernel, caps)).then_some(rung)
+}
+
+/// One subgroup, if that has one size; else one, since a barrier costs more than the row.
+fn software_threads(caps: &Caps) -> u32 {
+    match caps.subgroup {
+        Some(sizes) if sizes.min == sizes.max => sizes.min.min(SOFTWARE_LANES),
+        Some(_) | None => 1,
+    }
 }
 
 /// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
@@ -127,16 +183,22 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
     let most = largest_power_of_two(caps.max_invocations);
     let first = match caps.kind {
         AdapterKind::Gpu => most.min(256),
-        AdapterKind::Software => SOFTWARE_THREADS,
+        AdapterKind::Software => software_threads(caps),
     };
     let mut threads = first.min(threads_that_fill(shape));
+    let mut block_rows = block_rows;
     loop {
         let rung = rung(kernel, shape, threads, block_rows, caps);
-        // Per step: one trip in each of up to three walks, and as many for the parts of an access, each once per row of
-        // a block; a quarter is left for runs, reductions and the row loop.
-        let trips = u64::from(rung.steps) * 9 * u64::from(block_rows);
+        // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
+        // for runs, reductions and the row loop.
+        let trips_per_step = if kernel == Kernel::ForwardStreamed { 17 } else { 8 };
+        let trips = u64::from(rung.steps) * trips_per_step * u64::from(block_rows);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
             return Ok(rung);
+        }
+        if kernel == Kernel::ForwardStreamed && block_rows > 1 {
+            block_rows /= 2;
+            continue;
         }
         if threads >= most {
             return Err(Error::unsupported(
@@ -149,15 +211,19 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
     }
 }
 
+/// On a GPU every row is a slot of its own, and gain and bias come from its cache.
 fn rung(kernel: Kernel, shape: &Shape, threads: u32, block_rows: u32, caps: &Caps) -> Rung {
     let (reduction, rows_per_workgroup) = reduction(threads, caps);
     Rung {
         kernel,
         threads_per_row: threads,
         rows_per_workgroup,
-        steps: shape.cols.div_ceil(threads * shape.step_values()),
+        steps: shape.steps(threads),
         reduction,
         block_rows,
+        hold_parameters: false,
+        least_slots: 1,
+        rows_per_slot: 1,
     }
 }
 
@@ -168,7 +234,7 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
     let workgroup = match caps.kind {
         AdapterKind::Gpu => GPU_WORKGROUP,
         // A workgroup of one subgroup beats wider ones at every shape tried on lavapipe.
-        AdapterKind::Software => SOFTWARE_THREADS,
+        AdapterKind::Software => SOFTWARE_LANES,
     };
     match caps.subgroup {
         _ if threads == 1 => (Reduction::Thread, shared(workgroup)),
@@ -187,7 +253,7 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
 
 fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
     let invocations = rung.threads_per_row * rung.rows_per_workgroup;
-    let sums = if matches!(kernel, Kernel::ForwardCached | Kernel::ForwardStreamed) { 8 } else { 16 };
+    let sums = kernel.sums_bytes();
     let bytes = match rung.reduction {
         Reduction::Workgroup => sums * invocations,
         Reduction::Subgroups(min) => 2 * sums * rung.threads_per_row.div_ceil(min),

@@ -1,7 +1,7 @@
 //! The numbers of a dispatch as formulas of its rows, for hosts that have no [`Plan`]: data that any language can
 //! evaluate.
 
-use super::{Caps, Kernel, Operation, Plan, ROWS_FOR_ALL_SLOTS, ROWS_PER_SLOT};
+use super::{Caps, Kernel, Operation, Plan};
 
 /// A whole number that depends on the rows of a dispatch. No part of one is beyond 2^53 for the rows that
 /// [`Launch::most_rows`] allows.
@@ -125,13 +125,11 @@ impl Plan {
     pub fn launch(&self, caps: &Caps) -> Launch {
         let gradients = self.parameter_gradients();
         let per_workgroup = self.rows_per_workgroup;
-        let rows_per_slot = match gradients {
-            0 => Formula::from(self.block_rows),
-            _ => Formula::Rows
-                .over(ROWS_FOR_ALL_SLOTS)
-                .at_least(1_u32)
-                .at_most(ROWS_PER_SLOT)
-                .at_least(self.block_rows),
+        let rows_per_slot = match self.rows_per_slot {
+            1 => Formula::from(self.block_rows),
+            most => {
+                Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most).at_least(self.block_rows)
+            }
         };
         let all_slots = Formula::Rows.over_up(rows_per_slot.times(per_workgroup)).times(per_workgroup);
         let slots = if gradients == 0 { all_slots } else { all_slots.at_most(self.most_slots()) };

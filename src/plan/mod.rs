@@ -19,18 +19,12 @@ pub use traffic::Traffic;
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 
-/// With this many rows every slot has one row at least; with more, slots get more rows before there are more slots.
-const ROWS_FOR_ALL_SLOTS: u64 = 512;
-/// Rows a slot walks before there are more slots: its partial sums, written and read again in float32, then cost less
-/// than a tenth of what its rows cost.
-const ROWS_PER_SLOT: u64 = 16;
-
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kernel {
     /// Forward; the row stays in registers between its one read and its one write.
     ForwardCached,
-    /// Forward for rows beyond the register budget; x is read three times, from cache but for the first.
+    /// Forward for rows beyond the register budget; x is read twice, the second time from cache where the row fits.
     ForwardStreamed,
     /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
     BackwardCached,
@@ -59,6 +53,16 @@ impl Kernel {
             Self::BackwardCached => "backward_cached",
             Self::BackwardStreamed => "backward_streamed",
             Self::BackwardReduceParameters => "backward_reduce_parameters",
+        }
+    }
+}
+
+impl Kernel {
+    /// Bytes of `Sums` in the shaders, what a thread adds up over a row at a time.
+    const fn sums_bytes(self) -> u32 {
+        match self {
+            Self::ForwardCached | Self::ForwardStreamed => 8,
+            Self::BackwardCached | Self::BackwardStreamed | Self::BackwardReduceParameters => 16,
         }
     }
 }
@@ -222,8 +226,14 @@ pub struct Plan {
     pub steps: u32,
     /// How the threads of a row add up.
     pub reduction: Reduction,
-    /// Rows that `backward_streamed` works on at a time; 1 elsewhere.
+    /// Rows that the streamed kernels work on at a time; 1 elsewhere.
     pub block_rows: u32,
+    /// Whether gain and bias stay in registers while a slot walks its rows.
+    pub hold_parameters: bool,
+    /// With more rows than this, slots get more rows each before there are more slots, see [`Plan::slots`].
+    pub least_slots: u32,
+    /// The rows of a slot from which on there are more slots instead.
+    pub rows_per_slot: u32,
     /// The most partial sums of the parameter gradients, see [`Plan::slots`].
     pub max_partial_rows: u32,
 }
@@ -307,8 +317,16 @@ impl Plan {
             steps: rung.steps,
             reduction: rung.reduction,
             block_rows: rung.block_rows,
+            hold_parameters: rung.hold_parameters,
+            least_slots: rung.least_slots,
+            rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
         };
+        // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter ends them.
+        let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
+        let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;
+        let rows_per_slot = plan.rows_per_slot.min(most_rows).max(1);
+        let plan = Self { rows_per_slot, ..plan };
         plan.check(caps)?;
         log::debug!("{plan:?}");
         Ok(plan)
@@ -405,10 +423,7 @@ impl Plan {
     /// Bytes of workgroup memory.
     #[must_use]
     pub const fn workgroup_bytes(&self) -> u32 {
-        let sums = match self.kernel {
-            Kernel::ForwardCached | Kernel::ForwardStreamed => 8,
-            Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardReduceParameters => 16,
-        };
+        let sums = self.kernel.sums_bytes();
         match self.reduction {
             Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
             // Two halves, used in turn, so that one barrier a reduction is enough.
@@ -431,9 +446,10 @@ impl Plan {
             Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min)),
         };
         match self.kernel {
-            Kernel::ForwardCached => 4 * trips + 2 * reduction,
-            Kernel::ForwardStreamed => 3 * trips + 2 * runs + 3 * reduction,
-            Kernel::BackwardCached => 1 + 6 * trips + 2 * reduction,
+            Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
+            // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
+            Kernel::ForwardStreamed => 8 + 5 * trips + steps + 2 * runs + 3 * reduction,
+            Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction,
             Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + runs + reduction,
             Kernel::BackwardReduceParameters => {
                 u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
@@ -454,19 +470,15 @@ impl Plan {
         }
     }
 
-    /// Rows that a backward dispatch of `rows` rows works on side by side. Each slot walks several rows, since each
-    /// leaves a partial sum of the parameter gradients; without those, or in forward, every row (block of rows) is a
-    /// slot of its own.
+    /// Rows that a dispatch of `rows` rows works on side by side. A slot walks several rows where it gains from that:
+    /// where it leaves partial sums of the parameter gradients, or keeps gain and bias in registers.
     #[must_use]
     pub fn slots(&self, rows: u64) -> u32 {
         let per_workgroup = u64::from(self.rows_per_workgroup);
-        let (rows_per_slot, most) = match self.parameter_gradients() {
-            0 => (1, u64::MAX),
-            _ => ((rows / ROWS_FOR_ALL_SLOTS).clamp(1, ROWS_PER_SLOT), u64::from(self.most_slots())),
-        };
+        let rows_per_slot = (rows / u64::from(self.least_slots)).clamp(1, self.rows_per_slot.into());
         let rows_per_slot = rows_per_slot.max(u64::from(self.block_rows));
         let workgroups = rows.div_ceil(per_workgroup * rows_per_slot);
-        u32::try_from((workgroups * per_workgroup).min(most)).unwrap_or(u32::MAX)
+        u32::try_from((workgroups * per_workgroup).min(self.most_slots().into())).unwrap_or(u32::MAX)
     }
 
     /// The most slots of a dispatch that leaves partial sums.
@@ -632,6 +644,16 @@ impl Shape {
     /// Columns that a thread covers in one step.
     pub(crate) const fn step_values(&self) -> u32 {
         if self.vector_width == 8 { 8 } else { 4 }
+    }
+
+    /// Steps of a row's `threads`.
+    pub(crate) const fn steps(&self, threads: u32) -> u32 {
+        self.cols.div_ceil(threads * self.step_values())
+    }
+
+    /// Loads of a thread that reads its part of a row once.
+    pub(crate) const fn loads(&self, threads: u32) -> u32 {
+        self.steps(threads) * (self.step_values() / self.vector_width)
     }
 }
 

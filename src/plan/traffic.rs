@@ -49,8 +49,8 @@ impl Plan {
         match self.operation {
             Operation::Forward(forward) => {
                 let inputs = if forward.residual { 2 } else { 1 };
-                // The second and third walk read x, or the sum that the first has written.
-                let read_again = once(self.kernel == Kernel::ForwardStreamed, 2 * row);
+                // The second walk reads x again, or the sum that the first has written.
+                let read_again = once(self.kernel == Kernel::ForwardStreamed, row);
                 Traffic {
                     read: inputs * row
                         + read_again
@@ -64,7 +64,10 @@ impl Plan {
                 let old_dx = once(backward.dx == Some(Gradient::Accumulate), row);
                 // Slots write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
                 // but the first write of each reads it before.
-                let block = |dispatch: &Dispatch| u64::from(dispatch.rows.div_ceil(self.block_rows));
+                let block = |dispatch: &Dispatch| {
+                    let blocks = dispatch.rows.div_ceil(self.block_rows);
+                    u64::from(blocks.next_multiple_of(self.rows_per_workgroup))
+                };
                 let updates = match self.kernel {
                     Kernel::BackwardStreamed => dispatches.iter().map(block).sum::<u64>() * partial_row,
                     _ => partials,

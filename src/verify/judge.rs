@@ -132,9 +132,8 @@ impl BackwardTerms {
 
     fn parameter(&self, magnitudes: &[f64]) -> RowTerms {
         // A column with an infinity says nothing about the others, which would pass with any value.
-        let most = |terms: &[f64]| {
-            terms.iter().copied().filter(|terms| terms.is_finite()).fold(0.0, f64::max)
-        };
+        let most =
+            |terms: &[f64]| terms.iter().copied().filter(|terms| terms.is_finite()).fold(0.0, f64::max);
         RowTerms {
             terms: most(magnitudes),
             flushed: SMALLEST_NORMAL * (1.0 + most(&self.dbias) * (1.0 + self.most_rstd)),

@@ -1,0 +1,177 @@
+// Mean and variance of rows that do not fit the registers, from one walk: moments of short runs, which do, put together
+// by the pairwise formula of Chan, Golub, LeVeque (1983). It never takes a difference of large sums, so it is as accurate
+// as a second walk.
+//
+//     run     up to eight terms of each component of a thread's vec4s: mean, then squares around it, corrected
+//     thread  its runs, component by component, then its four components
+//     row     its threads (and, where several workgroups share a row, their parts of it)
+//
+// RMS norm: the mean is 0, and the squares are around 0.
+
+// Steps of a run: 8 vec4s.
+const RUN_STEPS: u32 = 8u / PARTS;
+
+// Of x * scale, with scale 1, or SMALL_SCALE where squares would overflow. The mean is mean + low.
+struct Moments {
+    count: f32,
+    mean: f32,
+    low: f32,
+    // The sum of squares around the mean.
+    squares: f32,
+    scale: f32,
+}
+
+// Moments of the components of a vec4.
+struct VectorMoments {
+    count: vec4<f32>,
+    mean: vec4<f32>,
+    low: vec4<f32>,
+    squares: Compensated,
+}
+
+// What is left of total - part where `total` is a rounded sum of part and something small. Compilers that reorder would
+// find 0; see add_compensated.
+fn rest_of(total: vec4<f32>, part: vec4<f32>) -> vec4<f32> {
+    return fma(total, vec4<f32>(params.one), -part);
+}
+
+fn merge_vectors(a: VectorMoments, b: VectorMoments) -> VectorMoments {
+    let count = a.count + b.count;
+    let weight = b.count / max(count, vec4<f32>(1.0));
+    // Nothing has any mean: with b's own, no digit of it is lost in the sum.
+    let mean = select(a.mean, b.mean, a.count == vec4<f32>());
+    let low = select(a.low, b.low, a.count == vec4<f32>());
+    let difference = (b.mean - mean) + (b.low - low);
+    let change = difference * weight;
+    var merged = VectorMoments();
+    merged.count = count;
+    merged.mean = mean + change;
+    merged.low = low + (change - rest_of(merged.mean, mean));
+    let between = difference * difference * (a.count * weight);
+    merged.squares = add_compensated(a.squares, b.squares.sum + between);
+    return merged;
+}
+
+fn merge_moments(a: Moments, b: Moments) -> Moments {
+    let first = at_scale(a, min(a.scale, b.scale));
+    let second = at_scale(b, min(a.scale, b.scale));
+    let vectors = merge_vectors(as_vectors(first), as_vectors(second));
+    return Moments(vectors.count.x, vectors.mean.x, vectors.low.x, vectors.squares.sum.x, first.scale);
+}
+
+fn as_vectors(a: Moments) -> VectorMoments {
+    return VectorMoments(
+        vec4<f32>(a.count),
+        vec4<f32>(a.mean),
+        vec4<f32>(a.low),
+        Compensated(vec4<f32>(a.squares), vec4<f32>()),
+    );
+}
+
+// The same moments at another scale, of which there are two.
+fn at_scale(a: Moments, scale: f32) -> Moments {
+    let factor = select(SMALL_SCALE, 1.0, a.scale == scale);
+    return Moments(a.count, a.mean * factor, a.low * factor, a.squares * factor * factor, scale);
+}
+
+// Moments of the thread's columns in steps first_step to end_step, from what `load_input` reads, which is stored (as
+// the sum with a residual), or again from what was stored.
+fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again: bool, stores: bool) -> Moments {
+    var total = VectorMoments();
+    for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
+        var x: array<Values, RUN_STEPS>;
+        var run = VectorMoments();
+        for (var i = 0u; i < RUN_STEPS; i++) {
+            let step = run_step + i;
+            if (again) {
+                x[i] = load_input_again(number, step, thread);
+            } else {
+                x[i] = load_input(number, step, thread);
+                if (stores) {
+                    store_input(number, step, thread, x[i]);
+                }
+            }
+            for (var part = 0u; part < PARTS; part++) {
+                let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
+                run.count += select(vec4<f32>(), vec4<f32>(1.0), is_in);
+                // In eighths: the sum of eight may be eight times the largest float32.
+                run.mean += select(vec4<f32>(), x[i][part] * (0.125 * scale), is_in);
+            }
+        }
+        if (CENTRED) {
+            run.mean = run.mean * (8.0 / max(run.count, vec4<f32>(1.0)));
+        } else {
+            run.mean = vec4<f32>();
+        }
+        var sum_c = vec4<f32>();
+        var sum_cc = vec4<f32>();
+        for (var i = 0u; i < RUN_STEPS; i++) {
+            let step = run_step + i;
+            for (var part = 0u; part < PARTS; part++) {
+                let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
+                let c = select(vec4<f32>(), fma(x[i][part], vec4<f32>(scale), -run.mean), is_in);
+                sum_c += c;
+                sum_cc = fma(c, c, sum_cc);
+            }
+        }
+        if (CENTRED) {
+            run.low = sum_c / max(run.count, vec4<f32>(1.0));
+            sum_cc -= run.low * sum_c;
+        }
+        run.squares.sum = sum_cc;
+        total = merge_vectors(total, run);
+    }
+    return merge_moments(
+        merge_moments(
+            Moments(total.count.x, total.mean.x, total.low.x, total.squares.sum.x, scale),
+            Moments(total.count.y, total.mean.y, total.low.y, total.squares.sum.y, scale),
+        ),
+        merge_moments(
+            Moments(total.count.z, total.mean.z, total.low.z, total.squares.sum.z, scale),
+            Moments(total.count.w, total.mean.w, total.low.w, total.squares.sum.w, scale),
+        ),
+    );
+}
+
+// As `walk` at scale 1, but finite where the row is: squares that overflow are taken again, scaled.
+fn finite_walk(number: u32, first_step: u32, end_step: u32, thread: u32, stores: bool) -> Moments {
+    var own = walk(number, first_step, end_step, thread, 1.0, false, stores);
+    if (WIDE_RANGE) {
+        if (is_not_finite(own.squares) || is_not_finite(own.mean)) {
+            own = walk(number, first_step, end_step, thread, SMALL_SCALE, true, false);
+        }
+    }
+    return own;
+}
+
+// The moments of all threads of the row together. Three calls of row_sum, in halves `half`, the other and `half`: the next
+// call begins with the other.
+fn row_moments(invocation: Invocation, own: Moments, half: u32) -> Moments {
+    let is_first = invocation.index % THREADS_PER_ROW == 0u;
+    // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.
+    let small_mean = at_scale(own, SMALL_SCALE).mean;
+    let is_scaled = select(0.0, 1.0, own.scale < 1.0);
+    let known = row_sum(invocation, Sums(select(0.0, small_mean, is_first), is_scaled), half);
+    let scale = select(1.0, SMALL_SCALE, known.y > 0.0);
+    let near = known.x * (scale / SMALL_SCALE);
+    let part = at_scale(own, scale);
+
+    let off = (part.mean - near) + part.low;
+    let mean_off = row_sum(invocation, Sums(part.count * off, part.count), 1u - half);
+    let from_near = mean_off.x / mean_off.y;
+    let e = off - from_near;
+    let sums = row_sum(invocation, Sums(part.count * e, fma(part.count * e, e, part.squares)), half);
+    let left = sums.x / mean_off.y;
+
+    var row = Moments();
+    row.count = mean_off.y;
+    row.scale = scale;
+    if (CENTRED) {
+        row.mean = near + (from_near + left);
+        row.low = (from_near + left) - rest_of(vec4<f32>(row.mean), vec4<f32>(near)).x;
+        row.squares = sums.y - left * sums.x;
+    } else {
+        row.squares = sums.y;
+    }
+    return row;
+}
