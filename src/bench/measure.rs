@@ -285,7 +285,7 @@ impl Bench {
             .min_by(|(_, a), (_, b)| a.total_cmp(b));
         let Some((form, _)) = fastest else {
             let most = self.context.caps().max_invocations;
-            return Err(Error::unsupported("invocations per workgroup", most, "8 for a copy"));
+            return Err(Error::unsupported("invocations per workgroup", most, "64 for a copy"));
         };
         self.fastest.insert(key, form);
         Ok(form)

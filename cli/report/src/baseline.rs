@@ -66,7 +66,7 @@ pub fn matching<'a>(baselines: &'a [Report], report: &Report) -> Option<&'a Repo
 #[must_use]
 pub fn sheet(changes: &[Change], margin: f64) -> Sheet {
     let mut sheet =
-        Sheet::new("Against the baseline", &["measurement", "verdict", "before", "now", "change"], 2);
+        Sheet::new("Against the baseline", &["measurement", "verdict", "before", "now", "change"], 2..5);
     for change in changes {
         let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
         let verdict = match (change.is_worse(margin), change.growth()) {

@@ -1,6 +1,6 @@
 //! Any number of reports beside each other.
 
-use crate::format::{Adapter, Measurement, OutputError, Report, VerifyRun};
+use crate::format::{Adapter, Measurement, OutputError, Plan, Report, VerifyRun};
 use crate::sheet::Sheet;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -135,7 +135,7 @@ fn adapters(reports: &[Report]) -> Sheet {
         "date",
         "holds",
     ];
-    let mut sheet = Sheet::new("Adapters", &header, header.len());
+    let mut sheet = Sheet::new("Adapters", &header, 0..0);
     for (index, report) in reports.iter().enumerate() {
         let Adapter { name, backend, device_type, driver, driver_info, host, .. } = &report.adapter;
         let subgroups = match report.adapter.subgroup_sizes {
@@ -186,10 +186,11 @@ pub fn measurements(reports: &[Report]) -> Option<Sheet> {
     if !is_alone {
         header.push("report");
     }
+    let first = header.len();
+    header.extend(["GB/s", "copy GB/s", "of copy", "time", "spread", "worst error"]);
+    let numbers = first..header.len();
     header.extend(["kernel", "plan"]);
-    let left = header.len();
-    header.extend(["time", "spread", "GB/s", "copy GB/s", "of copy", "worst error"]);
-    let mut sheet = Sheet::new("Throughput", &header, left);
+    let mut sheet = Sheet::new("Throughput", &header, numbers);
     sheet.note = throughput_note(&measuring);
     for key in &keys {
         for (index, measurements) in &measuring {
@@ -233,37 +234,32 @@ fn throughput_note(measuring: &[(usize, &[Measurement])]) -> String {
     )
 }
 
-/// From the kernel on.
+/// From the throughput on.
 fn measurement_cells(measurement: Option<&Measurement>) -> Vec<String> {
-    let dashes = |count| vec!["-".to_owned(); count];
+    let dash = || "-".to_owned();
     let Some(measurement) = measurement else {
-        return [dashes(2), vec!["not measured".to_owned()], dashes(5)].concat();
+        return [vec!["not measured".to_owned()], vec![dash(); 7]].concat();
     };
-    let mut cells = vec![
-        measurement.kernel.clone().unwrap_or_else(|| "-".to_owned()),
-        measurement.plan.as_ref().map_or_else(|| "-".to_owned(), |plan| plan.summary()),
-    ];
-    let worst = measurement.errors.iter().map(|error| error.units).reduce(f64::max);
-    let worst = worst.map_or_else(|| "-".to_owned(), |units| format!("{units:.2}"));
-    match (&measurement.timing, &measurement.failure) {
+    let mut cells = match (&measurement.timing, &measurement.failure) {
         (Some(timing), _) => {
             let spread = |seconds: f64| (100.0 * (seconds / timing.median_seconds - 1.0)).round() + 0.0;
-            cells.extend([
-                duration(timing.median_seconds),
-                format!("{:+} to {:+} %", spread(timing.p10_seconds), spread(timing.p90_seconds)),
+            vec![
                 format!("{:.2}", timing.gigabytes_per_second),
                 format!("{:.2}", timing.copy_gigabytes_per_second),
                 format!("{:.2}", timing.copy_ratio),
-                worst,
-            ]);
+                duration(timing.median_seconds),
+                format!("{:+} to {:+} %", spread(timing.p10_seconds), spread(timing.p90_seconds)),
+            ]
         }
         (None, failure) => {
             let kind = failure.as_ref().map_or("not measured", |failure| failure.kind.name());
-            cells.push(kind.to_owned());
-            cells.extend(dashes(4));
-            cells.push(worst);
+            [vec![kind.to_owned()], vec![dash(); 4]].concat()
         }
-    }
+    };
+    let worst = measurement.errors.iter().map(|error| error.units).reduce(f64::max);
+    cells.push(worst.map_or_else(dash, |units| format!("{units:.2}")));
+    cells.push(measurement.kernel.clone().unwrap_or_else(dash));
+    cells.push(measurement.plan.as_ref().map_or_else(dash, Plan::summary));
     cells
 }
 
@@ -292,10 +288,10 @@ pub fn verification(reports: &[Report]) -> Option<Sheet> {
         header.push("report");
     }
     header.push("mode");
-    let left = header.len();
+    let first = header.len();
     header.extend(["cases", "failed", "not supported"]);
     header.extend(CLASSES.map(|(name, _)| name));
-    let mut sheet = Sheet::new("Verification", &header, left);
+    let mut sheet = Sheet::new("Verification", &header, first..header.len());
     sheet.note = "Against the float64 reference, in two modes: full, with all that the adapter offers, and plain, \
                   without subgroup operations and 16-bit floats. Errors are the worst, in units of the storage type's \
                   rounding."
@@ -349,7 +345,7 @@ fn worst(errors: &[OutputError], outputs: &[&str]) -> String {
 /// Every failure, and every reason for what is not supported.
 #[must_use]
 pub fn faults(reports: &[Report]) -> Option<Sheet> {
-    let mut sheet = Sheet::new("Not as it should be", &["report", "what", "how", "why"], 4);
+    let mut sheet = Sheet::new("Not as it should be", &["report", "what", "how", "why"], 0..0);
     let mut add = |index: usize, what: &str, how: &str, why: &str| {
         sheet.rows.push([&label(index), what, how, &one_line(why)].map(|cell| cell.to_owned()).into());
     };

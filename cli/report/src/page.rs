@@ -63,8 +63,11 @@ pub fn page(title: &str, reports: &[Report]) -> Result<String, String> {
 fn section(sheet: &Sheet) -> Markup {
     let class = |column: usize, cell: &str| {
         let is_alarm = ["FAILED", "WRONG", "SLOWER"].iter().any(|word| cell.starts_with(word));
-        let classes =
-            [(column >= sheet.left, "number"), (is_alarm, "alarm"), (cell.chars().count() > LONG, "long")];
+        let classes = [
+            (sheet.numbers.contains(&column), "number"),
+            (is_alarm, "alarm"),
+            (cell.chars().count() > LONG, "long"),
+        ];
         let names: Vec<&str> = classes.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
         (!names.is_empty()).then(|| names.join(" "))
     };

@@ -86,7 +86,7 @@ pub fn panels(reports: &[Report]) -> Vec<Panel> {
 /// In units of the SVG, which scales to the width that it is given. Small, so that the text is large on a phone.
 const WIDTH: u32 = 520;
 const HEIGHT: u32 = 340;
-const LEGEND_LINE: u32 = 18;
+const LEGEND_LINE: u32 = 20;
 
 /// Colours of text, of the grid and of lines, each in light and in dark. The lines are told apart without red and green.
 const INK: Shade = Shade { light: RGBColor(0x1f, 0x23, 0x28), dark: RGBColor(0xe6, 0xed, 0xf3) };
@@ -142,18 +142,18 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>
     let most = f64::from(widths().max().unwrap_or(2)) * 1.3;
     let top = all().map(|(_, rate)| *rate).fold(0.0, f64::max).max(1e-3) * 1.08;
     let mut chart = ChartBuilder::on(&plot)
-        .caption(format!("{}: GB/s by cols", panel.title), text(17))
+        .caption(format!("{}: GB/s by cols", panel.title), text(19))
         .margin_right(14)
         .margin_top(4)
-        .x_label_area_size(24)
-        .y_label_area_size(52)
+        .x_label_area_size(28)
+        .y_label_area_size(50)
         .build_cartesian_2d((least..most).log_scale().base(2.0), 0.0..top)?;
     chart
         .configure_mesh()
         .axis_style(INK.light)
         .bold_line_style(GRID.light)
         .light_line_style(TRANSPARENT)
-        .label_style(text(13))
+        .label_style(text(16))
         .x_labels(9)
         .x_label_formatter(&|cols| format!("{cols:.0}"))
         .y_labels(6)
@@ -168,14 +168,14 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>
         chart.draw_series(ours.into_iter().map(|point| Circle::new(point, 3, shade.light.filled())))?;
         chart.draw_series(DashedLineSeries::new(copy, 5, 4, shade.light.stroke_width(1)))?;
     }
-    let words = text(13).pos(Pos::new(HPos::Left, VPos::Center));
+    let words = text(16).pos(Pos::new(HPos::Left, VPos::Center));
     for ((series, shade), line) in panel.series.iter().zip(LINES.iter().cycle()).zip(0..) {
-        let y = line * i32::try_from(LEGEND_LINE)? + 8;
+        let y = line * i32::try_from(LEGEND_LINE)? + 9;
         legend.draw(&PathElement::new([(54, y), (84, y)], shade.light.stroke_width(2)))?;
         legend.draw(&Circle::new((69, y), 3, shade.light.filled()))?;
         legend.draw(&Text::new(series.name.clone(), (92, y), words.clone()))?;
     }
-    let y = i32::try_from(panel.series.len())? * i32::try_from(LEGEND_LINE)? + 8;
+    let y = i32::try_from(panel.series.len())? * i32::try_from(LEGEND_LINE)? + 9;
     for x in [54, 63, 72] {
         legend.draw(&PathElement::new([(x, y), (x + 5, y)], INK.light.stroke_width(1)))?;
     }

@@ -1,6 +1,7 @@
 //! Tables, before they are text or a page.
 
 use comfy_table::{CellAlignment, Table, presets};
+use std::ops::Range;
 
 /// A table with its heading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,19 +12,19 @@ pub struct Sheet {
     pub note: String,
     /// One for each column.
     pub header: Vec<String>,
-    /// How many columns from the left hold words; those after them hold numbers.
-    pub left: usize,
+    /// The columns that hold numbers; the others hold words.
+    pub numbers: Range<usize>,
     /// As many cells as there are columns.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Sheet {
-    pub(crate) fn new(title: &str, header: &[&str], left: usize) -> Self {
+    pub(crate) fn new(title: &str, header: &[&str], numbers: Range<usize>) -> Self {
         Self {
             title: title.to_owned(),
             note: String::new(),
             header: header.iter().map(|name| (*name).to_owned()).collect(),
-            left,
+            numbers,
             rows: Vec::new(),
         }
     }
@@ -33,7 +34,7 @@ impl Sheet {
     pub fn text(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN).set_header(self.header.clone());
-        for column in table.column_iter_mut().skip(self.left) {
+        for column in table.column_iter_mut().skip(self.numbers.start).take(self.numbers.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         for row in &self.rows {
@@ -61,7 +62,7 @@ impl Sheet {
         let cells = line.trim_matches('|').split('|').enumerate();
         let cells: Vec<String> = cells
             .map(|(column, cell)| match cell.strip_suffix('-') {
-                Some(cell) if column >= self.left => format!("{cell}:"),
+                Some(cell) if self.numbers.contains(&column) => format!("{cell}:"),
                 _ => cell.to_owned(),
             })
             .collect();
@@ -75,14 +76,15 @@ mod tests {
 
     #[test]
     fn text_is_markdown_that_lines_up() {
-        let mut sheet = Sheet::new("Rates", &["kernel", "GB/s"], 1);
+        let mut sheet = Sheet::new("Rates", &["kernel", "GB/s", "why"], 1..2);
         sheet.note = "Higher is better.".to_owned();
-        sheet.rows = vec![vec!["a|b".to_owned(), "1.5".to_owned()], vec!["c".to_owned(), "10.5".to_owned()]];
+        sheet.rows =
+            [["a|b", "1.5", "-"], ["c", "10.5", "so"]].map(|row| row.map(str::to_owned).into()).into();
         let expected = "## Rates\n\nHigher is better.\n\n\
-                        | kernel | GB/s |\n\
-                        |--------|-----:|\n\
-                        | a\\|b   |  1.5 |\n\
-                        | c      | 10.5 |\n";
+                        | kernel | GB/s | why |\n\
+                        |--------|-----:|-----|\n\
+                        | a\\|b   |  1.5 | -   |\n\
+                        | c      | 10.5 | so  |\n";
         assert_eq!(sheet.text(), expected);
     }
 }
