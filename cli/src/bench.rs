@@ -51,7 +51,7 @@ pub(crate) struct Bench {
     normalization: Vec<NormalizationFlag>,
 
     /// How long each measurement takes, setting up aside; more makes the medians steadier
-    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds, allow_negative_numbers = true)]
     seconds: Duration,
 
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(crate) struct Bench {
     baseline: Option<PathBuf>,
 
     /// How much longer than in the baseline a measurement may take, in percent
-    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_margin, requires = "baseline")]
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_margin, allow_negative_numbers = true, requires = "baseline")]
     margin: f64,
 }
 

@@ -1,7 +1,7 @@
-//! `adapters`, `demo` and `verify`.
+//! `adapters`, `demo`, `verify`, `bench` and `compare`.
 
-use crate::{Room, layernorm, run};
-use serde_json::Value;
+use crate::{Room, Run, layernorm, run};
+use serde_json::{Value, json};
 
 #[test]
 fn adapters_are_listed() {
@@ -44,33 +44,238 @@ fn adapter_count() -> usize {
 }
 
 #[test]
-fn verify_reports_every_case_in_both_modes() {
+fn verify_reports_every_kernel_in_both_modes() {
     let room = Room::new();
-    let report = room.path("report.json");
-    let result = run(layernorm(&["verify", "--case", "/37x17/", "--json", &report]));
+    let [report, page] = ["report.json", "report.html"].map(|name| room.path(name));
+    let result = run(layernorm(&["verify", "--case", "/37x17/", "--json", &report, "--html", &page]));
     assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
-    let json: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
-    let adapters = json["adapters"].as_array().unwrap();
-    let modes: Vec<&str> = adapters.iter().map(|adapter| adapter["mode"].as_str().unwrap()).collect();
-    assert_eq!(modes, ["full", "plain"].repeat(adapter_count()));
-    let mut passed = 0;
-    for adapter in adapters {
-        assert!(adapter["adapter"]["name"].is_string() && adapter["error"].is_null(), "{adapter}");
-        let cases = adapter["cases"].as_array().unwrap();
-        assert!(!cases.is_empty());
-        for case in cases {
-            assert_eq!(case["failures"].as_array().unwrap().len(), 0, "{case}");
-            if case["unsupported"].is_string() {
-                continue;
+    let reports = match read_json(&report) {
+        Value::Array(reports) => reports,
+        report => vec![report],
+    };
+    assert_eq!(reports.len(), adapter_count());
+    let (mut cases, mut unsupported) = (0, 0);
+    for report in &reports {
+        assert!(report["adapter"]["name"].is_string() && report.get("measurements").is_none(), "{report}");
+        let runs = report["verify"].as_array().unwrap();
+        let modes: Vec<&str> = runs.iter().map(|run| run["mode"].as_str().unwrap()).collect();
+        assert_eq!(modes, ["full", "plain"]);
+        for run in runs {
+            assert!(run["error"].is_null() && run["failures"] == json!([]), "{run}");
+            let kernels = run["kernels"].as_array().unwrap();
+            for name in ["forward_cached", "backward_cached"] {
+                assert!(kernels.iter().any(|kernel| kernel["kernel"] == name), "{name}: {run}");
             }
-            passed += 1;
-            assert!(case["kernel"].is_string() && case["dtype"].is_string(), "{case}");
-            for error in case["errors"].as_array().unwrap() {
-                assert!(error["units"].as_f64().unwrap() <= error["allowed"].as_f64().unwrap(), "{case}");
+            for kernel in kernels {
+                cases += kernel["cases"].as_u64().unwrap();
+                unsupported += kernel["unsupported"].as_u64().unwrap();
+                for error in kernel["errors"].as_array().unwrap() {
+                    assert!(
+                        error["units"].as_f64().unwrap() <= error["allowed"].as_f64().unwrap(),
+                        "{kernel}"
+                    );
+                }
             }
         }
     }
+    let passed = cases - unsupported;
     assert!(result.stdout.contains(&format!("\n{passed} cases passed, 0 failed")), "{}", result.stdout);
     assert_eq!(result.stderr, "", "no progress bar where there is no terminal");
-    assert_eq!(room.names(), ["report.json"]);
+    assert!(std::fs::read_to_string(&page).unwrap().contains("backward_cached"));
+    assert_eq!(room.names(), ["report.html", "report.json"]);
+}
+
+fn read_json(path: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A short run of `bench`, whose figures are worth nothing.
+fn bench(args: &[&str]) -> Run {
+    run(layernorm(&[&["bench", "--seconds", "0"], args].concat()))
+}
+
+#[test]
+fn bench_reports_every_measurement() {
+    let room = Room::new();
+    let [report, page, plot, text] =
+        ["report.json", "report.html", "plot.svg", "report.md"].map(|name| room.path(name));
+    let result = bench(&[
+        "--shape",
+        "40x64",
+        "7x77",
+        "40x64",
+        "--dtype",
+        "f32",
+        "bf16",
+        "--operation",
+        "forward",
+        "backward",
+        "--json",
+        &report,
+        "--html",
+        &page,
+        "--svg",
+        &plot,
+        "--markdown",
+        &text,
+    ]);
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    assert_eq!(result.stderr, "", "no progress bar where there is no terminal");
+    let json = read_json(&report);
+    assert!(json["adapter"]["name"].is_string() && json["version"] == 1, "one adapter is one object: {json}");
+    let measurements = json["measurements"].as_array().unwrap();
+    let mut names: Vec<String> = measurements
+        .iter()
+        .map(|measurement| {
+            let word = |key: &str| measurement[key].as_str().unwrap().to_owned();
+            assert!(measurement["failure"].is_null(), "{measurement}");
+            assert!(word("kernel").ends_with("_cached"), "{measurement}");
+            assert_eq!(measurement["plan"]["kernel"], measurement["kernel"]);
+            let number = |key: &str| measurement[key].as_f64().unwrap();
+            let rate = number("bytes") / number("median_seconds") / 1e9;
+            assert!((rate / number("gigabytes_per_second") - 1.0).abs() < 1e-9, "{measurement}");
+            let ratio = number("gigabytes_per_second") / number("copy_gigabytes_per_second");
+            assert!((ratio / number("copy_ratio") - 1.0).abs() < 1e-9, "{measurement}");
+            format!("{} {} {}x{}", word("operation"), word("dtype"), measurement["rows"], measurement["cols"])
+        })
+        .collect();
+    names.sort_unstable();
+    let expected = ["backward", "forward"].map(|operation| {
+        ["bf16", "f32"].map(|dtype| ["40x64", "7x77"].map(|shape| format!("{operation} {dtype} {shape}")))
+    });
+    assert_eq!(names, expected.concat().concat());
+    let lines = result.stdout.lines().filter(|line| line.contains("| layer |")).count();
+    assert_eq!(lines, names.len(), "{}", result.stdout);
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert!(read(&page).contains("Throughput") && read(&page).contains("<svg "));
+    assert!(read(&plot).starts_with("<svg ") && read(&text).starts_with("# "));
+    assert_eq!(room.names(), ["plot.svg", "report.html", "report.json", "report.md"]);
+}
+
+#[test]
+fn bench_measures_every_operation_and_norm() {
+    let room = Room::new();
+    let report = room.path("report.json");
+    let result = bench(&[
+        "--shape",
+        "16x48",
+        "--dtype",
+        "f16",
+        "--operation",
+        "forward",
+        "forward_residual",
+        "backward",
+        "backward_dx",
+        "--normalization",
+        "layer",
+        "rms",
+        "--json",
+        &report,
+    ]);
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    let json = read_json(&report);
+    let measurements = json["measurements"].as_array().unwrap();
+    assert_eq!(measurements.len(), 8);
+    let outputs = |operation: &str, normalization: &str| -> Vec<&str> {
+        let is_it = |measurement: &&Value| {
+            measurement["operation"] == operation && measurement["normalization"] == normalization
+        };
+        let errors = measurements.iter().find(is_it).unwrap()["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["output"].as_str().unwrap()).collect()
+    };
+    assert_eq!(outputs("forward_residual", "layer"), ["sum", "y"]);
+    assert_eq!(outputs("backward", "layer"), ["dx", "dgain", "dbias"]);
+    assert_eq!(outputs("backward", "rms"), ["dx", "dgain"], "as in models, RMS norm has no bias");
+    assert_eq!(outputs("backward_dx", "rms"), ["dx"]);
+}
+
+#[test]
+fn bench_is_held_against_a_baseline() {
+    let room = Room::new();
+    let baseline = room.path("baseline.json");
+    let shape = ["--shape", "40x64", "--dtype", "f32", "--operation", "forward"];
+    assert_eq!(bench(&[&shape[..], &["--json", &baseline]].concat()).code, Some(0));
+    let mut json = read_json(&baseline);
+    let seconds = json["measurements"][0]["median_seconds"].as_f64().unwrap();
+    let mut against = |seconds: f64, more: &[&str]| {
+        json["measurements"][0]["median_seconds"] = json!(seconds);
+        std::fs::write(&baseline, json.to_string()).unwrap();
+        bench(&[&shape[..], &["--baseline", &baseline], more].concat())
+    };
+    let slower = against(seconds / 1000.0, &[]);
+    assert_eq!(slower.code, Some(1), "{slower:?}");
+    assert!(slower.stderr.contains("forward/layer/f32/40x64 by "), "which one: {}", slower.stderr);
+    assert!(slower.stdout.contains("SLOWER"), "{}", slower.stdout);
+    let margin = against(seconds / 1000.0, &["--margin", "1e9"]);
+    assert_eq!(margin.code, Some(0), "{margin:?}");
+    let faster = against(seconds * 1000.0, &["--margin", "5"]);
+    assert_eq!(faster.code, Some(0), "{faster:?}");
+    assert!(faster.stdout.contains("faster"), "{}", faster.stdout);
+
+    json["adapter"]["name"] = json!("Voodoo 2");
+    std::fs::write(&baseline, json.to_string()).unwrap();
+    let other = bench(&[&shape[..], &["--baseline", &baseline]].concat());
+    assert_eq!((other.code, other.stdout.as_str()), (Some(2), ""), "{other:?}");
+    assert!(other.stderr.contains("Voodoo 2") && other.stderr.contains("--baseline"), "{other:?}");
+}
+
+#[test]
+fn compare_lays_reports_beside_each_other() {
+    let room = Room::new();
+    let [measured, verified, page, text, all] =
+        ["measured.json", "verified.json", "both.html", "both.md", "all.json"].map(|name| room.path(name));
+    let adapter = ["--adapter", "auto", "--json"];
+    let shape = ["--shape", "40x64", "--dtype", "f32", "--operation", "forward"];
+    assert_eq!(bench(&[&shape[..], &adapter, &[&measured]].concat()).code, Some(0));
+    let case = ["verify", "--case", "forward+statistics/f32/37x17/"];
+    assert_eq!(run(layernorm(&[&case[..], &adapter, &[&verified]].concat())).code, Some(0));
+    // A measurement that failed on another machine, and one that it has alone.
+    let mut other = read_json(&measured);
+    other["adapter"]["name"] = json!("Voodoo 2");
+    let failed = &mut other["measurements"][0];
+    failed.as_object_mut().unwrap().retain(|key, _| !key.contains("seconds"));
+    failed["failure"] = json!({ "kind": "failed", "message": "the device was lost" });
+    let others = json!([other]);
+    let other = room.path("other.json");
+    std::fs::write(&other, others.to_string()).unwrap();
+
+    let reports = ["compare", &measured, &verified, &other];
+    let files = ["--html", &page, "--markdown", &text, "--json", &all];
+    let result = run(layernorm(&[&reports[..], &files].concat()));
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    let markdown = std::fs::read_to_string(&text).unwrap();
+    for text in [&result.stdout, &markdown] {
+        for word in
+            ["Voodoo 2", "FAILED", "the device was lost", "forward_cached", "Throughput", "Verification"]
+        {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+    assert!(std::fs::read_to_string(&page).unwrap().contains("Voodoo 2"));
+    assert_eq!(read_json(&all).as_array().unwrap().len(), 3);
+    let again = run(layernorm(&["compare", &all]));
+    assert_eq!(again.stdout, result.stdout, "nothing is lost on the way through one file");
+}
+
+#[test]
+fn compare_refuses_what_is_no_report() {
+    let room = Room::new();
+    let refused = |args: &[&str], says: &[&str]| {
+        let result = run(layernorm(&[&["compare"], args].concat()));
+        assert_eq!((result.code, result.stdout.as_str()), (Some(2), ""), "{result:?}");
+        assert_eq!(result.stderr.lines().count(), 1, "{result:?}");
+        for text in says {
+            assert!(result.stderr.contains(text), "{text}: {result:?}");
+        }
+    };
+    let file = |name: &str, text: &str| {
+        std::fs::write(room.path(name), text).unwrap();
+        room.path(name)
+    };
+    refused(&[], &["REPORT"]);
+    refused(&[&room.path("absent")], &["absent", "cannot be read"]);
+    refused(&[&file("text", "GB/s")], &["text", "not JSON"]);
+    refused(&[&file("other", r#"{"name": "other"}"#)], &["other", "version"]);
+    refused(&[&file("newer", r#"{"version": 1000}"#)], &["newer", "1000"]);
+    refused(&[&room.path("absent"), "--html", &room.path("absent/page")], &["--html", "directory"]);
 }

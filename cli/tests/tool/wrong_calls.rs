@@ -138,6 +138,21 @@ fn an_adapter_that_is_not_there() {
     refused(&["verify", "--adapter", "Voodoo 2"], "there are");
     refused(&["verify", "--case", "Voodoo 2"], "an example is forward");
     refused(&["verify", "--json", &room.path("absent/report")], "directory");
+    refused(&["bench", "--adapter", "Voodoo 2"], "there are");
+    for flag in ["--json", "--html", "--markdown", "--svg"] {
+        refused(&["bench", flag, &room.path("absent/report")], flag);
+    }
+    for shape in ["4096", "0x4", "4x0", "fewxmany", "4x16777217"] {
+        refused(&["bench", "--shape", shape], "--shape");
+    }
+    refused(&["bench", "--dtype", "f64"], "bf16");
+    refused(&["bench", "--operation", "sideways"], "backward_dx");
+    refused(&["bench", "--normalization", "batch"], "rms");
+    refused(&["bench", "--seconds", "-1"], "--seconds");
+    refused(&["bench", "--seconds", "nan"], "--seconds");
+    refused(&["bench", "--margin", "10"], "--baseline");
+    refused(&["bench", "--baseline", &room.path("absent")], "cannot be read");
+    refused(&["bench", "--baseline", &room.path("absent"), "--margin", "-1"], "--margin");
     refused(&["overclock"], "overclock");
     refused(&[], "subcommand");
     refused(&["adapters", "--yaml"], "--yaml");
@@ -154,7 +169,7 @@ const FOREIGN_BACKEND: &str = if cfg!(windows) { "metal" } else { "dx12" };
 
 #[test]
 fn without_an_adapter_the_commands_that_need_one_say_what_to_install() {
-    for args in [&["adapters"][..], &["adapters", "--json"], &["verify"]] {
+    for args in [&["adapters"][..], &["adapters", "--json"], &["verify"], &["bench"]] {
         let mut command = layernorm(args);
         command.env("WGPU_BACKEND", FOREIGN_BACKEND);
         let result = run(command);

@@ -1,0 +1,232 @@
+//! What the host pays: planning and assembling, creating pipelines, preparing a call, recording one.
+//!
+//!     cargo bench --bench host
+//!     cargo bench --bench host -- record
+//!
+//! Recording is timed beside the same wgpu calls written by hand, from an empty encoder to a finished one, which is
+//! where wgpu checks what was recorded; nothing is submitted. Pipelines are created by a new `LayerNorm` each time; a
+//! driver may keep what it compiled before, in memory and on disk (Mesa does not with `MESA_SHADER_CACHE_DISABLE=true`).
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use wgpu::util::DeviceExt as _;
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
+use wgpu_layernorm::shader::{self, Dialect};
+use wgpu_layernorm::{
+    AdapterChoice, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, LayerNorm, LayerNormDescriptor,
+    Problem,
+};
+
+const ROWS: u64 = 64;
+const COLS: u32 = 1024;
+/// Recordings in a pass, of which each is one element of the throughput.
+const RECORDINGS: u64 = 100;
+
+fn context() -> Context {
+    Context::new_blocking(&AdapterChoice::Auto).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn layer_norm(context: &Context) -> LayerNorm {
+    let descriptor = LayerNormDescriptor { cols: COLS, ..LayerNormDescriptor::default() };
+    LayerNorm::new(context.device(), &descriptor).expect("the descriptor is valid")
+}
+
+/// Buffers that are large enough for every tensor.
+struct Buffers {
+    rows: [wgpu::Buffer; 3],
+    vectors: [wgpu::Buffer; 4],
+    statistics: wgpu::Buffer,
+}
+
+impl Buffers {
+    fn new(context: &Context) -> Self {
+        let buffer = |bytes: u64| {
+            context.device().create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: bytes,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        Self {
+            rows: [(); 3].map(|()| buffer(ROWS * u64::from(COLS) * 4)),
+            vectors: [(); 4].map(|()| buffer(u64::from(COLS) * 4)),
+            statistics: buffer(ROWS * 8),
+        }
+    }
+
+    fn forward(&self) -> ForwardBuffers<'_> {
+        let ([x, y, _], [gain, bias, ..]) = (&self.rows, &self.vectors);
+        ForwardBuffers { gain: Some(gain.into()), bias: Some(bias.into()), ..ForwardBuffers::new(ROWS, x, y) }
+    }
+
+    fn backward(&self) -> BackwardBuffers<'_> {
+        let ([x, dy, dx], [gain, _, dgain, dbias]) = (&self.rows, &self.vectors);
+        BackwardBuffers {
+            gain: Some(gain.into()),
+            dx: Some(dx.into()),
+            dgain: Some(dgain.into()),
+            dbias: Some(dbias.into()),
+            ..BackwardBuffers::new(ROWS, x, dy, &self.statistics)
+        }
+    }
+}
+
+/// From a problem to a kernel's text: each the whole way, on a GPU with all that kernels gain from.
+fn assemble(criterion: &mut Criterion) {
+    let caps = Caps {
+        subgroup: Some(wgpu_layernorm::plan::SubgroupSizes { min: 32, max: 32 }),
+        shader_f16: true,
+        ..Caps::webgpu_default()
+    };
+    let backward = Backward {
+        dx: Some(Gradient::Overwrite),
+        dgain: Some(Gradient::Overwrite),
+        dbias: Some(Gradient::Overwrite),
+        ..Backward::default()
+    };
+    let mut group = criterion.benchmark_group("assemble");
+    for (cols, dtype) in [(1024, Dtype::F32), (1023, Dtype::F16), (131_072, Dtype::Bf16)] {
+        let problem = Problem { cols, dtype, parameter_dtype: dtype, ..Problem::default() };
+        let text = |plan: Plan| shader::assemble(&plan, Dialect::Naga).expect("a plan has a text");
+        group.bench_function(format!("forward/{dtype}/{cols}"), |bencher| {
+            bencher.iter(|| {
+                text(
+                    Plan::forward(black_box(&problem), Forward::default(), 8, &caps)
+                        .expect("there is a plan"),
+                )
+            });
+        });
+        group.bench_function(format!("backward/{dtype}/{cols}"), |bencher| {
+            bencher.iter(|| {
+                text(Plan::backward(black_box(&problem), backward, 8, &caps).expect("there is a plan"))
+            });
+        });
+    }
+}
+
+/// The first call with a problem compiles, the others find the pipelines there.
+fn prepare(criterion: &mut Criterion) {
+    let context = context();
+    let buffers = Buffers::new(&context);
+    let (forward, backward) = (buffers.forward(), buffers.backward());
+    let mut group = criterion.benchmark_group("prepare");
+    group.sample_size(20);
+    group.bench_function("forward/first", |bencher| {
+        let call = |norm: LayerNorm| norm.prepare_forward(&forward).expect("the call is valid");
+        bencher.iter_batched(|| layer_norm(&context), call, BatchSize::PerIteration);
+    });
+    group.bench_function("backward/first", |bencher| {
+        let call = |norm: LayerNorm| norm.prepare_backward(&backward).expect("the call is valid");
+        bencher.iter_batched(|| layer_norm(&context), call, BatchSize::PerIteration);
+    });
+    let norm = layer_norm(&context);
+    group.bench_function("forward/again", |bencher| {
+        bencher.iter(|| norm.prepare_forward(&forward).expect("the call is valid"));
+    });
+    group.bench_function("backward/again", |bencher| {
+        bencher.iter(|| norm.prepare_backward(&backward).expect("the call is valid"));
+    });
+}
+
+/// A dispatch of a kernel as somebody would write it who has only the text.
+struct ByHand {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+}
+
+impl ByHand {
+    /// `tensors` in the order of the shader's bindings.
+    fn new(context: &Context, plan: &Plan, tensors: &[&wgpu::Buffer]) -> Self {
+        let device = context.device();
+        let shader = shader::assemble(plan, Dialect::Naga).expect("a plan has a text");
+        assert_eq!(shader.bindings.len(), tensors.len());
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some(shader::ENTRY_POINT),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        // Nothing is run, so its contents do not matter.
+        let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: &[0; 256],
+            usage: wgpu::BufferUsages::UNIFORM,
+        });
+        let buffers = std::iter::once(&uniform).chain(tensors.iter().copied());
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        Self { pipeline, bind_group }
+    }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(64, 1, 1);
+    }
+}
+
+fn record(criterion: &mut Criterion) {
+    let context = context();
+    let buffers = Buffers::new(&context);
+    let norm = layer_norm(&context);
+    let prepared = norm.prepare_forward(&buffers.forward()).expect("the call is valid");
+    let plan = norm.plan_forward(&buffers.forward()).expect("there is a plan");
+    let ([x, y, dx], [gain, bias, dgain, dbias]) = (&buffers.rows, &buffers.vectors);
+    let by_hand = ByHand::new(&context, &plan, &[x, gain, bias, y]);
+
+    let mut group = criterion.benchmark_group("record");
+    group.throughput(Throughput::Elements(RECORDINGS));
+    let finished = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
+        let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for _ in 0..RECORDINGS {
+                record(&mut pass);
+            }
+        }
+        encoder.finish()
+    };
+
+    assert_eq!(prepared.dispatch_count(), 1);
+    group.bench_function("forward/prepared", |bencher| {
+        bencher.iter_with_large_drop(|| finished(&|pass| prepared.record(pass)));
+    });
+    group.bench_function("forward/by_hand", |bencher| {
+        bencher.iter_with_large_drop(|| finished(&|pass| by_hand.record(pass)));
+    });
+
+    let prepared = norm.prepare_backward(&buffers.backward()).expect("the call is valid");
+    let (plan, reduce) = norm.plan_backward(&buffers.backward()).expect("there is a plan");
+    let reduce = reduce.expect("dgain and dbias are wanted");
+    let partials = &Buffers::new(&context).rows[0];
+    let by_hand = [
+        ByHand::new(&context, &plan, &[x, y, gain, &buffers.statistics, dx, partials]),
+        ByHand::new(&context, &reduce, &[partials, dgain, dbias]),
+    ];
+    assert_eq!(prepared.dispatch_count(), by_hand.len());
+    group.bench_function("backward/prepared", |bencher| {
+        bencher.iter_with_large_drop(|| finished(&|pass| prepared.record(pass)));
+    });
+    group.bench_function("backward/by_hand", |bencher| {
+        bencher.iter_with_large_drop(|| {
+            finished(&|pass| by_hand.iter().for_each(|dispatch| dispatch.record(pass)))
+        });
+    });
+}
+
+criterion_group!(benches, assemble, prepare, record);
+criterion_main!(benches);
