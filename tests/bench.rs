@@ -2,8 +2,10 @@
 #![cfg(feature = "gpu")]
 
 use std::time::Duration;
-use wgpu_layernorm::bench::{Bench, Clock, Measurement, Operation, Options, Workload, open};
-use wgpu_layernorm::{Dtype, Error, Normalization, adapters};
+use wgpu_layernorm::bench::{
+    Bench, Clock, CopyForm, CopyKernel, Measurement, Operation, Options, Workload, open,
+};
+use wgpu_layernorm::{AdapterChoice, Context, Dtype, Error, Normalization, adapters, wgpu};
 
 /// As little time and memory as it can do with.
 const SHORT: Options =
@@ -77,6 +79,81 @@ fn a_workload_that_cannot_be_is_an_error() {
     // 64 GiB a tensor: more than a buffer may have.
     let error = measure(&[workload(1 << 20, 1 << 14)]).remove(0).unwrap_err();
     assert!(error.is_unsupported() || matches!(error, Error::Device { .. }), "{error}");
+}
+
+#[test]
+fn every_form_of_copy_copies() {
+    let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+    let device = context.device();
+    let limits = device.limits();
+    // Some that fill their workgroups, and some that do not.
+    for words in [1, 2047, 2048, 65_536] {
+        let bytes = words * CopyKernel::WORD;
+        let [length, size] = [bytes, bytes + CopyKernel::WORD].map(|bytes| usize::try_from(bytes).unwrap());
+        let buffer = |fill: Option<u8>| {
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                // One word more, which has to stay as it is.
+                size: size as u64,
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            if let Some(fill) = fill {
+                let content: Vec<u8> =
+                    (0..=u8::MAX).cycle().map(|byte| byte.wrapping_mul(fill)).take(length).collect();
+                context.queue().write_buffer(&buffer, 0, &content);
+            }
+            buffer
+        };
+        for form in CopyForm::ALL {
+            for (inputs, outputs) in [(1, 1), (2, 1), (2, 2)] {
+                let name = format!("{} of {words} words, {inputs} to {outputs}", form.name());
+                let inputs: Vec<_> = [3, 7][..inputs].iter().map(|fill| buffer(Some(*fill))).collect();
+                let outputs: Vec<_> = (0..outputs).map(|_| buffer(None)).collect();
+                let is_whole = form.is_whole(bytes, &limits);
+                let kernel = CopyKernel::new(device, form, inputs.len(), outputs.len(), is_whole).unwrap();
+                let call = kernel
+                    .call(
+                        device,
+                        bytes,
+                        &inputs.iter().collect::<Vec<_>>(),
+                        &outputs.iter().collect::<Vec<_>>(),
+                    )
+                    .unwrap();
+                let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                call.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+                context.queue().submit([encoder.finish()]);
+                let download = |buffers: &[wgpu::Buffer]| {
+                    pollster::block_on(context.run(&[], &buffers.iter().collect::<Vec<_>>())).unwrap()
+                };
+                let mut expected = vec![0; size];
+                for input in download(&inputs) {
+                    expected.iter_mut().zip(&input[..length]).for_each(|(word, input)| *word ^= input);
+                }
+                assert!(download(&outputs).iter().all(|output| *output == expected), "{name}");
+            }
+        }
+    }
+    let form = CopyForm::ALL[0];
+    let whole = CopyKernel::new(device, form, 1, 1, true).unwrap();
+    let (small, large) = (buffer_of(device, 16), buffer_of(device, 1 << 20));
+    let call = |bytes, input, output| whole.call(device, bytes, &[input], &[output]).map(drop);
+    assert!(call(16, &small, &large).unwrap_err().is_invalid(), "not a whole workgroup");
+    assert!(call(1 << 20, &small, &large).unwrap_err().is_invalid(), "an input that is too small");
+    assert!(call(24, &large, &large).unwrap_err().is_invalid(), "half a word");
+    assert!(whole.call(device, 1 << 20, &[&large, &large], &[&large]).is_err(), "one input too many");
+    assert!(CopyKernel::new(device, form, 0, 1, true).unwrap_err().is_invalid());
+}
+
+fn buffer_of(device: &wgpu::Device, bytes: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: bytes,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    })
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! What the two benches share: shapes, data, checks and timing.
 
-mod copy;
-
-use copy::PlainCopy;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt as _;
+use wgpu_layernorm::bench::{CopyCall, CopyForm, CopyKernel};
 use wgpu_layernorm::plan::Kernel;
 use wgpu_layernorm::{
     AdapterChoice, Context, Element, LayerNorm, LayerNormDescriptor, Normalization, Prepared,
@@ -152,7 +150,7 @@ impl Bench<'_> {
     ) {
         let bytes = inputs.iter().chain(outputs).map(|buffer| buffer.size()).sum();
         self.gpu(kernel.name(), parameter, bytes, |pass| call.record(pass));
-        let copy = PlainCopy::new(&self.context, inputs, outputs);
+        let copy = fastest_copy(&self.context, inputs, outputs);
         self.gpu("copy", parameter, bytes, |pass| copy.record(pass));
     }
 
@@ -178,6 +176,24 @@ impl Bench<'_> {
         self.group
             .bench_function(BenchmarkId::new("reference", parameter), |bencher| bencher.iter(&mut work));
     }
+}
+
+/// The form of copy that takes the least time for these buffers.
+fn fastest_copy(context: &Context, inputs: &[&wgpu::Buffer], outputs: &[&wgpu::Buffer]) -> CopyCall {
+    let device = context.device();
+    let bytes = inputs[0].size();
+    let copies = CopyForm::ALL.map(|form| {
+        let is_whole = form.is_whole(bytes, &device.limits());
+        let kernel = CopyKernel::new(device, form, inputs.len(), outputs.len(), is_whole)
+            .expect("the device has the workgroups");
+        kernel.call(device, bytes, inputs, outputs).expect("the shapes of the benches are whole words")
+    });
+    let time = |copy: &CopyCall| {
+        let submit = |calls| time_of_submit(context, calls, |pass| copy.record(pass));
+        let calls = enough_calls(submit);
+        (0..3).map(|_| submit(calls)).min().map(|time| time / u32::try_from(calls).unwrap_or(u32::MAX))
+    };
+    copies.into_iter().min_by_key(|copy| time(copy)).expect("there are forms")
 }
 
 /// The wall-clock time of one submit, from the hand-over to the end of its work. Recording comes before it: it can go

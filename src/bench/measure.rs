@@ -287,8 +287,31 @@ impl Bench {
             let most = self.context.caps().max_invocations;
             return Err(Error::unsupported("invocations per workgroup", most, "64 for a copy"));
         };
+        if let (Some((_, copies)), Some(set)) = (calls.iter().find(|(other, _)| *other == form), sets.first())
+        {
+            self.check_copy(form, &copies[0], set).await?;
+        }
         self.fastest.insert(key, form);
         Ok(form)
+    }
+
+    /// That a copy does copy: one that does nothing would be fast.
+    async fn check_copy(&self, form: CopyForm, copy: &CopyCall, set: &Set) -> Result<(), Error> {
+        self.timer.time(|pass| copy.record(pass)).await?;
+        let buffers: Vec<_> = set.inputs.iter().chain(&set.outputs).collect();
+        let downloads = self.context.run(&[], &buffers).await?;
+        let (inputs, outputs) = downloads.split_at(set.inputs.len());
+        let is_right = |at: usize| {
+            let expected = inputs.iter().fold(0, |word, input| word ^ input[at]);
+            outputs.iter().all(|output| output[at] == expected)
+        };
+        if (0..inputs.first().map_or(0, Vec::len)).all(is_right) {
+            return Ok(());
+        }
+        Err(Error::Device {
+            doing: "copying",
+            message: format!("the plain copy {} has left something else than its inputs", form.name()),
+        })
     }
 
     /// A copy for each set.

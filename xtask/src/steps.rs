@@ -28,6 +28,8 @@ const STEPS: &[Step] = &[
         name: "feature rayon",
         arguments: "check --release --package wgpu-layernorm --no-default-features --features rayon",
     },
+    // Reports are read where there is no wgpu, too.
+    Step { name: "report", arguments: "check --release --package layernorm-report" },
     Step { name: "docs", arguments: "doc --workspace --no-deps --release" },
     Step { name: "benches", arguments: "bench --no-run --package wgpu-layernorm" },
 ];
