@@ -14,9 +14,9 @@ pub struct NamedShape {
 /// Rows of real models and, with them, both ends of what kernels have to serve: narrower than a subgroup, and few but
 /// wider than any register budget. Most have four million values, 16 MiB in f32.
 pub const SHAPES: [NamedShape; 14] = [
-    NamedShape { rows: 65_536, cols: 64, name: "QK norm, heads of 64 (ViT-22B, SD3)" },
-    NamedShape { rows: 32_768, cols: 128, name: "QK norm, heads of 128 (Qwen3, Gemma 3)" },
-    NamedShape { rows: 8192, cols: 256, name: "QK norm, heads of 256; Swin stage 2" },
+    NamedShape { rows: 65_536, cols: 64, name: "QK norm, heads of 64 (Stable Diffusion 3)" },
+    NamedShape { rows: 32_768, cols: 128, name: "QK norm, heads of 128 (Qwen3, ViT-22B)" },
+    NamedShape { rows: 8192, cols: 256, name: "QK norm, heads of 256 (Gemma 3 4B); Swin-B, stage 2" },
     NamedShape { rows: 8192, cols: 384, name: "MiniLM, ViT-S" },
     NamedShape { rows: 6304, cols: 768, name: "ViT-B/16: 32 images of 197 tokens; BERT base, GPT-2" },
     NamedShape { rows: 4096, cols: 1024, name: "BERT large, ViT-L, GPT-2 medium" },

@@ -229,7 +229,8 @@ fn throughput_note(measuring: &[(usize, &[Measurement])]) -> String {
         "GB/s count the tensors of rows, each once. The copy is the fastest plain shader that reads and writes as many \
          tensors of the same size, timed in turn with the call; 1.00 of copy is as fast. Times are medians, the spread \
          is from the 10th to the 90th percentile; timed by {}. The worst error is in units of the storage type's \
-         rounding, and what passes was at most 4 in f32 and 1 in 16 bits.",
+         rounding, and what passes was at most 4 in f32 and 1 in 16 bits. A plan is threads of a row x rows of a \
+         workgroup, how the threads add up, and the accesses of a thread to a row, each of so many elements.",
         if clocks.is_empty() { "nothing".to_owned() } else { clocks.join(" or ") }
     )
 }

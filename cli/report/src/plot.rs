@@ -58,7 +58,12 @@ pub fn panels(reports: &[Report]) -> Vec<Panel> {
         } else {
             (
                 format!("{title}, {}", key.storage()),
-                format!("{} {}", label(index), reports[index].adapter.name),
+                format!(
+                    "{} {}, {}",
+                    label(index),
+                    reports[index].adapter.name,
+                    reports[index].adapter.backend
+                ),
             )
         };
         let panel = match panels.iter().position(|panel| panel.title == title) {

@@ -327,7 +327,10 @@ fn plots_have_a_line_for_each_dtype_or_report() {
 
     let both = panels(&[one, report("two", vec![measurement("forward", "f16", 64, 1e-3)])]);
     let f16 = both.iter().find(|panel| panel.title == "layer norm, forward, f16").unwrap();
-    assert_eq!(f16.series.iter().map(|series| series.name.as_str()).collect::<Vec<_>>(), ["A one", "B two"]);
+    assert_eq!(
+        f16.series.iter().map(|series| series.name.as_str()).collect::<Vec<_>>(),
+        ["A one, vulkan", "B two, vulkan"]
+    );
 }
 
 #[test]
