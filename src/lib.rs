@@ -30,7 +30,8 @@
 //! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
 //!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
-//! - To check a device's kernels against the reference: [`verify`]; to time them against plain copies: [`bench`].
+//! - To check a device's kernels against the reference: [`verify`]; to time them against plain copies:
+//!   [`bench`](mod@bench).
 //!
 //! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
 //! asked ([`Error::is_unsupported`]).

@@ -157,6 +157,20 @@ fn buffer_of(device: &wgpu::Device, bytes: u64) -> wgpu::Buffer {
 }
 
 #[test]
+fn a_device_without_timestamps_is_timed_by_the_wall_clock() {
+    // Opened for the kernels alone.
+    let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+    assert!(!context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY));
+    let workload = Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, 64, 64);
+    let mut bench = Bench::new(&context, SHORT).unwrap();
+    let timing = pollster::block_on(bench.measure(&workload)).unwrap().timing.unwrap();
+    assert_eq!(timing.clock, Clock::Wall);
+    // A submit of all calls of a round is as long as was asked for, more or less.
+    let submit = timing.call.p90 * f64::from(timing.calls[0]);
+    assert!(submit > SHORT.least_submit.as_secs_f64() / 4.0, "{timing:?}");
+}
+
+#[test]
 fn clocks_have_names() {
     assert_eq!([Clock::GpuTimestamps, Clock::Wall].map(Clock::name), ["gpu_timestamps", "wall"]);
 }
