@@ -6,11 +6,10 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::{Result, note};
+use crate::{Result, apt, note};
 
 const LOADER: &str = "libvulkan.so.1";
 const APT_PACKAGES: &str = "libvulkan1 mesa-vulkan-drivers";
@@ -52,9 +51,7 @@ pub(crate) fn ensure(no_install: bool) -> Result<String> {
     note(&format!(
         "{missing}: installing {APT_PACKAGES} (the Vulkan loader and the software adapter lavapipe)"
     ));
-    apt_get("update -qq")?;
-    // A machine that has just started often holds the lock for its own updates.
-    apt_get(&format!("install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 {APT_PACKAGES}"))?;
+    apt::install(APT_PACKAGES)?;
     match decide(&Facts::gather(), no_install) {
         Decision::Ready(found) => Ok(found),
         Decision::Install(missing) => Err(format!(
@@ -119,7 +116,7 @@ impl Facts {
             drivers: drivers(&manifests, &libraries),
             override_variable,
             gpu_device: gpu_device(Path::new("/dev")),
-            apt: on_path("apt-get"),
+            apt: apt::on_path("apt-get"),
         }
     }
 }
@@ -229,40 +226,6 @@ impl Libraries {
     fn contain(&self, name: &str) -> bool {
         self.cache.lines().any(|line| line.split_whitespace().next() == Some(name))
             || self.directories.iter().any(|directory| directory.join(name).exists())
-    }
-}
-
-fn on_path(program: &str) -> bool {
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|place| place.join(program).is_file()))
-}
-
-/// Runs apt-get as root, without questions.
-fn apt_get(arguments: &str) -> Result<()> {
-    // The standard library does not tell who the user is.
-    let id = Command::new("id").arg("-u").output();
-    let root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if !root && !on_path("sudo") {
-        return Err(format!(
-            "installing needs root: run `apt-get install {APT_PACKAGES}` as root, then try again"
-        ));
-    }
-    let mut command = Command::new(if root { "env" } else { "sudo" });
-    if !root {
-        command.arg("env");
-    }
-    let status = command
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
-        .args(arguments.split(' '))
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .map_err(|error| format!("cannot start apt-get ({error}): install {APT_PACKAGES} by hand"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!(
-            "`apt-get {arguments}` failed ({status}): repair what it reports above, or install {APT_PACKAGES} by hand"
-        ))
     }
 }
 

@@ -1,9 +1,11 @@
-//! The repository's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask adapter`.
+//! The repository's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask web`, `cargo xtask adapter`.
 //!
 //! They are a program and not shell scripts so that they run wherever the library does.
 
 mod adapter;
+mod apt;
 mod steps;
+mod web;
 
 use std::env;
 use std::ffi::OsString;
@@ -40,6 +42,8 @@ enum Task {
     },
     /// Make sure there is an adapter, then run every check of the repository
     Test,
+    /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
+    Web(web::Options),
     /// Make sure there is an adapter and say what was found
     Adapter,
 }
@@ -61,6 +65,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             print(&adapter::ensure(cli.no_install)?);
             steps::run()
         }
+        Task::Web(options) => web::run(options, cli.no_install),
         Task::Adapter => {
             print(&adapter::ensure(cli.no_install)?);
             Ok(ExitCode::SUCCESS)

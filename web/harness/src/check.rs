@@ -1,0 +1,411 @@
+//! The test of the page: what a user would do, in a headless browser, and what must then be there.
+//!
+//! The page says in which state it is by `data-state` of `<html>`, and how long after its navigation the first result was
+//! there by `data-first-result`; everything else is read from what a user sees, or from the report that is saved.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use layernorm_report::{FailureKind, Report};
+use serde_json::Value;
+
+use crate::browser::{Browser, Page, Screen};
+use crate::{Result, print};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The browser: Chromium, or one that takes the same arguments
+    #[arg(long, value_name = "PROGRAM")]
+    browser: PathBuf,
+
+    /// Where screenshots, the report and the browser's log go
+    #[arg(long, value_name = "DIRECTORY")]
+    out: PathBuf,
+
+    /// Which cases to run
+    #[arg(long, value_enum, default_value_t = Cases::All)]
+    cases: Cases,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Cases {
+    /// Every option and every kind of data once
+    Quick,
+    /// All that the library has
+    All,
+}
+
+/// From the load of the page to the first result.
+const MOST_TO_FIRST_RESULT: Duration = Duration::from_secs(10);
+/// Without any progress for so long, the page hangs.
+const MOST_WITHOUT_PROGRESS: Duration = Duration::from_secs(120);
+
+const DESKTOP: Screen =
+    Screen { name: "desktop", width: 1280, height: 900, scale: 1, is_phone: false, is_dark: false };
+const PHONE: Screen =
+    Screen { name: "phone", width: 390, height: 844, scale: 2, is_phone: true, is_dark: false };
+const DESKTOP_DARK: Screen = Screen { name: "desktop-dark", is_dark: true, ..DESKTOP };
+const PHONE_DARK: Screen = Screen { name: "phone-dark", is_dark: true, ..PHONE };
+/// The narrowest that is still about.
+const NARROW: Screen = Screen { name: "narrow", width: 320, height: 640, ..PHONE };
+
+/// Runs the page at `address` to its end.
+pub(crate) fn run(address: &str, options: &Options) -> Result<()> {
+    let out = &options.out;
+    let failed = |error: std::io::Error| format!("cannot write to {}: {error}", out.display());
+    if out.exists() {
+        fs::remove_dir_all(out).map_err(failed)?;
+    }
+    fs::create_dir_all(out).map_err(failed)?;
+    let log = out.join("browser.log");
+    let mut test = Test { browser: Browser::start(&options.browser, &log)?, out, problems: Vec::new() };
+    let version =
+        test.browser.version().map_err(|message| format!("{message}; {} is its log", log.display()))?;
+    print(&format!("browser: {version}"));
+
+    test.without_webgpu(address)?;
+    test.to_the_end(address, options.cases)?;
+
+    let mut problems = test.problems;
+    problems.extend(test.browser.take_problems().into_iter().map(|problem| format!("console: {problem}")));
+    print(&format!("screenshots and report: {}", out.display()));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    for problem in &problems {
+        print(&format!("failed: {problem}"));
+    }
+    Err(format!("{} things are wrong with the page: see above", problems.len()))
+}
+
+struct Test<'a> {
+    browser: Browser,
+    out: &'a Path,
+    /// What is wrong but does not keep the rest from being looked at.
+    problems: Vec<String>,
+}
+
+impl Test<'_> {
+    /// A browser without WebGPU is told so.
+    fn without_webgpu(&mut self, address: &str) -> Result<()> {
+        let hide = "Object.defineProperty(Navigator.prototype, 'gpu', { get() { return undefined; } });";
+        let page = self.browser.open(Some(hide))?;
+        self.browser.show(&page, PHONE)?;
+        self.browser.navigate(&page, address)?;
+        self.wait_for_state(&page, &["unavailable"], Duration::from_secs(30))?;
+        let text = self.text(&page, "document.querySelector('#trouble:not([hidden])')?.innerText")?;
+        self.expect(text.contains("WebGPU"), || "without WebGPU the page does not say so".to_owned());
+        self.look_at(&page, PHONE, "unavailable")
+    }
+
+    fn to_the_end(&mut self, address: &str, cases: Cases) -> Result<()> {
+        let page = self.browser.open(None)?;
+        self.browser.allow_downloads(self.out)?;
+        self.browser.show(&page, DESKTOP)?;
+        let start = Instant::now();
+        self.browser.navigate(&page, address)?;
+        if self.wait_for_state(&page, &["ready", "unavailable", "broken"], Duration::from_secs(60))?
+            != "ready"
+        {
+            return Err(self.trouble(&page));
+        }
+        let adapter = self.text(&page, "document.querySelector('#adapter-name').innerText")?;
+        print(&format!("adapter: {adapter}"));
+
+        let choice = if cases == Cases::All { "all" } else { "quick" };
+        self.browser
+            .evaluate(&page, &format!("document.querySelector('[name=cases][value={choice}]').click()"))?;
+        self.browser.evaluate(&page, "document.querySelector('#run').click()")?;
+        let first_result = self.wait_for_first_result(&page, start)?;
+        print(&format!("first result: {:.1} s after the load began", first_result.as_secs_f64()));
+        self.expect(first_result <= MOST_TO_FIRST_RESULT, || {
+            format!("the first result is there only after {:.1} s", first_result.as_secs_f64())
+        });
+        self.browser.pause(Duration::from_secs(2))?;
+        self.look_at(&page, PHONE, "running")?;
+        self.browser.show(&page, DESKTOP)?;
+
+        let end = self.wait_for_end(&page)?;
+        print(&format!("{end} after {:.0} s", start.elapsed().as_secs_f64()));
+        if end != "done" {
+            return Err(self.trouble(&page));
+        }
+        self.save_and_judge(&page)?;
+        for screen in [DESKTOP, DESKTOP_DARK, PHONE, PHONE_DARK] {
+            self.look_at(&page, screen, "done")?;
+        }
+        self.browser.evaluate(&page, "document.querySelector('#cases').open = true")?;
+        for screen in [NARROW, DESKTOP] {
+            self.look_at(&page, screen, "cases")?;
+        }
+        Ok(())
+    }
+
+    /// Saves the report as a user does, and looks at what it says.
+    fn save_and_judge(&mut self, page: &Page) -> Result<()> {
+        self.browser.evaluate(page, "document.querySelector('#save').click()")?;
+        self.browser.wait_for_download()?;
+        let path = self.out.join("layernorm-browser.json");
+        let text = fs::read_to_string(&path)
+            .map_err(|error| format!("there is no report {}: {error}", path.display()))?;
+        let reports = layernorm_report::parse(&text)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let [report] = &reports[..] else {
+            return Err(format!("{} has {} reports, needs to have 1", path.display(), reports.len()));
+        };
+        let judgement = Judgement::new(report);
+        print(&judgement.summary);
+        self.problems.extend(judgement.problems);
+
+        let verdict = self.text(page, "document.querySelector('#verdict-text').innerText")?;
+        let passed = judgement.passed;
+        let shown: String = verdict.chars().take_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();
+        self.expect(shown == passed.to_string(), || {
+            format!("the page says `{verdict}`, its report that {passed} cases have passed")
+        });
+        let plots = self.browser.evaluate(page, "document.querySelectorAll('#plots svg').length")?;
+        self.expect(plots.as_u64().is_some_and(|plots| plots > 0), || "there is no plot".to_owned());
+        Ok(())
+    }
+
+    /// The time from `start` to the first result, as this program sees it.
+    fn wait_for_first_result(&mut self, page: &Page, start: Instant) -> Result<Duration> {
+        loop {
+            let first =
+                self.browser.evaluate(page, "document.documentElement?.dataset.firstResult ?? null")?;
+            if first != Value::Null {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() > MOST_TO_FIRST_RESULT * 6 || self.state(page)? == "broken" {
+                return Err(self.trouble(page));
+            }
+            self.browser.pause(Duration::from_millis(50))?;
+        }
+    }
+
+    /// Waits for as long as there is progress.
+    fn wait_for_end(&mut self, page: &Page) -> Result<String> {
+        let mut last = (String::new(), Instant::now());
+        loop {
+            let state = self.state(page)?;
+            if state != "running" {
+                return Ok(state);
+            }
+            let progress = self.text(page, "document.querySelector('#done').innerText")?;
+            if progress != last.0 {
+                show_progress(&progress);
+                last = (progress, Instant::now());
+            } else if last.1.elapsed() > MOST_WITHOUT_PROGRESS {
+                let current = self.text(page, "document.querySelector('#current').innerText")?;
+                return Err(format!(
+                    "the page hangs: no progress after {} within {} s, at {current}",
+                    last.0,
+                    MOST_WITHOUT_PROGRESS.as_secs()
+                ));
+            }
+            self.browser.pause(Duration::from_millis(500))?;
+        }
+    }
+
+    fn wait_for_state(&mut self, page: &Page, wanted: &[&str], limit: Duration) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            let state = self.state(page)?;
+            if wanted.contains(&state.as_str()) {
+                return Ok(state);
+            }
+            if start.elapsed() > limit {
+                let problems = self.browser.take_problems().join("; ");
+                return Err(format!(
+                    "the page is still in state {state} after {} s, needs to come to {}: {problems}",
+                    limit.as_secs(),
+                    wanted.join(" or ")
+                ));
+            }
+            self.browser.pause(Duration::from_millis(50))?;
+        }
+    }
+
+    fn state(&mut self, page: &Page) -> Result<String> {
+        self.text(page, "document.documentElement?.dataset.state")
+    }
+
+    /// The page's own words for what has gone wrong.
+    fn trouble(&mut self, page: &Page) -> String {
+        let words = self.text(page, "document.querySelector('#trouble').innerText").unwrap_or_default();
+        let problems = self.browser.take_problems().join("; ");
+        format!("the page has come to no end: {} {problems}", words.replace('\n', " "))
+    }
+
+    fn text(&mut self, page: &Page, expression: &str) -> Result<String> {
+        Ok(self.browser.evaluate(page, expression)?.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn expect(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(otherwise());
+        }
+    }
+
+    /// Takes a picture of the page on a screen, and looks for what would be in a user's way there.
+    fn look_at(&mut self, page: &Page, screen: Screen, name: &str) -> Result<()> {
+        self.browser.show(page, screen)?;
+        self.browser.pause(Duration::from_millis(200))?;
+        let path = self.out.join(format!("{name}-{}.png", screen.name));
+        let picture = self.browser.screenshot(page)?;
+        fs::write(&path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+
+        let width = self
+            .browser
+            .evaluate(page, "document.documentElement.scrollWidth")?
+            .as_f64()
+            .unwrap_or(f64::INFINITY);
+        self.expect(width <= f64::from(screen.width), || {
+            format!("{name} on {}: the page is {width} wide and scrolls sideways", screen.name)
+        });
+        let small = self.browser.evaluate(page, SMALL_TARGETS)?;
+        for target in small.as_array().into_iter().flatten() {
+            self.problems.push(format!("{name} on {}: a target is too small: {target}", screen.name));
+        }
+        Ok(())
+    }
+}
+
+/// What a report comes to.
+#[derive(Debug)]
+struct Judgement {
+    summary: String,
+    passed: usize,
+    problems: Vec<String>,
+}
+
+impl Judgement {
+    fn new(report: &Report) -> Self {
+        let mut problems = Vec::new();
+        let [mut passed, mut failed, mut unsupported] = [0; 3];
+        for run in report.verify.iter().flatten() {
+            let counts = run.counts();
+            passed += counts[0];
+            failed += counts[1];
+            unsupported += counts[2];
+            problems.extend(run.error.clone());
+            let failures = run.failures.iter();
+            problems.extend(
+                failures.map(|case| {
+                    format!("case {}/{}: {}", run.mode.name(), case.case, case.failures.join("; "))
+                }),
+            );
+        }
+        if passed == 0 {
+            problems.push("no case has passed".to_owned());
+        }
+        let measurements = report.measurements.as_deref().unwrap_or_default();
+        for measurement in measurements {
+            let failure = measurement.failure.as_ref();
+            if let Some(failure) = failure.filter(|failure| failure.kind != FailureKind::Unsupported) {
+                let layernorm_report::Measurement { operation, dtype, rows, cols, .. } = measurement;
+                problems.push(format!("measurement {operation}/{dtype}/{rows}x{cols}: {}", failure.message));
+            }
+        }
+        let timed = measurements.iter().filter(|measurement| measurement.timing.is_some()).count();
+        if timed == 0 {
+            problems.push("nothing was timed".to_owned());
+        }
+        let summary = format!(
+            "{passed} cases passed, {failed} failed, {unsupported} are not supported; {timed} of {} measurements",
+            measurements.len()
+        );
+        Self { summary, passed, problems }
+    }
+}
+
+/// What is to be pressed and is too low for a finger, below 44 pixels of CSS; a choice is its whole label.
+const SMALL_TARGETS: &str = "[...document.querySelectorAll('button, label, summary')]
+    .filter((target) => target.offsetParent && target.getBoundingClientRect().height < 44)
+    .map((target) => `${target.innerText}: ${target.getBoundingClientRect().height}`)";
+
+/// On a terminal alone, in one line.
+fn show_progress(text: &str) {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let _ = write!(out, "\r{text} ");
+        let _ = out.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use layernorm_report::{
+        Adapter, CaseFailure, Failure, KernelVerdict, Measurement, Mode, Timing, VerifyRun,
+    };
+    use std::time::Duration;
+
+    fn verdict(cases: usize, failed: usize, unsupported: usize) -> KernelVerdict {
+        KernelVerdict {
+            kernel: Some("forward_cached".to_owned()),
+            dtype: "f32".to_owned(),
+            cases,
+            failed,
+            unsupported,
+            errors: Vec::new(),
+        }
+    }
+
+    fn measurement(failure: Option<FailureKind>) -> Measurement {
+        let timing = r#"{ "median_seconds": 1, "p10_seconds": 1, "p90_seconds": 1, "bytes": 1,
+            "gigabytes_per_second": 1, "copy_median_seconds": 1, "copy_p10_seconds": 1, "copy_p90_seconds": 1,
+            "copy_gigabytes_per_second": 1, "copy_ratio": 1, "copy_form": "64x1", "clock": "wall", "rounds": 1,
+            "calls_per_submit": 1, "copies_per_submit": 1, "buffer_sets": 1 }"#;
+        let timing: Timing = serde_json::from_str(timing).unwrap();
+        Measurement {
+            operation: "forward".to_owned(),
+            normalization: "layer".to_owned(),
+            affine: "gain_bias".to_owned(),
+            dtype: "f32".to_owned(),
+            parameter_dtype: "f32".to_owned(),
+            rows: 4,
+            cols: 8,
+            kernel: None,
+            plan: None,
+            errors: Vec::new(),
+            timing: failure.is_none().then_some(timing),
+            failure: failure.map(|kind| Failure { kind, message: "no".to_owned() }),
+        }
+    }
+
+    fn report(kernels: Vec<KernelVerdict>, measurements: Vec<Measurement>) -> Report {
+        let failed = kernels.iter().map(|kernel| kernel.failed).sum();
+        let case = CaseFailure { case: "a".to_owned(), failures: vec!["y is wrong".to_owned()] };
+        let run = VerifyRun { kernels, failures: vec![case; failed], ..VerifyRun::new(Mode::Full) };
+        Report {
+            verify: Some(vec![run]),
+            measurements: Some(measurements),
+            ..Report::new("web", Duration::ZERO, Adapter::default())
+        }
+    }
+
+    #[test]
+    fn what_has_passed_has_no_problems() {
+        let measurements = vec![measurement(None), measurement(Some(FailureKind::Unsupported))];
+        let judgement = Judgement::new(&report(vec![verdict(3, 0, 1), verdict(4, 0, 0)], measurements));
+        assert_eq!(judgement.problems, [""; 0]);
+        assert_eq!(judgement.summary, "6 cases passed, 0 failed, 1 are not supported; 1 of 2 measurements");
+    }
+
+    #[test]
+    fn failures_are_problems_and_so_is_nothing() {
+        let of = |kernels, measurements| Judgement::new(&report(kernels, measurements)).problems;
+        let good = || measurement(None);
+        assert_eq!(of(vec![verdict(3, 1, 0)], vec![good()]), ["case full/a: y is wrong"]);
+        assert_eq!(of(vec![verdict(3, 0, 3)], vec![good()]), ["no case has passed"]);
+        assert_eq!(of(vec![verdict(3, 0, 0)], vec![]), ["nothing was timed"]);
+        for kind in [FailureKind::WrongResult, FailureKind::Failed] {
+            let problems = of(vec![verdict(3, 0, 0)], vec![good(), measurement(Some(kind))]);
+            assert_eq!(problems, ["measurement forward/f32/4x8: no"]);
+        }
+    }
+}
