@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its debugging pipe: the Chrome DevTools Protocol, JSON messages that end in a zero
+//! A headless Chromium, driven over its debugging pipe: the Chrome `DevTools` protocol, JSON messages that end in a zero
 //! byte, read by the browser from its file descriptor 3 and written to 4.
 //!
 //! Unlike the command line's `--screenshot` and log it can wait for the page, press its buttons and hear its console and

@@ -67,7 +67,7 @@ pub(crate) fn run(address: &str, options: &Options) -> Result<()> {
     print(&format!("browser: {version}"));
 
     test.without_webgpu(address)?;
-    test.to_the_end(address, options.cases)?;
+    test.with_webgpu(address, options.cases)?;
 
     let mut problems = test.problems;
     problems.extend(test.browser.take_problems().into_iter().map(|problem| format!("console: {problem}")));
@@ -101,7 +101,7 @@ impl Test<'_> {
         self.look_at(&page, PHONE, "unavailable")
     }
 
-    fn to_the_end(&mut self, address: &str, cases: Cases) -> Result<()> {
+    fn with_webgpu(&mut self, address: &str, cases: Cases) -> Result<()> {
         let page = self.browser.open(None)?;
         self.browser.allow_downloads(self.out)?;
         self.browser.show(&page, DESKTOP)?;
