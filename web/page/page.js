@@ -194,7 +194,9 @@ function showVerdict() {
   const details = [];
   if (failures > 0) details.push(`${passed.toLocaleString("en")} of ${plural(ran, "case")} passed`);
   if (missing > 0) details.push(`${plural(missing, "case")} this device cannot run`);
-  if (measurements.length > 0) details.push(`${plural(measurements.length, "measurement")}`);
+  if (measurements.length > 0) {
+    details.push(`${measurements.filter(({ clock }) => clock).length} of ${plural(measurements.length, "measurement")}`);
+  }
   details.push(`${duration((performance.now() - started) / 1000)}`);
   element("verdict-detail").textContent = details.join(" · ");
 }

@@ -227,9 +227,10 @@ pub fn plots(report: &str) -> Result<Vec<String>, JsError> {
     panels.iter().map(draw).collect()
 }
 
-/// An error together with what its device has reported meanwhile: no longer one that says what the device lacks.
+/// An error behind what its device has reported meanwhile, which is the cause: no longer one that says what the device
+/// lacks.
 fn reported(error: &Error, reports: &[String]) -> Error {
-    Error::Device { doing: "running the kernels", message: format!("{error}; {}", reports.join("; ")) }
+    Error::Device { doing: "running it", message: format!("{}; {error}", reports.join("; ")) }
 }
 
 fn check_lost(reports: &[String]) -> Result<(), JsError> {
