@@ -212,7 +212,7 @@ function showFailures() {
 }
 
 // Outputs that share a column of the table.
-const CLASSES = [["y", "sum"], ["statistics"], ["dx"], ["dgain", "dbias"]];
+const CLASSES = [["y", "sum", "dx"], ["statistics", "dgain", "dbias"]];
 
 function showKernels() {
   const groups = new Map();
@@ -339,6 +339,8 @@ const time = (seconds) => (seconds < 1e-3 ? `${(seconds * 1e6).toPrecision(3)} Â
 
 element("controls").addEventListener("submit", (event) => {
   event.preventDefault();
+  // Until the worker has started: it runs one thing at a time.
+  element("run").disabled = true;
   const form = new FormData(event.target);
   worker.postMessage({ kind: "run", all: form.get("cases") === "all", bench: form.has("bench") });
 });

@@ -118,7 +118,7 @@ impl Test<'_> {
         let choice = if cases == Cases::All { "all" } else { "quick" };
         self.browser
             .evaluate(&page, &format!("document.querySelector('[name=cases][value={choice}]').click()"))?;
-        self.browser.evaluate(&page, "document.querySelector('#run').click()")?;
+        self.press(&page, "run")?;
         let first_result = self.wait_for_first_result(&page, start)?;
         print(&format!("first result: {:.1} s after the load began", first_result.as_secs_f64()));
         self.expect(first_result <= MOST_TO_FIRST_RESULT, || {
@@ -128,12 +128,21 @@ impl Test<'_> {
         self.look_at(&page, PHONE, "running")?;
         self.browser.show(&page, DESKTOP)?;
 
+        // A run that was stopped leaves a page that can run again.
+        self.press(&page, "stop")?;
+        self.wait_for_state(&page, &["stopped"], Duration::from_secs(30))?;
+        let can_be_saved =
+            self.browser.evaluate(&page, "document.querySelector('#save').offsetParent !== null")?;
+        self.expect(can_be_saved == true, || "a run that was stopped has no report to save".to_owned());
+        self.press(&page, "run")?;
+        self.wait_for_state(&page, &["running"], Duration::from_secs(30))?;
         let end = self.wait_for_end(&page)?;
         print(&format!("{end} after {:.0} s", start.elapsed().as_secs_f64()));
         if end != "done" {
             return Err(self.trouble(&page));
         }
-        self.save_and_judge(&page)?;
+        let offered = self.text(&page, &format!("document.querySelector('#{choice}-text').textContent"))?;
+        self.save_and_judge(&page, number_in(&offered))?;
         for screen in [DESKTOP, DESKTOP_DARK, PHONE, PHONE_DARK] {
             self.look_at(&page, screen, "done")?;
         }
@@ -144,9 +153,9 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// Saves the report as a user does, and looks at what it says.
-    fn save_and_judge(&mut self, page: &Page) -> Result<()> {
-        self.browser.evaluate(page, "document.querySelector('#save').click()")?;
+    /// Saves the report as a user does, and looks at what it says of the cases that the page has offered.
+    fn save_and_judge(&mut self, page: &Page, offered: usize) -> Result<()> {
+        self.press(page, "save")?;
         self.browser.wait_for_download()?;
         let path = self.out.join("layernorm-browser.json");
         let text = fs::read_to_string(&path)
@@ -161,7 +170,8 @@ impl Test<'_> {
         self.problems.extend(judgement.problems);
 
         let verdict = self.text(page, "document.querySelector('#verdict-text').innerText")?;
-        let Judgement { passed, failed, .. } = judgement;
+        let Judgement { cases, passed, failed, .. } = judgement;
+        self.expect(cases == offered, || format!("the report has {cases} cases, the page offers {offered}"));
         let agrees = if failed > 0 { verdict.contains("failure") } else { number_in(&verdict) == passed };
         self.expect(agrees, || {
             format!("the page says `{verdict}`, its report {passed} passed, {failed} failed")
@@ -229,6 +239,10 @@ impl Test<'_> {
         }
     }
 
+    fn press(&mut self, page: &Page, button: &str) -> Result<()> {
+        self.browser.evaluate(page, &format!("document.querySelector('#{button}').click()")).map(drop)
+    }
+
     fn state(&mut self, page: &Page) -> Result<String> {
         self.text(page, "document.documentElement?.dataset.state")
     }
@@ -278,6 +292,7 @@ impl Test<'_> {
 #[derive(Debug)]
 struct Judgement {
     summary: String,
+    cases: usize,
     /// Cases.
     passed: usize,
     /// Cases and measurements.
@@ -323,7 +338,8 @@ impl Judgement {
             "{passed} cases passed, {failed} failed, {unsupported} are not supported; {timed} of {} measurements",
             measurements.len()
         );
-        Self { summary, passed, failed: failed + failed_measurements, problems }
+        let cases = passed + failed + unsupported;
+        Self { summary, cases, passed, failed: failed + failed_measurements, problems }
     }
 }
 
