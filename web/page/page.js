@@ -60,7 +60,7 @@ function open() {
 function broken({ message, report }) {
   if (!adapter) {
     trouble("unavailable", "WebGPU offers no adapter",
-      `The browser has WebGPU but could not open a GPU with it: ${message}`, HINTS.slice(1, 2).concat(
+      `The browser has WebGPU, but no GPU that it opens to pages: ${message}.`, HINTS.slice(1, 2).concat(
         "A driver that the browser does not trust is left out: chrome://gpu or about:support says which and why."));
     return;
   }

@@ -25,7 +25,8 @@ async function open() {
 // wgpu passes on the description alone, which browsers leave empty unless the user has agreed to be known by it.
 async function adapterName() {
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  const { vendor, architecture, device } = adapter?.info ?? {};
+  if (!adapter) throw new Error("navigator.gpu.requestAdapter() has found none");
+  const { vendor, architecture, device } = adapter.info;
   return [vendor, architecture, device].filter(Boolean).join(" ");
 }
 

@@ -41,6 +41,24 @@ pub(crate) struct Page {
     session: String,
 }
 
+/// What the browser offers through WebGPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adapter {
+    /// Chromium's own software adapter, by name, so that results can be compared between machines.
+    SwiftShader,
+    /// Whatever it trusts: without a GPU nothing.
+    Trusted,
+}
+
+impl Adapter {
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::SwiftShader => &["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+            Self::Trusted => &["--disable-gpu"],
+        }
+    }
+}
+
 /// What a page is shown on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
@@ -54,8 +72,8 @@ pub(crate) struct Screen {
 }
 
 impl Browser {
-    /// Starts `program`. What it writes to its standard error goes to `log`.
-    pub(crate) fn start(program: &Path, log: &Path) -> Result<Self> {
+    /// Starts `program`, with or without an adapter for WebGPU. What it writes to its standard error goes to `log`.
+    pub(crate) fn start(program: &Path, adapter: Adapter, log: &Path) -> Result<Self> {
         let failed =
             |error: std::io::Error| format!("cannot start the browser {}: {error}", program.display());
         let profile = tempfile::tempdir().map_err(failed)?;
@@ -65,6 +83,7 @@ impl Browser {
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >&2"#])
             .arg(program)
             .args(ARGUMENTS)
+            .args(adapter.arguments())
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -323,8 +342,7 @@ impl Drop for Browser {
     }
 }
 
-/// What makes Chromium quiet, quick and able to do without a GPU. SwiftShader, its own software adapter, is asked for
-/// by name so that results can be compared between machines.
+/// What makes Chromium quiet and quick.
 const ARGUMENTS: &[&str] = &[
     "--headless",
     "--remote-debugging-pipe",
@@ -335,9 +353,6 @@ const ARGUMENTS: &[&str] = &[
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
-    // WebGPU on a software adapter.
-    "--enable-unsafe-webgpu",
-    "--use-webgpu-adapter=swiftshader",
     "--enable-logging=stderr",
 ];
 

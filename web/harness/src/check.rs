@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use layernorm_report::{FailureKind, Report};
 use serde_json::Value;
 
-use crate::browser::{Browser, Page, Screen};
+use crate::browser::{Adapter, Browser, Page, Screen};
 use crate::{Result, print};
 
 #[derive(Args, Debug)]
@@ -60,17 +60,24 @@ pub(crate) fn run(address: &str, options: &Options) -> Result<()> {
         fs::remove_dir_all(out).map_err(failed)?;
     }
     fs::create_dir_all(out).map_err(failed)?;
-    let log = out.join("browser.log");
-    let mut test = Test { browser: Browser::start(&options.browser, &log)?, out, problems: Vec::new() };
-    let version =
-        test.browser.version().map_err(|message| format!("{message}; {} is its log", log.display()))?;
-    print(&format!("browser: {version}"));
-
-    test.without_webgpu(address)?;
-    test.with_webgpu(address, options.cases)?;
-
-    let mut problems = test.problems;
-    problems.extend(test.browser.take_problems().into_iter().map(|problem| format!("console: {problem}")));
+    let mut problems = Vec::new();
+    for adapter in [Adapter::Trusted, Adapter::SwiftShader] {
+        let log = out.join("browser.log");
+        let browser = Browser::start(&options.browser, adapter, &log)?;
+        let mut test = Test { browser, out, problems: Vec::new() };
+        let version =
+            test.browser.version().map_err(|message| format!("{message}; {} is its log", log.display()))?;
+        if adapter == Adapter::Trusted {
+            test.without_adapter(address)?;
+        } else {
+            print(&format!("browser: {version}"));
+            test.without_webgpu(address)?;
+            test.with_webgpu(address, options.cases)?;
+        }
+        problems.extend(test.problems);
+        let consoles = test.browser.take_problems();
+        problems.extend(consoles.into_iter().map(|problem| format!("console: {problem}")));
+    }
     print(&format!("screenshots and report: {}", out.display()));
     if problems.is_empty() {
         return Ok(());
@@ -99,6 +106,17 @@ impl Test<'_> {
         let text = self.text(&page, "document.querySelector('#trouble:not([hidden])')?.innerText")?;
         self.expect(text.contains("WebGPU"), || "without WebGPU the page does not say so".to_owned());
         self.look_at(&page, PHONE, "unavailable")
+    }
+
+    /// Nor is one with WebGPU left in the dark that has no adapter.
+    fn without_adapter(&mut self, address: &str) -> Result<()> {
+        let page = self.browser.open(None)?;
+        self.browser.show(&page, DESKTOP)?;
+        self.browser.navigate(&page, address)?;
+        self.wait_for_state(&page, &["unavailable"], Duration::from_secs(30))?;
+        let text = self.text(&page, "document.querySelector('#trouble:not([hidden])')?.innerText")?;
+        self.expect(text.contains("no adapter"), || "without an adapter the page does not say so".to_owned());
+        self.look_at(&page, DESKTOP, "no-adapter")
     }
 
     fn with_webgpu(&mut self, address: &str, cases: Cases) -> Result<()> {
@@ -366,9 +384,7 @@ fn show_progress(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use layernorm_report::{
-        Adapter, CaseFailure, Failure, KernelVerdict, Measurement, Mode, Timing, VerifyRun,
-    };
+    use layernorm_report::{CaseFailure, Failure, KernelVerdict, Measurement, Mode, Timing, VerifyRun};
     use std::time::Duration;
 
     fn verdict(cases: usize, failed: usize, unsupported: usize) -> KernelVerdict {
@@ -411,7 +427,7 @@ mod tests {
         Report {
             verify: Some(vec![run]),
             measurements: Some(measurements),
-            ..Report::new("web", Duration::ZERO, Adapter::default())
+            ..Report::new("web", Duration::ZERO, layernorm_report::Adapter::default())
         }
     }
 
