@@ -57,16 +57,11 @@ function open() {
   worker.postMessage({ kind: "open" });
 }
 
-function broken({ message, report }) {
-  if (!adapter) {
-    trouble("unavailable", "WebGPU offers no adapter",
-      `The browser has WebGPU, but no GPU that it opens to pages: ${message}.`, HINTS.slice(1, 2).concat(
-        "A driver that the browser does not trust is left out: chrome://gpu or about:support says which and why."));
-    return;
-  }
+async function broken({ message, report }) {
   worker.terminate();
-  finish("broken", report);
-  trouble("broken", "The run has broken off", message);
+  // What there is by now stays on the page, and can be saved.
+  if (results) await finish("broken", report);
+  trouble("broken", results ? "The run has broken off" : "The page could not start", message);
 }
 
 // ---- What the worker tells ----
@@ -90,6 +85,12 @@ const HANDLERS = {
     enter("ready");
   },
 
+  unavailable({ message }) {
+    trouble("unavailable", "WebGPU offers no adapter",
+      `The browser has WebGPU, but no GPU that it opens to this page: ${message}.`, HINTS.slice(1, 2).concat(
+        "A driver that the browser does not trust is left out: chrome://gpu or about:support says which and why."));
+  },
+
   started({ cases, workloads }) {
     results = { cases: [], measurements: [], expected: cases + workloads, expectedCases: cases };
     report = null;
@@ -98,6 +99,7 @@ const HANDLERS = {
     for (const id of ["trouble", "verdict", "failures", "kernels", "bench", "cases"]) element(id).hidden = true;
     element("bar").max = results.expected;
     enter("running");
+    stayAwake();
     showProgress();
   },
 
@@ -125,6 +127,7 @@ const HANDLERS = {
 };
 
 async function finish(state, text) {
+  awake?.release();
   report = text;
   cancelAnimationFrame(frame);
   frame = 0;
@@ -135,6 +138,13 @@ async function finish(state, text) {
   }
   // Last: the state promises that all of it is on the page.
   enter(state);
+}
+
+// A phone that goes to sleep takes its GPU with it. Where it may not be kept awake, its user has to touch it.
+let awake;
+
+async function stayAwake() {
+  awake = await navigator.wakeLock?.request("screen").catch(() => undefined);
 }
 
 // ---- Showing results ----

@@ -18,12 +18,18 @@ self.onmessage = async ({ data }) => {
 
 async function open() {
   await init();
-  session = await Session.open(await adapterName(), navigator.userAgent);
+  try {
+    session = await Session.open(await adapterName(), navigator.userAgent);
+  } catch (error) {
+    self.postMessage({ kind: "unavailable", message: error.message });
+    return;
+  }
   self.postMessage({ kind: "opened", ...JSON.parse(session.opened()) });
 }
 
 // wgpu passes on the description alone, which browsers leave empty unless the user has agreed to be known by it.
 async function adapterName() {
+  if (!navigator.gpu) throw new Error("it is not there for the workers of a page");
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("navigator.gpu.requestAdapter() has found none");
   const { vendor, architecture, device } = adapter.info;
