@@ -1,0 +1,117 @@
+//! What a driver made of a text, as the processes that hold the drivers report it.
+
+use crate::Result;
+use crate::driver::Driver;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use wgpu_layernorm::plan::{Plan, Tensor};
+use wgpu_layernorm::translate::{Checks, Module};
+
+/// Global loads or stores: how many of each width in bits.
+pub(crate) type Widths = BTreeMap<u32, u32>;
+
+/// A driver's work.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Compiled {
+    /// One for each form that the driver keeps of the shader: RADV one, ANV one for each width.
+    pub(crate) executables: Vec<Form>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Form {
+    pub(crate) subgroup_size: u32,
+    /// By the driver's names.
+    pub(crate) statistics: BTreeMap<String, f64>,
+    /// Of the vector memory instructions in the driver's assembly; empty where that is not read.
+    pub(crate) loads: Widths,
+    pub(crate) stores: Widths,
+}
+
+impl Form {
+    /// A statistic that the driver has to have.
+    pub(crate) fn statistic(&self, name: &str) -> Result<f64> {
+        let names = || self.statistics.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.statistics
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("the driver does not tell {name:?}; it tells {}", names()))
+    }
+}
+
+/// Reads accesses from a driver's texts, by their names.
+pub(crate) type ReadAccesses = fn(&[(String, String)]) -> Result<(Widths, Widths)>;
+
+/// Compiles a plan's text as wgpu has it compiled.
+pub(crate) fn compile(driver: &Driver, plan: &Plan, accesses: ReadAccesses) -> Result<Compiled> {
+    let module = Module::new(plan).map_err(|error| error.to_string())?;
+    let spirv = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;
+    let executables = driver.compile(&spirv, &module.shader().bindings, plan.uses_subgroups())?;
+    let forms = executables.into_iter().map(|executable| {
+        let (loads, stores) = accesses(&executable.texts)?;
+        Ok(Form {
+            subgroup_size: executable.subgroup_size,
+            statistics: executable.statistics.into_iter().collect(),
+            loads,
+            stores,
+        })
+    });
+    Ok(Compiled { executables: forms.collect::<Result<_>>()? })
+}
+
+/// The bits that every access of a plan's vectors has at least; `None` where rows may start anywhere, and each value is
+/// accessed alone.
+pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
+    if plan.vector_width == 1 {
+        return Ok(None);
+    }
+    let shader = wgpu_layernorm::shader::assemble(plan, wgpu_layernorm::shader::Dialect::Naga)
+        .map_err(|error| error.to_string())?;
+    let vectors = shader.bindings.iter().filter(|bound| bound.tensor != Tensor::Statistics);
+    vectors
+        .map(|bound| {
+            let components = match bound.element.split_once('<') {
+                Some(("vec4", _)) => 4,
+                Some(("vec2", _)) => 2,
+                None => 1,
+                _ => return Err(format!("an element type that is not known: {}", bound.element)),
+            };
+            Ok(32 * components)
+        })
+        .collect::<Result<Vec<u32>>>()
+        .map(|bits| bits.into_iter().min())
+}
+
+/// How many are narrower than `bits`.
+pub(crate) fn narrower(widths: &Widths, bits: u32) -> u32 {
+    widths.range(..bits).map(|(_, count)| count).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_layernorm::plan::{Caps, Forward};
+    use wgpu_layernorm::{Affine, Dtype, Problem};
+
+    fn plan(cols: u32, dtype: Dtype, parameter_dtype: Dtype, vector_width: u32) -> Plan {
+        let problem = Problem { cols, dtype, parameter_dtype, affine: Affine::Gain, ..Problem::default() };
+        let forward = Forward { statistics: true, ..Forward::default() };
+        Plan::forward(&problem, forward, vector_width, &Caps::webgpu_default()).unwrap()
+    }
+
+    #[test]
+    fn the_promise_is_that_of_the_narrowest_vector() {
+        let promise = |plan| promised_bits(&plan).unwrap();
+        assert_eq!(promise(plan(1024, Dtype::F32, Dtype::F32, 8)), Some(128));
+        assert_eq!(promise(plan(1024, Dtype::Bf16, Dtype::F32, 8)), Some(128));
+        assert_eq!(promise(plan(1024, Dtype::Bf16, Dtype::F32, 4)), Some(64));
+        assert_eq!(promise(plan(1024, Dtype::F32, Dtype::F32, 2)), Some(64));
+        assert_eq!(promise(plan(1024, Dtype::F32, Dtype::F32, 1)), None);
+    }
+
+    #[test]
+    fn narrower_ones_are_counted_below_the_promise_only() {
+        let widths = Widths::from([(16, 1), (32, 2), (128, 8)]);
+        assert_eq!(narrower(&widths, 128), 3);
+        assert_eq!(narrower(&widths, 32), 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! Every shader variant through the vendors' compilers; `cargo xtask vendors` runs it. docs/vendors.md explains it.
+
+mod amd;
+mod compiled;
+mod driver;
+mod dxc;
+mod intel;
+mod outcome;
+mod servers;
+mod tint;
+mod tools;
+mod translate;
+mod work;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use outcome::Outcome;
+use serde::Serialize;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use work::Text;
+
+/// A failure as the line that the user reads.
+type Result<T> = std::result::Result<T, String>;
+
+/// Every shader variant through the vendors' compilers.
+///
+/// Exit codes: 0 all passed, 1 something failed, 2 the call is wrong, 3 nothing failed but a compiler is missing.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask vendors", max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Hidden>,
+
+    #[command(flatten)]
+    check: Check,
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// Only these compilers [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "COMPILER,...")]
+    only: Vec<Compiler>,
+
+    /// Only the variants whose labels contain TEXT
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    case: String,
+
+    /// Take what AMD's compiler makes of the kernels as the new baseline, tests/vendors/amd.csv
+    #[arg(long, conflicts_with = "case")]
+    accept: bool,
+
+    /// Write the result, failures in full, to FILE
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Install nothing: what is missing is reported as not run
+    #[arg(long)]
+    no_install: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compiler {
+    Naga,
+    SpirvVal,
+    Tint,
+    Dxc,
+    Amd,
+    Intel,
+}
+
+#[derive(Debug, Subcommand)]
+enum Hidden {
+    /// A process that holds a compiler and answers questions on stdin
+    #[command(hide = true)]
+    Worker {
+        #[arg(value_enum)]
+        compiler: Worker,
+        #[arg(long, default_value = "")]
+        case: String,
+        #[arg(long, default_value = "")]
+        family: String,
+        #[arg(long, default_value = "")]
+        library: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Worker {
+    Amd,
+    Intel,
+    Dxc,
+}
+
+/// What the checks of drivers are told.
+#[derive(Debug)]
+struct Options {
+    install: bool,
+    case: String,
+    accept: bool,
+}
+
+/// The JSON file.
+#[derive(Serialize)]
+struct Report<'a> {
+    variants: usize,
+    texts: usize,
+    compilers: &'a [Outcome],
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Some(Hidden::Worker { compiler, case, family, library }) => {
+            worker(*compiler, case, family, library).map(|()| ExitCode::SUCCESS)
+        }
+        None => check(&cli.check),
+    };
+    result.unwrap_or_else(|message| {
+        note(&format!("error: {message}"));
+        ExitCode::from(2)
+    })
+}
+
+fn worker(compiler: Worker, case: &str, family: &str, library: &Path) -> Result<()> {
+    let texts = work::texts(case)?;
+    match compiler {
+        Worker::Amd => amd::serve(family, &texts),
+        Worker::Intel => intel::serve(&texts),
+        Worker::Dxc => dxc::serve(library, &texts),
+    }
+}
+
+fn check(args: &Check) -> Result<ExitCode> {
+    let texts = work::texts(&args.case)?;
+    let variants = texts.iter().map(|text| text.labels.len()).sum();
+    if let Some(path) = &args.json
+        && !directory_of(path).is_dir()
+    {
+        return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
+    }
+    let options = Options { install: !args.no_install, case: args.case.clone(), accept: args.accept };
+    let wanted = |compiler| args.only.is_empty() || args.only.contains(&compiler);
+    if args.accept && !wanted(Compiler::Amd) {
+        return Err("--accept is of the compiler amd, which --only leaves out".to_owned());
+    }
+    let mut outcomes = Vec::new();
+    if wanted(Compiler::Naga) {
+        outcomes.push(translate::naga(&texts));
+    }
+    if wanted(Compiler::SpirvVal) {
+        outcomes.push(translate::spirv_val(&texts, options.install));
+    }
+    if wanted(Compiler::Tint) {
+        outcomes.push(tint::tint(&texts, options.install));
+    }
+    if wanted(Compiler::Dxc) {
+        outcomes.push(dxc::dxc(&texts, &options));
+    }
+    if wanted(Compiler::Amd) {
+        outcomes.extend(amd::amd(&texts, &options));
+    }
+    if wanted(Compiler::Intel) {
+        outcomes.extend(intel::intel(&texts, &options));
+    }
+
+    print(&format!("{variants} variants, {} distinct texts\n", texts.len()));
+    print(&outcome::table(&outcomes).to_string());
+    for outcome in outcomes.iter().filter(|outcome| outcome.failed > 0) {
+        print(&format!("\n{}, {} failures, of which the first:", outcome.compiler, outcome.failed));
+        for failure in outcome.failures.iter().take(3) {
+            print(&format!("  {}: {}", failure.variants[0], failure.message));
+        }
+    }
+    if let Some(path) = &args.json {
+        let report = Report { variants, texts: texts.len(), compilers: &outcomes };
+        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        write_file(path, &(json + "\n"))?;
+    }
+    Ok(ExitCode::from(outcome::exit_code(&outcomes)))
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does something with each text, on all cores. The results are in order.
+fn in_parallel<'a>(
+    texts: &'a [Text],
+    bar: &ProgressBar,
+    what: impl Fn(&Text) -> Result<()> + Sync,
+) -> Vec<(&'a Text, Result<()>)> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Result<()>>> = Mutex::new(vec![Err("not tried".to_owned()); texts.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(text) = texts.get(number) else { return };
+                    let result = what(text);
+                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = result;
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    texts.iter().zip(results).collect()
+}
+
+/// A progress bar on stderr, if that is a terminal.
+fn bar(name: &str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    // Only a wrong template is an error, and the default style is good enough then.
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message(name.to_owned());
+    bar
+}
+
+/// Writes a file that has either its old content or all of the new one.
+fn write_file(path: &Path, content: &str) -> Result<()> {
+    let write = || {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            // What the process's umask leaves of it, as for any file; the default is for secrets.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        std::fs::create_dir_all(directory_of(path))?;
+        let mut file = builder.tempfile_in(directory_of(path))?;
+        file.write_all(content.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(|_| ()).map_err(|error| format!("writing {} failed: {error}", path.display()))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Prints a line of the result. Unlike `println!` it does not panic when the reader has gone away.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line beside the result.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["vendors", "--only", "naga,amd", "--no-install"]).unwrap();
+        assert_eq!(cli.check.only, [Compiler::Naga, Compiler::Amd]);
+    }
+}

@@ -1,0 +1,49 @@
+// Compiles WGSL with Tint, through Dawn: a line of JSON in, { label, code }; a line out, { messages }.
+//
+// Dawn's null back end needs no driver and has every feature. What Tint and Dawn say of a module and of its pipeline are
+// the messages, warnings too: a text of ours has none.
+
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+
+const { create, globals } = await import(pathToFileURL(process.argv[2]).href);
+Object.assign(globalThis, globals);
+
+// node ends where its event loop is empty, even while Dawn still owes an answer.
+const alive = setInterval(() => {}, 1000);
+
+// Kept as long as the process lives: what is collected takes Dawn's instance with it, under the device's feet.
+globalThis.gpu = create(['backend=null']);
+const adapter = await gpu.requestAdapter();
+const wanted = ['shader-f16', 'subgroups'];
+const missing = wanted.filter((feature) => !adapter?.features.has(feature));
+if (missing.length > 0) {
+  process.stderr.write(`Dawn's null back end lacks ${missing.join(', ')}\n`);
+  process.exit(1);
+}
+const limits = {};
+for (const limit of [
+  'maxComputeInvocationsPerWorkgroup', 'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupStorageSize',
+  'maxStorageBuffersPerShaderStage',
+]) {
+  limits[limit] = adapter.limits[limit];
+}
+const device = await adapter.requestDevice({ requiredFeatures: wanted, requiredLimits: limits });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { label, code } = JSON.parse(line);
+  const messages = [];
+  device.pushErrorScope('validation');
+  const module = device.createShaderModule({ label, code });
+  for (const { type, lineNum, message } of (await module.getCompilationInfo()).messages) {
+    messages.push(`${type}, line ${lineNum}: ${message}`);
+  }
+  if (messages.length === 0) {
+    device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
+  }
+  const error = await device.popErrorScope();
+  if (error && messages.length === 0) messages.push(error.message);
+  process.stdout.write(`${JSON.stringify({ messages })}\n`);
+}
+clearInterval(alive);
+process.exit(0);
