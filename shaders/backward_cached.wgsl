@@ -37,8 +37,7 @@ fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     return RowResidue(select(0.0, left.x, CENTRED), select(0.0, dx_xhat, from_eps < 0.5));
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;

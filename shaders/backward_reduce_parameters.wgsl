@@ -12,8 +12,7 @@ alias Sums = vec4<f32>;
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slice = invocation.index / THREADS_PER_ROW;
     let step = workgroup_number(workgroup);

@@ -12,8 +12,7 @@
 
 const BLOCK_ROWS: u32 = 4u;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;

@@ -15,8 +15,7 @@ const VECTORS: u32 = STEPS * PARTS;
 // Whether gain and bias stay in registers from row to row.
 const HOLD_PARAMETERS: bool = false;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(invocation: Invocation, @builtin(workgroup_id) workgroup: vec3<u32>) {
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;

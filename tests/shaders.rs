@@ -101,7 +101,7 @@ fn the_cached_kernels_access_each_row_once() {
     let caps = Caps::webgpu_default();
     let count = |plan: &Plan, needle: &str| {
         let source = assemble(plan, Dialect::Naga).unwrap().source;
-        source[source.find("fn main").unwrap()..].matches(needle).count()
+        source[source.find("fn kernel").unwrap()..].matches(needle).count()
     };
     let forward = Plan::forward(&problem, Forward::default(), 8, &caps).unwrap();
     assert_eq!(forward.kernel.name(), "forward_cached", "8192 columns with WebGPU's default limits");

@@ -8,7 +8,12 @@
 // Lanes are taken to be invocations in order, as they are on every adapter seen; `layernorm verify` shows if not.
 
 struct Invocation {
-    @builtin(local_invocation_index) index: u32,
+    index: u32,
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
+    kernel(Invocation(index), workgroup);
 }
 
 fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {

@@ -2,7 +2,12 @@
 // Barriers: 2 + log2(ROWS_PER_WORKGROUP). Needs: Sums, WORKGROUP_SIZE, THREADS_PER_ROW, ROWS_PER_WORKGROUP.
 
 struct Invocation {
-    @builtin(local_invocation_index) index: u32,
+    index: u32,
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
+    kernel(Invocation(index), workgroup);
 }
 
 var<workgroup> slice_sums: array<Sums, WORKGROUP_SIZE>;

@@ -11,9 +11,20 @@ const SUBGROUP_MIN: u32 = 32u;
 const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
 
 struct Invocation {
+    index: u32,
+    subgroup_size: u32,
+    lane: u32,
+}
+
+// The subgroup's builtins are parameters and not in a struct: naga makes no valid HLSL of those.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_size) subgroup_size: u32,
     @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+) {
+    kernel(Invocation(index, subgroup_size, lane), workgroup);
 }
 
 var<workgroup> subgroup_sums: array<Sums, 2u * MOST_SUBGROUPS>;

@@ -6,7 +6,12 @@
 //     stride 1     0123              |
 
 struct Invocation {
-    @builtin(local_invocation_index) index: u32,
+    index: u32,
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
+    kernel(Invocation(index), workgroup);
 }
 
 var<workgroup> thread_sums: array<Sums, WORKGROUP_SIZE>;
