@@ -1,9 +1,11 @@
 //! DXC, the compiler of D3D12: HLSL to DXIL, with its validator.
 
+mod library;
+
 use crate::outcome::Outcome;
 use crate::work::Text;
 use crate::{Options, Result, bar, servers, tools};
-use hassle_rs::{Dxc, DxcCompiler, DxcLibrary};
+use library::Library;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -39,46 +41,25 @@ fn worker(library: &Path, case: &str) -> Command {
 }
 
 pub(crate) fn serve(library: &Path, texts: &[Text]) -> Result<()> {
-    let failed = |error: hassle_rs::HassleError| format!("{}: {error}", library.display());
-    let dxc = Dxc::new(Some(library.to_owned())).map_err(failed)?;
-    let compiler = dxc.create_compiler().map_err(failed)?;
-    let blobs = dxc.create_library().map_err(failed)?;
+    let library = Library::open(library)?;
     servers::serve(|question| {
         let text = question.parse().ok().and_then(|number: usize| texts.get(number));
         let result = text
             .ok_or_else(|| format!("no such question: {question}"))
-            .and_then(|text| compile(&compiler, &blobs, text));
+            .and_then(|text| compile(&library, text));
         serde_json::to_string(&result).unwrap_or_default()
     })
 }
 
-fn compile(compiler: &DxcCompiler, blobs: &DxcLibrary, text: &Text) -> Result<()> {
+fn compile(library: &Library, text: &Text) -> Result<()> {
     let plan = &text.variant.plan;
     let module = Module::new(plan).map_err(|error| error.to_string())?;
     let hlsl = module.hlsl(Checks::Wgpu).map_err(|error| error.to_string())?;
-    compile_hlsl(compiler, blobs, &hlsl.source, &hlsl.entry_point, plan.uses_native_f16())
-}
-
-fn compile_hlsl(
-    compiler: &DxcCompiler,
-    blobs: &DxcLibrary,
-    source: &str,
-    entry_point: &str,
-    native_f16: bool,
-) -> Result<()> {
-    let blob = blobs.create_blob_with_encoding_from_str(source).map_err(|error| error.to_string())?;
+    let profile = format!("cs_{HLSL_SHADER_MODEL}");
     // As wgpu calls it, but for `-Vd`, which would turn its validator off.
-    let mut arguments = vec!["-HV", "2018"];
-    if native_f16 {
+    let mut arguments = vec!["-E", &hlsl.entry_point, "-T", &profile, "-HV", "2018"];
+    if plan.uses_native_f16() {
         arguments.push("-enable-16bit-types");
     }
-    let profile = format!("cs_{HLSL_SHADER_MODEL}");
-    match compiler.compile(&blob, "kernel.hlsl", entry_point, &profile, &arguments, None, &[]) {
-        Ok(_) => Ok(()),
-        Err((result, code)) => Err(result
-            .get_error_buffer()
-            .ok()
-            .and_then(|errors| blobs.get_blob_as_string(&errors.into()).ok())
-            .unwrap_or_else(|| format!("error {code:#x} without a word"))),
-    }
+    library.compile(&hlsl.source, &arguments)
 }

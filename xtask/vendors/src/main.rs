@@ -83,8 +83,8 @@ enum Hidden {
         case: String,
         #[arg(long, default_value = "")]
         family: String,
-        #[arg(long, default_value = "")]
-        library: PathBuf,
+        #[arg(long)]
+        library: Option<PathBuf>,
     },
 }
 
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Some(Hidden::Worker { compiler, case, family, library }) => {
-            worker(*compiler, case, family, library).map(|()| ExitCode::SUCCESS)
+            worker(*compiler, case, family, library.as_deref()).map(|()| ExitCode::SUCCESS)
         }
         None => check(&cli.check),
     };
@@ -125,12 +125,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn worker(compiler: Worker, case: &str, family: &str, library: &Path) -> Result<()> {
+fn worker(compiler: Worker, case: &str, family: &str, library: Option<&Path>) -> Result<()> {
     let texts = work::texts(case)?;
     match compiler {
         Worker::Amd => amd::serve(family, &texts),
         Worker::Intel => intel::serve(&texts),
-        Worker::Dxc => dxc::serve(library, &texts),
+        Worker::Dxc => dxc::serve(library.ok_or("--library is missing")?, &texts),
     }
 }
 

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Longer than any text takes, by far.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So many processes may end without an answer before it is said that none will come.
+const HOPELESS: usize = 8;
+
 /// Asks `count` questions, `question(i)` each, of as many processes as there are cores. The answers are in order.
 pub(crate) fn ask(
     command: &(dyn Fn() -> Command + Sync),
@@ -23,6 +26,8 @@ pub(crate) fn ask(
 ) -> Vec<Result<String>> {
     let next = AtomicUsize::new(0);
     let answers = Mutex::new((0..count).map(|_| Err("not asked".to_owned())).collect::<Vec<_>>());
+    // Of what answers nothing at all, the first few failures say it.
+    let (answered, dead) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut server: Option<Server> = None;
         loop {
@@ -31,6 +36,9 @@ pub(crate) fn ask(
                 return;
             }
             let answer = question(number).and_then(|question| {
+                if answered.load(Ordering::Relaxed) == 0 && dead.load(Ordering::Relaxed) >= HOPELESS {
+                    return Err("not asked: the compiler has not answered once before".to_owned());
+                }
                 let mut running = match server.take() {
                     Some(server) => server,
                     None => Server::start(command())?,
@@ -38,7 +46,10 @@ pub(crate) fn ask(
                 let answer = running.ask(&question);
                 // One that has failed is not asked again.
                 if answer.is_ok() {
+                    answered.fetch_add(1, Ordering::Relaxed);
                     server = Some(running);
+                } else {
+                    dead.fetch_add(1, Ordering::Relaxed);
                 }
                 answer
             });

@@ -156,26 +156,16 @@ pub(crate) fn swiftshader(install: bool) -> Result<PathBuf> {
 /// DXC's library, as a PyPI package carries it.
 pub(crate) fn dxc(install: bool) -> Result<PathBuf> {
     const VERSION: &str = "0.17.5";
-    if let Some(library) = env::var_os("LAYERNORM_DXC") {
-        let library = PathBuf::from(library);
-        return if library.is_file() {
-            Ok(library)
-        } else {
-            Err(format!("LAYERNORM_DXC is {}, which is no file", library.display()))
-        };
-    }
     let store = store()?;
     let library = store.join("libdxcompiler.so");
     if library.is_file() {
         return Ok(library);
     }
-    if (env::consts::OS, env::consts::ARCH) != ("linux", "x86_64") && (env::consts::ARCH != "aarch64") {
-        return Err("DXC is not there: set LAYERNORM_DXC to its library".to_owned());
+    if env::consts::OS != "linux" || !["x86_64", "aarch64"].contains(&env::consts::ARCH) {
+        return Err("the package that carries DXC has it for Linux on x86-64 and arm64 only".to_owned());
     }
     if !install {
-        return Err(
-            "DXC is not there: set LAYERNORM_DXC to its library, or leave out --no-install".to_owned()
-        );
+        return Err("DXC is not there: leave out --no-install to fetch it".to_owned());
     }
     let python =
         on_path("python3").ok_or("DXC is not there, and there is no python3 whose pip could fetch it")?;
