@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask web`, `cargo xtask adapter`.
+//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `vendors` and `adapter`.
 //!
 //! They are a program and not shell scripts so that they run wherever the library does.
 
@@ -46,6 +46,12 @@ enum Task {
     Web(web::Options),
     /// Make sure there is an adapter and say what was found
     Adapter,
+    /// Every shader variant through the vendors' compilers; `cargo xtask vendors -- --help` has its arguments
+    Vendors {
+        /// Arguments for the checker
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,15 +76,25 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             print(&adapter::ensure(cli.no_install)?);
             Ok(ExitCode::SUCCESS)
         }
+        Task::Vendors { args } => vendors(cli.no_install, args),
     }
 }
 
 fn demo(args: &[OsString]) -> Result<ExitCode> {
+    run_package("layernorm", [OsString::from("demo")].iter().chain(args))
+}
+
+/// The checker is a package of its own, so that this one builds in seconds.
+fn vendors(no_install: bool, args: &[OsString]) -> Result<ExitCode> {
+    let flag = OsString::from("--no-install");
+    run_package("vendors", no_install.then_some(&flag).into_iter().chain(args))
+}
+
+fn run_package<'a>(package: &str, args: impl Iterator<Item = &'a OsString>) -> Result<ExitCode> {
     // Not from the root, unlike the steps of `test`: paths among the arguments are relative to the caller's directory.
     let status = cargo()
-        .args(["run", "--release", "--package", "layernorm"])
-        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")])
-        .args(["--", "demo"])
+        .args(["run", "--release", "--package", package])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"), "--"])
         .args(args)
         .status()
         .map_err(cannot_start_cargo)?;
@@ -122,6 +138,13 @@ mod tests {
         assert!(cli.no_install);
         let Task::Demo { args } = cli.task else { panic!("not demo: {:?}", cli.task) };
         assert_eq!(args, ["--no-install", "x"]);
+    }
+
+    #[test]
+    fn what_follows_the_dashes_goes_to_the_checker() {
+        let cli = Cli::try_parse_from(["xtask", "vendors", "--no-install", "--", "--only", "amd"]).unwrap();
+        let Task::Vendors { args } = cli.task else { panic!("not vendors: {:?}", cli.task) };
+        assert_eq!((cli.no_install, args), (true, ["--only", "amd"].map(OsString::from).to_vec()));
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub(crate) struct Driver {
     device: ManuallyDrop<Device>,
     instance: ManuallyDrop<Instance>,
     executables: khr::pipeline_executable_properties::Device,
-    name: String,
     _entry: Entry,
 }
 
@@ -44,19 +43,13 @@ impl Driver {
         // From here on the instance is destroyed by drop, whatever fails.
         let instance = InstanceGuard(Some(instance));
         let device = open_device(instance.get())?;
-        let executables = khr::pipeline_executable_properties::Device::new(instance.get(), &device.raw);
+        let executables = khr::pipeline_executable_properties::Device::new(instance.get(), &device);
         Ok(Self {
-            device: ManuallyDrop::new(device.raw),
+            device: ManuallyDrop::new(device),
             instance: ManuallyDrop::new(instance.take()),
             executables,
-            name: device.name,
             _entry: entry,
         })
-    }
-
-    /// The device's name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     /// Compiles a compute shader, whose bindings are a uniform at 0 and the storage buffers given, all in group 0.
@@ -244,12 +237,7 @@ impl<T: Copy, F: FnMut(T)> Drop for Guard<T, F> {
     }
 }
 
-struct OpenDevice {
-    raw: Device,
-    name: String,
-}
-
-fn open_device(instance: &Instance) -> Result<OpenDevice> {
+fn open_device(instance: &Instance) -> Result<Device> {
     // SAFETY: the instance is alive.
     let physical = unsafe { instance.enumerate_physical_devices() }
         .map_err(|error| format!("the driver lists no devices: {error}"))?
@@ -312,9 +300,8 @@ fn open_device(instance: &Instance) -> Result<OpenDevice> {
     }
     // SAFETY: the physical device is the instance's; the info and all it points to live through the call; the extensions
     // named are there; queue family 0 always is. A feature that is missing is an error, not undefined.
-    let raw = unsafe { instance.create_device(physical, &info, None) }
-        .map_err(|error| format!("{name} cannot be opened: {error}"))?;
-    Ok(OpenDevice { raw, name })
+    unsafe { instance.create_device(physical, &info, None) }
+        .map_err(|error| format!("{name} cannot be opened: {error}"))
 }
 
 fn name_of(name: std::result::Result<&CStr, std::ffi::FromBytesUntilNulError>) -> String {
