@@ -29,6 +29,9 @@ const FORWARD_VEC4_MOST: u32 = 16;
 const FORWARD_CACHED_COLS: u32 = 8192;
 /// x, dy, the sums of dgain and of dbias: four times this.
 const BACKWARD_VEC4: u32 = 4;
+/// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180 (Mesa
+/// 22.3.6); Intel's compiler spills there too.
+const BACKWARD_MOST_THREADS: u32 = 512;
 /// Without the two sums.
 const BACKWARD_DX_VEC4: u32 = 8;
 
@@ -110,7 +113,10 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, SOFTWARE_BACKWARD_LOADS / 2, caps)
         }
-        (AdapterKind::Gpu, true) => gpu(Kernel::BackwardCached, shape, BACKWARD_VEC4, caps),
+        (AdapterKind::Gpu, true) => {
+            let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
+            gpu(Kernel::BackwardCached, shape, BACKWARD_VEC4, &Caps { max_invocations, ..*caps })
+        }
         (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
     };
     let block_rows = if parameters { STREAMED_BLOCK_ROWS } else { 1 };
