@@ -1,5 +1,6 @@
 //! Drives the real binary.
 
+mod emit;
 mod files;
 mod reports;
 mod tensors;

@@ -1,0 +1,141 @@
+//! `emit`: texts, descriptions, the whole set, and calls that it refuses.
+
+use crate::{Room, layernorm, run};
+use serde_json::Value;
+
+fn emit(args: &[&str]) -> String {
+    let mut all = vec!["emit"];
+    all.extend(args);
+    let result = run(layernorm(&all));
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{args:?}: {result:?}");
+    result.stdout
+}
+
+fn description(args: &[&str]) -> Value {
+    let mut all = args.to_vec();
+    all.push("--description");
+    serde_json::from_str(&emit(&all)).unwrap()
+}
+
+#[track_caller]
+fn assert_refused(args: &[&str], says: &str) {
+    let mut all = vec!["emit"];
+    all.extend(args);
+    let result = run(layernorm(&all));
+    assert_eq!((result.code, result.stdout.as_str()), (Some(2), ""), "{args:?}: {result:?}");
+    assert!(result.stderr.contains(says), "{args:?} does not say {says:?}: {}", result.stderr);
+    assert_eq!(result.stderr.lines().count(), 1, "{args:?}: {}", result.stderr);
+}
+
+const SUBGROUPS: [&str; 4] = ["--cols", "4096", "--subgroup-sizes", "32..32"];
+
+#[test]
+fn each_language_is_itself() {
+    for (format, says) in [
+        ("wgsl", "@compute"),
+        ("browser", "enable subgroups;"),
+        ("msl", "metal_stdlib"),
+        ("hlsl", "numthreads("),
+        ("glsl", "#version 450"),
+    ] {
+        let text = emit(&[&SUBGROUPS[..], &["--format", format]].concat());
+        assert!(text.contains(says), "{format} without {says}: {text}");
+        let wgsl_of_naga = format == "wgsl";
+        assert!(!(wgsl_of_naga && text.contains("enable subgroups;")), "naga refuses the line");
+    }
+    let spirv = layernorm(&["emit", "--cols", "64", "--format", "spirv"]).output().unwrap();
+    let words = spirv.stdout.as_chunks::<4>().0;
+    assert_eq!(u32::from_le_bytes(words[0]), 0x0723_0203, "the magic number");
+    assert_eq!(u32::from_le_bytes(words[1]), 0x0001_0300, "version 1.3");
+}
+
+#[test]
+fn a_description_has_what_a_host_needs() {
+    let forward =
+        description(&["--cols", "1024", "--dtype", "f16", "--parameter-dtype", "f32", "--residual"]);
+    assert_eq!(forward["kernel"], "forward_cached");
+    let names: Vec<&str> =
+        forward["bindings"].as_array().unwrap().iter().map(|b| b["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["x", "residual", "gain", "bias", "y", "sum"]);
+    let x = &forward["bindings"][0];
+    assert_eq!((&x["element"], &x["dtype"]), (&"vec4<u32>".into(), &"f16".into()));
+    assert_eq!((&x["values_per_element"], &x["start_multiple"]), (&8.into(), &8.into()));
+    assert_eq!(forward["needs"]["features"], serde_json::json!([]));
+
+    let backward = description(&[&SUBGROUPS[..], &["--operation", "backward"]].concat());
+    assert_eq!(backward["needs"]["features"], serde_json::json!(["subgroups"]));
+    assert_eq!(backward["scratch"]["tensor"], "partials");
+    let native = description(&["--cols", "7", "--dtype", "f16", "--shader-f16"]);
+    assert_eq!(native["needs"]["features"], serde_json::json!(["shader-f16"]));
+}
+
+/// x written over: the uniform's field for x then takes the place of the output's rows.
+#[test]
+fn in_place_the_uniform_names_the_output() {
+    let in_place = description(&["--cols", "64", "--x-in", "y"]);
+    let field = |name: &str| {
+        let fields = in_place["uniform"]["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!(field("x"), serde_json::json!(["y.start", "y.stride"]));
+    assert_eq!(field("residual"), serde_json::json!([0, 0]));
+}
+
+#[test]
+fn output_comes_with_its_description() {
+    let room = Room::new();
+    emit(&["--cols", "64", "--format", "spirv", "--output", &room.path("kernel.spv")]);
+    assert_eq!(room.names(), ["kernel.json", "kernel.spv"]);
+    let text = std::fs::read_to_string(room.path("kernel.json")).unwrap();
+    let description: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&description["format"], &description["cols"]), (&"spirv".into(), &64.into()));
+}
+
+#[test]
+fn all_writes_every_variant_once() {
+    let room = Room::new();
+    let directory = room.path("kernels");
+    let result = run(layernorm(&["emit", "--all", &directory, "--format", "browser"]));
+    assert_eq!(result.code, Some(0), "{result:?}");
+    assert_eq!(room.names(), ["kernels"], "nothing beside it");
+    let index: Value =
+        serde_json::from_slice(&std::fs::read(format!("{directory}/index.json")).unwrap()).unwrap();
+    let variants = index["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), wgpu_layernorm::shader::variants::all().unwrap().len());
+    let mut files = std::collections::HashSet::new();
+    for variant in variants {
+        for file in [&variant["text"], &variant["description"]] {
+            let file = file.as_str().unwrap();
+            assert!(files.insert(file.to_owned()), "{file} twice");
+        }
+    }
+    for file in files.iter().take(40) {
+        assert!(std::fs::metadata(format!("{directory}/{file}")).unwrap().len() > 0, "{file}");
+    }
+    // What is there is not written over.
+    assert_refused(&["--all", &directory], "not an empty directory");
+}
+
+#[test]
+fn wrong_calls() {
+    assert_refused(&[], "--cols");
+    assert_refused(&["--cols", "64", "--vector-width", "3"], "1, 2, 4 or 8");
+    assert_refused(&["--cols", "7", "--vector-width", "4"], "--vector-width is 4");
+    assert_refused(&["--cols", "64", "--subgroup-sizes", "6..8"], "powers of two");
+    assert_refused(&["--cols", "64", "--dx", "overwrite"], "--dx is backward's");
+    assert_refused(&["--cols", "64", "--operation", "backward", "--residual"], "--residual is forward's");
+    assert_refused(&["--cols", "64", "--x-in", "dx"], "y or sum");
+    assert_refused(&["--cols", "64", "--x-in", "sum"], "--residual");
+    assert_refused(&["--cols", "64", "--residual", "--x-in", "y", "--residual-in", "y"], "cannot hold both");
+    let backward = ["--cols", "64", "--operation", "backward"];
+    assert_refused(&[&backward[..], &["--affine", "none", "--dgain", "overwrite"]].concat(), "with a gain");
+    assert_refused(&[&backward[..], &["--x-in", "dx", "--dx", "accumulate"]].concat(), "--dx overwrite");
+    assert_refused(&[&backward[..], &["--affine", "none", "--dx", "none"]].concat(), "--dgain");
+    assert_refused(&["--all", "kernels", "--cols", "64"], "--cols chooses one");
+    assert_refused(&["--cols", "7", "--dtype", "f16", "--shader-f16", "--format", "glsl"], "16-bit floats");
+    assert_refused(&["--cols", "64", "--output", "/no/such/place/kernel.wgsl"], "/no/such/place");
+    assert_refused(&["--cols", "64", "--adapter", "Voodoo 2"], "no adapter matches Voodoo 2");
+    let limits = run(layernorm(&["emit", "--cols", "64", "--max-storage-buffers", "3"]));
+    assert_eq!(limits.code, Some(1), "an adapter that cannot: {limits:?}");
+    assert!(limits.stderr.contains("storage buffers"), "{limits:?}");
+}
