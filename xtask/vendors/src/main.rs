@@ -5,6 +5,7 @@ mod compiled;
 mod driver;
 mod dxc;
 mod intel;
+mod javascript;
 mod outcome;
 mod servers;
 mod tint;
@@ -67,6 +68,7 @@ enum Compiler {
     Naga,
     SpirvVal,
     Tint,
+    Javascript,
     Dxc,
     Amd,
     Intel,
@@ -154,6 +156,10 @@ fn check(args: &Check) -> Result<ExitCode> {
     }
     if wanted(Compiler::Tint) {
         outcomes.push(tint::tint(&texts, options.install));
+    }
+    // Its kernels are not chosen by their labels.
+    if wanted(Compiler::Javascript) && args.case.is_empty() {
+        outcomes.push(javascript::javascript(options.install));
     }
     if wanted(Compiler::Dxc) {
         outcomes.push(dxc::dxc(&texts, &options));
