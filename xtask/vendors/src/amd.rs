@@ -373,7 +373,7 @@ fn table(found: &[Row], accept: bool) -> Outcome {
                         outcome.passed += 1;
                     }
                     Err(message) => {
-                        outcome.fail(&what, format!("{message}; --accept takes it as the baseline"))
+                        outcome.fail(&what, format!("{message}; --accept takes it as the baseline"));
                     }
                 }
             }

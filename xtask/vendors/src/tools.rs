@@ -153,7 +153,7 @@ pub(crate) fn swiftshader(install: bool) -> Result<PathBuf> {
     Ok(manifest)
 }
 
-/// DXC's library, as a PyPI package carries it.
+/// DXC's library, as a Python package carries it.
 pub(crate) fn dxc(install: bool) -> Result<PathBuf> {
     const VERSION: &str = "0.17.5";
     let store = store()?;
