@@ -4,12 +4,14 @@
 //! lines set by name. In `io/` and `gradient/` the word `tensor` stands for a tensor's name. Bindings are declared
 //! here, where their order is decided.
 
+mod unroll;
 pub mod variants;
 
 use crate::error::Error;
 use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 use std::fmt::Write as _;
+use unroll::{Bound, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,7 +82,19 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
         set_const(&mut text, name, &value)
             .map_err(|message| Error::Assembly { label: label.clone(), message })?;
     }
+    if plan.unroll {
+        text = unroll(&text, &loop_bounds(plan), MOST_TRIPS);
+    }
     Ok(Shader { label, source: text, bindings })
+}
+
+/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row. So do those over the rows
+/// of a block, which would make compiling a streamed kernel three times as long and it no faster.
+const MOST_TRIPS: u32 = 32;
+
+fn loop_bounds(plan: &Plan) -> [Bound; 3] {
+    let parts = plan.parts();
+    [("STEPS", plan.steps), ("PARTS", parts), ("RUN_STEPS", 8 / parts)]
 }
 
 fn segment(text: &mut String, segment: &str) {

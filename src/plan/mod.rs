@@ -230,6 +230,8 @@ pub struct Plan {
     pub block_rows: u32,
     /// Whether gain and bias stay in registers while a slot walks its rows.
     pub hold_parameters: bool,
+    /// Whether loops over steps, runs and parts are written out, for compilers that do not unroll them.
+    pub unroll: bool,
     /// With more rows than this, slots get more rows each before there are more slots, see [`Plan::slots`].
     pub least_slots: u32,
     /// The rows of a slot from which on there are more slots instead.
@@ -318,6 +320,7 @@ impl Plan {
             reduction: rung.reduction,
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
+            unroll: caps.kind == AdapterKind::Software,
             least_slots: rung.least_slots,
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
@@ -594,6 +597,9 @@ impl Plan {
             Reduction::Subgroups(_) => "/subgroups",
             Reduction::Workgroup => "/workgroup",
         };
+        if self.unroll {
+            label += "/unrolled";
+        }
         for (name, present) in self.options() {
             if present {
                 label += "/";
