@@ -92,9 +92,14 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
 /// of a block, which would make compiling a streamed kernel three times as long and it no faster.
 const MOST_TRIPS: u32 = 32;
 
-fn loop_bounds(plan: &Plan) -> [Bound; 3] {
+/// A kernel that streams its row walks it in as many steps as it takes: only one that holds it has them written out.
+fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     let parts = plan.parts();
-    [("STEPS", plan.steps), ("PARTS", parts), ("RUN_STEPS", 8 / parts)]
+    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", 8 / parts)];
+    if matches!(plan.kernel, Kernel::ForwardCached | Kernel::BackwardCached) {
+        bounds.push(("STEPS", plan.steps));
+    }
+    bounds
 }
 
 fn segment(text: &mut String, segment: &str) {
