@@ -15,8 +15,6 @@
 //
 // Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row).
 
-// Arrays below are not of the type Values: with one step there would be two names for one type, which naga's HLSL turns
-// into one function defined twice.
 const VECTORS: u32 = STEPS * PARTS;
 
 // Whether the gain stays in registers from row to row.
@@ -91,7 +89,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var left = vec4<f32>();
         var left_product = vec4<f32>();
         for (var step = 0u; step < STEPS; step++) {
-            var dy_values: array<vec4<f32>, PARTS>;
+            var dy_values: Values;
             for (var part = 0u; part < PARTS; part++) {
                 dy_values[part] = dy[step * PARTS + part];
             }
@@ -119,7 +117,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             let residue = row_residue(row_sum(invocation, left_sums, 1u), means);
             if (has_row) {
                 for (var step = 0u; step < STEPS; step++) {
-                    var dx: array<vec4<f32>, PARTS>;
+                    var dx: Values;
                     for (var part = 0u; part < PARTS; part++) {
                         let i = step * PARTS + part;
                         dx[part] = means.rstd * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
@@ -133,8 +131,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let partial_row = first_slot + slot_in_workgroup;
     let is_first = partial_row >= params.earlier_partial_rows;
     for (var step = 0u; step < STEPS; step++) {
-        var dgain: array<vec4<f32>, PARTS>;
-        var dbias: array<vec4<f32>, PARTS>;
+        var dgain: Values;
+        var dbias: Values;
         for (var part = 0u; part < PARTS; part++) {
             dgain[part] = sum_dgain[step * PARTS + part];
             dbias[part] = sum_dbias[step * PARTS + part];

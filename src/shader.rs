@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 use std::fmt::Write as _;
-use unroll::{Bound, unroll};
+use unroll::{Bound, substitute, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -82,10 +82,32 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
         set_const(&mut text, name, &value)
             .map_err(|message| Error::Assembly { label: label.clone(), message })?;
     }
+    text = expand_aliases(&text);
     if plan.unroll {
         text = unroll(&text, &loop_bounds(plan), MOST_TRIPS);
     }
     Ok(Shader { label, source: text, bindings })
+}
+
+/// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of its own: where
+/// the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
+fn expand_aliases(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let alias = |line: &String| {
+        let (name, of) = line.strip_prefix("alias ")?.strip_suffix(';')?.split_once(" = ")?;
+        Some((name.to_owned(), of.to_owned()))
+    };
+    // An alias may stand in the one that is expanded after it.
+    while let Some((at, (name, of))) =
+        lines.iter().enumerate().find_map(|(at, line)| Some((at, alias(line)?)))
+    {
+        lines.remove(at);
+        for line in lines.iter_mut().filter(|line| line.contains(&name)) {
+            *line = substitute(line, &name, &of);
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row. So do those over the rows
@@ -447,6 +469,21 @@ mod segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn aliases_are_expanded_one_in_another() {
+        let text = "\
+alias Pair = vec2<f32>;
+alias Pairs = array<Pair, N>;
+// a Pair
+fn f(p: Pair, q: Pairing) -> Pairs {
+";
+        let expected = "\
+// a Pair
+fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
+";
+        assert_eq!(expand_aliases(text), expected);
+    }
 
     #[test]
     fn set_const_wants_exactly_one_declaration() {

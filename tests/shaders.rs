@@ -1,7 +1,7 @@
 //! Every shader variant through naga: parsed, validated with no more capabilities than its plan claims, and translated
 //! to SPIR-V, MSL, HLSL and GLSL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, SubgroupSizes};
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
@@ -49,6 +49,13 @@ fn reflect(plan: &Plan, module: &naga::Module) -> Result<(), String> {
     let entry = &module.entry_points[0];
     if entry.name != ENTRY_POINT || entry.workgroup_size != [plan.workgroup_size(), 1, 1] {
         return Err(format!("entry point {} of {:?}", entry.name, entry.workgroup_size));
+    }
+    // A type under two names is two types in SPIR-V, and two functions of one name in HLSL.
+    let mut types = HashSet::new();
+    for (_, declared) in module.types.iter() {
+        if !matches!(declared.inner, naga::TypeInner::Struct { .. }) && !types.insert(&declared.inner) {
+            return Err(format!("the type {:?} is declared twice", declared.inner));
+        }
     }
     let mut workgroup_bytes = 0;
     let mut found = BTreeMap::new();

@@ -30,7 +30,8 @@ fn expand(lines: &[String], bounds: &[Bound], most: u32) -> Vec<String> {
         };
         let body = &lines[at + 1..at + length];
         for trip in 0..trips {
-            let body: Vec<String> = body.iter().map(|line| substitute(line, name, trip)).collect();
+            let body: Vec<String> =
+                body.iter().map(|line| substitute(line, name, &format!("{trip}u"))).collect();
             out.push(format!("{indent}{{"));
             out.extend(expand(&body, bounds, most));
             out.push(format!("{indent}}}"));
@@ -49,8 +50,8 @@ fn constant_loop<'a>(line: &'a str, bounds: &[Bound]) -> Option<(&'a str, u32)> 
     is_plain.then_some((name, *trips))
 }
 
-/// The line with the variable's value, but for what is a comment.
-fn substitute(line: &str, name: &str, value: u32) -> String {
+/// The line with `value` for the word `name`, but for what is a comment.
+pub(super) fn substitute(line: &str, name: &str, value: &str) -> String {
     let (code, comment) = line.split_at(line.find("//").unwrap_or(line.len()));
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut out = String::with_capacity(line.len());
@@ -60,7 +61,7 @@ fn substitute(line: &str, name: &str, value: u32) -> String {
         let is_whole = !before.ends_with(is_word) && !after.starts_with(is_word);
         out.push_str(before);
         if is_whole {
-            out.push_str(&format!("{value}u"));
+            out.push_str(value);
         } else {
             out.push_str(name);
         }
