@@ -2,6 +2,9 @@
 //! operations or 16-bit floats, without them; and on software adapters every third case with the plans of a GPU, whose
 //! barriers take a CPU long. A test for each, named after adapter, mode and case. No adapter is a failure.
 
+mod faults;
+
+use faults::FAULTS;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu_layernorm::plan::AdapterKind;
@@ -45,17 +48,18 @@ fn trials_on(
     let every = if prefix.ends_with("/gpu") { 3 } else { 1 };
     verify::cases().into_iter().step_by(every).map(move |case| {
         let (context, turn) = (Arc::clone(context), turn.map(Arc::clone));
-        Trial::test(format!("{prefix}/{}", case.name()), move || {
+        let name = format!("{prefix}/{}", case.name());
+        Trial::test(name.clone(), move || {
             let _turn = turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
-            check(&context, &case)
+            check(&context, &case, &name)
         })
     })
 }
 
-fn check(context: &Context, case: &verify::Case) -> Result<(), Failed> {
+fn check(context: &Context, case: &verify::Case, name: &str) -> Result<(), Failed> {
     let outcome = pollster::block_on(verify::run(context, case))?;
-    if outcome.failures.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{}: {}", outcome.kernel.name(), outcome.failures.join("; ")).into())
+    let kernel = outcome.kernel.name();
+    let result = if outcome.failures.is_empty() { Ok(()) } else { Err(outcome.failures.join("; ")) };
+    faults::judge(FAULTS, &context.description(), kernel, name, result)
+        .map_err(|message| format!("{kernel}: {message}").into())
 }

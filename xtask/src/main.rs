@@ -5,6 +5,7 @@
 mod adapter;
 mod apt;
 mod steps;
+mod swiftshader;
 mod web;
 
 use std::env;
@@ -40,7 +41,7 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Make sure there is an adapter, then run every check of the repository
+    /// Make sure there are adapters, a GPU or lavapipe and SwiftShader, then run every check of the repository
     Test,
     /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
     Web(web::Options),
@@ -69,7 +70,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Task::Test => {
             print(&adapter::ensure(cli.no_install)?);
-            steps::run()
+            steps::run(&swiftshader::ensure(cli.no_install))
         }
         Task::Web(options) => web::run(options, cli.no_install),
         Task::Adapter => {

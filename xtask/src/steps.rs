@@ -1,7 +1,8 @@
 //! The steps of `cargo xtask test`.
 
 use std::fmt::Write;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::{ROOT, Result, cannot_start_cargo, cargo, print};
@@ -10,59 +11,88 @@ struct Step {
     name: &'static str,
     /// The arguments of cargo, separated by spaces.
     arguments: &'static str,
+    on: On,
+}
+
+/// The adapters that a step's tests see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum On {
+    /// All that the machine has, which on a machine without a GPU are lavapipe and llvmpipe's GL.
+    Machine,
+    /// SwiftShader alone.
+    SwiftShader,
+}
+
+impl Step {
+    const fn new(name: &'static str, arguments: &'static str) -> Self {
+        Self { name, arguments, on: On::Machine }
+    }
 }
 
 /// All in the release profile, so that each dependency is built once for all steps.
 const STEPS: &[Step] = &[
-    Step { name: "format", arguments: "fmt --all --check" },
-    Step { name: "clippy", arguments: "clippy --workspace --all-targets --release -- -D warnings" },
+    Step::new("format", "fmt --all --check"),
+    Step::new("clippy", "clippy --workspace --all-targets --release -- -D warnings"),
     // With no target named this is the unit, integration and doc tests; the examples are built.
-    Step { name: "tests", arguments: "test --workspace --release" },
+    Step::new("tests", "test --workspace --release"),
+    // The workspace again, so that nothing is built anew; what depends on the adapter.
+    Step {
+        name: "SwiftShader",
+        arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline",
+        on: On::SwiftShader,
+    },
     // Feature by feature, because the workspace build turns all of them on.
-    Step { name: "no features", arguments: "check --release --package wgpu-layernorm --no-default-features" },
-    Step {
-        name: "feature gpu",
-        arguments: "check --release --package wgpu-layernorm --no-default-features --features gpu",
-    },
-    Step {
-        name: "feature rayon",
-        arguments: "check --release --package wgpu-layernorm --no-default-features --features rayon",
-    },
+    Step::new("no features", "check --release --package wgpu-layernorm --no-default-features"),
+    Step::new("feature gpu", "check --release --package wgpu-layernorm --no-default-features --features gpu"),
+    Step::new(
+        "feature rayon",
+        "check --release --package wgpu-layernorm --no-default-features --features rayon",
+    ),
     // Reports are read where there is no wgpu, too.
-    Step { name: "report", arguments: "check --release --package layernorm-report" },
-    Step { name: "docs", arguments: "doc --workspace --no-deps --release" },
-    Step { name: "benches", arguments: "bench --no-run --package wgpu-layernorm" },
+    Step::new("report", "check --release --package layernorm-report"),
+    Step::new("docs", "doc --workspace --no-deps --release"),
+    Step::new("benches", "bench --no-run --package wgpu-layernorm"),
 ];
 
 struct Outcome {
     name: &'static str,
     time: Duration,
-    ok: bool,
+    result: StepResult,
 }
 
-/// Runs the steps up to the first that fails.
-pub(crate) fn run() -> Result<ExitCode> {
+enum StepResult {
+    Ok,
+    Failed,
+    /// The machine lacks something; what.
+    NotRun(String),
+}
+
+impl std::fmt::Display for StepResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Failed => f.write_str("FAILED"),
+            Self::NotRun(missing) => write!(f, "NOT RUN: {missing}"),
+        }
+    }
+}
+
+/// Runs the steps up to the first that fails. `swiftshader` is its driver's manifest, or what is missing.
+pub(crate) fn run(swiftshader: &Result<PathBuf>) -> Result<ExitCode> {
     let mut outcomes = Vec::new();
     for step in STEPS {
         print(&format!("\n=== {}: cargo {}", step.name, step.arguments));
         let start = Instant::now();
-        let status = cargo()
-            .args(step.arguments.split(' '))
-            .current_dir(ROOT)
-            // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would
-            // too, on code that is an illustration.
-            .envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")))
-            .status()
-            .map_err(cannot_start_cargo)?;
-        let outcome = Outcome { name: step.name, time: start.elapsed(), ok: status.success() };
-        print(&format!(
-            "=== {}: {} after {:.1} s",
-            outcome.name,
-            result(outcome.ok),
-            outcome.time.as_secs_f64()
-        ));
+        let result = match (step.on, swiftshader) {
+            (On::Machine, _) => run_step(step, None)?,
+            (On::SwiftShader, Ok(manifest)) => run_step(step, Some(manifest))?,
+            (On::SwiftShader, Err(missing)) => StepResult::NotRun(missing.clone()),
+        };
+        let outcome = Outcome { name: step.name, time: start.elapsed(), result };
+        print(&format!("=== {}: {} after {:.1} s", outcome.name, outcome.result, outcome.time.as_secs_f64()));
+        let failed = matches!(outcome.result, StepResult::Failed);
         outcomes.push(outcome);
-        if !status.success() {
+        if failed {
             print(&summary(&outcomes));
             return Err(format!(
                 "step {} failed: repair what it reports above, then try `cargo {}` alone",
@@ -74,20 +104,35 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// With `driver` the tests see that Vulkan driver alone.
+fn run_step(step: &Step, driver: Option<&Path>) -> Result<StepResult> {
+    let mut command = cargo();
+    command.args(step.arguments.split(' ')).current_dir(ROOT);
+    // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on code
+    // that is an illustration.
+    command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));
+    if let Some(driver) = driver {
+        see_only(driver, &mut command);
+    }
+    let status = command.status().map_err(cannot_start_cargo)?;
+    Ok(if status.success() { StepResult::Ok } else { StepResult::Failed })
+}
+
+fn see_only(driver: &Path, command: &mut Command) {
+    // Older loaders know the second name alone.
+    command.env("VK_DRIVER_FILES", driver).env("VK_ICD_FILENAMES", driver).env("WGPU_BACKEND", "vulkan");
+}
+
 fn summary(outcomes: &[Outcome]) -> String {
     let mut table = format!("\n{:<13}  {:>7}  result", "step", "seconds");
-    for Outcome { name, time, ok } in outcomes {
-        let _ = write!(table, "\n{name:<13}  {:>7.1}  {}", time.as_secs_f64(), result(*ok));
+    for Outcome { name, time, result } in outcomes {
+        let _ = write!(table, "\n{name:<13}  {:>7.1}  {result}", time.as_secs_f64());
     }
     let missing = STEPS.len() - outcomes.len();
     if missing > 0 {
         let _ = write!(table, "\n({missing} further not run)");
     }
     table
-}
-
-fn result(ok: bool) -> &'static str {
-    if ok { "ok" } else { "FAILED" }
 }
 
 #[cfg(test)]
@@ -97,15 +142,21 @@ mod tests {
     #[test]
     fn summary_lines_up_and_counts_what_was_left_out() {
         let outcomes = [
-            Outcome { name: "format", time: Duration::from_millis(840), ok: true },
-            Outcome { name: "feature rayon", time: Duration::from_secs(1234), ok: false },
+            Outcome { name: "format", time: Duration::from_millis(840), result: StepResult::Ok },
+            Outcome {
+                name: "SwiftShader",
+                time: Duration::ZERO,
+                result: StepResult::NotRun("there is none".to_owned()),
+            },
+            Outcome { name: "feature rayon", time: Duration::from_secs(1234), result: StepResult::Failed },
         ];
         let expected = format!(
             "\nstep           seconds  result\
              \nformat             0.8  ok\
+             \nSwiftShader        0.0  NOT RUN: there is none\
              \nfeature rayon   1234.0  FAILED\
              \n({} further not run)",
-            STEPS.len() - 2
+            STEPS.len() - 3
         );
         assert_eq!(summary(&outcomes), expected);
     }

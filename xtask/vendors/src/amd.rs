@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Form, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::Text;
+use crate::work::{NOT_FOR_GPUS, Text};
 use crate::{Options, Result, bar, servers, tools};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,7 +39,8 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
     };
     // A new baseline needs the table's plans alone.
     let texts = if options.accept { &[] } else { texts };
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = texts.iter().partition(|text| text.is_for_gpus());
+    let (given, left_out) = options.chosen(texts);
+    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.is_for_gpus());
     let mut outcomes = Vec::new();
     let mut found = Vec::new();
     for family in FAMILIES {
@@ -66,7 +67,8 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
             })
             .collect();
         let mut outcome = Outcome::of(&name(family), &driver_version(&manifest), &results, start.elapsed())
-            .without(&others, "planned for software adapters, which this is not");
+            .without(&others, NOT_FOR_GPUS)
+            .without(&left_out.texts, &left_out.because);
         for (plan, answer) in rows {
             match read(answer).and_then(|compiled| row(family, plan, &compiled)) {
                 Ok(row) => found.push(row),

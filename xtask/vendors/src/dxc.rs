@@ -22,16 +22,18 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
         }
     };
     let start = Instant::now();
+    let (texts, left_out) = options.chosen(texts);
     let bar = bar(NAME, texts.len());
     let command = || worker(&library, &options.case);
-    let answers = servers::ask(&command, texts.len(), &|number| Ok(number.to_string()), &bar);
+    let answers = servers::ask(&command, texts.len(), &|number| Ok(texts[number].number.to_string()), &bar);
     bar.finish_and_clear();
     let read = |answer: Result<String>| {
         serde_json::from_str::<Result<()>>(&answer?)
             .map_err(|error| format!("an answer that is none: {error}"))?
     };
-    let results: Vec<_> = texts.iter().zip(answers).map(|(text, answer)| (text, read(answer))).collect();
+    let results: Vec<_> = texts.iter().zip(answers).map(|(text, answer)| (*text, read(answer))).collect();
     Outcome::of(NAME, &format!("cs_{HLSL_SHADER_MODEL}"), &results, start.elapsed())
+        .without(&left_out.texts, &left_out.because)
 }
 
 fn worker(library: &Path, case: &str) -> Command {

@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::Text;
+use crate::work::{NOT_FOR_GPUS, Text};
 use crate::{Options, Result, bar, servers, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +37,8 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
                 .collect();
         }
     };
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = texts.iter().partition(|text| text.is_for_gpus());
+    let (given, left_out) = options.chosen(texts);
+    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.is_for_gpus());
     PLATFORMS
         .iter()
         .map(|platform| {
@@ -53,7 +54,8 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
                 .map(|(text, answer)| (*text, read(answer).and_then(|c| judge(&c))))
                 .collect();
             Outcome::of(&name(platform), "", &results, start.elapsed())
-                .without(&others, "planned for software adapters, which this is not")
+                .without(&others, NOT_FOR_GPUS)
+                .without(&left_out.texts, &left_out.because)
         })
         .collect()
 }

@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use outcome::Outcome;
 use serde::Serialize;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -57,6 +58,11 @@ struct Check {
     /// Write the result, failures in full, to FILE
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// The drivers' compilers and DXC, which take minutes, get every Nth text (the table's plans all the same); the others
+    /// get all
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "accept")]
+    every: NonZeroUsize,
 
     /// Install nothing: what is missing is reported as not run
     #[arg(long)]
@@ -102,7 +108,23 @@ enum Worker {
 struct Options {
     install: bool,
     case: String,
+    every: NonZeroUsize,
     accept: bool,
+}
+
+impl Options {
+    /// The texts that a slow compiler is given, and those that `--every` leaves out.
+    fn chosen<'a>(&self, texts: &'a [Text]) -> (Vec<&'a Text>, LeftOut<'a>) {
+        let (chosen, left_out) = texts.iter().partition(|text| text.number.is_multiple_of(self.every.get()));
+        (chosen, LeftOut { texts: left_out, because: format!("left out by --every {}", self.every) })
+    }
+}
+
+/// Texts that a compiler is not given, and why.
+#[derive(Debug)]
+struct LeftOut<'a> {
+    texts: Vec<&'a Text>,
+    because: String,
 }
 
 /// The JSON file.
@@ -144,7 +166,12 @@ fn check(args: &Check) -> Result<ExitCode> {
     {
         return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
     }
-    let options = Options { install: !args.no_install, case: args.case.clone(), accept: args.accept };
+    let options = Options {
+        install: !args.no_install,
+        case: args.case.clone(),
+        every: args.every,
+        accept: args.accept,
+    };
     let only = if args.accept { &[Compiler::Amd][..] } else { &args.only };
     let wanted = |compiler| only.is_empty() || only.contains(&compiler);
     let mut outcomes = Vec::new();
@@ -274,5 +301,17 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["vendors", "--only", "naga,amd", "--no-install"]).unwrap();
         assert_eq!(cli.check.only, [Compiler::Naga, Compiler::Amd]);
+    }
+
+    #[test]
+    fn every_text_is_given_or_left_out() {
+        let texts = work::texts("forward_streamed/f32x4").unwrap();
+        for every in [1, 2, 5] {
+            let every = NonZeroUsize::new(every).unwrap();
+            let options = Options { install: false, case: String::new(), every, accept: false };
+            let (given, left_out) = options.chosen(&texts);
+            assert_eq!(given.len(), texts.len().div_ceil(every.get()));
+            assert_eq!(given.len() + left_out.texts.len(), texts.len());
+        }
     }
 }

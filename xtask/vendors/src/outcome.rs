@@ -73,11 +73,13 @@ impl Outcome {
         }
     }
 
-    /// Texts that this compiler is never given.
+    /// Texts that this compiler was not given, and why.
     pub(crate) fn without(mut self, texts: &[&Text], because: &str) -> Self {
-        self.not_run = texts.iter().map(|text| text.labels.len()).sum();
-        if self.not_run > 0 {
-            because.clone_into(&mut self.because);
+        let variants: usize = texts.iter().map(|text| text.labels.len()).sum();
+        if variants > 0 {
+            self.not_run += variants;
+            let separator = if self.because.is_empty() { "" } else { "; " };
+            self.because += &format!("{separator}{variants} {because}");
         }
         self
     }
@@ -138,8 +140,11 @@ mod tests {
         let outcome = Outcome::of("c", "1", &[(text, Err("bad".to_owned()))], Duration::ZERO);
         assert_eq!((outcome.tried, outcome.failed), (text.labels.len(), text.labels.len()));
         assert_eq!(outcome.failures[0].variants, text.labels);
-        let outcome = Outcome::of("c", "1", &[], Duration::ZERO).without(&[text], "why");
-        assert_eq!((outcome.not_run, outcome.because.as_str()), (text.labels.len(), "why"));
+        let outcome = Outcome::of("c", "1", &[], Duration::ZERO).without(&[text], "why").without(&[], "no");
+        assert_eq!(
+            (outcome.not_run, outcome.because),
+            (text.labels.len(), format!("{} why", text.labels.len()))
+        );
     }
 
     #[test]

@@ -28,6 +28,9 @@ impl Text {
     }
 }
 
+/// Why a GPU's compiler is not given the others.
+pub(crate) const NOT_FOR_GPUS: &str = "planned for software adapters, which this is not";
+
 /// The texts of the variants whose labels contain `case`, always in the same order.
 pub(crate) fn texts(case: &str) -> Result<Vec<Text>> {
     let mut texts: Vec<Text> = Vec::new();
