@@ -28,7 +28,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
             let has_row = first_row + b < params.rows;
             let own = finite_walk(min(first_row + b, params.rows - 1u), 0u, STEPS, thread, has_row);
-            rows[b] = normaliser(row_moments(invocation, own, half));
+            rows[b] = normaliser(row_moments(invocation, own, f32(COLS), half));
             half = 1u - half;
         }
 

@@ -144,27 +144,41 @@ fn finite_walk(number: u32, first_step: u32, end_step: u32, thread: u32, stores:
     return own;
 }
 
-// The moments of all threads of the row together. Three calls of row_sum, in halves `half`, the other and `half`: the next
-// call begins with the other.
-fn row_moments(invocation: Invocation, own: Moments, half: u32) -> Moments {
+// From these on, moments at scale 1 are brought to SMALL_SCALE: below them, neither the sum of the threads' squares nor that
+// of their means' squares can overflow.
+const LARGE_SQUARES: f32 = 0x1p96f;
+const LARGE_OFFSET: f32 = 0x1p36f;
+
+// The moments of all threads of the row together, which have `count` columns. Three calls of row_sum, in halves `half`, the
+// other and `half`: the next call begins with the other.
+fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> Moments {
     let is_first = invocation.index % THREADS_PER_ROW == 0u;
     // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.
     let small_mean = at_scale(own, SMALL_SCALE).mean;
-    let is_scaled = select(0.0, 1.0, own.scale < 1.0);
-    let known = row_sum(invocation, Sums(select(0.0, small_mean, is_first), is_scaled), half);
-    let scale = select(1.0, SMALL_SCALE, known.y > 0.0);
-    let near = known.x * (scale / SMALL_SCALE);
-    let part = at_scale(own, scale);
+    let is_large = select(0.0, 1.0, own.scale < 1.0 || own.squares >= LARGE_SQUARES);
+    let known = row_sum(invocation, Sums(select(0.0, small_mean, is_first), is_large), half);
+    let known_scale = select(1.0, SMALL_SCALE, known.y > 0.0);
+    let known_part = at_scale(own, known_scale);
+    let known_near = known.x * (known_scale / SMALL_SCALE);
 
-    let off = (part.mean - near) + part.low;
-    let mean_off = row_sum(invocation, Sums(part.count * off, part.count), 1u - half);
-    let from_near = mean_off.x / mean_off.y;
-    let e = off - from_near;
+    // In quarters: means may be twice the largest float32 apart. Without low, which a compiler would add to the mean first, as
+    // Mesa does: it is in e, and what this leaves of the row's mean in `left`.
+    let quarter = scaled_difference(vec4<f32>(known_part.mean), known_near, 0.25).x;
+    let weight = known_part.count / count;
+    let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)), 1u - half);
+    let is_small = known_scale < 1.0 || quarters.y < 0.25 * LARGE_OFFSET;
+    let scale = select(SMALL_SCALE, known_scale, is_small);
+    let factor = scale / known_scale;
+    let part = at_scale(known_part, scale);
+    let near = known_near * factor;
+    let from_near = quarters.x * (4.0 * factor);
+
+    let e = (quarter * (4.0 * factor) - from_near) + part.low;
     let sums = row_sum(invocation, Sums(part.count * e, fma(part.count * e, e, part.squares)), half);
-    let left = sums.x / mean_off.y;
+    let left = sums.x / count;
 
     var row = Moments();
-    row.count = mean_off.y;
+    row.count = count;
     row.scale = scale;
     if (CENTRED) {
         row.mean = near + (from_near + left);

@@ -22,6 +22,10 @@ pub enum Data {
     Huge,
     /// Close to the largest float32 on both sides of 0, where differences overflow.
     FullRange,
+    /// 2^54 to 2^62 by row, where the squares of a thread's columns are finite and those of the row are not.
+    Brink,
+    /// 1e20, or 3e38 in every second row, its sign changing every 16 bytes: each thread of a row may find a constant.
+    SquareWave,
     /// Below the smallest normal number.
     Subnormal,
     /// One value a million times (f16: sixty thousand times) the others.
@@ -53,6 +57,8 @@ impl Data {
             Self::Constant => "constant",
             Self::Huge => "huge",
             Self::FullRange => "full_range",
+            Self::Brink => "brink",
+            Self::SquareWave => "square_wave",
             Self::Subnormal => "subnormal",
             Self::Outlier => "outlier",
             Self::NotFinite => "not_finite",
@@ -255,7 +261,7 @@ pub fn cases() -> Vec<Case> {
     shapes(&mut cases);
     options(&mut cases);
     adversarial_data(&mut cases);
-    full_range(&mut cases);
+    beyond_f16(&mut cases);
     many_rows(&mut cases);
     cases
 }
@@ -345,15 +351,17 @@ fn adversarial_data(cases: &mut Vec<Case>) {
     }
 }
 
-/// Forward alone: the rstd of such a row is a subnormal number, which backward may have to read as 0.
-fn full_range(cases: &mut Vec<Case>) {
-    for dtype in [Dtype::F32, Dtype::Bf16] {
-        for cols in [384, 20_000] {
-            for normalization in NORMALIZATIONS {
-                let problem =
-                    Problem { cols, dtype, parameter_dtype: dtype, normalization, ..Problem::default() };
-                let (layout, data, task) = (Layout::Dense, Data::FullRange, Task::FORWARD);
-                cases.push(Case { problem, rows: 3, layout, data, task });
+/// Forward alone: the rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
+fn beyond_f16(cases: &mut Vec<Case>) {
+    for data in [Data::FullRange, Data::Brink, Data::SquareWave] {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            for cols in [384, 20_000] {
+                for normalization in NORMALIZATIONS {
+                    let problem =
+                        Problem { cols, dtype, parameter_dtype: dtype, normalization, ..Problem::default() };
+                    let (layout, task) = (Layout::Dense, Task::FORWARD);
+                    cases.push(Case { problem, rows: 5, layout, data, task });
+                }
             }
         }
     }

@@ -54,6 +54,12 @@ pub(crate) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &m
             }
             Data::Huge => huge * normal,
             Data::FullRange => sign * 3e38,
+            Data::Brink => normal * ((54 + 2 * (row % 5)) as f64).exp2(),
+            Data::SquareWave => {
+                let period = 2 * 16 / dtype.size() as usize;
+                let size = if row.is_multiple_of(2) { 1e20 } else { 3e38 };
+                if column % period < period / 2 { size } else { -size }
+            }
             Data::Subnormal => tiny * normal,
             Data::Outlier if column == row % (last + 1) => {
                 if is_f16 {
