@@ -68,7 +68,12 @@ fn the_norms_of_a_trained_model_are_within_four_units() {
     let norms: Vec<String> =
         tensors.names().iter().filter_map(|name| name.strip_suffix(".x")).map(str::to_owned).collect();
     assert_eq!(norms.len(), 13);
+    let fault_name = |norm: &str, output: &str| format!("accuracy/{norm}.{output}");
+    let outputs = ["y", "rstd", "dx", "dgain", "dbias"];
+    let names: Vec<String> =
+        norms.iter().flat_map(|norm| outputs.map(|output| fault_name(norm, output))).collect();
     for context in contexts() {
+        faults::check_names(FAULTS, "accuracy/", &context.description(), &names).unwrap();
         for norm in &norms {
             let tensor = |name: &str| f32s(&tensors, &format!("{norm}.{name}"));
             let (x, dy, gain, bias) = (tensor("x"), tensor("dy"), tensor("gain"), tensor("bias"));
@@ -102,10 +107,8 @@ fn the_norms_of_a_trained_model_are_within_four_units() {
                 assert!(units <= MOST_UNITS, "{adapter}: {norm}.{name} is off by {units:.2} units");
                 let kernel = if ["y", "rstd"].contains(&name) { forward_kernel } else { backward_kernel };
                 let result = if units <= UNITS { Ok(()) } else { Err(format!("off by {units:.2} units")) };
-                let test = format!("accuracy/{norm}.{name}");
-                if let Err(message) = faults::judge(FAULTS, &adapter, kernel.name(), &test, result) {
-                    panic!("{message}");
-                }
+                let test = fault_name(norm, name);
+                faults::judge(FAULTS, &adapter, kernel.name(), &test, result).unwrap();
             }
         }
     }
@@ -162,4 +165,9 @@ fn a_known_fault_passes_where_it_shows_and_fails_where_it_does_not() {
         assert_eq!(judge(adapter, kernel, test, Err("wrong")), Err("wrong".to_owned()));
         assert_eq!(judge(adapter, kernel, test, Ok(())), Ok(()));
     }
+    let check_names =
+        |adapter, test: &str| faults::check_names(&[Fault { ..fault }], "wi", adapter, &[test.to_owned()]);
+    assert_eq!(check_names("GPU [vulkan, 1.2]", "a/wide/row"), Ok(()));
+    assert_eq!(check_names("GPU [vulkan, 1.3]", "a/narrow/row"), Ok(()), "of no adapter that is here");
+    assert!(check_names("GPU [vulkan, 1.2]", "a/narrow/row").unwrap_err().contains("wide"));
 }

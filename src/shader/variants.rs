@@ -2,12 +2,15 @@
 //!
 //! [`all`] walks the plans over adapters, widths, types and options which between them reach every segment in every
 //! combination. Of plans whose texts differ in the values of constants alone it keeps one, and one for each way in
-//! which threads lie on a row.
+//! which threads of a kernel, storage, vector width and reduction lie on a row: registers depend on it.
 
 use crate::error::Error;
-use crate::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
+use crate::plan::{
+    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, Storage, SubgroupSizes, Tensor,
+};
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 
 /// A text's plan, and the adapter that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +22,15 @@ pub struct Variant {
 }
 
 /// Adapters that between them reach every reduction and every storage.
-fn adapters() -> [Caps; 7] {
+fn adapters() -> [Caps; 8] {
     let gpu = Caps::webgpu_default();
     let subgroups = |min, max| Some(SubgroupSizes { min, max });
     let wide = Caps { subgroup: subgroups(32, 32), shader_f16: true, max_storage_buffers: 16, ..gpu };
     [
         Caps { max_storage_buffers: 16, ..gpu },
         wide,
+        // Few invocations: the most of a row in a thread.
+        Caps { max_invocations: 128, ..wide },
         Caps { subgroup: subgroups(8, 32), max_invocations: 1024, max_workgroup_bytes: 32_768, ..wide },
         Caps { subgroup: subgroups(64, 128), ..wide },
         Caps { kind: AdapterKind::Software, subgroup: subgroups(8, 8), ..wide },
@@ -35,7 +40,7 @@ fn adapters() -> [Caps; 7] {
 }
 
 /// Widths that between them reach every kernel and threads-per-row step.
-const COLS: [u32; 9] = [1, 2, 7, 12, 64, 100, 384, 4096, 40_000];
+const COLS: [u32; 10] = [1, 2, 7, 12, 64, 100, 384, 4096, 8192, 40_000];
 
 /// Elements at once, as rows' places in their buffers may allow them.
 const VECTOR_WIDTHS: [u32; 4] = [1, 2, 4, 8];
@@ -67,10 +72,13 @@ pub fn all() -> Result<Vec<Variant>, Error> {
     Ok(set.variants)
 }
 
+/// Kernel, storage of rows, reduction; cols, threads, rows of a workgroup, vector width.
+type Shape = (Kernel, Storage, Discriminant<Reduction>, [u32; 4]);
+
 #[derive(Default)]
 struct Set {
     texts: HashSet<String>,
-    shapes: HashSet<(crate::plan::Kernel, [u32; 4])>,
+    shapes: HashSet<Shape>,
     variants: Vec<Variant>,
 }
 
@@ -97,9 +105,10 @@ impl Set {
 
     fn keep(&mut self, plan: Plan, caps: &Caps) {
         let any_shape = Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, ..plan };
-        let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.parts()];
+        let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.vector_width];
         let new_text = self.texts.insert(any_shape.label());
-        let new_shape = self.shapes.insert((plan.kernel, shape));
+        let new_shape =
+            self.shapes.insert((plan.kernel, plan.row_storage, discriminant(&plan.reduction), shape));
         if new_text || new_shape {
             self.variants.push(Variant { plan, caps: *caps });
         }
@@ -198,7 +207,6 @@ fn every_backward() -> Vec<Backward> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Kernel, Reduction, Storage};
     use crate::shader::{Dialect, assemble};
 
     #[test]

@@ -2,21 +2,22 @@
 //! this table holds what is true today.
 
 use std::fmt;
+use std::io::{self, Write};
 
 /// What an adapter gets wrong with one version of its driver.
-pub struct Fault {
+pub(crate) struct Fault {
     /// A part of the adapter's description, see `wgpu_layernorm::describe_adapter`.
-    pub adapter: &'static str,
+    pub(crate) adapter: &'static str,
     /// Another part of it, with the driver's version.
-    pub driver: &'static str,
+    pub(crate) driver: &'static str,
     /// The kernel by its name.
-    pub kernel: &'static str,
-    /// A part of the tests' names.
-    pub test: &'static str,
-    pub reason: &'static str,
+    pub(crate) kernel: &'static str,
+    /// A part of the tests' names, from the suite on: `accuracy/` or `conformance/`.
+    pub(crate) test: &'static str,
+    pub(crate) reason: &'static str,
 }
 
-pub const FAULTS: &[Fault] = &[Fault {
+pub(crate) const FAULTS: &[Fault] = &[Fault {
     adapter: "llvmpipe",
     driver: "[gl, 4.5 (Core Profile) Mesa 22.3.6]",
     kernel: "backward_streamed",
@@ -25,25 +26,51 @@ pub const FAULTS: &[Fault] = &[Fault {
                  the sum where 4 are allowed, within 4 of its terms",
 }];
 
+impl Fault {
+    fn is_of(&self, adapter: &str) -> bool {
+        adapter.contains(self.adapter) && adapter.contains(self.driver)
+    }
+}
+
+/// Fails on a fault of an adapter whose test is none of `tests`, those of `suite` (with which the names of its faults'
+/// tests begin).
+pub(crate) fn check_names(
+    faults: &[Fault],
+    suite: &str,
+    adapter: &str,
+    tests: &[String],
+) -> Result<(), String> {
+    let of_adapter = faults.iter().filter(|fault| fault.is_of(adapter) && fault.test.starts_with(suite));
+    let mut unknown = of_adapter.filter(|fault| !tests.iter().any(|test| test.contains(fault.test)));
+    match unknown.next() {
+        None => Ok(()),
+        Some(fault) => {
+            Err(format!("{adapter}: tests/faults/mod.rs names a test that is none: {}", fault.test))
+        }
+    }
+}
+
 /// The result of a test, given what is known of the adapter.
-pub fn judge<E: fmt::Display>(
+pub(crate) fn judge<E: fmt::Display>(
     faults: &[Fault],
     adapter: &str,
     kernel: &str,
     test: &str,
     result: Result<(), E>,
 ) -> Result<(), String> {
-    let known = faults.iter().find(|fault| {
-        adapter.contains(fault.adapter)
-            && adapter.contains(fault.driver)
-            && fault.kernel == kernel
-            && test.contains(fault.test)
-    });
+    let known = faults
+        .iter()
+        .find(|fault| fault.is_of(adapter) && fault.kernel == kernel && test.contains(fault.test));
     match (known, result) {
         (None, Ok(())) => Ok(()),
         (None, Err(error)) => Err(error.to_string()),
         (Some(fault), Err(error)) => {
-            println!("known fault of {adapter}, {kernel}, {test}: {error} ({})", fault.reason);
+            // Not `println!`, which the harness keeps to itself where a test passes.
+            let _ = writeln!(
+                io::stderr(),
+                "known fault of {adapter}, {kernel}, {test}: {error} ({})",
+                fault.reason
+            );
             Ok(())
         }
         (Some(fault), Ok(())) => Err(format!(

@@ -13,6 +13,9 @@ use crate::{Result, apt, note};
 
 const LOADER: &str = "libvulkan.so.1";
 const APT_PACKAGES: &str = "libvulkan1 mesa-vulkan-drivers";
+/// What wgpu's GL back end opens, and Mesa's drivers behind it.
+const EGL: &str = "libEGL.so.1";
+const GL_APT_PACKAGES: &str = "libegl1 libgl1-mesa-dri";
 
 /// What the decision rests on.
 struct Facts {
@@ -59,6 +62,26 @@ pub(crate) fn ensure(no_install: bool) -> Result<String> {
         )),
         Decision::Refuse(message) => Err(message),
     }
+}
+
+/// Makes sure that wgpu's GL back end has an adapter, Mesa's llvmpipe where there is no other. The error says what is missing.
+pub(crate) fn ensure_gl(no_install: bool) -> Result<()> {
+    let present = || Libraries::gather().contain(EGL);
+    if present() {
+        return Ok(());
+    }
+    let missing = format!("there is no {EGL}");
+    if env::consts::OS != "linux" || !apt::on_path("apt-get") {
+        return Err(format!("{missing}: install Mesa's GL drivers and its EGL"));
+    }
+    if no_install {
+        return Err(format!(
+            "{missing}: run `apt-get install {GL_APT_PACKAGES}` as root, or leave out --no-install"
+        ));
+    }
+    note(&format!("{missing}: installing {GL_APT_PACKAGES} (for wgpu's GL back end)"));
+    apt::install(GL_APT_PACKAGES)?;
+    if present() { Ok(()) } else { Err(format!("{GL_APT_PACKAGES} were installed, but {missing}")) }
 }
 
 fn decide(facts: &Facts, no_install: bool) -> Decision {

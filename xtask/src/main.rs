@@ -15,6 +15,8 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use steps::Adapters;
+
 /// A failure as the one line that the user reads: what is wrong and what to do about it.
 type Result<T> = std::result::Result<T, String>;
 
@@ -41,7 +43,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Make sure there are adapters, a GPU or lavapipe and SwiftShader, then run every check of the repository
+    /// Make sure there are adapters, then run every check of the repository; exit code 3 if nothing failed but something
+    /// that a check needs is missing
     Test,
     /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
     Web(web::Options),
@@ -70,7 +73,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Task::Test => {
             print(&adapter::ensure(cli.no_install)?);
-            steps::run(&swiftshader::ensure(cli.no_install))
+            steps::run(&Adapters {
+                swiftshader: swiftshader::ensure(cli.no_install),
+                gl: adapter::ensure_gl(cli.no_install),
+            })
         }
         Task::Web(options) => web::run(options, cli.no_install),
         Task::Adapter => {

@@ -1,8 +1,8 @@
 //! The steps of `cargo xtask test`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::{ROOT, Result, cannot_start_cargo, cargo, print};
@@ -21,6 +21,10 @@ enum On {
     Machine,
     /// SwiftShader alone.
     SwiftShader,
+    /// The GL adapter alone, where there is Mesa's.
+    Gl,
+    /// All that the machine has and SwiftShader.
+    Every,
 }
 
 impl Step {
@@ -40,6 +44,17 @@ const STEPS: &[Step] = &[
         name: "SwiftShader",
         arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline",
         on: On::SwiftShader,
+    },
+    // Its cases are among the tests; this fails where there is no such adapter.
+    Step {
+        name: "GL",
+        arguments: "test --workspace --release --test accuracy --test foreign_pipeline",
+        on: On::Gl,
+    },
+    Step {
+        name: "verify",
+        arguments: "run --release --package layernorm -- verify --adapter all --case /37x384/",
+        on: On::Every,
     },
     // Feature by feature, because the workspace build turns all of them on.
     Step::new("no features", "check --release --package wgpu-layernorm --no-default-features"),
@@ -77,17 +92,23 @@ impl std::fmt::Display for StepResult {
     }
 }
 
-/// Runs the steps up to the first that fails. `swiftshader` is its driver's manifest, or what is missing.
-pub(crate) fn run(swiftshader: &Result<PathBuf>) -> Result<ExitCode> {
+/// The adapters beside the machine's first one, or what is missing.
+pub(crate) struct Adapters {
+    /// Its Vulkan driver's manifest.
+    pub(crate) swiftshader: Result<PathBuf>,
+    pub(crate) gl: Result<()>,
+}
+
+/// The exit code where nothing failed, but a step was not run because something is missing.
+const NOT_RUN: u8 = 3;
+
+/// Runs the steps up to the first that fails.
+pub(crate) fn run(adapters: &Adapters) -> Result<ExitCode> {
     let mut outcomes = Vec::new();
     for step in STEPS {
         print(&format!("\n=== {}: cargo {}", step.name, step.arguments));
         let start = Instant::now();
-        let result = match (step.on, swiftshader) {
-            (On::Machine, _) => run_step(step, None)?,
-            (On::SwiftShader, Ok(manifest)) => run_step(step, Some(manifest))?,
-            (On::SwiftShader, Err(missing)) => StepResult::NotRun(missing.clone()),
-        };
+        let result = run_step(step, adapters)?;
         let outcome = Outcome { name: step.name, time: start.elapsed(), result };
         print(&format!("=== {}: {} after {:.1} s", outcome.name, outcome.result, outcome.time.as_secs_f64()));
         let failed = matches!(outcome.result, StepResult::Failed);
@@ -101,26 +122,37 @@ pub(crate) fn run(swiftshader: &Result<PathBuf>) -> Result<ExitCode> {
         }
     }
     print(&summary(&outcomes));
-    Ok(ExitCode::SUCCESS)
+    let all_run = outcomes.iter().all(|outcome| matches!(outcome.result, StepResult::Ok));
+    Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUN) })
 }
 
-/// With `driver` the tests see that Vulkan driver alone.
-fn run_step(step: &Step, driver: Option<&Path>) -> Result<StepResult> {
+fn run_step(step: &Step, adapters: &Adapters) -> Result<StepResult> {
     let mut command = cargo();
     command.args(step.arguments.split(' ')).current_dir(ROOT);
     // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on code
     // that is an illustration.
     command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));
-    if let Some(driver) = driver {
-        see_only(driver, &mut command);
+    match (step.on, &adapters.swiftshader, &adapters.gl) {
+        (On::Machine, ..) => {}
+        // Older loaders know the second name alone.
+        (On::SwiftShader, Ok(driver), _) => {
+            command
+                .env("VK_DRIVER_FILES", driver)
+                .env("VK_ICD_FILENAMES", driver)
+                .env("WGPU_BACKEND", "vulkan");
+        }
+        (On::Every, Ok(driver), Ok(())) => {
+            command.env("VK_ADD_DRIVER_FILES", driver);
+        }
+        (On::Gl, _, Ok(())) => {
+            command.env("WGPU_BACKEND", "gl");
+        }
+        (On::SwiftShader | On::Every, Err(missing), _) | (On::Gl | On::Every, _, Err(missing)) => {
+            return Ok(StepResult::NotRun(missing.clone()));
+        }
     }
     let status = command.status().map_err(cannot_start_cargo)?;
     Ok(if status.success() { StepResult::Ok } else { StepResult::Failed })
-}
-
-fn see_only(driver: &Path, command: &mut Command) {
-    // Older loaders know the second name alone.
-    command.env("VK_DRIVER_FILES", driver).env("VK_ICD_FILENAMES", driver).env("WGPU_BACKEND", "vulkan");
 }
 
 fn summary(outcomes: &[Outcome]) -> String {

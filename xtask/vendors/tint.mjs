@@ -30,8 +30,14 @@ for (const limit of [
 }
 const device = await adapter.requestDevice({ requiredFeatures: wanted, requiredLimits: limits });
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const { label, code } = JSON.parse(line);
+const fail = (message) => {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+};
+// A lost device finds no fault with anything.
+device.lost.then(({ message }) => fail(`Dawn has lost its device: ${message}`));
+
+const compile = async ({ label, code }) => {
   const messages = [];
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ label, code });
@@ -43,7 +49,29 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   const error = await device.popErrorScope();
   if (error && messages.length === 0) messages.push(error.message);
-  process.stdout.write(`${JSON.stringify({ messages })}\n`);
+  return messages;
+};
+
+// What passes everything proves nothing: a barrier, and a subgroup operation, that only some invocations reach.
+const refuses = async () => {
+  const reached = (enable, only) => `${enable}
+@group(0) @binding(0) var<storage, read_write> data: array<f32>;
+@compute @workgroup_size(64) fn main(@builtin(local_invocation_index) index: u32) {
+  if (data[index] > 0.0) { ${only} }
+}`;
+  for (const code of [
+    reached('', 'workgroupBarrier();'),
+    reached('enable subgroups;', 'data[index] = subgroupAdd(data[index]);'),
+  ]) {
+    const messages = await compile({ label: 'not uniform', code });
+    if (!messages.some((message) => message.includes('uniform'))) fail(`Tint takes what is not uniform: ${code}`);
+  }
+};
+
+await refuses();
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify({ messages: await compile(JSON.parse(line)) })}\n`);
 }
+await refuses();
 clearInterval(alive);
 process.exit(0);

@@ -105,6 +105,8 @@ struct Limits {
     max_compute_workgroup_size_x: u32,
     max_compute_workgroup_storage_size: u32,
     max_storage_buffers_per_shader_stage: usize,
+    /// What `dispatch.workgroups` is made for.
+    max_compute_workgroups_per_dimension: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -228,6 +230,7 @@ impl Description {
                     max_compute_workgroup_size_x: plan.workgroup_size(),
                     max_compute_workgroup_storage_size: plan.workgroup_bytes(),
                     max_storage_buffers_per_shader_stage: bindings.len(),
+                    max_compute_workgroups_per_dimension: caps.max_workgroups,
                 },
             },
             bindings,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use layernorm_report::{FailureKind, Report};
+use layernorm_report::Report;
 use serde_json::Value;
 
 use crate::browser::{Adapter, Browser, Page, Screen};
@@ -338,11 +338,14 @@ impl Judgement {
         if passed == 0 {
             problems.push("no case has passed".to_owned());
         }
+        // The browser's own adapter has all that the page's cases need.
+        if unsupported > 0 {
+            problems.push(format!("{unsupported} cases are not supported"));
+        }
         let measurements = report.measurements.as_deref().unwrap_or_default();
         let mut failed_measurements = 0;
         for measurement in measurements {
-            let failure = measurement.failure.as_ref();
-            if let Some(failure) = failure.filter(|failure| failure.kind != FailureKind::Unsupported) {
+            if let Some(failure) = &measurement.failure {
                 let layernorm_report::Measurement { operation, dtype, rows, cols, .. } = measurement;
                 failed_measurements += 1;
                 problems.push(format!("measurement {operation}/{dtype}/{rows}x{cols}: {}", failure.message));
@@ -384,7 +387,9 @@ fn show_progress(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use layernorm_report::{CaseFailure, Failure, KernelVerdict, Measurement, Mode, Timing, VerifyRun};
+    use layernorm_report::{
+        CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, Timing, VerifyRun,
+    };
     use std::time::Duration;
 
     fn verdict(cases: usize, failed: usize, unsupported: usize) -> KernelVerdict {
@@ -433,10 +438,10 @@ mod tests {
 
     #[test]
     fn what_has_passed_has_no_problems() {
-        let measurements = vec![measurement(None), measurement(Some(FailureKind::Unsupported))];
-        let judgement = Judgement::new(&report(vec![verdict(3, 0, 1), verdict(4, 0, 0)], measurements));
+        let judgement =
+            Judgement::new(&report(vec![verdict(3, 0, 0), verdict(4, 0, 0)], vec![measurement(None)]));
         assert_eq!(judgement.problems, [""; 0]);
-        assert_eq!(judgement.summary, "6 cases passed, 0 failed, 1 are not supported; 1 of 2 measurements");
+        assert_eq!(judgement.summary, "7 cases passed, 0 failed, 0 are not supported; 1 of 1 measurements");
     }
 
     #[test]
@@ -450,9 +455,13 @@ mod tests {
         let of = |kernels, measurements| Judgement::new(&report(kernels, measurements)).problems;
         let good = || measurement(None);
         assert_eq!(of(vec![verdict(3, 1, 0)], vec![good()]), ["case full/a: y is wrong"]);
-        assert_eq!(of(vec![verdict(3, 0, 3)], vec![good()]), ["no case has passed"]);
+        assert_eq!(of(vec![verdict(3, 0, 1)], vec![good()]), ["1 cases are not supported"]);
+        assert_eq!(
+            of(vec![verdict(3, 0, 3)], vec![good()]),
+            ["no case has passed", "3 cases are not supported"]
+        );
         assert_eq!(of(vec![verdict(3, 0, 0)], vec![]), ["nothing was timed"]);
-        for kind in [FailureKind::WrongResult, FailureKind::Failed] {
+        for kind in [FailureKind::WrongResult, FailureKind::Failed, FailureKind::Unsupported] {
             let problems = of(vec![verdict(3, 0, 0)], vec![good(), measurement(Some(kind))]);
             assert_eq!(problems, ["measurement forward/f32/4x8: no"]);
         }

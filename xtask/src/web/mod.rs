@@ -5,6 +5,7 @@
 mod chromium;
 mod wasm;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -83,8 +84,14 @@ fn tools(
     Ok((wasm::find(no_install, options.debian_toolchain)?, browser))
 }
 
+/// Where cargo builds.
+fn target_directory() -> PathBuf {
+    let set = env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
+    set.map_or_else(|| Path::new(ROOT).join("target"), |set| Path::new(ROOT).join(set))
+}
+
 fn build_and_run(options: &Options, toolchain: &wasm::Toolchain, browser: Option<&Path>) -> Result<ExitCode> {
-    let target = Path::new(ROOT).join("target");
+    let target = target_directory();
     print(&format!("=== WebAssembly, with {}", toolchain.description));
     let start = Instant::now();
     let status = toolchain.build().status().map_err(cannot_start_cargo)?;

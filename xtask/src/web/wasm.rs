@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Missing;
+use super::{Missing, target_directory};
 use crate::{ROOT, apt, cargo, note};
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -36,7 +36,7 @@ impl Toolchain {
 
     /// What [`Toolchain::build`] makes.
     pub(super) fn wasm(&self) -> PathBuf {
-        Path::new(ROOT).join("target").join(TARGET).join("release/layernorm_web.wasm")
+        target_directory().join(TARGET).join("release/layernorm_web.wasm")
     }
 }
 

@@ -44,6 +44,12 @@ fn worker(library: &Path, case: &str) -> Command {
 
 pub(crate) fn serve(library: &Path, texts: &[Text]) -> Result<()> {
     let library = Library::open(library)?;
+    // What passes everything proves nothing.
+    let profile = format!("cs_{HLSL_SHADER_MODEL}");
+    let wrong = "RWByteAddressBuffer data; [numthreads(1, 1, 1)] void main() { data.Store(0, nobody); }";
+    if library.compile(wrong, &["-E", "main", "-T", &profile]).is_ok() {
+        return Err("DXC takes a name that nobody has declared".to_owned());
+    }
     servers::serve(|question| {
         let text = question.parse().ok().and_then(|number: usize| texts.get(number));
         let result = text

@@ -5,6 +5,7 @@ use crate::driver::Driver;
 use crate::outcome::Outcome;
 use crate::work::{NOT_FOR_GPUS, Text};
 use crate::{Options, Result, bar, servers, tools};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -48,16 +49,29 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
             let question = |number: usize| Ok(for_gpus[number].number.to_string());
             let answers = servers::ask(&command, for_gpus.len(), &question, &bar);
             bar.finish_and_clear();
+            let mut widths = BTreeMap::new();
             let results: Vec<_> = for_gpus
                 .iter()
                 .zip(answers)
-                .map(|(text, answer)| (*text, read(answer).and_then(|c| judge(&c))))
+                .map(|(text, answer)| {
+                    let result = read(answer).and_then(|compiled| judge(&compiled).map(|()| compiled));
+                    for form in result.iter().flat_map(|compiled| &compiled.executables) {
+                        *widths.entry(form.subgroup_size).or_insert(0) += text.labels.len();
+                    }
+                    (*text, result.map(|_| ()))
+                })
                 .collect();
-            Outcome::of(&name(platform), "", &results, start.elapsed())
+            Outcome::of(&name(platform), &shown(&widths), &results, start.elapsed())
                 .without(&others, NOT_FOR_GPUS)
                 .without(&left_out.texts, &left_out.because)
         })
         .collect()
+}
+
+/// The widths that the driver chose, and for how many variants: `SIMD16 900, SIMD32 30`.
+fn shown(widths: &BTreeMap<u32, usize>) -> String {
+    let widths: Vec<String> = widths.iter().map(|(lanes, count)| format!("SIMD{lanes} {count}")).collect();
+    widths.join(", ")
 }
 
 fn worker(shim: &Path, manifest: &Path, platform: &str, case: &str) -> Command {
@@ -111,6 +125,12 @@ fn judge(compiled: &Compiled) -> Result<()> {
 mod tests {
     use super::*;
     use crate::compiled::Form;
+
+    #[test]
+    fn widths_are_counted() {
+        assert_eq!(shown(&BTreeMap::from([(8, 2), (16, 900)])), "SIMD8 2, SIMD16 900");
+        assert_eq!(shown(&BTreeMap::new()), "");
+    }
 
     #[test]
     fn spills_fail() {

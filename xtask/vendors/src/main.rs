@@ -18,9 +18,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use outcome::Outcome;
 use serde::Serialize;
 use std::io::Write as _;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use work::Text;
@@ -55,14 +55,14 @@ struct Check {
     #[arg(long, conflicts_with_all = ["case", "only"])]
     accept: bool,
 
-    /// Write the result, failures in full, to FILE
+    /// Write the result, failures in full, to FILE [default: target/vendors/vendors.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// The drivers' compilers and DXC, which take minutes, get every Nth text (the table's plans all the same); the others
-    /// get all
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "accept")]
-    every: NonZeroUsize,
+    /// The drivers' compilers and DXC, which take minutes, get the Kth of N parts of the texts (and all of the table's plans);
+    /// the others get all
+    #[arg(long, value_name = "K/N", default_value = "1/1", conflicts_with = "accept")]
+    part: Part,
 
     /// Install nothing: what is missing is reported as not run
     #[arg(long)]
@@ -108,15 +108,35 @@ enum Worker {
 struct Options {
     install: bool,
     case: String,
-    every: NonZeroUsize,
+    part: Part,
     accept: bool,
 }
 
+/// Every `of`th text from `number` on, from 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Part {
+    number: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let read = |text: &str| text.parse::<usize>().ok();
+        match text.split_once('/').map(|(number, of)| (read(number), read(of))) {
+            Some((Some(number), Some(of))) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("needs K/N with K from 1 to N, such as 2/5".to_owned()),
+        }
+    }
+}
+
 impl Options {
-    /// The texts that a slow compiler is given, and those that `--every` leaves out.
+    /// The texts that a slow compiler is given, and those that `--part` leaves out.
     fn chosen<'a>(&self, texts: &'a [Text]) -> (Vec<&'a Text>, LeftOut<'a>) {
-        let (chosen, left_out) = texts.iter().partition(|text| text.number.is_multiple_of(self.every.get()));
-        (chosen, LeftOut { texts: left_out, because: format!("left out by --every {}", self.every) })
+        let Part { number, of } = self.part;
+        let (chosen, left_out) = texts.iter().partition(|text| text.number % of == number - 1);
+        (chosen, LeftOut { texts: left_out, because: format!("left out by --part {number}/{of}") })
     }
 }
 
@@ -166,12 +186,8 @@ fn check(args: &Check) -> Result<ExitCode> {
     {
         return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
     }
-    let options = Options {
-        install: !args.no_install,
-        case: args.case.clone(),
-        every: args.every,
-        accept: args.accept,
-    };
+    let options =
+        Options { install: !args.no_install, case: args.case.clone(), part: args.part, accept: args.accept };
     let only = if args.accept { &[Compiler::Amd][..] } else { &args.only };
     let wanted = |compiler| only.is_empty() || only.contains(&compiler);
     let mut outcomes = Vec::new();
@@ -206,11 +222,12 @@ fn check(args: &Check) -> Result<ExitCode> {
             print(&format!("  {}: {}", failure.variants[0], failure.message));
         }
     }
-    if let Some(path) = &args.json {
-        let report = Report { variants, texts: texts.len(), compilers: &outcomes };
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write_file(path, &(json + "\n"))?;
-    }
+    let default = tools::store()?.join("vendors.json");
+    let path = args.json.as_deref().unwrap_or(&default);
+    let report = Report { variants, texts: texts.len(), compilers: &outcomes };
+    let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+    write_file(path, &(json + "\n"))?;
+    print(&format!("\nfailures in full: {}", path.display()));
     Ok(ExitCode::from(outcome::exit_code(&outcomes)))
 }
 
@@ -306,12 +323,17 @@ mod tests {
     #[test]
     fn every_text_is_given_or_left_out() {
         let texts = work::texts("forward_streamed/f32x4").unwrap();
-        for every in [1, 2, 5] {
-            let every = NonZeroUsize::new(every).unwrap();
-            let options = Options { install: false, case: String::new(), every, accept: false };
+        let given = |part: &str| {
+            let options =
+                Options { install: false, case: String::new(), part: part.parse().unwrap(), accept: false };
             let (given, left_out) = options.chosen(&texts);
-            assert_eq!(given.len(), texts.len().div_ceil(every.get()));
             assert_eq!(given.len() + left_out.texts.len(), texts.len());
+            given.len()
+        };
+        assert_eq!(given("1/1"), texts.len());
+        assert_eq!(given("1/3") + given("2/3") + given("3/3"), texts.len());
+        for wrong in ["", "1", "0/5", "6/5", "1/0", "a/b"] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
         }
     }
 }

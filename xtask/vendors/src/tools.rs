@@ -141,7 +141,10 @@ pub(crate) fn dawn(install: bool) -> Result<(PathBuf, PathBuf)> {
 /// A Vulkan manifest for SwiftShader, which Chromium brings.
 pub(crate) fn swiftshader(install: bool) -> Result<PathBuf> {
     let library = match env::var_os("LAYERNORM_SWIFTSHADER") {
-        Some(library) => PathBuf::from(library),
+        Some(library) if Path::new(&library).is_file() => PathBuf::from(library),
+        Some(library) => {
+            return Err(format!("LAYERNORM_SWIFTSHADER is {}, which is no file", library.display()));
+        }
         None => file(&["/usr/lib/chromium/libvk_swiftshader.so"], "chromium", install)?,
     };
     let manifest = store()?.join("swiftshader.json");
@@ -157,7 +160,8 @@ pub(crate) fn swiftshader(install: bool) -> Result<PathBuf> {
 pub(crate) fn dxc(install: bool) -> Result<PathBuf> {
     const VERSION: &str = "0.17.5";
     let store = store()?;
-    let library = store.join("libdxcompiler.so");
+    // The version is in its name: it is called through the interfaces of this one.
+    let library = store.join(format!("libdxcompiler-{VERSION}.so"));
     if library.is_file() {
         return Ok(library);
     }
