@@ -74,11 +74,11 @@ fn backward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
         dbias: with_parameters.then_some((&dbias.buffer).into()),
         ..BackwardBuffers::new(rows as u64, &x, &dy, &statistics)
     };
-    let (plan, _) = norm.plan_backward(&buffers).expect("there is a plan");
+    let kernel = norm.plan_backward(&buffers).expect("there is a plan")[0].kernel;
     let call = norm.prepare_backward(&buffers).expect("the call can be prepared");
     let outputs = if with_parameters { 3 } else { 1 };
     bench.check::<T>(&call, shape.cols, &[&dx, &dgain, &dbias][..outputs]);
-    bench.kernel_and_copy(plan.kernel, &shape.parameter::<T>(suffix), &call, (&[&x, &dy], &[&dx.buffer]));
+    bench.kernel_and_copy(kernel, &shape.parameter::<T>(suffix), &call, (&[&x, &dy], &[&dx.buffer]));
 }
 
 /// What forward would have left for backward.

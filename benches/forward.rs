@@ -69,7 +69,7 @@ fn forward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
         bias: Some((&bias).into()),
         ..ForwardBuffers::new(rows as u64, &x, &y.buffer)
     };
-    let kernel = norm.plan_forward(&buffers).expect("there is a plan").kernel;
+    let kernel = norm.plan_forward(&buffers).expect("there is a plan")[0].kernel;
     let call = norm.prepare_forward(&buffers).expect("the call can be prepared");
     // Without a residual only the first of each is used.
     let tensors = if with_residual { 2 } else { 1 };

@@ -184,9 +184,9 @@ fn record(criterion: &mut Criterion) {
     let buffers = Buffers::new(&context);
     let norm = layer_norm(&context);
     let prepared = norm.prepare_forward(&buffers.forward()).expect("the call is valid");
-    let plan = norm.plan_forward(&buffers.forward()).expect("there is a plan");
+    let plans = norm.plan_forward(&buffers.forward()).expect("there is a plan");
     let ([x, y, dx], [gain, bias, dgain, dbias]) = (&buffers.rows, &buffers.vectors);
-    let by_hand = ByHand::new(&context, &plan, &[x, gain, bias, y]);
+    let by_hand = ByHand::new(&context, &plans[0], &[x, gain, bias, y]);
 
     let mut group = criterion.benchmark_group("record");
     group.throughput(Throughput::Elements(RECORDINGS));
@@ -210,12 +210,11 @@ fn record(criterion: &mut Criterion) {
     });
 
     let prepared = norm.prepare_backward(&buffers.backward()).expect("the call is valid");
-    let (plan, reduce) = norm.plan_backward(&buffers.backward()).expect("there is a plan");
-    let reduce = reduce.expect("dgain and dbias are wanted");
+    let plans = norm.plan_backward(&buffers.backward()).expect("there is a plan");
     let partials = &Buffers::new(&context).rows[0];
     let by_hand = [
-        ByHand::new(&context, &plan, &[x, y, gain, &buffers.statistics, dx, partials]),
-        ByHand::new(&context, &reduce, &[partials, dgain, dbias]),
+        ByHand::new(&context, &plans[0], &[x, y, gain, &buffers.statistics, dx, partials]),
+        ByHand::new(&context, &plans[1], &[partials, dgain, dbias]),
     ];
     assert_eq!(prepared.dispatch_count(), by_hand.len());
     group.bench_function("backward/prepared", |bencher| {

@@ -8,7 +8,7 @@
 // for the whole block: a thread adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in
 // memory, where they stay from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
+// Needs: walk_sums, load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
 
 const BLOCK_ROWS: u32 = 4u;
 
@@ -31,36 +31,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             // Threads without a row repeat the last one, so that all take part in the sums.
             let row = min(first_row + b, params.rows - 1u);
             saved[b] = load_statistics(row);
-            var sum_xhat = Compensated();
-            var sum_dxhat = Compensated();
-            var sum_product = Compensated();
-            for (var first_step = 0u; first_step < STEPS; first_step += RUN_STEPS) {
-                var run_xhat = vec4<f32>();
-                var run_dxhat = vec4<f32>();
-                var run_product = vec4<f32>();
-                for (var step = first_step; step < min(first_step + RUN_STEPS, STEPS); step++) {
-                    var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-                    var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-                    var dxhat = times_gain_plus(load_parameters(step, thread), dy_values, 0.0);
-                    for (var part = 0u; part < PARTS; part++) {
-                        let xhat = keep_row(saved_xhat(x_values[part], saved[b]), step, part, thread);
-                        let row_dxhat = keep_row(dxhat[part], step, part, thread);
-                        let scaled_xhat = xhat * SUM_SCALE;
-                        run_xhat += scaled_xhat;
-                        run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
-                        run_product = fma(row_dxhat, scaled_xhat, run_product);
-                    }
-                }
-                sum_xhat = add_compensated(sum_xhat, run_xhat);
-                sum_dxhat = add_compensated(sum_dxhat, run_dxhat);
-                sum_product = add_compensated(sum_product, run_product);
-            }
-            let sums = Sums(
-                add_components(sum_xhat.sum),
-                add_components(sum_dxhat.sum),
-                add_components(sum_product.sum),
-                0.0,
-            );
+            let sums = walk_sums(row, saved[b], 0u, STEPS, thread);
             means[b] = row_means(row_sum(invocation, sums, half), saved[b].rstd);
             half = 1u - half;
         }

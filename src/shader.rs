@@ -114,11 +114,12 @@ fn expand_aliases(text: &str) -> String {
 /// of a block, which would make compiling a streamed kernel three times as long and it no faster.
 const MOST_TRIPS: u32 = 32;
 
-/// A kernel that streams its row walks it in as many steps as it takes: only one that holds it has them written out.
+/// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
+/// from row to row has them written out.
 fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     let parts = plan.parts();
     let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", 8 / parts)];
-    if matches!(plan.kernel, Kernel::ForwardCached | Kernel::BackwardCached) {
+    if plan.kernel.is_written_out() {
         bounds.push(("STEPS", plan.steps));
     }
     bounds
@@ -160,13 +161,15 @@ fn storage(plan: &Plan, tensor: Tensor) -> Storage {
     match tensor {
         Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
         Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
-        Tensor::Statistics | Tensor::Partials => Storage::F32,
+        Tensor::Statistics | Tensor::Partials | Tensor::RowPartials => Storage::F32,
     }
 }
 
 fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
-    if tensor == Tensor::Statistics {
-        return "f32";
+    match tensor {
+        Tensor::Statistics => return "f32",
+        Tensor::RowPartials => return "vec4<f32>",
+        _ => {}
     }
     match (storage(plan, tensor), plan.vector_width) {
         (Storage::F32, 4 | 8) => "vec4<f32>",
@@ -213,8 +216,12 @@ fn body(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::ForwardCached => segments::FORWARD_CACHED,
         Kernel::ForwardStreamed => segments::FORWARD_STREAMED,
+        Kernel::ForwardSplitStatistics => segments::FORWARD_SPLIT_STATISTICS,
+        Kernel::ForwardSplitApply => segments::FORWARD_SPLIT_APPLY,
         Kernel::BackwardCached => segments::BACKWARD_CACHED,
         Kernel::BackwardStreamed => segments::BACKWARD_STREAMED,
+        Kernel::BackwardSplitSums => segments::BACKWARD_SPLIT_SUMS,
+        Kernel::BackwardSplitApply => segments::BACKWARD_SPLIT_APPLY,
         Kernel::BackwardReduceParameters => segments::BACKWARD_REDUCE_PARAMETERS,
     }
 }
@@ -223,9 +230,17 @@ fn body(kernel: Kernel) -> &'static str {
 fn operation(text: &mut String, plan: &Plan) {
     match plan.operation {
         Operation::Forward(forward) => {
-            load(text, plan, Tensor::X, forward.x_in.unwrap_or(Tensor::X));
-            store(text, plan, Tensor::Y);
-            if forward.residual {
+            let is_apply = plan.kernel == Kernel::ForwardSplitApply;
+            if plan.writes(Tensor::Y) {
+                store(text, plan, Tensor::Y);
+            }
+            if !(forward.residual && is_apply) {
+                load(text, plan, Tensor::X, forward.x_in.unwrap_or(Tensor::X));
+            }
+            if forward.residual && is_apply {
+                load(text, plan, Tensor::Sum, Tensor::Sum);
+                segment(text, segments::INPUT_STORED_SUM);
+            } else if forward.residual {
                 load(text, plan, Tensor::Residual, forward.residual_in.unwrap_or(Tensor::Residual));
                 load(text, plan, Tensor::Sum, Tensor::Sum);
                 store(text, plan, Tensor::Sum);
@@ -248,6 +263,18 @@ fn operation(text: &mut String, plan: &Plan) {
             match plan.kernel {
                 Kernel::ForwardStreamed => {
                     segment(text, segments::MOMENTS);
+                    segment(text, segments::WALK);
+                    segment(text, segments::NORMALISER);
+                }
+                Kernel::ForwardSplitStatistics => {
+                    segment(text, segments::MOMENTS);
+                    segment(text, segments::WALK);
+                    segment(text, segments::ROW_PARTIALS);
+                }
+                Kernel::ForwardSplitApply => {
+                    segment(text, segments::MOMENTS);
+                    segment(text, segments::ROW_PARTIALS);
+                    segment(text, segments::MERGED);
                     segment(text, segments::NORMALISER);
                 }
                 _ => {
@@ -269,6 +296,12 @@ fn operation(text: &mut String, plan: &Plan) {
                 segment(text, segments::PARTIALS_UPDATE);
             } else {
                 segment(text, segments::PARTIALS_NONE);
+            }
+            if plan.partial_cols > 0 {
+                segment(text, segments::ROW_PARTIALS);
+            }
+            if matches!(plan.kernel, Kernel::BackwardStreamed | Kernel::BackwardSplitSums) {
+                segment(text, segments::BACKWARD_WALK);
             }
         }
         Operation::ReduceParameters(backward) => {
@@ -355,11 +388,15 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         ("CONTIGUOUS", unsigned(plan.vector_width)),
         ("PARTS", unsigned(plan.parts())),
         ("STEPS", unsigned(plan.steps)),
+        ("CHUNKS", unsigned(plan.chunks)),
         ("SUM_SCALE", format!("0x1p-{sum_scale}f")),
         ("MEAN_FACTOR", format!("{mean_factor:?}")),
     ];
     if let Reduction::Subgroups(min) = plan.reduction {
         constants.push(("SUBGROUP_MIN", unsigned(min)));
+    }
+    if plan.partial_cols > 0 {
+        constants.push(("PARTIAL_COLS", unsigned(plan.partial_cols)));
     }
     match plan.operation {
         Operation::Forward(_) => {
@@ -391,7 +428,8 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("CENTRED", centred()));
             constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
         }
-        Kernel::BackwardReduceParameters => {}
+        Kernel::BackwardSplitSums | Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
+        Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply | Kernel::BackwardReduceParameters => {}
     }
     constants
 }
@@ -417,11 +455,15 @@ mod segments {
         FORWARD = "common/forward"
         CACHED = "common/cached"
         MOMENTS = "common/moments"
+        WALK = "common/walk"
+        MERGED = "common/merged"
         NORMALISER = "common/normaliser"
         FIRST_BY_LOAD = "input/first_by_load"
         FIRST_BY_LANE = "input/first_by_lane"
         FIRST_BY_THREAD = "input/first_by_thread"
         BACKWARD = "common/backward"
+        BACKWARD_WALK = "common/backward_walk"
+        ROW_PARTIALS = "common/row_partials"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"
         FORMAT_NATIVE_F16 = "io/format/native_f16"
@@ -448,6 +490,7 @@ mod segments {
         STORE_PACKED_X1_ATOMIC = "io/store/packed_x1_atomic"
         INPUT_X = "input/x"
         INPUT_SUM = "input/sum"
+        INPUT_STORED_SUM = "input/stored_sum"
         AFFINE_NONE = "affine/none"
         AFFINE_GAIN = "affine/gain"
         AFFINE_GAIN_BIAS = "affine/gain_bias"
@@ -460,8 +503,12 @@ mod segments {
         PARTIALS_UPDATE = "partials/update"
         FORWARD_CACHED = "forward_cached"
         FORWARD_STREAMED = "forward_streamed"
+        FORWARD_SPLIT_STATISTICS = "forward_split_statistics"
+        FORWARD_SPLIT_APPLY = "forward_split_apply"
         BACKWARD_CACHED = "backward_cached"
         BACKWARD_STREAMED = "backward_streamed"
+        BACKWARD_SPLIT_SUMS = "backward_split_sums"
+        BACKWARD_SPLIT_APPLY = "backward_split_apply"
         BACKWARD_REDUCE_PARAMETERS = "backward_reduce_parameters"
     }
 }

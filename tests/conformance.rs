@@ -1,13 +1,14 @@
-//! Every case of `verify` on every adapter, in up to three modes: with all that the adapter has; where it has subgroup
-//! operations or 16-bit floats, without them; and on software adapters every third case with the plans of a GPU, whose
-//! barriers take a CPU long. A test for each, named after adapter, mode and case. No adapter is a failure.
+//! Every case of `verify` on every adapter, in up to five modes: with all that the adapter has; where it has subgroup
+//! operations or 16-bit floats, without them; with rows split, where they have more than 512 columns; and on software
+//! adapters every third case with the plans of a GPU, and every seventh of those with rows split too: its barriers take a
+//! CPU long. A test for each, named after adapter, mode and case. No adapter is a failure.
 
 mod faults;
 
 use faults::FAULTS;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu_layernorm::plan::AdapterKind;
+use wgpu_layernorm::plan::{AdapterKind, RowSplit};
 use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, verify, wgpu};
 
 fn main() {
@@ -21,7 +22,12 @@ fn main() {
         if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
             let context = pollster::block_on(Context::open(&adapter));
             modes.push(("gpu", context.map(|context| context.with_ladder(AdapterKind::Gpu))));
+            let context = pollster::block_on(Context::open(&adapter));
+            let context = context.map(|context| context.with_ladder(AdapterKind::Gpu));
+            modes.push(("split-gpu", context.map(|context| context.with_row_split(RowSplit::Always))));
         }
+        let context = pollster::block_on(Context::open(&adapter));
+        modes.push(("split", context.map(|context| context.with_row_split(RowSplit::Always))));
         // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a second.
         let turn = (adapter.get_info().backend == wgpu::Backend::Gl).then(|| Arc::new(Mutex::new(())));
         let description = describe_adapter(&adapter.get_info());
@@ -47,7 +53,14 @@ fn main() {
 }
 
 fn cases(mode: &str) -> impl Iterator<Item = verify::Case> {
-    verify::cases().into_iter().step_by(if mode == "gpu" { 3 } else { 1 })
+    let (every, least_cols) = match mode {
+        "gpu" => (3, 1),
+        "split" => (1, 513),
+        "split-gpu" => (7, 513),
+        _ => (1, 1),
+    };
+    let fits = move |case: &verify::Case| case.problem().cols >= least_cols;
+    verify::cases().into_iter().filter(fits).step_by(every)
 }
 
 fn trials_on(

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, Reduction, Span, SubgroupSizes,
-    Tensor,
+    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, Reduction, RowSplit, Span,
+    SubgroupSizes, Tensor,
 };
 use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
 
@@ -35,6 +35,15 @@ impl Case {
         };
         keep(Plan::forward(problem, self.forward, width, caps), self.forward_buffers());
         keep(Plan::backward(problem, self.backward, width, caps), self.backward_buffers());
+        if let Some([statistics, apply]) = allowed(Plan::forward_split(problem, self.forward, width, caps)) {
+            let [of_statistics, of_apply] = self.forward_split_buffers();
+            keep(Ok(statistics), of_statistics);
+            keep(Ok(apply), of_apply);
+        }
+        if let Some([sums, apply]) = allowed(Plan::backward_split(problem, self.backward, width, caps)) {
+            keep(Ok(sums), 4 + count(&[self.problem.affine.has_gain()]));
+            keep(Ok(apply), self.backward_buffers() + 1);
+        }
         if self.has_parameter_gradients() {
             keep(Plan::reduce_parameters(problem, self.backward, width, caps), self.reduce_buffers());
         }
@@ -53,6 +62,18 @@ impl Case {
         count(&inputs) + count(&[true, residual, statistics])
     }
 
+    /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where the first
+    /// has left it.
+    fn forward_split_buffers(&self) -> [usize; 2] {
+        let Forward { residual, statistics, x_in, residual_in } = self.forward;
+        let affine = self.problem.affine;
+        let own = |input| input != Some(Tensor::Sum);
+        let first = [own(x_in), residual && own(residual_in), residual, true];
+        let in_y = !residual && x_in == Some(Tensor::Y);
+        let second = [!in_y, affine.has_gain(), affine.has_bias(), true, statistics, true];
+        [count(&first), count(&second)]
+    }
+
     fn backward_buffers(&self) -> usize {
         let Backward { dx, x_in_dx, dy_in_dx, .. } = self.backward;
         let inputs = [!x_in_dx, !dy_in_dx, self.problem.affine.has_gain(), true];
@@ -62,6 +83,10 @@ impl Case {
     fn reduce_buffers(&self) -> usize {
         1 + count(&[self.backward.dgain.is_some(), self.backward.dbias.is_some()])
     }
+}
+
+fn allowed<P>(plans: Result<P, wgpu_layernorm::Error>) -> Option<P> {
+    plans.inspect_err(|error| assert!(error.is_unsupported(), "{error}")).ok()
 }
 
 fn count(present: &[bool]) -> usize {
@@ -200,7 +225,7 @@ proptest! {
         case.caps.max_storage_buffers = case.caps.max_storage_buffers.max(8);
         case.caps.max_invocations = case.caps.max_invocations.max(256);
         case.caps.max_binding_bytes = case.caps.max_binding_bytes.max(128 << 20);
-        let wanted = if case.has_parameter_gradients() { 3 } else { 2 };
+        let wanted = if case.has_parameter_gradients() { 7 } else { 6 };
         prop_assert_eq!(case.plans().len(), wanted);
     }
 }
@@ -251,6 +276,19 @@ fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCaseResult {
     prop_assert!(plan.vector_width <= case.vector_width.min(16 / dtype.size()));
     prop_assert_eq!(plan.cols % plan.vector_width, 0, "an access would cross the row's end");
     prop_assert_eq!(plan.cols, case.problem.cols);
+    let is_split = plan.partial_cols > 0;
+    prop_assert!(is_split || plan.chunks == 1);
+    if is_split {
+        let (chunk_cols, partials) = (plan.steps * plan.step_cols(), plan.row_partials());
+        prop_assert!((plan.chunks - 1) * chunk_cols < plan.cols, "a chunk without a column");
+        prop_assert!(u64::from(plan.chunks) * u64::from(chunk_cols) >= plan.cols.into());
+        prop_assert!((partials - 1) * plan.partial_cols < plan.cols && partials <= 64.max(plan.cols / 4096));
+        let leaves = matches!(plan.kernel, Kernel::ForwardSplitStatistics | Kernel::BackwardSplitSums);
+        prop_assert!(!leaves || (plan.partial_cols, partials) == (chunk_cols, plan.chunks));
+        if !leaves && caps.kind == AdapterKind::Gpu {
+            prop_assert!(plan.values_per_thread() <= 16, "{} values in registers", plan.values_per_thread());
+        }
+    }
     let is_cached = matches!(plan.kernel, Kernel::ForwardCached | Kernel::BackwardCached);
     if is_cached && caps.kind == AdapterKind::Gpu {
         let most = match plan.operation {
@@ -300,7 +338,7 @@ proptest! {
     #[test]
     fn every_column_is_stored_once(case in cases(prop_oneof![cols().prop_map(|cols| cols % 8192 + 1), 1..=300_u32])) {
         for (plan, _) in case.plans() {
-            let stores = stores(&plan, 0..plan.steps, 0, plan.cols as usize);
+            let stores = stores(&plan, 0..plan.steps * plan.chunks, 0, plan.cols as usize);
             prop_assert!(stores.iter().all(|stores| *stores == 1), "{:?} stores {:?}", plan, stores);
         }
     }
@@ -309,9 +347,10 @@ proptest! {
     fn every_column_of_wide_rows_is_stored_once(case in cases(8193..=Problem::MAX_COLS)) {
         for (plan, _) in case.plans() {
             let step_cols = plan.step_cols();
-            prop_assert_eq!(plan.steps, plan.cols.div_ceil(step_cols));
-            // All steps but the last are alike.
-            for step in [0, plan.steps.saturating_sub(2), plan.steps - 1] {
+            // All steps but the last are alike; those of a last chunk may lie beyond the row.
+            let steps = plan.cols.div_ceil(step_cols);
+            prop_assert!((steps..steps + plan.steps).contains(&(plan.steps * plan.chunks)));
+            for step in [0, steps.saturating_sub(2), steps - 1] {
                 let from = step * step_cols;
                 let length = step_cols.min(plan.cols - from);
                 let stores = stores(&plan, step..step + 1, from, length as usize);
@@ -384,8 +423,14 @@ fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
     let slots = plan.slots(dispatch.rows.into());
     let rows_per_workgroup = plan.rows_per_workgroup;
     let block = plan.block_rows;
-    for workgroup in 0..dispatch.workgroups[1] * dispatch.workgroups[0] {
-        let first_slot = workgroup * rows_per_workgroup;
+    let workgroups = dispatch.workgroups[1] * dispatch.workgroups[0];
+    assert!(
+        workgroups >= slots / rows_per_workgroup * plan.chunks,
+        "{workgroups} workgroups for {slots} slots"
+    );
+    // All chunks walk the same rows: the first of each row stands for the others.
+    for workgroup in (0..workgroups).step_by(plan.chunks as usize) {
+        let first_slot = workgroup / plan.chunks * rows_per_workgroup;
         if first_slot >= slots {
             continue;
         }
@@ -405,7 +450,8 @@ fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
         }
         walk.most_rows = walk.most_rows.max(walked_rows);
         // The streamed kernel leaves its sums after each block, so without a block it would leave none.
-        if plan.parameter_gradients() > 0 && (plan.kernel == Kernel::BackwardCached || walked_rows > 0) {
+        let is_held = plan.kernel != Kernel::BackwardStreamed;
+        if plan.parameter_gradients() > 0 && (is_held || walked_rows > 0) {
             walk.partial_rows.extend(first_slot..first_slot + rows_per_workgroup);
         }
     }
@@ -424,12 +470,13 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
         Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
     };
     let block = u64::from(plan.block_rows);
+    let runs = (steps * u64::from(plan.parts())).div_ceil(8);
+    let partials = u64::from(plan.row_partials().div_ceil(plan.threads_per_row));
     match plan.kernel {
         // Gain and bias are loaded in a loop of their own where they are held.
         Kernel::ForwardCached => rows * (1 + 5 * steps + 2 * reduction) + steps,
         // Two walks where squares overflow, each twice over each run of eight vec4s, and once over its components.
         Kernel::ForwardStreamed => {
-            let runs = (steps * u64::from(plan.parts())).div_ceil(8);
             let row = 1 + 2 * (runs + 2 * steps) + 3 * reduction;
             rows.div_ceil(block) * (1 + block * (row + 1) + steps * (1 + block))
         }
@@ -437,6 +484,11 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
         Kernel::BackwardStreamed => {
             rows.div_ceil(block) * (1 + block * (1 + steps + reduction) + steps * (1 + block))
         }
+        Kernel::ForwardSplitStatistics => rows * (1 + 2 * (runs + 2 * steps) + 3 * reduction),
+        // The partial moments twice where they overflow.
+        Kernel::ForwardSplitApply => rows * (1 + 2 * partials + steps + 3 * reduction) + steps,
+        Kernel::BackwardSplitSums => rows * (1 + runs + steps + reduction),
+        Kernel::BackwardSplitApply => rows * (1 + partials + steps + reduction) + 2 * steps,
         Kernel::BackwardReduceParameters => rows + 4 * reduction,
     }
 }
@@ -494,7 +546,9 @@ fn limits_of_dispatches_are_kept(call: &Call, plan: &Plan, dispatches: &[Dispatc
         let [x, y] = dispatch.workgroups;
         prop_assert!((1..=caps.max_workgroups).contains(&x) && (1..=caps.max_workgroups).contains(&y));
         // The shader numbers rows and slots in 32 bits, those of idle workgroups too.
-        let last_slot = u64::from(x) * u64::from(y) * u64::from(plan.rows_per_workgroup);
+        prop_assert!(u64::from(x) * u64::from(y) <= 1 << 32, "{} workgroups", u64::from(x) * u64::from(y));
+        let last_slot =
+            u64::from(x) * u64::from(y) / u64::from(plan.chunks) * u64::from(plan.rows_per_workgroup);
         prop_assert!(last_slot <= 1 << 32, "{} slots", last_slot);
         let slots = plan.slots(dispatch.rows.into());
         prop_assert!(last_slot >= u64::from(slots));
@@ -646,7 +700,24 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
                 prop_assert!(traffic.total() * 2 <= 3 * (read + written), "{:?}", traffic);
             }
         }
-        Kernel::BackwardCached | Kernel::BackwardStreamed => {
+        Kernel::ForwardSplitStatistics => {
+            let inputs = tensor + times(forward.residual, tensor);
+            let left = 16 * u64::from(plan.row_partials()) * call.rows;
+            prop_assert_eq!(
+                (traffic.read, traffic.written),
+                (inputs, times(forward.residual, tensor) + left)
+            );
+        }
+        Kernel::ForwardSplitApply => {
+            let merged = 16 * u64::from(plan.chunks * plan.row_partials()) * call.rows;
+            let written = tensor + times(forward.statistics, statistics);
+            prop_assert_eq!((traffic.read, traffic.written), (tensor + gain + bias + merged, written));
+        }
+        Kernel::BackwardSplitSums => {
+            let left = 16 * u64::from(plan.row_partials()) * call.rows;
+            prop_assert_eq!((traffic.read, traffic.written), (2 * tensor + gain + statistics, left));
+        }
+        Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardSplitApply => {
             let partial_row = u64::from(plan.parameter_gradients()) * 4 * cols;
             let left: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
             let added_to = |dispatch: &Dispatch| dispatch.partial_rows.min(dispatch.earlier_partial_rows);
@@ -656,6 +727,9 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let written = times(backward.dx.is_some(), tensor) + left * partial_row;
             if plan.kernel == Kernel::BackwardCached {
                 prop_assert_eq!((traffic.read, traffic.written), (read, written));
+            } else if plan.kernel == Kernel::BackwardSplitApply {
+                let merged = 16 * u64::from(plan.chunks) * u64::from(plan.row_partials()) * call.rows;
+                prop_assert_eq!((traffic.read, traffic.written), (read + merged, written));
             } else {
                 // Each block of rows but a slot's first, idle threads' among them, reads and writes the slot's sums again.
                 let blocks: u64 = dispatches
@@ -870,4 +944,38 @@ fn every_limit_that_is_passed_is_named() {
         let text = error.to_string();
         assert!(text.contains(named) && text.contains(has) && text.contains(needs), "{named}: {text}");
     }
+}
+
+#[test]
+fn few_rows_are_split_by_choice_alone() {
+    for (caps, most) in
+        [(subgroups_of_32(), 512), (Caps { kind: AdapterKind::Software, ..Caps::webgpu_default() }, 64)]
+    {
+        let plan = |cols| Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+        let (wide, narrow) = (plan(131_072), plan(64));
+        assert_eq!((wide.kernel, narrow.kernel), (Kernel::ForwardStreamed, Kernel::ForwardCached));
+        for (split, plan, rows, wanted) in [
+            (RowSplit::default(), &wide, 1, false),
+            (RowSplit::FewRows, &wide, most, true),
+            (RowSplit::FewRows, &wide, most + 1, false),
+            (RowSplit::FewRows, &narrow, 1, false),
+            (RowSplit::Always, &wide, most + 1, true),
+            (RowSplit::Always, &narrow, 1, true),
+        ] {
+            assert_eq!(split.splits(rows, plan, &caps), wanted, "{split:?}, {rows} rows, {}", plan.label());
+        }
+    }
+}
+
+/// Eight rows of 131072 columns give every core of a large GPU something to do.
+#[test]
+fn split_rows_fill_the_adapter() {
+    let caps = subgroups_of_32();
+    let problem = f32_of(131_072);
+    let [statistics, apply] = Plan::forward_split(&problem, Forward::default(), 8, &caps).unwrap();
+    assert_eq!((statistics.chunks, statistics.row_partials(), apply.chunks), (16, 16, 32));
+    let workgroups = |plan: &Plan| plan.dispatches(8, &[], &caps).unwrap()[0].workgroups;
+    assert_eq!((workgroups(&statistics), workgroups(&apply)), ([128, 1], [256, 1]));
+    let [sums, apply] = Plan::backward_split(&problem, BOTH_PARAMETERS, 8, &caps).unwrap();
+    assert_eq!((workgroups(&sums), workgroups(&apply)), ([128, 1], [256, 1]));
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use wgpu_layernorm::bench::{self, Bench as Timer, NamedShape, Operation, Options, Workload};
+use wgpu_layernorm::plan::RowSplit;
 use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
 
 /// Time the kernels against plain copies of the same bytes.
@@ -49,6 +50,11 @@ pub(crate) struct Bench {
     /// Layer norm with gain and bias, RMS norm with a gain, or both
     #[arg(long, value_enum, num_args = 1.., default_values = ["layer"])]
     normalization: Vec<NormalizationFlag>,
+
+    /// Whether several workgroups may share a row, which changes the order of its sums: few-rows where rows are too few to
+    /// fill the adapter and too wide for registers
+    #[arg(long, value_enum, default_value = "never")]
+    row_split: RowSplitFlag,
 
     /// How long each measurement takes, setting up aside; more makes the medians steadier
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds, allow_negative_numbers = true)]
@@ -140,6 +146,23 @@ enum NormalizationFlag {
     Rms,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RowSplitFlag {
+    Never,
+    FewRows,
+    Always,
+}
+
+impl From<RowSplitFlag> for RowSplit {
+    fn from(flag: RowSplitFlag) -> Self {
+        match flag {
+            RowSplitFlag::Never => Self::Never,
+            RowSplitFlag::FewRows => Self::FewRows,
+            RowSplitFlag::Always => Self::Always,
+        }
+    }
+}
+
 impl From<DtypeFlag> for Dtype {
     fn from(flag: DtypeFlag) -> Self {
         match flag {
@@ -208,8 +231,10 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 
     let bar = output::progress((adapters.len() * workloads.len()) as u64);
     let options = Options { budget: args.seconds, ..Options::default() };
-    let reports: Vec<Report> =
-        adapters.iter().map(|adapter| measure(adapter, options, &workloads, &bar)).collect();
+    let reports: Vec<Report> = adapters
+        .iter()
+        .map(|adapter| measure(adapter, args.row_split.into(), options, &workloads, &bar))
+        .collect();
     bar.finish_and_clear();
 
     output::print(&compare::text(&reports))?;
@@ -255,10 +280,17 @@ fn workloads(args: &Bench) -> Vec<Workload> {
     workloads
 }
 
-fn measure(adapter: &wgpu::Adapter, options: Options, workloads: &[Workload], bar: &ProgressBar) -> Report {
+fn measure(
+    adapter: &wgpu::Adapter,
+    row_split: RowSplit,
+    options: Options,
+    workloads: &[Workload],
+    bar: &ProgressBar,
+) -> Report {
     let mut report = reports::new(adapter);
     let context = pollster::block_on(bench::open(adapter));
-    let mut timer = match context.and_then(|context| Timer::new(&context, options)) {
+    let mut timer = match context.and_then(|context| Timer::new(&context.with_row_split(row_split), options))
+    {
         Ok(timer) => timer,
         Err(error) => {
             report.error = Some(error.to_string());

@@ -153,7 +153,7 @@ for (const norm of norms) {
     y: output(4 * rows * cols),
     statistics: output(4 * rows * 2),
     dx: output(4 * rows * cols),
-    partials: output(evaluate(backward.scratch.bytes, rows)),
+    partials: output(evaluate(backward.scratch[0].bytes, rows)),
     dgain: output(4 * cols),
     dbias: output(4 * cols),
   };

@@ -53,7 +53,3 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
 fn projected(xhat: vec4<f32>, centred_dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
     return fma(-xhat, vec4<f32>(means.dxhat_xhat), centred_dxhat);
 }
-
-// Long sums are taken in runs of eight terms, and the runs added up compensated: rounding errors of thousands of
-// additions to one growing sum would show, most where the terms are alike.
-const RUN_STEPS: u32 = 8u / PARTS;

@@ -8,9 +8,6 @@
 //
 // RMS norm: the mean is 0, and the squares are around 0.
 
-// Steps of a run: 8 vec4s.
-const RUN_STEPS: u32 = 8u / PARTS;
-
 // Of x * scale, with scale 1, or SMALL_SCALE where squares would overflow. The mean is mean + low.
 struct Moments {
     count: f32,
@@ -72,76 +69,6 @@ fn as_vectors(a: Moments) -> VectorMoments {
 fn at_scale(a: Moments, scale: f32) -> Moments {
     let factor = select(SMALL_SCALE, 1.0, a.scale == scale);
     return Moments(a.count, a.mean * factor, a.low * factor, a.squares * factor * factor, scale);
-}
-
-// Moments of the thread's columns in steps first_step to end_step, from what `load_input` reads, which is stored (as
-// the sum with a residual), or again from what was stored.
-fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again: bool, stores: bool) -> Moments {
-    var total = VectorMoments();
-    for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
-        var x: array<Values, RUN_STEPS>;
-        var run = VectorMoments();
-        for (var i = 0u; i < RUN_STEPS; i++) {
-            let step = run_step + i;
-            if (again) {
-                x[i] = load_input_again(number, step, thread);
-            } else {
-                x[i] = load_input(number, step, thread);
-                if (stores) {
-                    store_input(number, step, thread, x[i]);
-                }
-            }
-            for (var part = 0u; part < PARTS; part++) {
-                let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                run.count += select(vec4<f32>(), vec4<f32>(1.0), is_in);
-                // In eighths: the sum of eight may be eight times the largest float32.
-                run.mean += select(vec4<f32>(), x[i][part] * (0.125 * scale), is_in);
-            }
-        }
-        if (CENTRED) {
-            run.mean = run.mean * (8.0 / max(run.count, vec4<f32>(1.0)));
-        } else {
-            run.mean = vec4<f32>();
-        }
-        var sum_c = vec4<f32>();
-        var sum_cc = vec4<f32>();
-        for (var i = 0u; i < RUN_STEPS; i++) {
-            let step = run_step + i;
-            for (var part = 0u; part < PARTS; part++) {
-                let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                let c = select(vec4<f32>(), fma(x[i][part], vec4<f32>(scale), -run.mean), is_in);
-                sum_c += c;
-                sum_cc = fma(c, c, sum_cc);
-            }
-        }
-        if (CENTRED) {
-            run.low = sum_c / max(run.count, vec4<f32>(1.0));
-            sum_cc -= run.low * sum_c;
-        }
-        run.squares.sum = sum_cc;
-        total = merge_vectors(total, run);
-    }
-    return merge_moments(
-        merge_moments(
-            Moments(total.count.x, total.mean.x, total.low.x, total.squares.sum.x, scale),
-            Moments(total.count.y, total.mean.y, total.low.y, total.squares.sum.y, scale),
-        ),
-        merge_moments(
-            Moments(total.count.z, total.mean.z, total.low.z, total.squares.sum.z, scale),
-            Moments(total.count.w, total.mean.w, total.low.w, total.squares.sum.w, scale),
-        ),
-    );
-}
-
-// As `walk` at scale 1, but finite where the row is: squares that overflow are taken again, scaled.
-fn finite_walk(number: u32, first_step: u32, end_step: u32, thread: u32, stores: bool) -> Moments {
-    var own = walk(number, first_step, end_step, thread, 1.0, false, stores);
-    if (WIDE_RANGE) {
-        if (is_not_finite(own.squares) || is_not_finite(own.mean)) {
-            own = walk(number, first_step, end_step, thread, SMALL_SCALE, true, false);
-        }
-    }
-    return own;
 }
 
 // From these on, moments at scale 1 are brought to SMALL_SCALE: below them, neither the sum of the threads' squares nor that

@@ -24,7 +24,7 @@ struct Params {
     eps: f32,
     // 1.0, see add_compensated.
     one: f32,
-    padding: u32,
+    row_partials: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -14,11 +14,15 @@ const ROWS_PER_WORKGROUP: u32 = 4u;
 const CONTIGUOUS: u32 = 4u;
 // vec4s to a step: 2 where CONTIGUOUS is 8, else 1.
 const PARTS: u32 = 1u;
-// Steps that walk the row; in the last one some columns may lie beyond it.
+// Steps that walk the row, or a chunk of it; in the last ones some columns may lie beyond the row.
 const STEPS: u32 = 8u;
+// Chunks of STEPS steps that a row is dealt to, each to another workgroup: chunk c has the steps c * STEPS onwards.
+const CHUNKS: u32 = 1u;
 
 const WORKGROUP_SIZE: u32 = THREADS_PER_ROW * ROWS_PER_WORKGROUP;
 const STEP_COLS: u32 = THREADS_PER_ROW * PARTS * 4u;
+// Whether no step has columns beyond the row.
+const IS_FULL: bool = CHUNKS * STEPS * STEP_COLS == COLS;
 
 // What a thread holds of one step.
 alias Values = array<vec4<f32>, PARTS>;
@@ -30,9 +34,10 @@ fn columns(step: u32, part: u32, thread: u32) -> vec4<u32> {
     return (group * THREADS_PER_ROW + thread) * CONTIGUOUS + element % CONTIGUOUS;
 }
 
-// Which of them the row has. In all steps but the last the compiler sees that it is all.
+// Which of them the row has. In all steps but the last of a row that is one chunk, and in all of a full row, the compiler
+// sees that it is all.
 fn in_row(step: u32, part: u32, thread: u32) -> vec4<bool> {
-    return vec4<bool>((step + 1u) * STEP_COLS <= COLS) | (columns(step, part, thread) < vec4<u32>(COLS));
+    return vec4<bool>(IS_FULL || (step + 1u) * STEP_COLS <= COLS) | (columns(step, part, thread) < vec4<u32>(COLS));
 }
 
 // v where the row has a column, 0 beyond it.

@@ -521,7 +521,7 @@ impl Set {
                     sum: others.first().map(Into::into),
                     ..ForwardBuffers::new(rows, x, y)
                 };
-                (norm.prepare_forward(&buffers)?, vec![norm.plan_forward(&buffers)?])
+                (norm.prepare_forward(&buffers)?, norm.plan_forward(&buffers)?)
             }
             ([x, dy], [dx], Some(statistics)) => {
                 let buffers = BackwardBuffers {
@@ -531,8 +531,7 @@ impl Set {
                     dbias: dbias.as_ref().map(Into::into),
                     ..BackwardBuffers::new(rows, x, dy, statistics)
                 };
-                let (plan, reduce) = norm.plan_backward(&buffers)?;
-                (norm.prepare_backward(&buffers)?, std::iter::once(plan).chain(reduce).collect())
+                (norm.prepare_backward(&buffers)?, norm.plan_backward(&buffers)?)
             }
             _ => return Err(Error::invalid("operation", operation.name(), "one whose tensors are known")),
         };

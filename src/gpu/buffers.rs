@@ -308,6 +308,14 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
+    /// The call with scratch for `partials` partial moments or sums of four float32 for each row.
+    pub(super) fn with_row_partials(mut self, partials: u32, buffer: &'a wgpu::Buffer) -> Self {
+        let cols = 4 * partials;
+        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
+        self.tensors.push(Placed { tensor: Tensor::RowPartials, buffer, span, rows: self.rows });
+        self
+    }
+
     pub(super) fn get(&self, tensor: Tensor) -> Option<&Placed<'a>> {
         self.tensors.iter().find(|placed| placed.tensor == tensor)
     }

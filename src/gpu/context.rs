@@ -7,7 +7,7 @@ use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
 use super::{caps_of_device, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps};
+use crate::plan::{AdapterKind, Caps, RowSplit};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -60,6 +60,7 @@ pub struct Context {
     queue: wgpu::Queue,
     norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
     ladder: Option<AdapterKind>,
+    row_split: RowSplit,
 }
 
 /// What [`Context::forward`] computes.
@@ -140,13 +141,19 @@ impl Context {
     /// Uses a device that is there already.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { device, queue, norms: Arc::default(), ladder: None }
+        Self { device, queue, norms: Arc::default(), ladder: None, row_split: RowSplit::default() }
     }
 
     /// The same device with plans as for this kind of adapter, see [`LayerNormDescriptor::ladder`].
     #[must_use]
     pub fn with_ladder(self, kind: AdapterKind) -> Self {
         Self { norms: Arc::default(), ladder: Some(kind), ..self }
+    }
+
+    /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`].
+    #[must_use]
+    pub fn with_row_split(self, row_split: RowSplit) -> Self {
+        Self { norms: Arc::default(), row_split, ..self }
     }
 
     /// The device.
@@ -324,6 +331,7 @@ impl Context {
             affine: problem.affine,
             eps: problem.eps,
             ladder: self.ladder,
+            row_split: self.row_split,
             ..LayerNormDescriptor::default()
         };
         let norm = Arc::new(LayerNorm::new(&self.device, &descriptor)?);

@@ -6,7 +6,9 @@ use super::checked;
 use super::params::Params;
 use super::prepared::{Prepared, Step};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Backward, Caps, Dispatch, Forward, Plan, Tensor};
+use crate::plan::{
+    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor,
+};
 use crate::shader::{self, Dialect};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
@@ -34,6 +36,9 @@ pub struct LayerNormDescriptor<'a> {
     pub subgroups: bool,
     /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
     pub ladder: Option<AdapterKind>,
+    /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows
+    /// come with it.
+    pub row_split: RowSplit,
 }
 
 impl Default for LayerNormDescriptor<'_> {
@@ -49,6 +54,7 @@ impl Default for LayerNormDescriptor<'_> {
             eps: problem.eps,
             subgroups: true,
             ladder: None,
+            row_split: RowSplit::default(),
         }
     }
 }
@@ -75,6 +81,7 @@ pub struct LayerNorm {
     label: String,
     problem: Problem,
     caps: Caps,
+    row_split: RowSplit,
     /// The pipelines that calls so far have needed.
     pipelines: Mutex<HashMap<Plan, Arc<Compiled>>>,
 }
@@ -107,6 +114,7 @@ impl LayerNorm {
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),
             problem,
             caps,
+            row_split: descriptor.row_split,
             pipelines: Mutex::default(),
         })
     }
@@ -123,20 +131,21 @@ impl LayerNorm {
         &self.caps
     }
 
-    /// The plan that [`prepare_forward`](Self::prepare_forward) runs for these buffers.
+    /// The plans that [`prepare_forward`](Self::prepare_forward) runs for these buffers, in the order of their dispatches:
+    /// one, or two where rows are split.
     ///
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
-    pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Plan, Error> {
-        self.forward_plan(&Call::forward(&self.problem, buffers)?)
+    pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
+        self.forward_plans(&Call::forward(&self.problem, buffers)?)
     }
 
-    /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers: backward, and the sum of
-    /// the parameter gradients if any are wanted.
+    /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
+    /// backward, or two where rows are split, and the sum of the parameter gradients if any are wanted.
     ///
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
-    pub fn plan_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<(Plan, Option<Plan>), Error> {
+    pub fn plan_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
         self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers)
     }
 
@@ -153,9 +162,8 @@ impl LayerNorm {
     /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
         let call = Call::forward(&self.problem, buffers)?;
-        let plan = self.forward_plan(&call)?;
-        let dispatches = plan.dispatches(call.rows, &call.spans(), &self.caps)?;
-        Ok(Prepared { steps: self.steps(&plan, &dispatches, &call, None)? })
+        let plans = self.forward_plans(&call)?;
+        self.prepare(call, &plans)
     }
 
     /// Checks a backward call and makes it ready to be recorded, with scratch of its own for the partial sums of dgain
@@ -166,31 +174,54 @@ impl LayerNorm {
     /// [`Error::Overlap`] where dx accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
         let call = Call::backward(&self.problem, buffers)?;
-        let (plan, reduce) = self.backward_plans(&call, buffers)?;
-        let dispatches = plan.dispatches(call.rows, &call.spans(), &self.caps)?;
-        let scratch_bytes = plan.scratch_bytes(&dispatches);
-        let partials = match reduce {
-            None => None,
-            Some(_) => Some(checked(&self.device, "creating the scratch buffer", || {
-                self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(&format!("{}/partials", self.label)),
-                    // A binding cannot be empty, not even where there are no rows.
-                    size: scratch_bytes.max(LEAST_BINDING_BYTES),
-                    usage: wgpu::BufferUsages::STORAGE,
-                    mapped_at_creation: false,
-                })
-            })?),
-        };
-        let mut steps = self.steps(&plan, &dispatches, &call, partials.as_ref())?;
-        if let Some(reduce) = reduce {
-            let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
-            let dispatch = reduce.reduce_dispatch(partial_rows, &self.caps);
-            steps.extend(self.steps(&reduce, &[dispatch], &call, partials.as_ref())?);
-        }
-        Ok(Prepared { steps })
+        let plans = self.backward_plans(&call, buffers)?;
+        self.prepare(call, &plans)
     }
 
-    fn forward_plan(&self, call: &Call<'_>) -> Result<Plan, Error> {
+    /// The dispatches of all plans of a call, with their scratch.
+    fn prepare(&self, call: Call<'_>, plans: &[Plan]) -> Result<Prepared, Error> {
+        let row_partials = plans.iter().map(Plan::row_partials).max().unwrap_or(0);
+        let rows_scratch = match plans.iter().find(|plan| plan.row_partials() > 0) {
+            None => None,
+            Some(plan) => Some(self.scratch(Tensor::RowPartials, plan.row_partials_bytes(call.rows))?),
+        };
+        let call = match &rows_scratch {
+            None => call,
+            Some(buffer) => call.with_row_partials(row_partials, buffer),
+        };
+        let spans = call.spans();
+        let mut partials = None;
+        let mut partial_rows = 0;
+        let mut steps = Vec::new();
+        for plan in plans {
+            let dispatches = if plan.kernel == Kernel::BackwardReduceParameters {
+                vec![plan.reduce_dispatch(partial_rows, &self.caps)]
+            } else {
+                plan.dispatches(call.rows, &spans, &self.caps)?
+            };
+            if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
+                partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
+                partials = Some(self.scratch(Tensor::Partials, plan.scratch_bytes(&dispatches))?);
+            }
+            steps.extend(self.steps(plan, &dispatches, &call, partials.as_ref())?);
+        }
+        Ok(Prepared { steps, scratch: rows_scratch.into_iter().chain(partials).collect() })
+    }
+
+    fn scratch(&self, tensor: Tensor, bytes: u64) -> Result<wgpu::Buffer, Error> {
+        checked(&self.device, "creating the scratch buffer", || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&format!("{}/{}", self.label, tensor.name())),
+                // A binding cannot be empty, not even where there are no rows.
+                size: bytes.max(LEAST_BINDING_BYTES),
+                // A copy, so that `verify` can poison it.
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
+    }
+
+    fn forward_plans(&self, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
         let outputs = [Tensor::Y, Tensor::Sum];
         let forward = Forward {
             residual: call.get(Tensor::Residual).is_some(),
@@ -198,14 +229,15 @@ impl LayerNorm {
             x_in: call.alias(Tensor::X, &outputs),
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
-        Plan::forward(&self.problem, forward, call.vector_width(), &self.caps)
+        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
+        let whole = Plan::forward(problem, forward, vector_width, caps)?;
+        if self.row_split.splits(call.rows, &whole, caps) {
+            return Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into());
+        }
+        Ok(vec![whole])
     }
 
-    fn backward_plans(
-        &self,
-        call: &Call<'_>,
-        buffers: &BackwardBuffers<'_>,
-    ) -> Result<(Plan, Option<Plan>), Error> {
+    fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
         let backward = Backward {
             dx: buffers.dx.map(|_| buffers.dx_gradient),
             dgain: buffers.dgain.map(|_| buffers.parameter_gradient),
@@ -213,13 +245,17 @@ impl LayerNorm {
             x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
-        let vector_width = call.vector_width();
-        let plan = Plan::backward(&self.problem, backward, vector_width, &self.caps)?;
-        let has_parameters = backward.dgain.is_some() || backward.dbias.is_some();
-        let reduce = has_parameters
-            .then(|| Plan::reduce_parameters(&self.problem, backward, vector_width, &self.caps))
-            .transpose()?;
-        Ok((plan, reduce))
+        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
+        let whole = Plan::backward(problem, backward, vector_width, caps)?;
+        let mut plans = if self.row_split.splits(call.rows, &whole, caps) {
+            Plan::backward_split(problem, backward, vector_width, caps)?.into()
+        } else {
+            vec![whole]
+        };
+        if backward.dgain.is_some() || backward.dbias.is_some() {
+            plans.push(Plan::reduce_parameters(problem, backward, vector_width, caps)?);
+        }
+        Ok(plans)
     }
 
     /// Pipeline, uniforms and bind groups of a plan's dispatches.
@@ -417,19 +453,25 @@ fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'
             Tensor::Statistics => params.statistics = start,
             Tensor::Dgain => params.dgain = start,
             Tensor::Dbias => params.dbias = start,
+            Tensor::RowPartials => params.row_partials = start,
             Tensor::Partials => {}
         }
     }
-    // An input that lies exactly in an output is bound, and so placed, through it.
-    let rows_in = |input, outputs: &[Tensor]| match call.alias(input, outputs) {
-        Some(Tensor::Y) => Some(params.y),
-        Some(Tensor::Sum) => Some(params.sum),
-        Some(Tensor::Dx) => Some(params.dx),
+    // An input that lies exactly in an output is bound, and so placed, through it, if the kernel writes that output.
+    let rows_in = |output| match output {
+        Tensor::Y => Some(params.y),
+        Tensor::Sum => Some(params.sum),
+        Tensor::Dx => Some(params.dx),
         _ => None,
     };
-    let outputs = [Tensor::Y, Tensor::Sum, Tensor::Dx];
-    let (x, residual, dy) =
-        (rows_in(Tensor::X, &outputs), rows_in(Tensor::Residual, &outputs), rows_in(Tensor::Dy, &outputs));
+    let (x_in, residual_in, dy_in) = match plan.operation {
+        Operation::Forward(forward) => (forward.x_in, forward.residual_in, None),
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            let in_dx = |is_there: bool| is_there.then_some(Tensor::Dx);
+            (in_dx(backward.x_in_dx), None, in_dx(backward.dy_in_dx))
+        }
+    };
+    let (x, residual, dy) = (x_in.and_then(rows_in), residual_in.and_then(rows_in), dy_in.and_then(rows_in));
     params.x = x.unwrap_or(params.x);
     params.residual = residual.unwrap_or(params.residual);
     params.dy = dy.unwrap_or(params.dy);

@@ -23,7 +23,7 @@ pub(super) struct Params {
     pub(super) dbias: u32,
     pub(super) eps: f32,
     pub(super) one: f32,
-    pub(super) padding: u32,
+    pub(super) row_partials: u32,
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
         }
         let mirror = fields!(
             rows workgroups_x slots earlier_partial_rows x residual y sum dy dx gain bias statistics dgain dbias eps one
-            padding
+            row_partials
         );
         let problem = Problem { cols: 64, ..Problem::default() };
         let plan = Plan::forward(&problem, Forward::default(), 8, &Caps::webgpu_default()).unwrap();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) steps: Vec<Step>,
+    /// Buffers of its own, for what one dispatch leaves for another.
+    pub(crate) scratch: Vec<wgpu::Buffer>,
 }
 
 /// One dispatch.

@@ -111,7 +111,7 @@ impl Plan {
             dispatches.push(Dispatch {
                 first_row,
                 rows: u32::try_from(count).unwrap_or(u32::MAX),
-                workgroups: grid(slots.div_ceil(self.rows_per_workgroup), caps.max_workgroups),
+                workgroups: grid(slots.div_ceil(self.rows_per_workgroup) * self.chunks, caps.max_workgroups),
                 partial_rows,
                 earlier_partial_rows,
             });
@@ -134,21 +134,31 @@ impl Plan {
     }
 
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
-        let workgroups = u64::from(caps.max_workgroups).pow(2).min(1 << 31);
+        let workgroups = most_workgroups(caps) / u64::from(self.chunks);
         let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
         match self.kernel {
             Kernel::BackwardReduceParameters => by_grid,
             // A slot walks its rows in a loop, whose trips are limited on some adapters.
             Kernel::ForwardCached
             | Kernel::ForwardStreamed
+            | Kernel::ForwardSplitStatistics
+            | Kernel::ForwardSplitApply
             | Kernel::BackwardCached
-            | Kernel::BackwardStreamed => {
+            | Kernel::BackwardStreamed
+            | Kernel::BackwardSplitSums
+            | Kernel::BackwardSplitApply => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
                 let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
                 by_grid.min(rows.max(1) * u64::from(self.most_slots()))
             }
         }
     }
+}
+
+/// The most workgroups of a dispatch. Near-square grids have a few more than they need: of half as many as numbers, none
+/// passes 32 bits.
+pub(super) fn most_workgroups(caps: &Caps) -> u64 {
+    u64::from(caps.max_workgroups).pow(2).min(1 << 31)
 }
 
 /// Workgroups in x and y, at most `most` each, with as few too many as a near-square has.

@@ -15,6 +15,8 @@ pub(super) struct Rung {
     pub(super) threads_per_row: u32,
     pub(super) rows_per_workgroup: u32,
     pub(super) steps: u32,
+    pub(super) chunks: u32,
+    pub(super) partial_cols: u32,
     pub(super) reduction: Reduction,
     pub(super) block_rows: u32,
     pub(super) hold_parameters: bool,
@@ -77,6 +79,26 @@ const SOFTWARE_STREAMED_BLOCK_ROWS: u32 = 4;
 /// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
 const STREAMED_BLOCK_ROWS: u32 = 4;
 
+/// Rows up to which `RowSplit::FewRows` splits them.
+pub(super) const fn split_most_rows(kind: AdapterKind) -> u64 {
+    match kind {
+        AdapterKind::Gpu => GPU_LEAST_SLOTS as u64,
+        AdapterKind::Software => SOFTWARE_LEAST_SLOTS as u64,
+    }
+}
+
+/// Columns of a chunk whose moments or sums are taken by the first of the split kernels: a few dozen chunks to the widest rows
+/// of models, and on a GPU as many vec4 a thread as its registers hold.
+const SPLIT_PARTIAL_COLS: u32 = 8192;
+/// The most chunks there, as far as a thread's loops may be that long: each chunk of the second kernel reads what all of them
+/// have left.
+const SPLIT_MOST_PARTIALS: u32 = 64;
+/// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU.
+const SPLIT_APPLY_VEC4: u32 = 4;
+/// x, and with dgain and dbias two sums beside dy: half the steps.
+const SOFTWARE_SPLIT_FORWARD_LOADS: u32 = SOFTWARE_FORWARD_LOADS;
+const SOFTWARE_SPLIT_BACKWARD_LOADS: u32 = SOFTWARE_BACKWARD_LOADS / 2;
+
 /// Scratch for partial sums stays below this.
 const MOST_SCRATCH_BYTES: u64 = 64 << 20;
 
@@ -136,6 +158,63 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
     })
 }
 
+/// The rungs of `forward_split_statistics` and `forward_split_apply`.
+pub(super) fn forward_split(shape: &Shape, caps: &Caps) -> Result<[Rung; 2], Error> {
+    let kernels = [Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
+    split(kernels, shape, SOFTWARE_SPLIT_FORWARD_LOADS, caps)
+}
+
+/// The rungs of `backward_split_sums` and `backward_split_apply`.
+pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[Rung; 2], Error> {
+    let kernels = [Kernel::BackwardSplitSums, Kernel::BackwardSplitApply];
+    split(kernels, shape, SOFTWARE_SPLIT_BACKWARD_LOADS, caps)
+}
+
+/// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of gain, bias and
+/// partial sums of a short one in registers while it walks the rows.
+fn split([first, second]: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result<[Rung; 2], Error> {
+    let whole = |kernel| -> Result<Rung, Error> {
+        let threads = streamed_threads(caps).min(threads_that_fill(shape));
+        let rung = rung(kernel, shape, threads, 1, caps);
+        if fits(&rung, kernel, caps) {
+            return Ok(rung);
+        }
+        Err(Error::unsupported(
+            "workgroup memory in bytes",
+            caps.max_workgroup_bytes,
+            "more for a row's sums",
+        ))
+    };
+    let first = whole(first)?;
+    let step_cols = first.threads_per_row * shape.step_values();
+    // A quarter of the limit is left for runs, reductions and the row loop.
+    let most_steps = (caps.max_loop_trips / 4 * 3 / WALK_TRIPS_PER_STEP).max(1);
+    let steps =
+        SPLIT_PARTIAL_COLS.div_ceil(step_cols).max(first.steps.div_ceil(SPLIT_MOST_PARTIALS)).min(most_steps);
+    let first = in_chunks(first, steps);
+    let partial_cols = first.steps * step_cols;
+    let second = whole(second)?;
+    let second = match caps.kind {
+        AdapterKind::Gpu => {
+            let slots = |chunks: u32| GPU_LEAST_SLOTS.div_ceil(chunks);
+            let second = in_chunks(second, SPLIT_APPLY_VEC4 * 4 / shape.step_values());
+            Rung { least_slots: slots(second.chunks), rows_per_slot: GPU_ROWS_PER_SLOT, ..second }
+        }
+        AdapterKind::Software => {
+            let second = in_chunks(second, loads * shape.vector_width / shape.step_values());
+            let least_slots = SOFTWARE_LEAST_SLOTS.div_ceil(second.chunks);
+            Rung { least_slots, rows_per_slot: SOFTWARE_ROWS_PER_SLOT, ..second }
+        }
+    };
+    Ok([first, second].map(|rung| Rung { partial_cols, ..rung }))
+}
+
+/// The rung of a row's chunks, of `steps` steps at most and nearly alike.
+fn in_chunks(whole: Rung, steps: u32) -> Rung {
+    let steps = whole.steps.div_ceil(whole.steps.div_ceil(steps));
+    Rung { steps, chunks: whole.steps.div_ceil(steps), ..whole }
+}
+
 /// Columns side by side and slices of the partial sums: 4 slices on a GPU, so that narrow rows still fill a
 /// workgroup's subgroups; one on a CPU, where a barrier costs more than it brings.
 pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
@@ -149,6 +228,8 @@ pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
         threads_per_row,
         rows_per_workgroup: slices,
         steps: shape.cols.div_ceil(threads_per_row * shape.step_values()),
+        chunks: 1,
+        partial_cols: 0,
         reduction: if slices == 1 { Reduction::Thread } else { Reduction::Workgroup },
         block_rows: 1,
         hold_parameters: false,
@@ -191,22 +272,28 @@ fn software_threads(caps: &Caps) -> u32 {
     }
 }
 
+/// Loop trips of a step of `forward_streamed`, in all walks and with two parts to an access.
+const WALK_TRIPS_PER_STEP: u32 = 17;
+
+fn streamed_threads(caps: &Caps) -> u32 {
+    match caps.kind {
+        AdapterKind::Gpu => largest_power_of_two(caps.max_invocations).min(256),
+        AdapterKind::Software => software_threads(caps),
+    }
+}
+
 /// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
 /// loops of one thread would pass the adapter's limit.
 fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
     let most = largest_power_of_two(caps.max_invocations);
-    let first = match caps.kind {
-        AdapterKind::Gpu => most.min(256),
-        AdapterKind::Software => software_threads(caps),
-    };
-    let mut threads = first.min(threads_that_fill(shape));
+    let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
     let mut block_rows = block_rows;
     loop {
         let rung = rung(kernel, shape, threads, block_rows, caps);
         // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
         // for runs, reductions and the row loop.
-        let trips_per_step = if kernel == Kernel::ForwardStreamed { 17 } else { 8 };
-        let trips = u64::from(rung.steps) * trips_per_step * u64::from(block_rows);
+        let trips_per_step = if kernel == Kernel::ForwardStreamed { WALK_TRIPS_PER_STEP } else { 8 };
+        let trips = u64::from(rung.steps) * u64::from(trips_per_step) * u64::from(block_rows);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
             return Ok(rung);
         }
@@ -233,6 +320,8 @@ fn rung(kernel: Kernel, shape: &Shape, threads: u32, block_rows: u32, caps: &Cap
         threads_per_row: threads,
         rows_per_workgroup,
         steps: shape.steps(threads),
+        chunks: 1,
+        partial_cols: 0,
         reduction,
         block_rows,
         hold_parameters: false,

@@ -116,6 +116,8 @@ pub struct Launch {
     pub partial_rows: Formula,
     /// Bytes of the partial sums, which the dispatches of a call share.
     pub scratch_bytes: Formula,
+    /// Bytes of the partial moments or sums of rows, which the two split kernels share.
+    pub row_partials_bytes: Formula,
 }
 
 impl Plan {
@@ -135,7 +137,7 @@ impl Plan {
         let slots = if gradients == 0 { all_slots } else { all_slots.at_most(self.most_slots()) };
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
-            _ => slots.clone().over_up(per_workgroup),
+            _ => slots.clone().over_up(per_workgroup).times(self.chunks),
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
@@ -147,6 +149,7 @@ impl Plan {
             },
             slots,
             workgroups: [workgroups.over_up(y.clone()), y],
+            row_partials_bytes: Formula::Rows.times(self.row_partials_bytes(1)),
             scratch_bytes: partial_rows.clone().times(u64::from(gradients) * u64::from(self.cols) * 4),
             partial_rows,
         }
@@ -188,6 +191,7 @@ mod tests {
                 assert_eq!(launch.slots.evaluate(rows), u64::from(plan.slots(rows)), "{rows} {plan:?}");
                 assert_eq!(launch.partial_rows.evaluate(rows), u64::from(dispatch.partial_rows), "{plan:?}");
                 assert_eq!(launch.scratch_bytes.evaluate(rows), plan.scratch_bytes(&[dispatch]), "{plan:?}");
+                assert_eq!(launch.row_partials_bytes.evaluate(rows), plan.row_partials_bytes(rows));
             }
             if plan.kernel != Kernel::BackwardReduceParameters {
                 let more = plan.dispatches(launch.most_rows + 1, &[], &caps).unwrap();

@@ -26,21 +26,33 @@ pub enum Kernel {
     ForwardCached,
     /// Forward for rows beyond the register budget; x is read twice, the second time from cache where the row fits.
     ForwardStreamed,
+    /// Forward where several workgroups share a row, first dispatch: mean and variance of each chunk of a row.
+    ForwardSplitStatistics,
+    /// Forward where several workgroups share a row, second dispatch: from x and the chunks' moments to y.
+    ForwardSplitApply,
     /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
     BackwardCached,
     /// Backward for rows beyond the register budget; x and dy are read twice.
     BackwardStreamed,
+    /// Backward where several workgroups share a row, first dispatch: the sums over the columns of each chunk of a row.
+    BackwardSplitSums,
+    /// Backward where several workgroups share a row, second dispatch: from x, dy and the chunks' sums to dx.
+    BackwardSplitApply,
     /// The sum over the partial sums of dgain and dbias that backward left.
     BackwardReduceParameters,
 }
 
 impl Kernel {
     /// All kernels.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::ForwardCached,
         Self::ForwardStreamed,
+        Self::ForwardSplitStatistics,
+        Self::ForwardSplitApply,
         Self::BackwardCached,
         Self::BackwardStreamed,
+        Self::BackwardSplitSums,
+        Self::BackwardSplitApply,
         Self::BackwardReduceParameters,
     ];
 
@@ -50,8 +62,12 @@ impl Kernel {
         match self {
             Self::ForwardCached => "forward_cached",
             Self::ForwardStreamed => "forward_streamed",
+            Self::ForwardSplitStatistics => "forward_split_statistics",
+            Self::ForwardSplitApply => "forward_split_apply",
             Self::BackwardCached => "backward_cached",
             Self::BackwardStreamed => "backward_streamed",
+            Self::BackwardSplitSums => "backward_split_sums",
+            Self::BackwardSplitApply => "backward_split_apply",
             Self::BackwardReduceParameters => "backward_reduce_parameters",
         }
     }
@@ -61,9 +77,36 @@ impl Kernel {
     /// Bytes of `Sums` in the shaders, what a thread adds up over a row at a time.
     const fn sums_bytes(self) -> u32 {
         match self {
-            Self::ForwardCached | Self::ForwardStreamed => 8,
-            Self::BackwardCached | Self::BackwardStreamed | Self::BackwardReduceParameters => 16,
+            Self::ForwardCached
+            | Self::ForwardStreamed
+            | Self::ForwardSplitStatistics
+            | Self::ForwardSplitApply => 8,
+            Self::BackwardCached
+            | Self::BackwardStreamed
+            | Self::BackwardSplitSums
+            | Self::BackwardSplitApply
+            | Self::BackwardReduceParameters => 16,
         }
+    }
+
+    /// Whether a thread holds what lies on its steps in registers, so that loops over them are written out where
+    /// [`Plan::unroll`] asks for it.
+    pub(crate) const fn is_written_out(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardCached | Self::ForwardSplitApply | Self::BackwardCached | Self::BackwardSplitApply
+        )
+    }
+
+    /// Whether several workgroups share a row.
+    const fn is_split(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardSplitStatistics
+                | Self::ForwardSplitApply
+                | Self::BackwardSplitSums
+                | Self::BackwardSplitApply
+        )
     }
 }
 
@@ -84,6 +127,8 @@ pub enum Tensor {
     Dbias,
     /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
     Partials,
+    /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
+    RowPartials,
 }
 
 impl Tensor {
@@ -103,6 +148,7 @@ impl Tensor {
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",
             Self::Partials => "partials",
+            Self::RowPartials => "row_partials",
         }
     }
 }
@@ -158,6 +204,44 @@ pub enum Reduction {
     Subgroups(u32),
     /// A tree in workgroup memory, for adapters without subgroup operations.
     Workgroup,
+}
+
+/// Whether several workgroups may share a row, in a call of two dispatches: for rows so few and wide that rows alone leave
+/// most of an adapter idle.
+///
+/// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
+/// may differ between the two, within the same tolerances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RowSplit {
+    /// Never: a row's bits do not depend on how many rows come with it.
+    #[default]
+    Never,
+    /// Where a row is too wide for registers and there are fewer rows than [`RowSplit::most_rows`]. A row's bits then depend on
+    /// whether there are fewer.
+    FewRows,
+    /// Always: a row's bits do not depend on how many rows come with it.
+    Always,
+}
+
+impl RowSplit {
+    /// The most rows that [`RowSplit::FewRows`] splits on such an adapter: with more, each core has rows enough of its own.
+    #[must_use]
+    pub const fn most_rows(kind: AdapterKind) -> u64 {
+        ladder::split_most_rows(kind)
+    }
+
+    /// Whether a call over `rows` rows is split, which would else run by the plan `whole`.
+    #[must_use]
+    pub const fn splits(self, rows: u64, whole: &Plan, caps: &Caps) -> bool {
+        match self {
+            Self::Never => false,
+            Self::FewRows => {
+                matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
+                    && rows <= Self::most_rows(caps.kind)
+            }
+            Self::Always => true,
+        }
+    }
 }
 
 /// What forward is asked for beyond the [`Problem`].
@@ -222,8 +306,13 @@ pub struct Plan {
     pub threads_per_row: u32,
     /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt to.
     pub rows_per_workgroup: u32,
-    /// Accesses that a thread makes to walk a row once.
+    /// Accesses that a thread makes to walk a row, or its chunk of one, once.
     pub steps: u32,
+    /// Chunks of columns that a row is dealt to, each to another workgroup: 1 but in the split kernels.
+    pub chunks: u32,
+    /// Columns that each of a row's partial moments or sums stands for; 0 but in the split kernels. See
+    /// [`Plan::row_partials`].
+    pub partial_cols: u32,
     /// How the threads of a row add up.
     pub reduction: Reduction,
     /// Rows that the streamed kernels work on at a time; 1 elsewhere.
@@ -239,6 +328,9 @@ pub struct Plan {
     /// The most partial sums of the parameter gradients, see [`Plan::slots`].
     pub max_partial_rows: u32,
 }
+
+/// Four float32.
+const ROW_PARTIAL_BYTES: u64 = 16;
 
 impl Plan {
     /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.
@@ -280,6 +372,58 @@ impl Plan {
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
 
+    /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their dispatches.
+    ///
+    /// # Errors
+    /// As [`Plan::forward`].
+    pub fn forward_split(
+        problem: &Problem,
+        forward: Forward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<[Self; 2], Error> {
+        problem.validate()?;
+        let shape = Shape::new(problem, vector_width);
+        let [statistics, apply] = ladder::forward_split(&shape, caps)?;
+        let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
+        // It binds no y: an input that lies there is read where it is.
+        let of_statistics = Forward {
+            residual: forward.residual,
+            statistics: false,
+            x_in: in_sum(forward.x_in),
+            residual_in: in_sum(forward.residual_in),
+        };
+        let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
+        // With a residual its input is the stored sum, whatever lies in y.
+        let of_apply =
+            Forward { x_in: forward.x_in.filter(|_| !forward.residual), residual_in: None, ..forward };
+        Ok([
+            Self::with(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
+            Self::with(problem, Operation::Forward(of_apply), &shape, apply, caps)?,
+        ])
+    }
+
+    /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their dispatches;
+    /// [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted.
+    ///
+    /// # Errors
+    /// As [`Plan::backward`].
+    pub fn backward_split(
+        problem: &Problem,
+        backward: Backward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<[Self; 2], Error> {
+        problem.validate()?;
+        let shape = Shape::new(problem, vector_width);
+        let [sums, apply] = ladder::backward_split(&shape, caps)?;
+        Ok([
+            // It writes no gradient: x and dy are read where they are.
+            Self::with(problem, Operation::Backward(Backward::default()), &shape, sums, caps)?,
+            Self::with(problem, Operation::Backward(backward), &shape, apply, caps)?,
+        ])
+    }
+
     /// The plan that sums the partial sums which [`Plan::backward`] leaves.
     ///
     /// # Errors
@@ -317,6 +461,8 @@ impl Plan {
             threads_per_row: rung.threads_per_row,
             rows_per_workgroup: rung.rows_per_workgroup,
             steps: rung.steps,
+            chunks: rung.chunks,
+            partial_cols: rung.partial_cols,
             reduction: rung.reduction,
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
@@ -355,6 +501,11 @@ impl Plan {
             self.tensors().len() as u64,
         )?;
         at_most("loop trips per invocation", caps.max_loop_trips.into(), self.loop_trips_per_row())?;
+        at_most(
+            "workgroups of a dispatch, for one row,",
+            dispatch::most_workgroups(caps),
+            self.chunks.into(),
+        )?;
         if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
             let bytes = self.partials_bytes(self.most_slots());
             at_most(
@@ -405,6 +556,15 @@ impl Plan {
         self.threads_per_row * self.parts() * 4
     }
 
+    /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
+    #[must_use]
+    pub const fn row_partials(&self) -> u32 {
+        match self.partial_cols {
+            0 => 0,
+            cols => self.cols.div_ceil(cols),
+        }
+    }
+
     /// float32 values of a row that a thread holds or walks.
     #[must_use]
     pub const fn values_per_thread(&self) -> u32 {
@@ -448,12 +608,20 @@ impl Plan {
             Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
             Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min)),
         };
+        let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row));
         match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
-            Kernel::ForwardStreamed => 8 + 5 * trips + steps + 2 * runs + 3 * reduction,
+            Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
+                8 + 5 * trips + steps + 2 * runs + 3 * reduction
+            }
+            // The partial moments twice, the second time scaled.
+            Kernel::ForwardSplitApply => 1 + 6 * trips + 2 * row_partials + 3 * reduction,
             Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction,
-            Kernel::BackwardStreamed => 2 + 2 * trips + 2 * steps + runs + reduction,
+            Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
+                2 + 2 * trips + 2 * steps + runs + reduction
+            }
+            Kernel::BackwardSplitApply => 1 + 7 * trips + row_partials + reduction,
             Kernel::BackwardReduceParameters => {
                 u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
                     * (1 + 2 * u64::from(self.parts()))
@@ -499,6 +667,12 @@ impl Plan {
         self.partials_bytes(partial_rows)
     }
 
+    /// Bytes of scratch that the two split kernels of a call need for the partial moments or sums of its rows.
+    #[must_use]
+    pub const fn row_partials_bytes(&self, rows: u64) -> u64 {
+        rows.saturating_mul(self.row_partials() as u64 * ROW_PARTIAL_BYTES)
+    }
+
     fn partials_bytes(&self, partial_rows: u32) -> u64 {
         u64::from(partial_rows) * u64::from(self.parameter_gradients()) * u64::from(self.cols) * 4
     }
@@ -508,6 +682,21 @@ impl Plan {
     pub fn tensors(&self) -> Vec<Tensor> {
         let mut tensors = Vec::new();
         match self.operation {
+            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitApply => {
+                if forward.residual {
+                    tensors.push(Tensor::Sum);
+                } else if forward.x_in.is_none() {
+                    tensors.push(Tensor::X);
+                }
+                self.push_gain(&mut tensors);
+                if self.affine.has_bias() {
+                    tensors.push(Tensor::Bias);
+                }
+                tensors.push(Tensor::Y);
+                if forward.statistics {
+                    tensors.push(Tensor::Statistics);
+                }
+            }
             Operation::Forward(forward) => {
                 if forward.x_in.is_none() {
                     tensors.push(Tensor::X);
@@ -519,7 +708,9 @@ impl Plan {
                 if self.affine.has_bias() {
                     tensors.push(Tensor::Bias);
                 }
-                tensors.push(Tensor::Y);
+                if self.kernel != Kernel::ForwardSplitStatistics {
+                    tensors.push(Tensor::Y);
+                }
                 if forward.residual {
                     tensors.push(Tensor::Sum);
                 }
@@ -553,6 +744,9 @@ impl Plan {
                 }
             }
         }
+        if self.kernel.is_split() {
+            tensors.push(Tensor::RowPartials);
+        }
         tensors
     }
 
@@ -565,10 +759,17 @@ impl Plan {
     /// Whether the shader writes to a tensor.
     #[must_use]
     pub const fn writes(&self, tensor: Tensor) -> bool {
-        match self.operation {
-            Operation::Forward(_) => matches!(tensor, Tensor::Y | Tensor::Sum | Tensor::Statistics),
-            Operation::Backward(_) => matches!(tensor, Tensor::Dx | Tensor::Partials),
-            Operation::ReduceParameters(_) => matches!(tensor, Tensor::Dgain | Tensor::Dbias),
+        match self.kernel {
+            Kernel::ForwardCached | Kernel::ForwardStreamed => {
+                matches!(tensor, Tensor::Y | Tensor::Sum | Tensor::Statistics)
+            }
+            Kernel::ForwardSplitStatistics => matches!(tensor, Tensor::Sum | Tensor::RowPartials),
+            Kernel::ForwardSplitApply => matches!(tensor, Tensor::Y | Tensor::Statistics),
+            Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardSplitApply => {
+                matches!(tensor, Tensor::Dx | Tensor::Partials)
+            }
+            Kernel::BackwardSplitSums => matches!(tensor, Tensor::RowPartials),
+            Kernel::BackwardReduceParameters => matches!(tensor, Tensor::Dgain | Tensor::Dbias),
         }
     }
 
@@ -586,6 +787,9 @@ impl Plan {
             self.threads_per_row,
             self.rows_per_workgroup,
         );
+        if self.kernel.is_split() {
+            label += &format!("/chunks{}", self.chunks);
+        }
         if self.parameter_storage != self.row_storage {
             label += "/parameters_";
             label += self.parameter_storage.name();

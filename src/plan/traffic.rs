@@ -46,7 +46,22 @@ impl Plan {
         let statistics = rows * STATISTICS_BYTES;
         let has = |tensor| self.tensors().contains(&tensor);
         let once = |present: bool, bytes| if present { bytes } else { 0 };
+        let row_partials = self.row_partials_bytes(rows);
+        // Each chunk reads what all of the row's have left.
+        let merged = u64::from(self.chunks) * row_partials;
         match self.operation {
+            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitStatistics => Traffic {
+                read: row + once(forward.residual, row),
+                written: once(forward.residual, row) + row_partials,
+            },
+            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitApply => Traffic {
+                read: row + merged + once(has(Tensor::Gain), parameter) + once(has(Tensor::Bias), parameter),
+                written: row + once(forward.statistics, statistics),
+            },
+            Operation::Backward(_) if self.kernel == Kernel::BackwardSplitSums => Traffic {
+                read: 2 * row + statistics + once(has(Tensor::Gain), parameter),
+                written: row_partials,
+            },
             Operation::Forward(forward) => {
                 let inputs = if forward.residual { 2 } else { 1 };
                 // The second walk reads x again, or the sum that the first has written.
@@ -78,6 +93,7 @@ impl Plan {
                         + old_dx
                         + statistics
                         + once(has(Tensor::Gain), parameter)
+                        + once(self.kernel == Kernel::BackwardSplitApply, merged)
                         + read_back,
                     written: once(backward.dx.is_some(), row) + updates,
                 }

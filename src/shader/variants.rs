@@ -93,9 +93,15 @@ impl Set {
     ) -> Result<(), Error> {
         for forward in forwards {
             self.keep(Plan::forward(problem, *forward, vector_width, caps)?, caps);
+            for plan in Plan::forward_split(problem, *forward, vector_width, caps)? {
+                self.keep(plan, caps);
+            }
         }
         for backward in backwards {
             self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
+            for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
+                self.keep(plan, caps);
+            }
             if backward.dgain.is_some() || backward.dbias.is_some() {
                 self.keep(Plan::reduce_parameters(problem, *backward, vector_width, caps)?, caps);
             }
@@ -104,7 +110,8 @@ impl Set {
     }
 
     fn keep(&mut self, plan: Plan, caps: &Caps) {
-        let any_shape = Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, ..plan };
+        let any_shape =
+            Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, chunks: 0, ..plan };
         let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.vector_width];
         let new_text = self.texts.insert(any_shape.label());
         let new_shape =

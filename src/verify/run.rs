@@ -7,7 +7,7 @@ use super::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, LayerNorm};
-use crate::plan::{Kernel, Tensor};
+use crate::plan::{Kernel, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{
     BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Problem, Rows, RowsMut, Statistics,
@@ -178,7 +178,7 @@ impl Runner<'_> {
             sum: sum.as_ref().map(Fenced::as_rows),
             statistics: statistics.as_ref().map(Fenced::as_vector),
         };
-        let kernel = norm.plan_forward(&buffers)?.kernel;
+        let kernel = first_kernel(&norm.plan_forward(&buffers)?)?;
         let prepared = norm.prepare_forward(&buffers)?;
         let outputs: Vec<&Fenced> =
             [Some(&y), sum.as_ref(), statistics.as_ref()].into_iter().flatten().collect();
@@ -296,7 +296,7 @@ impl Runner<'_> {
         if outputs.is_empty() {
             return Err(Error::MissingBuffer { buffer: "dx", why: "the case computes nothing" });
         }
-        let kernel = norm.plan_backward(&buffers)?.0.kernel;
+        let kernel = first_kernel(&norm.plan_backward(&buffers)?)?;
         let prepared = norm.prepare_backward(&buffers)?;
         let (mut verdict, downloads) = self.execute(&prepared, &outputs).await?;
 
@@ -353,6 +353,12 @@ impl Runner<'_> {
         prepared: &crate::gpu::Prepared,
         outputs: &[&Fenced],
     ) -> Result<(Verdict, Vec<Vec<u8>>), Error> {
+        for scratch in &prepared.scratch {
+            #[allow(clippy::cast_possible_truncation, reason = "smaller than the case's tensors")]
+            let words = scratch.size() as usize / size_of::<f32>();
+            let bytes = poison(size_of::<f32>()).repeat(words);
+            self.context.queue().write_buffer(scratch, 0, &bytes);
+        }
         let buffers: Vec<_> = outputs.iter().map(|output| &output.buffer).collect();
         let downloads = self.context.run(&[prepared], &buffers).await?;
         let failures =
@@ -432,6 +438,10 @@ impl Runner<'_> {
         let buffer = self.context.upload(tensor.name(), &image)?;
         Ok(Fenced { tensor, buffer, image, element_bytes, offset, stride, rows, cols })
     }
+}
+
+fn first_kernel(plans: &[Plan]) -> Result<Kernel, Error> {
+    plans.first().map(|plan| plan.kernel).ok_or_else(|| Error::invalid("plans", "none", "one at least"))
 }
 
 fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {

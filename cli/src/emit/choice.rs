@@ -10,6 +10,7 @@ use wgpu_layernorm::{Affine, Dtype, Gradient, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
+    /// The split ones share a row among workgroups: the first of two leaves row_partials, which the second reads.
     /// reduce-parameters adds up the partial sums of dgain and dbias that backward leaves [default: forward]
     #[arg(long, value_enum, help_heading = "Kernel")]
     operation: Option<OperationFlag>,
@@ -130,8 +131,18 @@ pub(crate) struct Choice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OperationFlag {
     Forward,
+    ForwardSplitStatistics,
+    ForwardSplitApply,
     Backward,
+    BackwardSplitSums,
+    BackwardSplitApply,
     ReduceParameters,
+}
+
+impl OperationFlag {
+    const fn is_forward(self) -> bool {
+        matches!(self, Self::Forward | Self::ForwardSplitStatistics | Self::ForwardSplitApply)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -295,7 +306,19 @@ impl Choice {
         let caps = self.caps()?;
         let plan = match operation {
             OperationFlag::Forward => Plan::forward(&problem, forward, vector_width, &caps),
+            OperationFlag::ForwardSplitStatistics => {
+                Plan::forward_split(&problem, forward, vector_width, &caps).map(|[first, _]| first)
+            }
+            OperationFlag::ForwardSplitApply => {
+                Plan::forward_split(&problem, forward, vector_width, &caps).map(|[_, second]| second)
+            }
             OperationFlag::Backward => Plan::backward(&problem, backward, vector_width, &caps),
+            OperationFlag::BackwardSplitSums => {
+                Plan::backward_split(&problem, backward, vector_width, &caps).map(|[first, _]| first)
+            }
+            OperationFlag::BackwardSplitApply => {
+                Plan::backward_split(&problem, backward, vector_width, &caps).map(|[_, second]| second)
+            }
             OperationFlag::ReduceParameters => {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
@@ -326,7 +349,7 @@ impl Choice {
     }
 
     fn forward(&self, operation: OperationFlag) -> Result<Forward, Failure> {
-        if operation != OperationFlag::Forward {
+        if !operation.is_forward() {
             return match self.of_forward().iter().find(|(_, given)| *given) {
                 Some((flag, _)) => Err(wrong(format!("{flag} is forward's, --operation is another"))),
                 None => Ok(Forward::default()),
@@ -357,7 +380,7 @@ impl Choice {
     }
 
     fn backward(&self, operation: OperationFlag, problem: &Problem) -> Result<Backward, Failure> {
-        if operation == OperationFlag::Forward {
+        if operation.is_forward() {
             return match self.of_backward().iter().find(|(_, given)| *given) {
                 Some((flag, _)) => Err(wrong(format!("{flag} is backward's, --operation is forward"))),
                 None => Ok(Backward::default()),

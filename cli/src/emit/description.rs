@@ -24,7 +24,7 @@ pub(crate) struct Description {
     #[serde(skip_serializing_if = "Option::is_none")]
     metal_buffer_sizes: Option<MetalBufferSizes>,
     dispatch: Dispatch,
-    scratch: Option<Scratch>,
+    scratch: Vec<Scratch>,
     needs: Needs,
     planned_for: PlannedFor,
 }
@@ -193,7 +193,9 @@ impl Description {
             .collect();
         let launch = plan.launch(caps);
         let [x, y] = launch.workgroups;
-        let leaves_partials = plan.writes(Tensor::Partials) && plan.tensors().contains(&Tensor::Partials);
+        let leaves = |tensor| plan.writes(tensor) && plan.tensors().contains(&tensor);
+        let scratch =
+            [(Tensor::Partials, launch.scratch_bytes), (Tensor::RowPartials, launch.row_partials_bytes)];
         Ok(Self {
             label: plan.label(),
             kernel: plan.kernel.name(),
@@ -217,8 +219,11 @@ impl Description {
                 workgroups: [Json(x), Json(y), Json(Formula::Number(1))],
                 partial_rows: Json(launch.partial_rows),
             },
-            scratch: leaves_partials
-                .then_some(Scratch { tensor: Tensor::Partials.name(), bytes: Json(launch.scratch_bytes) }),
+            scratch: scratch
+                .into_iter()
+                .filter(|(tensor, _)| leaves(*tensor))
+                .map(|(tensor, bytes)| Scratch { tensor: tensor.name(), bytes: Json(bytes) })
+                .collect(),
             needs: Needs {
                 features: [("shader-f16", plan.uses_native_f16()), ("subgroups", plan.uses_subgroups())]
                     .into_iter()
@@ -271,12 +276,11 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
     Some(match field {
         "rows" | "workgroups_x" | "slots" | "earlier_partial_rows" | "eps" => vec![name(field)],
         "one" => vec![Value::Number(1)],
-        "padding" => vec![Value::Number(0)],
         "x" | "residual" | "y" | "sum" | "dy" | "dx" => match bound(plan, field) {
             Some(tensor) => rows_of(tensor.name()),
             None => vec![Value::Number(0), Value::Number(0)],
         },
-        "gain" | "bias" | "statistics" | "dgain" | "dbias" => match bound(plan, field) {
+        "gain" | "bias" | "statistics" | "dgain" | "dbias" | "row_partials" => match bound(plan, field) {
             Some(tensor) => vec![name(&format!("{}.start", tensor.name()))],
             None => vec![Value::Number(0)],
         },
@@ -300,7 +304,7 @@ fn storage(plan: &Plan, tensor: Tensor) -> Storage {
     match tensor {
         Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
         Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
-        Tensor::Statistics | Tensor::Partials => Storage::F32,
+        Tensor::Statistics | Tensor::Partials | Tensor::RowPartials => Storage::F32,
     }
 }
 
@@ -308,6 +312,7 @@ fn shape(plan: &Plan, tensor: Tensor) -> Vec<Value> {
     let rows = |name: &str| Value::Name(name.to_owned());
     match tensor {
         Tensor::Statistics => vec![rows("rows"), Value::Number(2)],
+        Tensor::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
         Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => vec![Value::Number(plan.cols)],
         Tensor::Partials => {
             vec![rows("partial_rows"), Value::Number(plan.parameter_gradients()), Value::Number(plan.cols)]

@@ -64,7 +64,7 @@ fn a_description_has_what_a_host_needs() {
 
     let backward = description(&[&SUBGROUPS[..], &["--operation", "backward"]].concat());
     assert_eq!(backward["needs"]["features"], serde_json::json!(["subgroups"]));
-    assert_eq!(backward["scratch"]["tensor"], "partials");
+    assert_eq!(backward["scratch"][0]["tensor"], "partials");
     let native = description(&["--cols", "7", "--dtype", "f16", "--shader-f16"]);
     assert_eq!(native["needs"]["features"], serde_json::json!(["shader-f16"]));
 }

@@ -1,0 +1,81 @@
+// Backward over several workgroups a row, the second of two dispatches: the row's sums from those of its chunks, then dx, and
+// the sums over rows on the way.
+//
+//     slot        the threads of a chunk of one row, walking rows slot, slot + slots, ...
+//     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
+//     chunk       threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
+//
+// Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its last, then
+// leaves them as its columns of the slot's partial sum.
+//
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, first_row_partial, row_sum (1 call a
+// row).
+
+const VECTORS: u32 = STEPS * PARTS;
+
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
+    let thread = invocation.index % THREADS_PER_ROW;
+    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let chunk = workgroup_number(workgroup) % CHUNKS;
+    let first_slot = workgroup_number(workgroup) / CHUNKS * ROWS_PER_WORKGROUP;
+    if (first_slot >= params.slots) {
+        return;
+    }
+
+    let first_step = chunk * STEPS;
+    var parameters: array<Parameters, STEPS>;
+    for (var step = 0u; step < STEPS; step++) {
+        parameters[step] = load_parameters(first_step + step, thread);
+    }
+    var sum_dgain = array<vec4<f32>, VECTORS>();
+    var sum_dbias = array<vec4<f32>, VECTORS>();
+    var half = 0u;
+    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+        let has_row = first_row + slot_in_workgroup < params.rows;
+        let row = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let saved = load_statistics(row);
+        var own = vec4<f32>();
+        for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
+            own += row_partials[first_row_partial(row) + partial];
+        }
+        let means = row_means(row_sum(invocation, own, half), saved.rstd);
+        half = 1u - half;
+        if (has_row) {
+            for (var step = 0u; step < STEPS; step++) {
+                var x_values = load_x(params.x.x + row * params.x.y, first_step + step, thread);
+                var dy_values = load_dy(params.dy.x + row * params.dy.y, first_step + step, thread);
+                var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
+                for (var part = 0u; part < PARTS; part++) {
+                    let i = step * PARTS + part;
+                    let xhat = saved_xhat(x_values[part], saved) - means.delta;
+                    dx[part] = means.rstd * projected(xhat, dx[part], means);
+                    if (WITH_DGAIN) {
+                        sum_dgain[i] = fma(dy_values[part], xhat, sum_dgain[i]);
+                    }
+                    if (WITH_DBIAS) {
+                        sum_dbias[i] += dy_values[part];
+                    }
+                }
+                write_dx(params.dx.x + row * params.dx.y, first_step + step, thread, dx);
+            }
+        }
+    }
+
+    let partial_row = first_slot + slot_in_workgroup;
+    let is_first = partial_row >= params.earlier_partial_rows;
+    for (var step = 0u; step < STEPS; step++) {
+        var dgain: Values;
+        var dbias: Values;
+        for (var part = 0u; part < PARTS; part++) {
+            dgain[part] = sum_dgain[step * PARTS + part];
+            dbias[part] = sum_dbias[step * PARTS + part];
+        }
+        if (WITH_DGAIN) {
+            update_partials(partial_dgain(partial_row), first_step + step, thread, dgain, is_first);
+        }
+        if (WITH_DBIAS) {
+            update_partials(partial_dbias(partial_row), first_step + step, thread, dbias, is_first);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+// What the chunks of a row leave for one another: [rows, ROW_PARTIALS] vec4 in float32, a row's in the order of its columns.
+
+// Columns that each stands for; the last has what is left of the row.
+const PARTIAL_COLS: u32 = 8192u;
+const ROW_PARTIALS: u32 = (COLS + PARTIAL_COLS - 1u) / PARTIAL_COLS;
+
+fn partial_cols(partial: u32) -> u32 {
+    return min(PARTIAL_COLS, COLS - partial * PARTIAL_COLS);
+}
+
+// The row_partials of a row begin here, in vec4s.
+fn first_row_partial(row: u32) -> u32 {
+    return params.row_partials / 4u + row * ROW_PARTIALS;
+}

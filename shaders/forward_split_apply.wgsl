@@ -1,0 +1,46 @@
+// Forward over several workgroups a row, the second of two dispatches: each thread merges the row's moments from those of
+// its chunks (common/merged.wgsl), then goes from x, or the stored sum, to y.
+//
+//     slot        the threads of a chunk of one row, walking rows slot, slot + slots, ...
+//     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
+//     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
+//
+// All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a chunk stay in
+// registers from row to row.
+//
+// Needs: load_input, load_parameters, apply_affine, store_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
+
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
+    let thread = invocation.index % THREADS_PER_ROW;
+    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let chunk = workgroup_number(workgroup) % CHUNKS;
+    let first_slot = workgroup_number(workgroup) / CHUNKS * ROWS_PER_WORKGROUP;
+    if (first_slot >= params.slots) {
+        return;
+    }
+
+    let first_step = chunk * STEPS;
+    var parameters: array<Parameters, STEPS>;
+    for (var step = 0u; step < STEPS; step++) {
+        parameters[step] = load_parameters(first_step + step, thread);
+    }
+    var half = 0u;
+    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+        let has_row = first_row + slot_in_workgroup < params.rows;
+        let number = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let own = finite_row_partials(number, thread);
+        let row = normaliser(row_moments(invocation, own, f32(COLS), half));
+        half = 1u - half;
+        if (has_row) {
+            for (var step = 0u; step < STEPS; step++) {
+                let xhat = normalised(load_input(number, first_step + step, thread), row);
+                let y = apply_affine(parameters[step], xhat);
+                store_y(params.y.x + number * params.y.y, first_step + step, thread, y);
+            }
+            if (chunk == 0u) {
+                store_normaliser(number, thread, row);
+            }
+        }
+    }
+}
