@@ -6,6 +6,7 @@ use half::{bf16, f16};
 
 /// The storage type of a tensor. All arithmetic is in float32 whatever the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Dtype {
     /// IEEE binary32.
     #[default]
@@ -59,6 +60,7 @@ impl std::fmt::Display for Dtype {
 
 /// Which statistic of a row it is divided by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Normalization {
     /// Layer normalisation (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
     #[default]

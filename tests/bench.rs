@@ -5,7 +5,13 @@ use std::time::Duration;
 use wgpu_layernorm::bench::{
     Bench, Clock, CopyForm, CopyKernel, Measurement, Operation, Options, Workload, open,
 };
-use wgpu_layernorm::{AdapterChoice, Context, Dtype, Error, Normalization, adapters, wgpu};
+use wgpu_layernorm::plan::{
+    AdapterKind, Backward, Forward, Operation as PlanOperation, Plan, Tuning, TuningEntry, TuningKey,
+};
+use wgpu_layernorm::verify::{self, Layout, tuned_cases};
+use wgpu_layernorm::{
+    AdapterChoice, Context, Dtype, Error, Gradient, Normalization, Problem, adapters, tuned_adapter, wgpu,
+};
 
 /// As little time and memory as it can do with.
 const SHORT: Options =
@@ -23,6 +29,103 @@ fn measure(workloads: &[Workload]) -> Vec<Result<Measurement, Error>> {
         results
     })
 }
+
+#[test]
+fn tuning_finds_a_rung_that_is_right_or_keeps_the_ladder() {
+    let context = pollster::block_on(async {
+        open(adapters().await.first().expect("an adapter")).await.expect("an adapter that opens")
+    });
+    let mut bench = Bench::new(&context, SHORT).unwrap();
+    let adapter = tuned_adapter(&context.device().adapter_info());
+    let mut tuning = Tuning::default();
+    for (operation, dtype, normalization, cols) in [
+        (Operation::ForwardResidual, Dtype::F16, Normalization::Rms, 40),
+        (Operation::Backward, Dtype::F32, Normalization::Layer, 24),
+    ] {
+        let workload = Workload::new(operation, normalization, dtype, 100, cols);
+        let name = workload.name();
+        // Ten times as long as the ladder's is fast enough here, so one wins, and no finite time is.
+        let mut steps = Vec::new();
+        let won = pollster::block_on(bench.tune(&workload, -0.9, |done, of| {
+            steps.push((done, of));
+            true
+        }));
+        let won = won.unwrap_or_else(|error| panic!("{name}: {error}")).expect("nobody has stopped it");
+        assert_eq!(won.failures, [], "{name}");
+        assert!(won.candidates > 2, "{name}: {} candidates", won.candidates);
+        let count = won.candidates + 1;
+        assert_eq!(steps[..count], (0..count).map(|done| (done, count)).collect::<Vec<_>>(), "{name}");
+        assert!(won.entry.rung.is_some() && won.entry.speedup >= 0.1, "{name}: {:?}", won.entry);
+        assert_eq!(won.entry.key, bench.tuning_key(&workload));
+        assert_eq!(won.entry.key.adapter, adapter);
+        tuning.insert(won.entry).unwrap();
+    }
+    let workload = Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, 100, 64);
+    let kept = pollster::block_on(bench.tune(&workload, f64::INFINITY, |_, _| true)).unwrap().unwrap();
+    assert_eq!((kept.entry.rung, kept.entry.speedup), (None, 1.0));
+    let stopped = pollster::block_on(bench.tune(&workload, 0.05, |done, _| done < 2)).unwrap();
+    assert_eq!(stopped, None);
+
+    // The library's own cases, on the rungs that won.
+    let cases = tuned_cases(&tuning);
+    let with_tuning = context.clone().with_tuning(tuning);
+    let mut tuned = 0;
+    for case in &cases {
+        let name = case.name();
+        let outcome = pollster::block_on(verify::run(&with_tuning, case));
+        let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(outcome.failures, [""; 0], "{name}");
+        assert!(outcome.is_tuned || case.layout != Layout::Dense, "{name} ran on the ladder's plan");
+        tuned += usize::from(outcome.is_tuned);
+    }
+    let by_ladder = pollster::block_on(verify::run(&context, &cases[0])).unwrap();
+    assert!(!by_ladder.is_tuned, "{}", cases[0].name());
+    assert!(tuned >= 20, "{tuned} of {} cases are tuned", cases.len());
+}
+
+#[test]
+fn candidates_give_right_results() {
+    let context = pollster::block_on(Context::new(&AdapterChoice::Auto)).unwrap();
+    let adapter = tuned_adapter(&context.device().adapter_info());
+    for (kind, every) in [(AdapterKind::Software, 3), (AdapterKind::Gpu, 5)] {
+        let context = context.clone().with_ladder(kind);
+        for (cols, operation) in [
+            (104, PlanOperation::Forward(Forward { statistics: true, ..Forward::default() })),
+            (104, PlanOperation::Backward(GRADIENTS)),
+        ] {
+            let problem = Problem { cols, ..Problem::default() };
+            let rungs = Plan::candidates(&problem, operation, 4, &context.caps()).unwrap();
+            assert!(rungs.len() > 5, "{} candidates", rungs.len());
+            for rung in rungs.into_iter().skip(1).step_by(every) {
+                let key = TuningKey {
+                    adapter: adapter.clone(),
+                    operation: operation.name().to_owned(),
+                    normalization: problem.normalization,
+                    dtype: problem.dtype,
+                    cols,
+                    vector_width: 4,
+                };
+                let mut tuning = Tuning::default();
+                tuning.insert(TuningEntry { key, rows: 37, rung: Some(rung), speedup: 1.0 }).unwrap();
+                // A number of rows that none of the numbers in the rung divides.
+                let cases = tuned_cases(&tuning);
+                let case = cases.iter().find(|case| case.rows == 37).unwrap();
+                let context = context.clone().with_tuning(tuning);
+                let outcome = pollster::block_on(verify::run(&context, case)).unwrap();
+                assert!(outcome.is_tuned, "{rung:?}");
+                assert_eq!(outcome.failures, [""; 0], "{kind:?}: {rung:?}");
+            }
+        }
+    }
+}
+
+const GRADIENTS: Backward = Backward {
+    dx: Some(Gradient::Overwrite),
+    dgain: Some(Gradient::Overwrite),
+    dbias: Some(Gradient::Overwrite),
+    x_in_dx: false,
+    dy_in_dx: false,
+};
 
 #[test]
 fn every_operation_is_checked_and_timed() {

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, Reduction, RowSplit, Span,
+    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, Reduction, RowSplit, Rung, Span,
     SubgroupSizes, Tensor,
 };
 use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
@@ -217,6 +217,7 @@ proptest! {
     fn a_plan_keeps_every_limit(case in cases(cols())) {
         for (plan, buffers) in case.plans() {
             limits_are_kept(&plan, buffers, &case)?;
+            budgets_are_kept(&plan, &case)?;
         }
     }
 
@@ -256,7 +257,7 @@ fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCaseResult {
         }
         Reduction::Subgroups(min) => {
             let sizes = caps.subgroup.unwrap();
-            prop_assert!(min == sizes.min && threads >= sizes.max && plan.rows_per_workgroup == 1);
+            prop_assert!(min <= sizes.min && threads >= sizes.max && plan.rows_per_workgroup == 1);
             2 * sums_bytes * threads / min
         }
         Reduction::Workgroup => sums_bytes * invocations,
@@ -278,7 +279,20 @@ fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCaseResult {
     prop_assert_eq!(plan.cols, case.problem.cols);
     let is_split = plan.partial_cols > 0;
     prop_assert!(is_split || plan.chunks == 1);
-    if is_split {
+    prop_assert!(plan.loop_trips_per_row() <= caps.max_loop_trips.into());
+    let is_streamed = matches!(plan.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed);
+    prop_assert!(is_streamed || plan.block_rows == 1, "{:?} knows no blocks", plan.kernel);
+    prop_assert!(!(is_streamed && plan.hold_parameters), "{:?} holds no parameters", plan.kernel);
+    Ok(())
+}
+
+/// What the ladder promises beyond limits.
+fn budgets_are_kept(plan: &Plan, case: &Case) -> TestCaseResult {
+    let caps = &case.caps;
+    if let Reduction::Subgroups(min) = plan.reduction {
+        prop_assert_eq!(min, caps.subgroup.unwrap().min, "more workgroup memory than it takes");
+    }
+    if plan.partial_cols > 0 {
         let (chunk_cols, partials) = (plan.steps * plan.step_cols(), plan.row_partials());
         prop_assert!((plan.chunks - 1) * chunk_cols < plan.cols, "a chunk without a column");
         prop_assert!(u64::from(plan.chunks) * u64::from(chunk_cols) >= plan.cols.into());
@@ -299,7 +313,6 @@ fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCaseResult {
         };
         prop_assert!(plan.values_per_thread() <= most, "{} values in registers", plan.values_per_thread());
     }
-    prop_assert!(plan.loop_trips_per_row() <= caps.max_loop_trips.into());
     Ok(())
 }
 
@@ -651,6 +664,104 @@ fn partial_rows_are_reduced(call: &Call, partial_rows: usize) -> TestCaseResult 
     Ok(())
 }
 
+/// Rungs that nobody would write, and among them some that a kernel could run.
+fn rungs() -> impl Strategy<Value = Rung> {
+    let kernel = prop::sample::select(&Kernel::ALL[..]);
+    let number =
+        || prop_oneof![4 => (0..=12_u32).prop_map(|log2| 1 << log2), 1 => any::<u32>(), 1 => 0..=9_u32];
+    let few = || prop_oneof![3 => Just(1), 2 => prop::sample::select(vec![2, 4, 8]), 1 => number()];
+    let reduction = prop_oneof![
+        Just(Reduction::Thread),
+        Just(Reduction::Lanes),
+        Just(Reduction::Subgroup),
+        number().prop_map(Reduction::Subgroups),
+        Just(Reduction::Workgroup),
+    ];
+    (kernel, number(), few(), reduction, few(), any::<bool>(), number(), number()).prop_map(
+        |(
+            kernel,
+            threads_per_row,
+            rows_per_workgroup,
+            reduction,
+            block_rows,
+            hold_parameters,
+            least_slots,
+            rows_per_slot,
+        )| Rung {
+            kernel,
+            threads_per_row,
+            rows_per_workgroup,
+            reduction,
+            block_rows,
+            hold_parameters,
+            least_slots,
+            rows_per_slot,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(config(16_384))]
+
+    #[test]
+    fn any_rung_is_refused_or_keeps_every_limit(call in calls(0..=300_u64), rung in rungs()) {
+        let Case { problem, vector_width, forward, backward, caps } = &call.case;
+        for (operation, buffers) in [
+            (Operation::Forward(*forward), call.case.forward_buffers()),
+            (Operation::Backward(*backward), call.case.backward_buffers()),
+            (Operation::ReduceParameters(*backward), call.case.reduce_buffers()),
+        ] {
+            if let Ok(plan) = Plan::with_rung(problem, operation, *vector_width, rung, caps) {
+                limits_are_kept(&plan, u32::try_from(buffers).unwrap(), &call.case)?;
+                if let Ok(dispatches) = plan.dispatches(call.rows, &call.spans, caps) {
+                    rows_are_covered(&call, &plan, &dispatches)?;
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1024))]
+
+    #[test]
+    fn candidates_are_legal_and_differ(call in calls(0..=300_u64)) {
+        let Case { problem, vector_width, forward, backward, caps } = &call.case;
+        let (forward, backward) = (Operation::Forward(*forward), Operation::Backward(*backward));
+        for (operation, own) in [
+            (forward, Plan::forward(problem, call.case.forward, *vector_width, caps)),
+            (backward, Plan::backward(problem, call.case.backward, *vector_width, caps)),
+        ] {
+            let Ok(own) = own else { continue };
+            let candidates = Plan::candidates(problem, operation, *vector_width, caps).unwrap();
+            let mut plans: Vec<Plan> = Vec::new();
+            for rung in candidates {
+                let plan = Plan::with_rung(problem, operation, *vector_width, rung, caps).unwrap();
+                limits_are_kept(&plan, u32::try_from(plan.tensors().len()).unwrap(), &call.case)?;
+                if let Ok(dispatches) = plan.dispatches(call.rows, &call.spans, caps) {
+                    rows_are_covered(&call, &plan, &dispatches)?;
+                }
+                prop_assert!(!plans.contains(&plan), "{:?} comes twice", plan);
+                plans.push(plan);
+            }
+            prop_assert_eq!(plans[0], own);
+        }
+    }
+}
+
+#[test]
+fn a_wide_row_has_candidates_of_both_kernels() {
+    for kind in [AdapterKind::Gpu, AdapterKind::Software] {
+        let caps = Caps { kind, ..subgroups_of_32() };
+        let operation = Operation::Forward(Forward::default());
+        let candidates = Plan::candidates(&f32_of(1024), operation, 4, &caps).unwrap();
+        for kernel in [Kernel::ForwardCached, Kernel::ForwardStreamed] {
+            let count = candidates.iter().filter(|rung| rung.kernel == kernel).count();
+            assert!(count > 2, "{count} of {kernel:?} on {kind:?}: {candidates:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(config(1024))]
 
@@ -806,9 +917,9 @@ fn backward_is_cached_as_far_as_invocations_carry_it() {
 }
 
 /// The steps of the ladder: columns, and then threads a row, rows a workgroup, steps, reduction.
-type Rung = (u32, u32, u32, u32, Reduction);
+type Step = (u32, u32, u32, u32, Reduction);
 
-fn assert_rungs(rungs: &[Rung], plan: impl Fn(u32) -> Plan) {
+fn assert_rungs(rungs: &[Step], plan: impl Fn(u32) -> Plan) {
     for (cols, threads, rows, steps, reduction) in rungs {
         let plan = plan(*cols);
         let has = (plan.threads_per_row, plan.rows_per_workgroup, plan.steps, plan.reduction);

@@ -180,6 +180,10 @@ impl Bench {
         }
     }
 
+    pub(super) const fn options(&self) -> Options {
+        self.options
+    }
+
     async fn measure_typed<T: Element, P: Element>(
         &mut self,
         workload: &Workload,
@@ -197,7 +201,7 @@ impl Bench {
     }
 
     /// As many sets as it takes to have a set leave the caches before its next turn.
-    fn sets(&self, norm: &LayerNorm, workload: &Workload, first: Set) -> Result<Vec<Set>, Error> {
+    pub(super) fn sets(&self, norm: &LayerNorm, workload: &Workload, first: Set) -> Result<Vec<Set>, Error> {
         let count = self.options.rotation_bytes.div_ceil(workload.bytes()).min(Options::MOST_SETS as u64);
         // An odd number: whatever the numbers of calls in a submit, call and copy then both come to all sets.
         let count = count | 1;
@@ -212,35 +216,49 @@ impl Bench {
     async fn time(&mut self, workload: &Workload, sets: &[Set]) -> Result<Timing, Error> {
         let form = self.fastest_copy(workload, sets).await?;
         let copies = self.copy_calls(form, workload, sets)?;
-        let mut call = Contestant::new(|set: usize, pass: &mut wgpu::ComputePass<'_>| {
-            sets[set].call.record(pass);
-        });
-        let mut copy = Contestant::new(|set: usize, pass: &mut wgpu::ComputePass<'_>| {
-            copies[set].record(pass);
-        });
-        let mut turn = Turn { next: 0, sets: sets.len() };
-        call.warm_up(self, &mut turn).await?;
-        copy.warm_up(self, &mut turn).await?;
-        let start = Instant::now();
-        let mut rounds = 0;
-        while rounds < Options::LEAST_ROUNDS
-            || (rounds < Options::MOST_ROUNDS && start.elapsed() < self.options.budget)
-        {
-            call.run(self, &mut turn).await?;
-            copy.run(self, &mut turn).await?;
-            rounds += 1;
-        }
-        let all: Vec<Sample> = call.samples.iter().chain(&copy.samples).copied().collect();
-        let clock = Clock::choose(&all);
+        let call = |set: usize, pass: &mut wgpu::ComputePass<'_>| sets[set].call.record(pass);
+        let copy = |set: usize, pass: &mut wgpu::ComputePass<'_>| copies[set].record(pass);
+        let Duel { clock, rounds, calls, times: [call, copy] } =
+            self.duel(call, copy, sets.len(), Options::LEAST_ROUNDS, self.options.budget).await?;
         Ok(Timing {
             clock,
             rounds,
-            calls: [call.calls, copy.calls],
+            calls,
             sets: sets.len(),
-            call: call.summary(clock),
-            copy: copy.summary(clock),
+            call,
+            copy,
             copy_form: form,
             bytes: workload.bytes(),
+        })
+    }
+
+    /// Times two things in turn, `least_rounds` times each and as often as `budget` allows.
+    pub(super) async fn duel(
+        &self,
+        one: impl Fn(usize, &mut wgpu::ComputePass<'_>),
+        other: impl Fn(usize, &mut wgpu::ComputePass<'_>),
+        sets: usize,
+        least_rounds: usize,
+        budget: Duration,
+    ) -> Result<Duel, Error> {
+        let (mut one, mut other) = (Contestant::new(one), Contestant::new(other));
+        let mut turn = Turn { next: 0, sets };
+        one.warm_up(self, &mut turn).await?;
+        other.warm_up(self, &mut turn).await?;
+        let start = Instant::now();
+        let mut rounds = 0;
+        while rounds < least_rounds || (rounds < Options::MOST_ROUNDS && start.elapsed() < budget) {
+            one.run(self, &mut turn).await?;
+            other.run(self, &mut turn).await?;
+            rounds += 1;
+        }
+        let all: Vec<Sample> = one.samples.iter().chain(&other.samples).copied().collect();
+        let clock = Clock::choose(&all);
+        Ok(Duel {
+            clock,
+            rounds,
+            calls: [one.calls, other.calls],
+            times: [one.summary(clock), other.summary(clock)],
         })
     }
 
@@ -348,6 +366,16 @@ const fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(CopyKernel::WORD)
 }
 
+/// What came of timing two things in turn.
+pub(super) struct Duel {
+    clock: Clock,
+    rounds: usize,
+    /// In a submit, of each.
+    calls: [u32; 2],
+    /// Of one call, of each.
+    pub(super) times: [Summary; 2],
+}
+
 /// Which set of buffers is next.
 struct Turn {
     next: usize,
@@ -421,8 +449,8 @@ impl<R: Fn(usize, &mut wgpu::ComputePass<'_>)> Contestant<R> {
 }
 
 /// The buffers of a call, and the call over them.
-struct Set {
-    call: Prepared,
+pub(super) struct Set {
+    pub(super) call: Prepared,
     /// x and, where there is one, residual or dy.
     inputs: Vec<wgpu::Buffer>,
     /// y, or sum and y, or dx.
@@ -434,17 +462,24 @@ struct Set {
     dbias: Option<wgpu::Buffer>,
 }
 
-/// The buffers alone.
-struct Buffers {
+/// What a call reads.
+struct InputBuffers {
     inputs: Vec<wgpu::Buffer>,
     gain: Option<wgpu::Buffer>,
     bias: Option<wgpu::Buffer>,
     statistics: Option<wgpu::Buffer>,
 }
 
+/// What a call writes.
+struct OutputBuffers {
+    outputs: Vec<wgpu::Buffer>,
+    dgain: Option<wgpu::Buffer>,
+    dbias: Option<wgpu::Buffer>,
+}
+
 impl Set {
     /// A set with the inputs in it, and the plans of its call.
-    fn first<T: Element, P: Element>(
+    pub(super) fn first<T: Element, P: Element>(
         context: &Context,
         norm: &LayerNorm,
         workload: &Workload,
@@ -459,7 +494,7 @@ impl Set {
             values.as_ref().map(|values| context.upload(label, values)).transpose()
         };
         let is_backward = matches!(workload.operation, Operation::Backward | Operation::BackwardDx);
-        let buffers = Buffers {
+        let buffers = InputBuffers {
             inputs: tensors,
             gain: vector("gain", &inputs.gain)?,
             bias: if is_backward { None } else { vector("bias", &inputs.bias)? },
@@ -470,7 +505,8 @@ impl Set {
                 })
                 .transpose()?,
         };
-        Self::over(context, norm, workload, buffers)
+        let outputs = OutputBuffers::new(context, workload)?;
+        Self::over(norm, workload, buffers, outputs)
     }
 
     /// A set with the same inputs in other buffers; gain and bias, which all rows share, are shared by all sets.
@@ -485,33 +521,41 @@ impl Set {
             })?;
             Ok(copy)
         };
-        let buffers = Buffers {
+        let buffers = InputBuffers {
             inputs: self.inputs.iter().map(copy).collect::<Result<_, _>>()?,
             gain: self.gain.clone(),
             bias: self.bias.clone(),
             statistics: self.statistics.as_ref().map(copy).transpose()?,
         };
-        Ok(Self::over(context, norm, workload, buffers)?.0)
+        Ok(Self::over(norm, workload, buffers, OutputBuffers::new(context, workload)?)?.0)
     }
 
-    /// Prepares the call, with new buffers for its outputs.
+    /// A call over the same buffers, by another normalisation.
+    pub(super) fn call_of(&self, norm: &LayerNorm, workload: &Workload) -> Result<(Self, Vec<Plan>), Error> {
+        let inputs = InputBuffers {
+            inputs: self.inputs.clone(),
+            gain: self.gain.clone(),
+            bias: self.bias.clone(),
+            statistics: self.statistics.clone(),
+        };
+        let outputs = OutputBuffers {
+            outputs: self.outputs.clone(),
+            dgain: self.dgain.clone(),
+            dbias: self.dbias.clone(),
+        };
+        Self::over(norm, workload, inputs, outputs)
+    }
+
+    /// Prepares the call.
     fn over(
-        context: &Context,
         norm: &LayerNorm,
         workload: &Workload,
-        buffers: Buffers,
+        inputs: InputBuffers,
+        outputs: OutputBuffers,
     ) -> Result<(Self, Vec<Plan>), Error> {
-        let Buffers { inputs, gain, bias, statistics } = buffers;
-        let Workload { operation, problem, rows } = *workload;
-        let outputs: Vec<wgpu::Buffer> = (0..operation.outputs())
-            .map(|_| context.create("output", padded(workload.tensor_bytes())))
-            .collect::<Result<_, _>>()?;
-        let parameter = |wanted: bool, label: &str| {
-            let bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
-            (wanted && operation == Operation::Backward).then(|| context.create(label, bytes)).transpose()
-        };
-        let dgain = parameter(problem.affine.has_gain(), "dgain")?;
-        let dbias = parameter(problem.affine.has_bias(), "dbias")?;
+        let InputBuffers { inputs, gain, bias, statistics } = inputs;
+        let OutputBuffers { outputs, dgain, dbias } = outputs;
+        let Workload { operation, rows, .. } = *workload;
         let (call, plans) = match (&inputs[..], &outputs[..], &statistics) {
             ([x, residual @ ..], [others @ .., y], None) => {
                 let buffers = ForwardBuffers {
@@ -538,13 +582,16 @@ impl Set {
         Ok((Self { call, inputs, outputs, gain, bias, statistics, dgain, dbias }, plans))
     }
 
-    /// Runs the call once and judges what it has written.
-    async fn check<T: Element, P: Element>(
+    /// Runs the call once, over outputs full of NaN, and judges what it has written.
+    pub(super) async fn check<T: Element, P: Element>(
         &self,
         context: &Context,
         inputs: &Inputs<T, P>,
     ) -> Result<(Vec<OutputError>, Vec<String>), Error> {
         let buffers: Vec<_> = self.outputs.iter().chain(&self.dgain).chain(&self.dbias).collect();
+        // What an earlier call has left here would pass for this one's.
+        let poison = vec![0xff; POISON_BYTES];
+        buffers.iter().for_each(|buffer| fill(context, buffer, &poison));
         let downloads = context.run(&[&self.call], &buffers).await?;
         let (rows, parameters) = downloads.split_at(self.outputs.len());
         let mut parameters = parameters.iter().map(Vec::as_slice);
@@ -556,18 +603,43 @@ impl Set {
     }
 }
 
-/// A buffer of `bytes` bytes, a multiple of 4, that hold `block` again and again. Sent in parts, so that the host needs
-/// no memory for all of it.
+impl OutputBuffers {
+    fn new(context: &Context, workload: &Workload) -> Result<Self, Error> {
+        let Workload { operation, problem, .. } = *workload;
+        let outputs: Vec<wgpu::Buffer> = (0..operation.outputs())
+            .map(|_| context.create("output", padded(workload.tensor_bytes())))
+            .collect::<Result<_, _>>()?;
+        let parameter = |wanted: bool, label: &str| {
+            let bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
+            (wanted && operation == Operation::Backward).then(|| context.create(label, bytes)).transpose()
+        };
+        let dgain = parameter(problem.affine.has_gain(), "dgain")?;
+        let dbias = parameter(problem.affine.has_bias(), "dbias")?;
+        Ok(Self { outputs, dgain, dbias })
+    }
+}
+
+/// A part of what outputs are filled with before a check: all bits set, a NaN in every storage.
+const POISON_BYTES: usize = 1 << 20;
+
+/// A buffer of `bytes` bytes, a multiple of 4, that hold `block` again and again.
 fn repeat(context: &Context, label: &str, block: &[u8], bytes: u64) -> Result<wgpu::Buffer, Error> {
-    const PART_BYTES: u64 = 32 << 20;
     let buffer = context.create(label, bytes)?;
+    fill(context, &buffer, block);
+    Ok(buffer)
+}
+
+/// Fills a buffer with `block` again and again. Sent in parts, so that the host needs no memory for all of it.
+fn fill(context: &Context, buffer: &wgpu::Buffer, block: &[u8]) {
+    const PART_BYTES: u64 = 32 << 20;
+    let bytes = buffer.size();
     // Two blocks are a multiple of 4 bytes, as writes have to be.
     let tile = if block.len().is_multiple_of(4) { block.to_vec() } else { block.repeat(2) };
     let (mut offset, mut sent) = (0, 0);
     while offset < bytes {
         let count = (bytes - offset).min(tile.len() as u64);
         #[allow(clippy::cast_possible_truncation, reason = "at most the length of the tile")]
-        context.queue().write_buffer(&buffer, offset, &tile[..count as usize]);
+        context.queue().write_buffer(buffer, offset, &tile[..count as usize]);
         offset += count;
         sent += count;
         if sent >= PART_BYTES {
@@ -575,5 +647,4 @@ fn repeat(context: &Context, label: &str, block: &[u8], bytes: u64) -> Result<wg
             context.queue().submit([]);
         }
     }
-    Ok(buffer)
 }

@@ -14,6 +14,8 @@
 //! a submit do not depend on each other, so a device may run the end of one beside the start of the next, as it may in
 //! an application.
 //!
+//! [`Bench::tune`] times other plans of a workload in turn with the ladder's.
+//!
 //! Nothing here blocks in a browser, and nothing is printed.
 
 mod check;
@@ -22,6 +24,7 @@ mod measure;
 mod shapes;
 mod summary;
 mod timer;
+mod tune;
 mod workload;
 
 pub use copy::{CopyCall, CopyForm, CopyKernel};
@@ -29,4 +32,5 @@ pub use measure::{Bench, Measurement, Options, Timing, open};
 pub use shapes::{NamedShape, SHAPES};
 pub use summary::Summary;
 pub use timer::Clock;
+pub use tune::Tuned;
 pub use workload::{Operation, Workload};

@@ -1,6 +1,6 @@
 //! [`Caps`] read from a device, and what to ask an adapter for.
 
-use crate::plan::{AdapterKind, Caps, SubgroupSizes};
+use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 
 /// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
 /// None is required.
@@ -51,6 +51,16 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
             u32::MAX
         },
     }
+}
+
+/// The adapter as [`Tuning`](crate::plan::Tuning) knows it.
+#[must_use]
+pub fn tuned_adapter(info: &wgpu::AdapterInfo) -> TunedAdapter {
+    let parts: Vec<&str> = [info.driver.as_str(), info.driver_info.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    TunedAdapter { name: info.name.clone(), backend: info.backend.to_string(), driver: parts.join(", ") }
 }
 
 /// Mesa's software rasteriser, behind Vulkan (lavapipe) and GL: 22.3.6 stops after 65,535 loop trips of an invocation,

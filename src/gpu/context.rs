@@ -7,7 +7,7 @@ use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
 use super::{caps_of_device, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, RowSplit};
+use crate::plan::{AdapterKind, Caps, RowSplit, Tuning};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -61,6 +61,7 @@ pub struct Context {
     norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
     ladder: Option<AdapterKind>,
     row_split: RowSplit,
+    tuning: Option<Arc<Tuning>>,
 }
 
 /// What [`Context::forward`] computes.
@@ -141,7 +142,14 @@ impl Context {
     /// Uses a device that is there already.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { device, queue, norms: Arc::default(), ladder: None, row_split: RowSplit::default() }
+        Self {
+            device,
+            queue,
+            norms: Arc::default(),
+            ladder: None,
+            row_split: RowSplit::default(),
+            tuning: None,
+        }
     }
 
     /// The same device with plans as for this kind of adapter, see [`LayerNormDescriptor::ladder`].
@@ -154,6 +162,12 @@ impl Context {
     #[must_use]
     pub fn with_row_split(self, row_split: RowSplit) -> Self {
         Self { norms: Arc::default(), row_split, ..self }
+    }
+
+    /// The same device with plans from a table, see [`LayerNormDescriptor::tuning`].
+    #[must_use]
+    pub fn with_tuning(self, tuning: Tuning) -> Self {
+        Self { norms: Arc::default(), tuning: Some(Arc::new(tuning)), ..self }
     }
 
     /// The device.
@@ -332,6 +346,7 @@ impl Context {
             eps: problem.eps,
             ladder: self.ladder,
             row_split: self.row_split,
+            tuning: self.tuning.as_deref(),
             ..LayerNormDescriptor::default()
         };
         let norm = Arc::new(LayerNorm::new(&self.device, &descriptor)?);

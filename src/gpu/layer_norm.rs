@@ -1,13 +1,14 @@
 //! The recording API: plans, pipelines and bind groups over the caller's device and buffers.
 
 use super::buffers::{BackwardBuffers, Call, ForwardBuffers, Placed};
-use super::caps::caps_of_device;
+use super::caps::{caps_of_device, tuned_adapter};
 use super::checked;
 use super::params::Params;
 use super::prepared::{Prepared, Step};
 use crate::error::Error;
 use crate::plan::{
-    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor,
+    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor, TunedAdapter,
+    Tuning,
 };
 use crate::shader::{self, Dialect};
 use crate::types::{Affine, Dtype, Normalization, Problem};
@@ -39,6 +40,8 @@ pub struct LayerNormDescriptor<'a> {
     /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows
     /// come with it.
     pub row_split: RowSplit,
+    /// Rungs to plan from instead of the ladder, where it has entries for the device's adapter and these rows. Default: none.
+    pub tuning: Option<&'a Tuning>,
 }
 
 impl Default for LayerNormDescriptor<'_> {
@@ -55,6 +58,7 @@ impl Default for LayerNormDescriptor<'_> {
             subgroups: true,
             ladder: None,
             row_split: RowSplit::default(),
+            tuning: None,
         }
     }
 }
@@ -82,6 +86,9 @@ pub struct LayerNorm {
     problem: Problem,
     caps: Caps,
     row_split: RowSplit,
+    adapter: TunedAdapter,
+    /// That of the adapter alone.
+    tuning: Tuning,
     /// The pipelines that calls so far have needed.
     pipelines: Mutex<HashMap<Plan, Arc<Compiled>>>,
 }
@@ -109,12 +116,15 @@ impl LayerNorm {
             caps.subgroup = None;
         }
         caps.kind = descriptor.ladder.unwrap_or(caps.kind);
+        let adapter = tuned_adapter(&device.adapter_info());
         Ok(Self {
             device: device.clone(),
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),
             problem,
             caps,
             row_split: descriptor.row_split,
+            tuning: descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default(),
+            adapter,
             pipelines: Mutex::default(),
         })
     }
@@ -230,11 +240,21 @@ impl LayerNorm {
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
         let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
-        let whole = Plan::forward(problem, forward, vector_width, caps)?;
+        let whole = self.plan(Operation::Forward(forward), vector_width)?;
         if self.row_split.splits(call.rows, &whole, caps) {
             return Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into());
         }
         Ok(vec![whole])
+    }
+
+    fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
+        self.tuning.plan(&self.adapter, &self.problem, operation, vector_width, &self.caps)
+    }
+
+    /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
+    pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
+        let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, &self.caps);
+        plan.partial_cols == 0 && by_ladder.as_ref() != Ok(plan)
     }
 
     fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
@@ -246,14 +266,14 @@ impl LayerNorm {
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
         let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
-        let whole = Plan::backward(problem, backward, vector_width, caps)?;
+        let whole = self.plan(Operation::Backward(backward), vector_width)?;
         let mut plans = if self.row_split.splits(call.rows, &whole, caps) {
             Plan::backward_split(problem, backward, vector_width, caps)?.into()
         } else {
             vec![whole]
         };
         if backward.dgain.is_some() || backward.dbias.is_some() {
-            plans.push(Plan::reduce_parameters(problem, backward, vector_width, caps)?);
+            plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);
         }
         Ok(plans)
     }

@@ -11,7 +11,7 @@ mod params;
 mod prepared;
 
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
-pub use caps::{caps_of_device, required_features, required_limits};
+pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
 pub use context::{AdapterChoice, BackwardResult, Context, ForwardResult, adapters, describe_adapter};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;

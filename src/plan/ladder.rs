@@ -5,23 +5,78 @@
 //! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
 //! flight, so narrow rows share a workgroup.
 
-use super::{AdapterKind, Caps, Kernel, Reduction, Shape};
+use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, Shape};
 use crate::error::Error;
+use crate::types::Problem;
 
-/// How the threads of a kernel lie on a row, and how slots walk the rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rung {
-    pub(super) kernel: Kernel,
-    pub(super) threads_per_row: u32,
-    pub(super) rows_per_workgroup: u32,
-    pub(super) steps: u32,
-    pub(super) chunks: u32,
-    pub(super) partial_cols: u32,
-    pub(super) reduction: Reduction,
-    pub(super) block_rows: u32,
-    pub(super) hold_parameters: bool,
-    pub(super) least_slots: u32,
-    pub(super) rows_per_slot: u32,
+/// What the ladder decides of a plan: how the threads of a kernel lie on a row, and how slots walk the rows. The fields are
+/// those of [`Plan`] with the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[allow(missing_docs, reason = "each is documented in Plan")]
+pub struct Rung {
+    pub kernel: Kernel,
+    pub threads_per_row: u32,
+    pub rows_per_workgroup: u32,
+    pub reduction: Reduction,
+    pub block_rows: u32,
+    pub hold_parameters: bool,
+    pub least_slots: u32,
+    pub rows_per_slot: u32,
+}
+
+/// No kernel holds more vec4s of a row in a thread: on a GPU they would spill, on a software adapter, which unrolls, the text
+/// would grow beyond what compiles in a second.
+const MOST_VEC4: u32 = 64;
+/// The most rows that a streamed kernel works on at a time, each with its statistics in registers.
+const MOST_BLOCK_ROWS: u32 = 16;
+/// Threads of a row and rows of a workgroup, each: above any limit of an adapter, and far below where products of the two
+/// overflow.
+const MOST_INVOCATIONS: u32 = 1 << 12;
+
+impl Rung {
+    /// Whether a kernel can run so on some device: what [`Plan::check`] takes for granted.
+    pub(super) fn validate(&self, shape: &Shape, operation: &str) -> Result<(), Error> {
+        let kernels: &[Kernel] = match operation {
+            "forward" | "forward_residual" => &[Kernel::ForwardCached, Kernel::ForwardStreamed],
+            "backward" | "backward_dx" => &[Kernel::BackwardCached, Kernel::BackwardStreamed],
+            _ => return Err(Error::invalid("operation of a rung", operation, "one of forward or backward")),
+        };
+        if !kernels.contains(&self.kernel) {
+            let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name()).collect();
+            let needs = format!("{} in {operation}", names.join(" or "));
+            return Err(Error::invalid("kernel", self.kernel.name(), needs));
+        }
+        let is_cached = matches!(self.kernel, Kernel::ForwardCached | Kernel::BackwardCached);
+        let power_of_two = |what: &str, value: u32, most: u32| match value {
+            value if value.is_power_of_two() && value <= most => Ok(()),
+            value => Err(Error::invalid(what, value, format!("a power of two of at most {most}"))),
+        };
+        // A thread without a column of its own has nothing to add up.
+        let most_threads = threads_that_fill(shape).min(MOST_INVOCATIONS);
+        power_of_two("threads_per_row", self.threads_per_row, most_threads)?;
+        power_of_two("rows_per_workgroup", self.rows_per_workgroup, MOST_INVOCATIONS)?;
+        power_of_two("block_rows", self.block_rows, if is_cached { 1 } else { MOST_BLOCK_ROWS })?;
+        if let Reduction::Subgroups(min) = self.reduction {
+            power_of_two("smallest subgroup of reduction", min, MOST_INVOCATIONS)?;
+        }
+        if self.least_slots == 0 || self.rows_per_slot == 0 {
+            let has = format!("{} and {}", self.least_slots, self.rows_per_slot);
+            return Err(Error::invalid("least_slots and rows_per_slot", has, "1 or more, each"));
+        }
+        let vec4 = shape.vec4(self.threads_per_row);
+        if is_cached && vec4 > MOST_VEC4 {
+            return Err(Error::invalid(
+                "threads_per_row",
+                self.threads_per_row,
+                format!("more: each would hold {vec4} vec4 of a row of {}, of {MOST_VEC4}", shape.cols),
+            ));
+        }
+        if self.hold_parameters && !is_cached {
+            return Err(Error::invalid("hold_parameters", true, "false where rows are streamed"));
+        }
+        Ok(())
+    }
 }
 
 /// vec4s of the row that a thread holds in registers.
@@ -158,61 +213,72 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
     })
 }
 
+/// The part of a row that a workgroup has, for each kernel of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunks {
+    /// Steps of one.
+    pub(super) steps: u32,
+    pub(super) count: u32,
+    pub(super) partial_cols: u32,
+}
+
+impl Chunks {
+    /// The row as a whole.
+    pub(super) const fn one(shape: &Shape, threads: u32) -> Self {
+        Self { steps: shape.steps(threads), count: 1, partial_cols: 0 }
+    }
+
+    /// Of `steps` steps at most, and nearly alike.
+    const fn of(shape: &Shape, threads: u32, steps: u32) -> Self {
+        let whole = shape.steps(threads);
+        let steps = whole.div_ceil(whole.div_ceil(steps));
+        Self { steps, count: whole.div_ceil(steps), partial_cols: 0 }
+    }
+}
+
 /// The rungs of `forward_split_statistics` and `forward_split_apply`.
-pub(super) fn forward_split(shape: &Shape, caps: &Caps) -> Result<[Rung; 2], Error> {
+pub(super) fn forward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
     split(kernels, shape, SOFTWARE_SPLIT_FORWARD_LOADS, caps)
 }
 
 /// The rungs of `backward_split_sums` and `backward_split_apply`.
-pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[Rung; 2], Error> {
+pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::BackwardSplitSums, Kernel::BackwardSplitApply];
     split(kernels, shape, SOFTWARE_SPLIT_BACKWARD_LOADS, caps)
 }
 
 /// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of gain, bias and
 /// partial sums of a short one in registers while it walks the rows.
-fn split([first, second]: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result<[Rung; 2], Error> {
-    let whole = |kernel| -> Result<Rung, Error> {
-        let threads = streamed_threads(caps).min(threads_that_fill(shape));
-        let rung = rung(kernel, shape, threads, 1, caps);
-        if fits(&rung, kernel, caps) {
-            return Ok(rung);
-        }
-        Err(Error::unsupported(
+fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
+    let threads = streamed_threads(caps).min(threads_that_fill(shape));
+    let [first, second] = kernels.map(|kernel| rung(kernel, threads, 1, caps));
+    if !fits(&first, first.kernel, caps) || !fits(&second, second.kernel, caps) {
+        return Err(Error::unsupported(
             "workgroup memory in bytes",
             caps.max_workgroup_bytes,
             "more for a row's sums",
-        ))
-    };
-    let first = whole(first)?;
-    let step_cols = first.threads_per_row * shape.step_values();
+        ));
+    }
+    let step_cols = threads * shape.step_values();
     // A quarter of the limit is left for runs, reductions and the row loop.
     let most_steps = (caps.max_loop_trips / 4 * 3 / WALK_TRIPS_PER_STEP).max(1);
-    let steps =
-        SPLIT_PARTIAL_COLS.div_ceil(step_cols).max(first.steps.div_ceil(SPLIT_MOST_PARTIALS)).min(most_steps);
-    let first = in_chunks(first, steps);
-    let partial_cols = first.steps * step_cols;
-    let second = whole(second)?;
-    let second = match caps.kind {
-        AdapterKind::Gpu => {
-            let slots = |chunks: u32| GPU_LEAST_SLOTS.div_ceil(chunks);
-            let second = in_chunks(second, SPLIT_APPLY_VEC4 * 4 / shape.step_values());
-            Rung { least_slots: slots(second.chunks), rows_per_slot: GPU_ROWS_PER_SLOT, ..second }
-        }
+    let steps = SPLIT_PARTIAL_COLS
+        .div_ceil(step_cols)
+        .max(shape.steps(threads).div_ceil(SPLIT_MOST_PARTIALS))
+        .min(most_steps);
+    let of_first = Chunks::of(shape, threads, steps);
+    let (steps, least_slots, rows_per_slot) = match caps.kind {
+        AdapterKind::Gpu => (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
         AdapterKind::Software => {
-            let second = in_chunks(second, loads * shape.vector_width / shape.step_values());
-            let least_slots = SOFTWARE_LEAST_SLOTS.div_ceil(second.chunks);
-            Rung { least_slots, rows_per_slot: SOFTWARE_ROWS_PER_SLOT, ..second }
+            let steps = loads * shape.vector_width / shape.step_values();
+            (steps, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT)
         }
     };
-    Ok([first, second].map(|rung| Rung { partial_cols, ..rung }))
-}
-
-/// The rung of a row's chunks, of `steps` steps at most and nearly alike.
-fn in_chunks(whole: Rung, steps: u32) -> Rung {
-    let steps = whole.steps.div_ceil(whole.steps.div_ceil(steps));
-    Rung { steps, chunks: whole.steps.div_ceil(steps), ..whole }
+    let of_second = Chunks::of(shape, threads, steps);
+    let second = Rung { least_slots: least_slots.div_ceil(of_second.count), rows_per_slot, ..second };
+    let partial_cols = of_first.steps * step_cols;
+    Ok([(first, Chunks { partial_cols, ..of_first }), (second, Chunks { partial_cols, ..of_second })])
 }
 
 /// Columns side by side and slices of the partial sums: 4 slices on a GPU, so that narrow rows still fill a
@@ -227,9 +293,6 @@ pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
         kernel: Kernel::BackwardReduceParameters,
         threads_per_row,
         rows_per_workgroup: slices,
-        steps: shape.cols.div_ceil(threads_per_row * shape.step_values()),
-        chunks: 1,
-        partial_cols: 0,
         reduction: if slices == 1 { Reduction::Thread } else { Reduction::Workgroup },
         block_rows: 1,
         hold_parameters: false,
@@ -245,7 +308,7 @@ fn gpu(kernel: Kernel, shape: &Shape, budget: u32, caps: &Caps) -> Option<Rung> 
     let full = shape.cols.div_ceil(budget * 4).next_power_of_two();
     let step = GPU_THREADS.iter().find(|(cols, _)| shape.cols <= *cols);
     let threads = step.map_or(full, |(_, threads)| full.max(*threads)).min(threads_that_fill(shape));
-    (threads <= most).then(|| rung(kernel, shape, threads, 1, caps)).filter(|rung| fits(rung, kernel, caps))
+    (threads <= most).then(|| rung(kernel, threads, 1, caps)).filter(|rung| fits(rung, kernel, caps))
 }
 
 /// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
@@ -259,7 +322,7 @@ fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Ru
         hold_parameters: true,
         least_slots: SOFTWARE_LEAST_SLOTS,
         rows_per_slot: SOFTWARE_ROWS_PER_SLOT,
-        ..rung(kernel, shape, threads, 1, caps)
+        ..rung(kernel, threads, 1, caps)
     };
     (shape.loads(threads) <= loads && fits(&rung, kernel, caps)).then_some(rung)
 }
@@ -289,11 +352,11 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
     let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
     let mut block_rows = block_rows;
     loop {
-        let rung = rung(kernel, shape, threads, block_rows, caps);
+        let rung = rung(kernel, threads, block_rows, caps);
         // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
         // for runs, reductions and the row loop.
         let trips_per_step = if kernel == Kernel::ForwardStreamed { WALK_TRIPS_PER_STEP } else { 8 };
-        let trips = u64::from(rung.steps) * u64::from(trips_per_step) * u64::from(block_rows);
+        let trips = u64::from(shape.steps(threads)) * u64::from(trips_per_step) * u64::from(block_rows);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
             return Ok(rung);
         }
@@ -313,15 +376,12 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
 }
 
 /// On a GPU every row is a slot of its own, and gain and bias come from its cache.
-fn rung(kernel: Kernel, shape: &Shape, threads: u32, block_rows: u32, caps: &Caps) -> Rung {
+fn rung(kernel: Kernel, threads: u32, block_rows: u32, caps: &Caps) -> Rung {
     let (reduction, rows_per_workgroup) = reduction(threads, caps);
     Rung {
         kernel,
         threads_per_row: threads,
         rows_per_workgroup,
-        steps: shape.steps(threads),
-        chunks: 1,
-        partial_cols: 0,
         reduction,
         block_rows,
         hold_parameters: false,
@@ -372,4 +432,82 @@ fn threads_that_fill(shape: &Shape) -> u32 {
 
 fn largest_power_of_two(value: u32) -> u32 {
     1 << value.max(1).ilog2()
+}
+
+/// The rungs that tuning tries for a call beside the ladder's own, which is the first. Each gives another legal plan. They
+/// are some families and not all that is legal: what was found to lose everywhere (see the constants above) is left out.
+///
+/// # Errors
+/// Those of the ladder's own plan.
+pub(super) fn candidates(
+    problem: &Problem,
+    operation: Operation,
+    vector_width: u32,
+    caps: &Caps,
+) -> Result<Vec<Rung>, Error> {
+    let own = Plan::by_ladder(problem, operation, vector_width, caps)?;
+    let (cached, streamed, held_vec4) = match operation {
+        Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
+        _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
+    };
+    let shape = Shape::new(problem, vector_width);
+    let (most_vec4, workgroups, most_threads) = match caps.kind {
+        AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
+        // Barriers lose, see SOFTWARE_LANES and docs/performance.md.
+        AdapterKind::Software => {
+            (MOST_VEC4, &[SOFTWARE_LANES, 4 * SOFTWARE_LANES][..], software_threads(caps))
+        }
+    };
+    // Whether parameters are held, least_slots, rows_per_slot.
+    let walks: &[(bool, u32, u32)] = match (caps.kind, own.parameter_gradients()) {
+        (AdapterKind::Software, _) => &[
+            (true, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT),
+            (true, SOFTWARE_LEAST_SLOTS, 16),
+            (false, 1, 1),
+        ],
+        (AdapterKind::Gpu, 0) => &[(false, 1, 1), (true, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT)],
+        (AdapterKind::Gpu, _) => &[
+            (false, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
+            (true, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
+            (false, GPU_LEAST_SLOTS, 4 * GPU_ROWS_PER_SLOT),
+        ],
+    };
+    let mut rungs = vec![own.rung()];
+    let mut plans = vec![own];
+    let mut add = |rung: Rung| {
+        if let Ok(plan) = Plan::with_rung(problem, operation, vector_width, rung, caps)
+            && !plans.contains(&plan)
+        {
+            plans.push(plan);
+            rungs.push(rung);
+        }
+    };
+    let threads = (0..).map(|log2| 1 << log2);
+    for threads in threads.take_while(|threads| *threads <= most_threads.min(threads_that_fill(&shape))) {
+        for &workgroup in workgroups {
+            let rows_per_workgroup = match reduction(threads, caps) {
+                (Reduction::Subgroup | Reduction::Subgroups(_), rows) => rows,
+                _ => (workgroup / threads).max(1),
+            };
+            for &(hold_parameters, least_slots, rows_per_slot) in walks {
+                let walked = |kernel, block_rows, hold_parameters| Rung {
+                    rows_per_workgroup,
+                    hold_parameters,
+                    least_slots,
+                    rows_per_slot,
+                    ..rung(kernel, threads, block_rows, caps)
+                };
+                if shape.vec4(threads) <= most_vec4 {
+                    add(walked(cached, 1, hold_parameters));
+                }
+                for block_rows in [1, 2, 4, 8] {
+                    // A row that a thread could hold is not walked twice by one thread alone.
+                    if !hold_parameters && shape.steps(threads) > 1 {
+                        add(walked(streamed, block_rows, false));
+                    }
+                }
+            }
+        }
+    }
+    Ok(rungs)
 }

@@ -10,17 +10,21 @@ mod dispatch;
 mod ladder;
 mod launch;
 mod traffic;
+mod tuning;
 
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
+pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use traffic::Traffic;
+pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
 
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Kernel {
     /// Forward; the row stays in registers between its one read and its one write.
     ForwardCached,
@@ -192,6 +196,7 @@ impl Storage {
 
 /// How the threads of a row add up their values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Reduction {
     /// One thread holds the row.
     Thread,
@@ -281,6 +286,21 @@ pub enum Operation {
     Backward(Backward),
     /// dgain and dbias from their partial sums.
     ReduceParameters(Backward),
+}
+
+impl Operation {
+    /// `forward`, `forward_residual`, `backward`, `backward_dx` (without gradients of parameters) or `reduce_parameters`: of
+    /// the first four, each reads and writes other tensors of rows.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forward(Forward { residual: false, .. }) => "forward",
+            Self::Forward(_) => "forward_residual",
+            Self::Backward(Backward { dgain: None, dbias: None, .. }) => "backward_dx",
+            Self::Backward(_) => "backward",
+            Self::ReduceParameters(_) => "reduce_parameters",
+        }
+    }
 }
 
 /// How one kernel runs. Equal plans are equal shaders.
@@ -398,8 +418,8 @@ impl Plan {
         let of_apply =
             Forward { x_in: forward.x_in.filter(|_| !forward.residual), residual_in: None, ..forward };
         Ok([
-            Self::with(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
-            Self::with(problem, Operation::Forward(of_apply), &shape, apply, caps)?,
+            Self::in_chunks(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
+            Self::in_chunks(problem, Operation::Forward(of_apply), &shape, apply, caps)?,
         ])
     }
 
@@ -419,8 +439,8 @@ impl Plan {
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         Ok([
             // It writes no gradient: x and dy are read where they are.
-            Self::with(problem, Operation::Backward(Backward::default()), &shape, sums, caps)?,
-            Self::with(problem, Operation::Backward(backward), &shape, apply, caps)?,
+            Self::in_chunks(problem, Operation::Backward(Backward::default()), &shape, sums, caps)?,
+            Self::in_chunks(problem, Operation::Backward(backward), &shape, apply, caps)?,
         ])
     }
 
@@ -441,11 +461,87 @@ impl Plan {
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
 
+    /// The plan of a forward or backward call that runs as `rung` says, and not as the ladder does. What holds of plans holds
+    /// of this one too.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the problem is, or where no kernel could run so on any device; [`Error::Unsupported`] where a
+    /// limit of the adapter is passed.
+    pub fn with_rung(
+        problem: &Problem,
+        operation: Operation,
+        vector_width: u32,
+        rung: Rung,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let shape = Shape::new(problem, vector_width);
+        rung.validate(&shape, operation.name())?;
+        Self::with(problem, operation, &shape, rung, caps)
+    }
+
+    /// The rungs that are worth measuring for a forward or backward call, that of the ladder first: see
+    /// [`Plan::with_rung`], which makes another legal plan of each.
+    ///
+    /// # Errors
+    /// Those of [`Plan::forward`] and [`Plan::backward`].
+    pub fn candidates(
+        problem: &Problem,
+        operation: Operation,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Vec<Rung>, Error> {
+        ladder::candidates(problem, operation, vector_width, caps)
+    }
+
+    /// What of the plan is not decided by problem, operation and caps.
+    #[must_use]
+    pub const fn rung(&self) -> Rung {
+        Rung {
+            kernel: self.kernel,
+            threads_per_row: self.threads_per_row,
+            rows_per_workgroup: self.rows_per_workgroup,
+            reduction: self.reduction,
+            block_rows: self.block_rows,
+            hold_parameters: self.hold_parameters,
+            least_slots: self.least_slots,
+            rows_per_slot: self.rows_per_slot,
+        }
+    }
+
+    /// The plan of any operation as the ladder makes it.
+    pub(crate) fn by_ladder(
+        problem: &Problem,
+        operation: Operation,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        match operation {
+            Operation::Forward(forward) => Self::forward(problem, forward, vector_width, caps),
+            Operation::Backward(backward) => Self::backward(problem, backward, vector_width, caps),
+            Operation::ReduceParameters(backward) => {
+                Self::reduce_parameters(problem, backward, vector_width, caps)
+            }
+        }
+    }
+
+    /// The plan of a kernel that has whole rows.
     fn with(
         problem: &Problem,
         operation: Operation,
         shape: &Shape,
-        rung: ladder::Rung,
+        rung: Rung,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        let whole = ladder::Chunks::one(shape, rung.threads_per_row);
+        Self::in_chunks(problem, operation, shape, (rung, whole), caps)
+    }
+
+    fn in_chunks(
+        problem: &Problem,
+        operation: Operation,
+        shape: &Shape,
+        (rung, chunks): (Rung, ladder::Chunks),
         caps: &Caps,
     ) -> Result<Self, Error> {
         let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
@@ -460,9 +556,9 @@ impl Plan {
             vector_width: shape.vector_width,
             threads_per_row: rung.threads_per_row,
             rows_per_workgroup: rung.rows_per_workgroup,
-            steps: rung.steps,
-            chunks: rung.chunks,
-            partial_cols: rung.partial_cols,
+            steps: chunks.steps,
+            chunks: chunks.count,
+            partial_cols: chunks.partial_cols,
             reduction: rung.reduction,
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
@@ -500,7 +596,8 @@ impl Plan {
             caps.max_storage_buffers.into(),
             self.tensors().len() as u64,
         )?;
-        at_most("loop trips per invocation", caps.max_loop_trips.into(), self.loop_trips_per_row())?;
+        let trips = self.loop_trips_per_row() * u64::from(self.block_rows);
+        at_most("loop trips per invocation", caps.max_loop_trips.into(), trips)?;
         at_most(
             "workgroups of a dispatch, for one row,",
             dispatch::most_workgroups(caps),
@@ -518,10 +615,19 @@ impl Plan {
             return Err(Error::unsupported("feature shader-f16", "missing", "it"));
         }
         match (self.reduction, caps.subgroup) {
-            (Reduction::Thread | Reduction::Workgroup, _) => Ok(()),
+            (Reduction::Workgroup, _) => Ok(()),
+            // In `backward_reduce_parameters` the threads lie side by side over columns, and add up over slices.
+            (Reduction::Thread, _)
+                if self.threads_per_row == 1
+                    || (self.kernel == Kernel::BackwardReduceParameters && self.rows_per_workgroup == 1) =>
+            {
+                Ok(())
+            }
             (Reduction::Lanes, Some(sizes)) if self.threads_per_row <= sizes.min => Ok(()),
             (Reduction::Subgroup, Some(sizes))
-                if sizes.min == sizes.max && self.workgroup_size() == sizes.min =>
+                if sizes.min == sizes.max
+                    && self.threads_per_row == sizes.min
+                    && self.rows_per_workgroup == 1 =>
             {
                 Ok(())
             }
@@ -859,6 +965,11 @@ impl Shape {
     /// Steps of a row's `threads`.
     pub(crate) const fn steps(&self, threads: u32) -> u32 {
         self.cols.div_ceil(threads * self.step_values())
+    }
+
+    /// vec4s of a row that each of its `threads` has.
+    pub(crate) const fn vec4(&self, threads: u32) -> u32 {
+        self.steps(threads) * (self.step_values() / 4)
     }
 
     /// Loads of a thread that reads its part of a row once.

@@ -1,6 +1,6 @@
 //! The fixed set of cases.
 
-use crate::plan::Tensor;
+use crate::plan::{Tensor, Tuning, TuningKey};
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 
 /// What the rows of x hold; each row a little different.
@@ -377,6 +377,45 @@ fn many_rows(cases: &mut Vec<Case>) {
             }
         }
     }
+}
+
+/// Cases of the calls that a table has rungs for: with every affine and storage of parameters, rows that leave the last workgroup
+/// short or alone, dense and sliced, and data that has broken kernels. The device's own entries decide what becomes of them:
+/// [`Outcome::is_tuned`](super::Outcome::is_tuned) tells.
+#[must_use]
+pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for entry in tuning.entries().iter().filter(|entry| entry.rung.is_some()) {
+        let TuningKey { operation, normalization, dtype, cols, .. } = &entry.key;
+        let task = match operation.as_str() {
+            "forward" => Task::FORWARD,
+            "forward_residual" => Task::Forward { residual: true, statistics: true, in_place: None },
+            "backward" => Task::BACKWARD,
+            _ => Task::Backward { dx: Some(Gradient::Overwrite), parameters: None, in_place: None },
+        };
+        let problem = |parameter_dtype, affine| Problem {
+            cols: *cols,
+            dtype: *dtype,
+            parameter_dtype,
+            normalization: *normalization,
+            affine,
+            ..Problem::default()
+        };
+        let mut add = |problem, rows, layout, data| cases.push(Case { problem, rows, layout, data, task });
+        // Without gain and bias, backward has no gradients of parameters and is another operation.
+        let affines = if operation == "backward" { &AFFINES[..2] } else { &AFFINES[..] };
+        for (i, affine) in affines.iter().enumerate() {
+            let layout = [Layout::Dense, Layout::Slice][i % 2];
+            add(problem(*dtype, *affine), [37, 5, 1][i], layout, Data::Normal);
+        }
+        if *dtype != Dtype::F32 {
+            add(problem(Dtype::F32, Affine::GainBias), 5, Layout::Slice, Data::Normal);
+        }
+        for data in Data::ADVERSARIAL {
+            add(problem(*dtype, Affine::GainBias), 9, Layout::Dense, data);
+        }
+    }
+    cases
 }
 
 #[cfg(test)]

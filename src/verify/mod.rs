@@ -9,7 +9,7 @@ pub(crate) mod judge;
 mod run;
 pub(crate) mod tolerance;
 
-pub use cases::{Case, Data, Layout, Task, cases};
+pub use cases::{Case, Data, Layout, Task, cases, tuned_cases};
 pub use run::run;
 pub use tolerance::FLOAT32_UNITS;
 
@@ -33,6 +33,8 @@ pub struct OutputError {
 pub struct Outcome {
     /// The kernel that the device's plan chose.
     pub kernel: Kernel,
+    /// Whether its plan came from a [`Tuning`](crate::plan::Tuning), and is another than the ladder's.
+    pub is_tuned: bool,
     /// The storage of the rows.
     pub dtype: Dtype,
     /// For each output.

@@ -7,7 +7,7 @@ use super::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, LayerNorm};
-use crate::plan::{Kernel, Plan, Tensor};
+use crate::plan::{Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{
     BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Problem, Rows, RowsMut, Statistics,
@@ -178,7 +178,7 @@ impl Runner<'_> {
             sum: sum.as_ref().map(Fenced::as_rows),
             statistics: statistics.as_ref().map(Fenced::as_vector),
         };
-        let kernel = first_kernel(&norm.plan_forward(&buffers)?)?;
+        let plan = first_plan(norm.plan_forward(&buffers)?)?;
         let prepared = norm.prepare_forward(&buffers)?;
         let outputs: Vec<&Fenced> =
             [Some(&y), sum.as_ref(), statistics.as_ref()].into_iter().flatten().collect();
@@ -241,7 +241,7 @@ impl Runner<'_> {
                 Expected { value, terms, flushed: SMALLEST_NORMAL }
             });
         }
-        Ok(self.outcome(kernel, verdict))
+        Ok(self.outcome(norm, &plan, verdict))
     }
 
     async fn backward<T: Element, P: Element>(&self, norm: &LayerNorm) -> Result<Outcome, Error> {
@@ -296,7 +296,7 @@ impl Runner<'_> {
         if outputs.is_empty() {
             return Err(Error::MissingBuffer { buffer: "dx", why: "the case computes nothing" });
         }
-        let kernel = first_kernel(&norm.plan_backward(&buffers)?)?;
+        let plan = first_plan(norm.plan_backward(&buffers)?)?;
         let prepared = norm.prepare_backward(&buffers)?;
         let (mut verdict, downloads) = self.execute(&prepared, &outputs).await?;
 
@@ -335,7 +335,7 @@ impl Runner<'_> {
                 Expected { value: expected[column], terms: terms.terms + old, flushed: terms.flushed }
             });
         }
-        Ok(self.outcome(kernel, verdict))
+        Ok(self.outcome(norm, &plan, verdict))
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "statistics are saved in float32")]
@@ -366,9 +366,15 @@ impl Runner<'_> {
         Ok((Verdict { errors: Vec::new(), failures }, downloads))
     }
 
-    fn outcome(&self, kernel: Kernel, verdict: Verdict) -> Outcome {
+    fn outcome(&self, norm: &LayerNorm, plan: &Plan, verdict: Verdict) -> Outcome {
         let Verdict { errors, failures } = verdict;
-        Outcome { kernel, dtype: self.problem.dtype, errors, failures }
+        Outcome {
+            kernel: plan.kernel,
+            is_tuned: norm.is_tuned(plan),
+            dtype: self.problem.dtype,
+            errors,
+            failures,
+        }
     }
 
     /// Rows of the case's data.
@@ -440,8 +446,8 @@ impl Runner<'_> {
     }
 }
 
-fn first_kernel(plans: &[Plan]) -> Result<Kernel, Error> {
-    plans.first().map(|plan| plan.kernel).ok_or_else(|| Error::invalid("plans", "none", "one at least"))
+fn first_plan(plans: Vec<Plan>) -> Result<Plan, Error> {
+    plans.into_iter().next().ok_or_else(|| Error::invalid("plans", "none", "one at least"))
 }
 
 fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {

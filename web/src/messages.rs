@@ -88,6 +88,7 @@ mod tests {
         let case = &verify::cases()[0];
         let outcome = Outcome {
             kernel: Kernel::ForwardCached,
+            is_tuned: false,
             dtype: case.problem().dtype,
             errors: vec![verify::OutputError { tensor: Tensor::Y, units: f64::INFINITY, allowed: 4.0 }],
             failures: vec!["y is wrong".to_owned()],
