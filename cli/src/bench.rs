@@ -5,6 +5,7 @@ use crate::compare;
 use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files, Plot};
+use crate::tuning::{self, TuningFlag};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use layernorm_report::baseline::{self, Change};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use wgpu_layernorm::bench::{self, Bench as Timer, NamedShape, Operation, Options, Workload};
-use wgpu_layernorm::plan::RowSplit;
+use wgpu_layernorm::plan::{RowSplit, Tuning};
 use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
 
 /// Time the kernels against plain copies of the same bytes.
@@ -59,6 +60,9 @@ pub(crate) struct Bench {
     /// How long each measurement takes, setting up aside; more makes the medians steadier
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds, allow_negative_numbers = true)]
     seconds: Duration,
+
+    #[command(flatten)]
+    tuning: TuningFlag,
 
     #[command(flatten)]
     files: Files,
@@ -121,7 +125,7 @@ impl FromStr for Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DtypeFlag {
+pub(crate) enum DtypeFlag {
     F32,
     F16,
     Bf16,
@@ -129,7 +133,7 @@ enum DtypeFlag {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum OperationFlag {
+pub(crate) enum OperationFlag {
     /// x to y
     Forward,
     /// x and a residual to their sum and y
@@ -141,7 +145,7 @@ enum OperationFlag {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum NormalizationFlag {
+pub(crate) enum NormalizationFlag {
     Layer,
     Rms,
 }
@@ -193,7 +197,7 @@ impl From<NormalizationFlag> for Normalization {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration <= Duration::from_secs(3600) => Ok(duration),
@@ -201,7 +205,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_margin(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_margin(text: &str) -> Result<f64, String> {
     let margin: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     if margin.is_finite() && margin >= 0.0 { Ok(margin) } else { Err("needs to be 0 or more".to_owned()) }
 }
@@ -217,6 +221,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     args.files.check()?;
     args.plot.check()?;
     let workloads = workloads(args);
+    let tuning = args.tuning.read()?;
     let baseline = match &args.baseline {
         Some(path) => {
             let reports = reports::read("--baseline", path)?;
@@ -231,10 +236,9 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 
     let bar = output::progress((adapters.len() * workloads.len()) as u64);
     let options = Options { budget: args.seconds, ..Options::default() };
-    let reports: Vec<Report> = adapters
-        .iter()
-        .map(|adapter| measure(adapter, args.row_split.into(), options, &workloads, &bar))
-        .collect();
+    let plans = Plans { row_split: args.row_split.into(), tuning: tuning.as_ref() };
+    let reports: Vec<Report> =
+        adapters.iter().map(|adapter| measure(adapter, &plans, options, &workloads, &bar)).collect();
     bar.finish_and_clear();
 
     output::print(&compare::text(&reports))?;
@@ -280,17 +284,23 @@ fn workloads(args: &Bench) -> Vec<Workload> {
     workloads
 }
 
+/// What plans are made from, beside the ladder.
+struct Plans<'a> {
+    row_split: RowSplit,
+    tuning: Option<&'a Tuning>,
+}
+
 fn measure(
     adapter: &wgpu::Adapter,
-    row_split: RowSplit,
+    plans: &Plans<'_>,
     options: Options,
     workloads: &[Workload],
     bar: &ProgressBar,
 ) -> Report {
     let mut report = reports::new(adapter);
     let context = pollster::block_on(bench::open(adapter));
-    let mut timer = match context.and_then(|context| Timer::new(&context.with_row_split(row_split), options))
-    {
+    let context = context.map(|context| tuning::apply(context.with_row_split(plans.row_split), plans.tuning));
+    let mut timer = match context.and_then(|context| Timer::new(&context, options)) {
         Ok(timer) => timer,
         Err(error) => {
             report.error = Some(error.to_string());

@@ -4,6 +4,7 @@ use crate::compute::Compute;
 use crate::failure::Failure;
 use crate::output;
 use crate::tensors::{TensorFile, TensorInfo, file_dtype};
+use crate::tuning::{self, TuningFlag};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use wgpu_layernorm::{Affine, Dtype, Normalization, Problem};
@@ -39,6 +40,9 @@ pub(crate) struct Common {
     /// adapter's description, such as vulkan or its name
     #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto")]
     adapter: String,
+
+    #[command(flatten)]
+    tuning: TuningFlag,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -161,7 +165,11 @@ impl Call {
     /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been looked for.
     pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
         output::check_destination("OUT", &common.output)?;
-        let compute = Compute::choose(&common.adapter)?;
+        let tuning = common.tuning.read()?;
+        let compute = match Compute::choose(&common.adapter)? {
+            Compute::Adapter(context) => Compute::Adapter(tuning::apply(context, tuning.as_ref())),
+            Compute::Cpu => Compute::Cpu,
+        };
         output::note(&format!("running on {}", compute.describe()));
         Ok(compute)
     }

@@ -14,6 +14,8 @@ mod forward;
 mod output;
 mod reports;
 mod tensors;
+mod tune;
+mod tuning;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,7 @@ enum Command {
     Backward(backward::Backward),
     Verify(verify::Verify),
     Bench(bench::Bench),
+    Tune(tune::Tune),
     Compare(compare::Compare),
     Emit(emit::Emit),
 }
@@ -69,6 +72,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Backward(backward) => backward::run(backward),
         Command::Verify(verify) => verify::run(verify),
         Command::Bench(bench) => bench::run(bench),
+        Command::Tune(tune) => tune::run(tune),
         Command::Compare(compare) => compare::run(compare),
         Command::Emit(emit) => emit::run(emit),
     }

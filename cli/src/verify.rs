@@ -4,9 +4,11 @@ use crate::adapters;
 use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files};
+use crate::tuning::{self, TuningFlag};
 use clap::Args;
 use indicatif::ProgressBar;
 use layernorm_report::{Mode, Report, VerifyRun, faults, legend, verification};
+use wgpu_layernorm::plan::Tuning;
 use wgpu_layernorm::verify::{self, Case};
 use wgpu_layernorm::{Context, wgpu};
 
@@ -15,10 +17,12 @@ use wgpu_layernorm::{Context, wgpu};
 /// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain, without
 /// subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units of the storage
 /// type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit code 1 on any failure,
-/// and where there is no adapter. On a software adapter, which compiles every kernel for the CPU, it takes long.
+/// and where there is no adapter. With --tuning, the
+/// cases of the file's own widths come first, and the run fails if none of them ran on a tuned plan. On a software adapter, which compiles every kernel for the CPU, it takes long.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
-  layernorm verify --adapter vulkan --json report.json")]
+  layernorm verify --adapter vulkan --json report.json
+  layernorm verify --adapter auto --tuning tuning.json")]
 pub(crate) struct Verify {
     /// Adapters to check: all, auto for the best, or those whose description contains one of these texts
     #[arg(long, value_name = "all|auto|SUBSTRING", num_args = 1.., default_value = "all")]
@@ -29,6 +33,9 @@ pub(crate) struct Verify {
     case: Option<String>,
 
     #[command(flatten)]
+    tuning: TuningFlag,
+
+    #[command(flatten)]
     files: Files,
 }
 
@@ -37,17 +44,23 @@ const MAX_LISTED: usize = 20;
 
 pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
     args.files.check()?;
+    let tuning = args.tuning.read()?;
     let cases = chosen_cases(args.case.as_deref())?;
     let adapters = adapters::chosen(&args.adapter)?;
     let modes = [Mode::Full, Mode::Plain];
     let bar = output::progress((adapters.len() * modes.len() * cases.len()) as u64);
     let mut reports = Vec::new();
+    let mut tuned = TunedCount::default();
     for adapter in &adapters {
+        let own = tuning.as_ref().map(|tuning| tuning::of_adapter(tuning, &adapter.get_info()));
+        let tuned_cases = own.as_ref().map(verify::tuned_cases).unwrap_or_default();
+        bar.inc_length((modes.len() * tuned_cases.len()) as u64);
+        let cases: Vec<Case> = tuned_cases.iter().chain(&cases).copied().collect();
         let mut report = reports::new(adapter);
         let mut runs = Vec::new();
         for mode in modes {
             bar.set_message(format!("{}, {mode}", report.adapter.name));
-            let run = check(adapter, mode, &cases, &bar);
+            let run = check(adapter, mode, tuning.as_ref(), &cases, &bar, &mut tuned);
             let text = format!("{}, {mode}: {}\n", report.adapter.description(), outcome(&run));
             bar.suspend(|| output::print(&text))?;
             runs.push(run);
@@ -59,7 +72,24 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
 
     output::print(&summary(&reports))?;
     args.files.write("layernorm verify", &reports)?;
-    conclude(&reports)
+    if tuning.is_some() {
+        output::print(&format!("\n{} of {} cases ran on plans of --tuning\n", tuned.tuned, tuned.all))?;
+    }
+    conclude(&reports)?;
+    if tuning.is_some() && tuned.tuned == 0 {
+        return Err(Failure::FailedRun(
+            "--tuning: no case ran on a plan of the file, which has none for these adapters that is not the ladder's"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// How many cases have run, and how many of them on a tuned plan.
+#[derive(Debug, Default)]
+struct TunedCount {
+    all: usize,
+    tuned: usize,
 }
 
 /// The cases that `--case` names; all without it.
@@ -77,7 +107,14 @@ fn chosen_cases(name: Option<&str>) -> Result<Vec<Case>, Failure> {
     }
 }
 
-fn check(adapter: &wgpu::Adapter, mode: Mode, cases: &[Case], bar: &ProgressBar) -> VerifyRun {
+fn check(
+    adapter: &wgpu::Adapter,
+    mode: Mode,
+    tuning: Option<&Tuning>,
+    cases: &[Case],
+    bar: &ProgressBar,
+    tuned: &mut TunedCount,
+) -> VerifyRun {
     let context = pollster::block_on(async {
         match mode {
             Mode::Full => Context::open(adapter).await,
@@ -87,8 +124,12 @@ fn check(adapter: &wgpu::Adapter, mode: Mode, cases: &[Case], bar: &ProgressBar)
     let mut run = VerifyRun::new(mode);
     match context {
         Ok(context) => {
+            let context = tuning::apply(context, tuning);
             for case in cases {
-                run.add(case, &pollster::block_on(verify::run(&context, case)));
+                let result = pollster::block_on(verify::run(&context, case));
+                tuned.all += 1;
+                tuned.tuned += usize::from(result.as_ref().is_ok_and(|outcome| outcome.is_tuned));
+                run.add(case, &result);
                 bar.inc(1);
             }
         }

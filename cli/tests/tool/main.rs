@@ -4,6 +4,7 @@ mod emit;
 mod files;
 mod reports;
 mod tensors;
+mod tune;
 mod wrong_calls;
 
 use assert_cmd::Command;

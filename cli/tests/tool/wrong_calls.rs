@@ -169,7 +169,8 @@ const FOREIGN_BACKEND: &str = if cfg!(windows) { "metal" } else { "dx12" };
 
 #[test]
 fn without_an_adapter_the_commands_that_need_one_say_what_to_install() {
-    for args in [&["adapters"][..], &["adapters", "--json"], &["verify"], &["bench"]] {
+    for args in [&["adapters"][..], &["adapters", "--json"], &["verify"], &["bench"], &["tune", "--out", "x"]]
+    {
         let mut command = layernorm(args);
         command.env("WGPU_BACKEND", FOREIGN_BACKEND);
         let result = run(command);
