@@ -4,8 +4,12 @@
 //!     cargo bench --bench host -- record
 //!
 //! Recording is timed beside the same wgpu calls written by hand, from an empty encoder to a finished one, which is
-//! where wgpu checks what was recorded; nothing is submitted. Pipelines are created by a new `LayerNorm` each time; a
-//! driver may keep what it compiled before, in memory and on disk (Mesa does not with `MESA_SHADER_CACHE_DISABLE=true`).
+//! where wgpu checks what was recorded; nothing is submitted.
+//!
+//! Pipelines are created by a new `LayerNorm` each time: `first` with what the driver keeps by itself, in memory and on disk,
+//! `from_cache` from a `wgpu::PipelineCache` that has them, where the device has one. Mesa keeps nothing by itself with
+//!
+//!     MESA_SHADER_CACHE_DISABLE=true cargo bench --bench host -- prepare
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -14,7 +18,7 @@ use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
 use wgpu_layernorm::shader::{self, Dialect};
 use wgpu_layernorm::{
     AdapterChoice, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, LayerNorm, LayerNormDescriptor,
-    Problem,
+    Problem, adapters, required_features, required_limits,
 };
 
 const ROWS: u64 = 64;
@@ -27,7 +31,11 @@ fn context() -> Context {
 }
 
 fn layer_norm(context: &Context) -> LayerNorm {
-    let descriptor = LayerNormDescriptor { cols: COLS, ..LayerNormDescriptor::default() };
+    layer_norm_from(context, None)
+}
+
+fn layer_norm_from(context: &Context, pipeline_cache: Option<&wgpu::PipelineCache>) -> LayerNorm {
+    let descriptor = LayerNormDescriptor { cols: COLS, pipeline_cache, ..LayerNormDescriptor::default() };
     LayerNorm::new(context.device(), &descriptor).expect("the descriptor is valid")
 }
 
@@ -105,9 +113,49 @@ fn assemble(criterion: &mut Criterion) {
     }
 }
 
+/// A device with a pipeline cache if the adapter has them.
+fn context_with_cache() -> Context {
+    pollster::block_on(async {
+        let adapters = adapters().await;
+        let adapter = adapters.first().expect("an adapter");
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: required_features(adapter)
+                | (adapter.features() & wgpu::Features::PIPELINE_CACHE),
+            required_limits: required_limits(adapter),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.expect("a device");
+        Context::from_device(device, queue)
+    })
+}
+
+/// A pipeline cache with what `fill` compiles through one, as an application would load it at its next start.
+fn filled_cache(context: &Context, fill: impl Fn(&LayerNorm)) -> Option<wgpu::PipelineCache> {
+    if !context.device().features().contains(wgpu::Features::PIPELINE_CACHE) {
+        eprintln!("from_cache is not measured: {} has no pipeline cache", context.description());
+        return None;
+    }
+    let cache = |data: Option<&[u8]>| {
+        let descriptor = wgpu::PipelineCacheDescriptor { label: None, data, fallback: false };
+        #[allow(unsafe_code, reason = "wgpu has no other way to create a pipeline cache")]
+        // SAFETY: the data, if there is any, is what `get_data` of a cache of the same device has returned.
+        unsafe {
+            context.device().create_pipeline_cache(&descriptor)
+        }
+    };
+    let first = cache(None);
+    fill(&layer_norm_from(context, Some(&first)));
+    let data = first.get_data();
+    match &data {
+        Some(data) => eprintln!("the pipeline cache has {} bytes", data.len()),
+        None => eprintln!("the pipeline cache has no data: from_cache starts from an empty one"),
+    }
+    Some(cache(data.as_deref()))
+}
+
 /// The first call with a problem compiles, the others find the pipelines there.
 fn prepare(criterion: &mut Criterion) {
-    let context = context();
+    let context = context_with_cache();
     let buffers = Buffers::new(&context);
     let (forward, backward) = (buffers.forward(), buffers.backward());
     let mut group = criterion.benchmark_group("prepare");
@@ -120,6 +168,20 @@ fn prepare(criterion: &mut Criterion) {
         let call = |norm: LayerNorm| norm.prepare_backward(&backward).expect("the call is valid");
         bencher.iter_batched(|| layer_norm(&context), call, BatchSize::PerIteration);
     });
+    let cache = filled_cache(&context, |norm| {
+        norm.prepare_forward(&forward).expect("the call is valid");
+        norm.prepare_backward(&backward).expect("the call is valid");
+    });
+    if let Some(cache) = &cache {
+        group.bench_function("forward/from_cache", |bencher| {
+            let call = |norm: LayerNorm| norm.prepare_forward(&forward).expect("the call is valid");
+            bencher.iter_batched(|| layer_norm_from(&context, Some(cache)), call, BatchSize::PerIteration);
+        });
+        group.bench_function("backward/from_cache", |bencher| {
+            let call = |norm: LayerNorm| norm.prepare_backward(&backward).expect("the call is valid");
+            bencher.iter_batched(|| layer_norm_from(&context, Some(cache)), call, BatchSize::PerIteration);
+        });
+    }
     let norm = layer_norm(&context);
     group.bench_function("forward/again", |bencher| {
         bencher.iter(|| norm.prepare_forward(&forward).expect("the call is valid"));

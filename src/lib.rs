@@ -43,6 +43,7 @@
 //! - `rayon` (default): the reference uses all cores.
 //! - `json`: reading and writing tuning files ([`plan::Tuning`]), which takes serde and `serde_json`.
 //! - `translate`: the texts as SPIR-V, MSL, HLSL and GLSL, through naga.
+#![forbid(unsafe_code)]
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
 #[cfg(feature = "gpu")]

@@ -1,4 +1,5 @@
 //! `layernorm`: runs, verifies and measures the kernels of wgpu-layernorm.
+#![forbid(unsafe_code)]
 #![allow(clippy::doc_markdown, reason = "clap prints doc comments as they are, backticks too")]
 
 mod adapters;

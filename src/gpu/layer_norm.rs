@@ -42,6 +42,9 @@ pub struct LayerNormDescriptor<'a> {
     pub row_split: RowSplit,
     /// Rungs to plan from instead of the ladder, where it has entries for the device's adapter and these rows. Default: none.
     pub tuning: Option<&'a Tuning>,
+    /// What pipelines are created from and added to, on devices with wgpu's feature `PIPELINE_CACHE`. Default: what the driver
+    /// keeps by itself.
+    pub pipeline_cache: Option<&'a wgpu::PipelineCache>,
 }
 
 impl Default for LayerNormDescriptor<'_> {
@@ -59,6 +62,7 @@ impl Default for LayerNormDescriptor<'_> {
             ladder: None,
             row_split: RowSplit::default(),
             tuning: None,
+            pipeline_cache: None,
         }
     }
 }
@@ -89,6 +93,7 @@ pub struct LayerNorm {
     adapter: TunedAdapter,
     /// That of the adapter alone.
     tuning: Tuning,
+    pipeline_cache: Option<wgpu::PipelineCache>,
     /// The pipelines that calls so far have needed.
     pipelines: Mutex<HashMap<Plan, Arc<Compiled>>>,
 }
@@ -125,6 +130,7 @@ impl LayerNorm {
             row_split: descriptor.row_split,
             tuning: descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default(),
             adapter,
+            pipeline_cache: descriptor.pipeline_cache.cloned(),
             pipelines: Mutex::default(),
         })
     }
@@ -419,7 +425,7 @@ impl LayerNorm {
                     zero_initialize_workgroup_memory: false,
                     ..wgpu::PipelineCompilationOptions::default()
                 },
-                cache: None,
+                cache: self.pipeline_cache.as_ref(),
             });
             Compiled { pipeline: Arc::new(pipeline), layout }
         })

@@ -63,6 +63,10 @@ const STEPS: &[Step] = &[
         "feature rayon",
         "check --release --package wgpu-layernorm --no-default-features --features rayon",
     ),
+    Step::new(
+        "feature json",
+        "check --release --package wgpu-layernorm --no-default-features --features json",
+    ),
     // Reports are read where there is no wgpu, too.
     Step::new("report", "check --release --package layernorm-report"),
     Step::new("docs", "doc --workspace --no-deps --release"),
