@@ -2,7 +2,8 @@
 //!
 //! [`all`] walks the plans over adapters, widths, types and options which between them reach every segment in every
 //! combination. Of plans whose texts differ in the values of constants alone it keeps one, and one for each way in
-//! which threads of a kernel, storage, vector width and reduction lie on a row: registers depend on it.
+//! which threads of a kernel lie on a row; where a thread has more than a few columns, for each storage, vector width and
+//! reduction too, because its registers depend on all of them.
 
 use crate::error::Error;
 use crate::plan::{
@@ -72,8 +73,11 @@ pub fn all() -> Result<Vec<Variant>, Error> {
     Ok(set.variants)
 }
 
-/// Kernel, storage of rows, reduction; cols, threads, rows of a workgroup, vector width.
-type Shape = (Kernel, Storage, Discriminant<Reduction>, [u32; 4]);
+/// Cols, threads, rows of a workgroup and parts of a kernel, and what else its registers depend on.
+type Shape = (Kernel, [u32; 4], Option<(Storage, Discriminant<Reduction>, u32)>);
+
+/// Up to this many steps a thread has registers to spare whatever it does.
+const FEW_STEPS: u32 = 2;
 
 #[derive(Default)]
 struct Set {
@@ -112,10 +116,14 @@ impl Set {
     fn keep(&mut self, plan: Plan, caps: &Caps) {
         let any_shape =
             Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, chunks: 0, ..plan };
-        let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.vector_width];
+        let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.parts()];
+        let registers = (plan.steps > FEW_STEPS).then_some((
+            plan.row_storage,
+            discriminant(&plan.reduction),
+            plan.vector_width,
+        ));
         let new_text = self.texts.insert(any_shape.label());
-        let new_shape =
-            self.shapes.insert((plan.kernel, plan.row_storage, discriminant(&plan.reduction), shape));
+        let new_shape = self.shapes.insert((plan.kernel, shape, registers));
         if new_text || new_shape {
             self.variants.push(Variant { plan, caps: *caps });
         }

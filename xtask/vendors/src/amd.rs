@@ -5,12 +5,12 @@ use crate::driver::Driver;
 use crate::outcome::Outcome;
 use crate::work::{NOT_FOR_GPUS, Text};
 use crate::{Options, Result, bar, servers, tools};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, SubgroupSizes};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Kernel, Operation, Plan, SubgroupSizes};
 use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
 
 /// GCN 5, RDNA 1, 2 and 3, by RADV's names.
@@ -167,14 +167,21 @@ fn judge(plan: &Plan, compiled: &Compiled) -> Result<()> {
     Ok(())
 }
 
-/// Loads and stores that a text makes of single values: the row's first column, which its values are shifted by, and mean
-/// and rstd.
+/// Loads and stores that a text makes of less than a vector: the row's first column, which its values are shifted by, mean
+/// and rstd, and of a chunk's moments or sums what is used of the four.
 fn narrow_accesses(plan: &Plan) -> (u32, u32) {
-    match plan.operation {
+    let (loads, stores) = match plan.operation {
         Operation::Forward(forward) => (1 + u32::from(forward.residual), 2 * u32::from(forward.statistics)),
         Operation::Backward(_) => (2, 0),
         Operation::ReduceParameters(_) => (0, 0),
-    }
+    };
+    let of_chunks = match plan.kernel {
+        // At scale 1, and again scaled.
+        Kernel::ForwardSplitApply => 2,
+        Kernel::BackwardSplitApply => 1,
+        _ => 0,
+    };
+    (loads + of_chunks, stores)
 }
 
 /// `24x128 1x32`: 24 of 128 bits, one of 32.
@@ -249,10 +256,14 @@ fn caps(family: &str) -> Caps {
 /// The plans of the table: what models run, at the widths where the ladder changes, natively and in browsers without
 /// subgroups.
 fn baseline(family: &str) -> Vec<Plan> {
-    let mut plans = plans(&caps(family));
-    plans.extend(self::plans(&Caps::webgpu_default()));
-    plans
+    let mut seen = HashSet::new();
+    let all = plans(&caps(family)).into_iter().chain(plans(&Caps::webgpu_default()));
+    // Some need no subgroups either way.
+    all.filter(|plan| seen.insert(plan.label())).collect()
 }
+
+/// The width that is also split among workgroups.
+const WIDEST: u32 = 131_072;
 
 fn plans(caps: &Caps) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -270,12 +281,20 @@ fn plans(caps: &Caps) -> Vec<Plan> {
         ..Backward::default()
     };
     let statistics = Forward { statistics: true, ..Forward::default() };
-    for cols in [64, 384, 1024, 2048, 4096, 8192, 16_384, 131_072] {
+    for cols in [64, 384, 1024, 2048, 4096, 8192, 16_384, WIDEST] {
         for dtype in Dtype::ALL {
             let problem = Problem { cols, dtype, parameter_dtype: dtype, ..Problem::default() };
             add(Plan::forward(&problem, statistics, 8, caps));
             add(Plan::backward(&problem, all, 8, caps));
             add(Plan::reduce_parameters(&problem, all, 8, caps));
+            if cols == WIDEST {
+                for split in [
+                    Plan::forward_split(&problem, statistics, 8, caps),
+                    Plan::backward_split(&problem, all, 8, caps),
+                ] {
+                    split.into_iter().flatten().for_each(|plan| add(Ok(plan)));
+                }
+            }
         }
         let rms = Problem {
             cols,
@@ -436,7 +455,6 @@ fn compare(found: &[Row], baseline: &[Row]) -> Vec<(String, Result<()>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_layernorm::plan::Kernel;
 
     const RDNA2: &str = "BB0:\n\ts_buffer_load_dwordx2 s[6:7], s[8:11], null   ; f4240184 fa000000\n\
         \tbuffer_load_dwordx4 v[4:7], v0, s[8:11], 0 offen\n\tbuffer_load_dwordx4 v[8:11], v1, s[8:11], 0 offen\n\

@@ -33,6 +33,9 @@ pub(crate) fn naga(texts: &[Text]) -> Outcome {
     Outcome::of("naga: SPIR-V, MSL, HLSL, GLSL", "30", &results, start.elapsed())
 }
 
+/// Of so many texts one is also given to spirv-val without its last word.
+const REFUSED_EVERY: usize = 50;
+
 pub(crate) fn spirv_val(texts: &[Text], install: bool) -> Outcome {
     const NAME: &str = "spirv-val";
     let variants = texts.iter().map(|text| text.labels.len()).sum();
@@ -50,6 +53,9 @@ pub(crate) fn spirv_val(texts: &[Text], install: bool) -> Outcome {
         let words = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;
         validate(&program, &words)?;
         // What passes everything proves nothing.
+        if !text.number.is_multiple_of(REFUSED_EVERY) {
+            return Ok(());
+        }
         match validate(&program, &words[..words.len() - 1]) {
             Ok(()) => Err("spirv-val takes it without its last word too".to_owned()),
             Err(_) => Ok(()),
