@@ -345,6 +345,11 @@ fn adversarial_data(cases: &mut Vec<Case>) {
                 }
             }
         }
+        // Several chunks of a split row for each thread that puts their moments together.
+        if data == Data::LargeMean {
+            let problem = Problem { cols: 131_072, ..Problem::default() };
+            cases.push(Case { problem, rows: 2, layout: Layout::Dense, data, task: Task::FORWARD });
+        }
         // The widest row in registers: the longest sums without compensation, of like terms where data is constant.
         let problem = Problem { cols: 8192, normalization: Rms, ..Problem::default() };
         cases.push(Case { problem, rows: 5, layout: Layout::Dense, data, task: Task::FORWARD });
