@@ -173,8 +173,7 @@ pub(super) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
 pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
-            let has_lanes = caps.subgroup.is_some_and(|sizes| sizes.min >= SOFTWARE_LANES);
-            let loads = if has_lanes { SOFTWARE_FORWARD_LOADS } else { FEW_LANES_FORWARD_LOADS };
+            let loads = if has_lanes(caps) { SOFTWARE_FORWARD_LOADS } else { FEW_LANES_FORWARD_LOADS };
             software(Kernel::ForwardCached, shape, loads, caps)
         }
         AdapterKind::Gpu => {
@@ -272,6 +271,8 @@ fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result
     let (steps, least_slots, rows_per_slot) = match caps.kind {
         AdapterKind::Gpu => (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
         AdapterKind::Software => {
+            // Half where compiling takes long, see FEW_LANES_FORWARD_LOADS.
+            let loads = if has_lanes(caps) { loads } else { loads / 2 };
             let steps = loads * shape.vector_width / shape.step_values();
             (steps, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT)
         }
@@ -326,6 +327,10 @@ fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Ru
         ..rung(kernel, threads, 1, caps)
     };
     (shape.loads(threads) <= loads && fits(&rung, kernel, caps)).then_some(rung)
+}
+
+fn has_lanes(caps: &Caps) -> bool {
+    caps.subgroup.is_some_and(|sizes| sizes.min >= SOFTWARE_LANES)
 }
 
 /// One subgroup, if that has one size; else one, since a barrier costs more than the row.

@@ -176,8 +176,8 @@ fn narrow_accesses(plan: &Plan) -> (u32, u32) {
         Operation::ReduceParameters(_) => (0, 0),
     };
     let of_chunks = match plan.kernel {
-        // At scale 1, and again scaled.
-        Kernel::ForwardSplitApply => 2,
+        // The first chunk's mean and two walks over all chunks, at scale 1 and again scaled.
+        Kernel::ForwardSplitApply => 6,
         Kernel::BackwardSplitApply => 1,
         _ => 0,
     };
