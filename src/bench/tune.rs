@@ -4,10 +4,11 @@ use super::check::Inputs;
 use super::measure::{Bench, Options, Set};
 use super::workload::Workload;
 use crate::error::Error;
-use crate::gpu::{LayerNorm, LayerNormDescriptor, tuned_adapter};
-use crate::plan::{Plan, Rung, Tuning, TuningEntry, TuningKey};
+use crate::gpu::{LayerNorm, tuned_adapter};
+use crate::plan::{Plan, RowSplit, Rung, Tuning, TuningEntry, TuningKey};
 use crate::types::{Dtype, Element};
 use half::{bf16, f16};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What [`Bench::tune`] has found.
@@ -127,25 +128,14 @@ impl Bench {
     }
 
     /// A normalisation that plans by the ladder or, for this workload, by a rung.
-    fn norm(&self, workload: &Workload, rung: Option<Rung>) -> Result<LayerNorm, Error> {
+    fn norm(&self, workload: &Workload, rung: Option<Rung>) -> Result<Arc<LayerNorm>, Error> {
         let mut tuning = Tuning::default();
         if rung.is_some() {
             let key = self.tuning_key(workload);
             tuning.insert(TuningEntry { key, rows: workload.rows, rung, speedup: 1.0 })?;
         }
-        let problem = &workload.problem;
-        let descriptor = LayerNormDescriptor {
-            cols: problem.cols,
-            dtype: problem.dtype,
-            parameter_dtype: Some(problem.parameter_dtype),
-            normalization: problem.normalization,
-            affine: problem.affine,
-            eps: problem.eps,
-            ladder: Some(self.context().caps().kind),
-            tuning: Some(&tuning),
-            ..LayerNormDescriptor::default()
-        };
-        LayerNorm::new(self.context().device(), &descriptor)
+        let context = self.context().clone().with_row_split(RowSplit::Never).with_tuning(tuning);
+        context.layer_norm(&workload.problem)
     }
 
     /// The workload's calls by a rung over the buffers of `sets`, the first of them checked against `inputs`.

@@ -97,12 +97,12 @@ const BACKWARD_DX_VEC4: u32 = 8;
 /// first-level cache: this many loads a thread and row, unrolled. Measured with lavapipe of Mesa 22.3.6 (ratio to the copy,
 /// one subgroup a row): 8 loads 0.93, 32 loads 0.62 to 0.74, 64 loads 0.41 to 0.54.
 const SOFTWARE_FORWARD_LOADS: u32 = 32;
+const SOFTWARE_BACKWARD_LOADS: u32 = 32;
 /// Where subgroups have less than [`SOFTWARE_LANES`] lanes, or are not to be used. SwiftShader (4 lanes) compiles 16 loads
 /// with gain and bias held within a second, 24 in five, 32 in more than a minute. Loops that are not written out compile at
 /// once, and run ten times as long (8192x256: 0.05 of the copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of
 /// Chromium 156).
 const FEW_LANES_FORWARD_LOADS: u32 = 24;
-const SOFTWARE_BACKWARD_LOADS: u32 = 32;
 /// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;

@@ -66,22 +66,17 @@ pub(crate) fn ensure(no_install: bool) -> Result<String> {
 
 /// Makes sure that wgpu's GL back end has an adapter, Mesa's llvmpipe where there is no other. The error says what is missing.
 pub(crate) fn ensure_gl(no_install: bool) -> Result<()> {
-    let present = || Libraries::gather().contain(EGL);
-    if present() {
-        return Ok(());
+    if env::consts::OS != "linux" {
+        return Err(format!("there is no {EGL} on {}", env::consts::OS));
     }
-    let missing = format!("there is no {EGL}");
-    if env::consts::OS != "linux" || !apt::on_path("apt-get") {
-        return Err(format!("{missing}: install Mesa's GL drivers and its EGL"));
-    }
-    if no_install {
-        return Err(format!(
-            "{missing}: run `apt-get install {GL_APT_PACKAGES}` as root, or leave out --no-install"
-        ));
-    }
-    note(&format!("{missing}: installing {GL_APT_PACKAGES} (for wgpu's GL back end)"));
-    apt::install(GL_APT_PACKAGES)?;
-    if present() { Ok(()) } else { Err(format!("{GL_APT_PACKAGES} were installed, but {missing}")) }
+    let find = || Libraries::gather().contain(EGL).then_some(());
+    apt::find_or_install(
+        find,
+        &format!("there is no {EGL}"),
+        GL_APT_PACKAGES,
+        "for wgpu's GL back end",
+        no_install,
+    )
 }
 
 fn decide(facts: &Facts, no_install: bool) -> Decision {

@@ -4,7 +4,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::{apt, note};
+use crate::{Result, apt};
 
 /// The library, for those who have it elsewhere; its manifest lies beside it. `cargo xtask vendors` reads it, too.
 const VARIABLE: &str = "LAYERNORM_SWIFTSHADER";
@@ -13,28 +13,23 @@ const MANIFEST: &str = "vk_swiftshader_icd.json";
 const APT_PACKAGE: &str = "chromium";
 
 /// The driver's manifest; Debian's package is installed where there is none. The error says what is missing.
-pub(crate) fn ensure(no_install: bool) -> Result<PathBuf, String> {
+pub(crate) fn ensure(no_install: bool) -> Result<PathBuf> {
     let library = env::var_os(VARIABLE).map(PathBuf::from);
     if let Some(library) = &library {
         return present(library).ok_or_else(|| {
             format!("{VARIABLE} is {}, and that or {MANIFEST} beside it is no file", library.display())
         });
     }
-    if let Some(manifest) = present(Path::new(LIBRARY)) {
-        return Ok(manifest);
+    if env::consts::OS != "linux" {
+        return Err(format!("there is no SwiftShader: set {VARIABLE} to the library of a Chromium"));
     }
-    let missing = format!("there is no {LIBRARY}");
-    if env::consts::OS != "linux" || !apt::on_path("apt-get") {
-        return Err(format!("{missing}: install Chromium, or set {VARIABLE} to the library of one"));
-    }
-    if no_install {
-        return Err(format!(
-            "{missing}: run `apt-get install {APT_PACKAGE}` as root, or leave out --no-install"
-        ));
-    }
-    note(&format!("{missing}: installing {APT_PACKAGE} (for the software adapter SwiftShader)"));
-    apt::install(APT_PACKAGE)?;
-    present(Path::new(LIBRARY)).ok_or_else(|| format!("{APT_PACKAGE} was installed, but {missing}"))
+    apt::find_or_install(
+        || present(Path::new(LIBRARY)),
+        &format!("there is no {LIBRARY}, and {VARIABLE} is not set"),
+        APT_PACKAGE,
+        "for the software adapter SwiftShader",
+        no_install,
+    )
 }
 
 fn present(library: &Path) -> Option<PathBuf> {

@@ -1,0 +1,230 @@
+//! The edges of the ladder, and named examples of what is refused.
+
+use super::problems::{f32_of, subgroups_of_32};
+use wgpu_layernorm::plan::{
+    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, RowSplit, Span, SubgroupSizes,
+};
+use wgpu_layernorm::{Dtype, Gradient, Problem};
+const BOTH_PARAMETERS: Backward = Backward {
+    dx: Some(Gradient::Overwrite),
+    dgain: Some(Gradient::Overwrite),
+    dbias: Some(Gradient::Overwrite),
+    x_in_dx: false,
+    dy_in_dx: false,
+};
+
+#[test]
+fn forward_is_cached_to_8192_columns_with_one_read_and_one_write() {
+    for caps in
+        [Caps::webgpu_default(), subgroups_of_32(), Caps { max_invocations: 128, ..Caps::webgpu_default() }]
+    {
+        for cols in 1..=8192 {
+            let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+            assert_eq!(plan.kernel, Kernel::ForwardCached, "{cols} columns");
+        }
+        let plan = Plan::forward(&f32_of(8192), Forward::default(), 8, &caps).unwrap();
+        let span = Span { offset: 0, stride: 8192, cols: 8192, element_bytes: 4 };
+        let traffic = plan.traffic(&plan.dispatches(1000, &[span; 2], &caps).unwrap());
+        assert_eq!((traffic.read, traffic.written), (1000 * 8192 * 4 + 2 * 8192 * 4, 1000 * 8192 * 4));
+    }
+}
+
+#[test]
+fn backward_is_cached_as_far_as_invocations_carry_it() {
+    // Invocations, and the widest cached row with the parameters' gradients and without.
+    for (max_invocations, with_parameters, dx_alone) in
+        [(128, 2048, 4096), (256, 4096, 8192), (512, 8192, 16_384)]
+    {
+        let caps = Caps { max_invocations, ..Caps::webgpu_default() };
+        let dx = Backward { dgain: None, dbias: None, ..BOTH_PARAMETERS };
+        for (backward, most) in [(BOTH_PARAMETERS, with_parameters), (dx, dx_alone)] {
+            for (cols, kernel) in [
+                (1, Kernel::BackwardCached),
+                (most - 1, Kernel::BackwardCached),
+                (most, Kernel::BackwardCached),
+                (most + 1, Kernel::BackwardStreamed),
+            ] {
+                let plan = Plan::backward(&f32_of(cols), backward, 8, &caps).unwrap();
+                assert_eq!(
+                    plan.kernel, kernel,
+                    "{cols} columns, {max_invocations} invocations, {backward:?}"
+                );
+            }
+        }
+    }
+}
+
+/// The steps of the ladder: columns, and then threads a row, rows a workgroup, steps, reduction.
+type Step = (u32, u32, u32, u32, Reduction);
+
+fn assert_rungs(rungs: &[Step], plan: impl Fn(u32) -> Plan) {
+    for (cols, threads, rows, steps, reduction) in rungs {
+        let plan = plan(*cols);
+        let has = (plan.threads_per_row, plan.rows_per_workgroup, plan.steps, plan.reduction);
+        assert_eq!(has, (*threads, *rows, *steps, *reduction), "{cols} columns: {plan:?}");
+    }
+}
+
+#[test]
+fn the_forward_ladder_has_these_edges() {
+    use Reduction::{Lanes, Subgroups, Thread, Workgroup};
+    let without_subgroups = [
+        (1, 1, 128, 1, Thread),
+        (4, 1, 128, 1, Thread),
+        (5, 2, 64, 1, Workgroup),
+        (16, 4, 32, 1, Workgroup),
+        (17, 8, 16, 1, Workgroup),
+        (64, 8, 16, 2, Workgroup),
+        (65, 16, 8, 2, Workgroup),
+        (128, 16, 8, 2, Workgroup),
+        (129, 32, 4, 2, Workgroup),
+        (1024, 32, 4, 8, Workgroup),
+        (1025, 64, 2, 5, Workgroup),
+        (4096, 128, 1, 8, Workgroup),
+        (4097, 256, 1, 5, Workgroup),
+        (8192, 256, 1, 8, Workgroup),
+        (8193, 256, 1, 9, Workgroup),
+    ];
+    assert_rungs(&without_subgroups, |cols| {
+        Plan::forward(&f32_of(cols), Forward::default(), 8, &Caps::webgpu_default()).unwrap()
+    });
+    let with_subgroups = without_subgroups.map(|(cols, threads, rows, steps, _)| match threads {
+        1 => (cols, threads, rows, steps, Thread),
+        2..=32 => (cols, threads, rows, steps, Lanes),
+        _ => (cols, threads, 1, steps, Subgroups(32)),
+    });
+    assert_rungs(&with_subgroups, |cols| {
+        Plan::forward(&f32_of(cols), Forward::default(), 8, &subgroups_of_32()).unwrap()
+    });
+}
+
+#[test]
+fn the_backward_ladder_has_these_edges() {
+    use Reduction::{Lanes, Subgroups, Thread};
+    let rungs = [
+        (4, 1, 128, 1, Thread),
+        (64, 8, 16, 2, Lanes),
+        (128, 16, 8, 2, Lanes),
+        (512, 32, 4, 4, Lanes),
+        (513, 64, 1, 3, Subgroups(32)),
+        (4096, 256, 1, 4, Subgroups(32)),
+        (4097, 256, 1, 5, Subgroups(32)),
+    ];
+    assert_rungs(&rungs, |cols| {
+        Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &subgroups_of_32()).unwrap()
+    });
+}
+
+#[test]
+fn subgroups_of_uncertain_size_are_used_where_either_size_is_right() {
+    let caps = Caps { subgroup: Some(SubgroupSizes { min: 16, max: 64 }), ..Caps::webgpu_default() };
+    for (cols, reduction) in
+        [(128, Reduction::Lanes), (1024, Reduction::Workgroup), (2048, Reduction::Subgroups(16))]
+    {
+        let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+        assert_eq!(plan.reduction, reduction, "{cols} columns");
+    }
+}
+
+/// Backward over more bytes than one binding holds: scratch must not grow with the number of dispatches.
+#[test]
+fn scratch_does_not_grow_with_the_dispatches() {
+    let caps = Caps::webgpu_default();
+    for (cols, rows) in [(8192, 32_768), (1 << 20, 256), (1 << 24, 16)] {
+        let plan = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
+        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
+        let dispatches = plan.dispatches(rows, &[span], &caps).unwrap();
+        assert!(dispatches.len() >= 8, "{cols} columns: {} dispatches", dispatches.len());
+        let scratch_bytes = plan.scratch_bytes(&dispatches);
+        assert!(scratch_bytes <= caps.max_binding_bytes, "{cols} columns: {scratch_bytes} bytes");
+    }
+}
+
+/// A stride that no second row follows may be anything.
+#[test]
+fn the_stride_of_a_single_row_does_not_overflow() {
+    let caps = Caps::webgpu_default();
+    let plan = Plan::forward(&f32_of(64), Forward::default(), 8, &caps).unwrap();
+    let span = Span { offset: 64, stride: u64::MAX, cols: 64, element_bytes: 4 };
+    let dispatches = plan.dispatches(1, &[span], &caps).unwrap();
+    assert_eq!(dispatches.len(), 1);
+    assert_eq!(span.window(0, 1, 256), (256, 256));
+    let unaligned = Span { offset: 3, ..span };
+    assert_eq!(unaligned.window(0, 1, 256), (0, 12 + 256));
+}
+
+#[test]
+fn a_row_that_no_binding_holds_is_refused_with_both_sizes() {
+    let caps = Caps { max_binding_bytes: 1 << 20, ..Caps::webgpu_default() };
+    let cols = (1 << 18) + 1;
+    let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+    let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
+    let error = plan.dispatches(3, &[span], &caps).unwrap_err();
+    assert!(error.is_unsupported(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("1048576") && text.contains("1048580"), "{text}");
+    assert_eq!(plan.dispatches(0, &[span], &caps), Ok(Vec::new()));
+}
+
+#[test]
+fn every_limit_that_is_passed_is_named() {
+    let caps = subgroups_of_32();
+    let plan = Plan::backward(&f32_of(4096), BOTH_PARAMETERS, 8, &caps).unwrap();
+    let half = Problem { dtype: Dtype::F16, parameter_dtype: Dtype::F16, ..f32_of(7) };
+    let native = Plan::forward(&half, Forward::default(), 1, &Caps { shader_f16: true, ..caps }).unwrap();
+    for (plan, caps, named, has, needs) in [
+        (plan, Caps { max_invocations: 128, ..caps }, "invocations", "128", "256"),
+        (plan, Caps { max_workgroup_bytes: 16, ..caps }, "workgroup memory", "16", "256"),
+        (plan, Caps { max_storage_buffers: 5, ..caps }, "storage buffers", "5", "6"),
+        (plan, Caps { max_loop_trips: 3, ..caps }, "loop trips", "3", "at least"),
+        (plan, Caps { max_binding_bytes: 1 << 14, ..caps }, "binding", "16384", "at least 33554432"),
+        (plan, Caps { subgroup: None, ..caps }, "subgroup", "none", "256 threads"),
+        (
+            plan,
+            Caps { subgroup: Some(SubgroupSizes { min: 16, max: 32 }), ..caps },
+            "subgroup",
+            "16 to 32",
+            "256 threads",
+        ),
+        (native, caps, "shader-f16", "missing", "needs"),
+    ] {
+        let error = plan.check(&caps).expect_err(named);
+        assert!(error.is_unsupported(), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(named) && text.contains(has) && text.contains(needs), "{named}: {text}");
+    }
+}
+
+#[test]
+fn few_rows_are_split_by_choice_alone() {
+    for (caps, most) in
+        [(subgroups_of_32(), 512), (Caps { kind: AdapterKind::Software, ..Caps::webgpu_default() }, 64)]
+    {
+        let plan = |cols| Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+        let (wide, narrow) = (plan(131_072), plan(64));
+        assert_eq!((wide.kernel, narrow.kernel), (Kernel::ForwardStreamed, Kernel::ForwardCached));
+        for (split, plan, rows, wanted) in [
+            (RowSplit::default(), &wide, 1, false),
+            (RowSplit::FewRows, &wide, most, true),
+            (RowSplit::FewRows, &wide, most + 1, false),
+            (RowSplit::FewRows, &narrow, 1, false),
+            (RowSplit::Always, &wide, most + 1, true),
+            (RowSplit::Always, &narrow, 1, true),
+        ] {
+            assert_eq!(split.splits(rows, plan, &caps), wanted, "{split:?}, {rows} rows, {}", plan.label());
+        }
+    }
+}
+
+/// Eight rows of 131072 columns give every core of a large GPU something to do.
+#[test]
+fn split_rows_fill_the_adapter() {
+    let caps = subgroups_of_32();
+    let problem = f32_of(131_072);
+    let [statistics, apply] = Plan::forward_split(&problem, Forward::default(), 8, &caps).unwrap();
+    assert_eq!((statistics.chunks, statistics.row_partials(), apply.chunks), (16, 16, 32));
+    let workgroups = |plan: &Plan| plan.dispatches(8, &[], &caps).unwrap()[0].workgroups;
+    assert_eq!((workgroups(&statistics), workgroups(&apply)), ([128, 1], [256, 1]));
+    let [sums, apply] = Plan::backward_split(&problem, BOTH_PARAMETERS, 8, &caps).unwrap();
+    assert_eq!((workgroups(&sums), workgroups(&apply)), ([128, 1], [256, 1]));
+}

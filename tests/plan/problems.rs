@@ -1,0 +1,255 @@
+//! Problems, adapters and calls, drawn at random.
+
+use proptest::prelude::*;
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Span, SubgroupSizes, Tensor};
+use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+/// A problem with every option of a call, on an adapter.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) problem: Problem,
+    pub(crate) vector_width: u32,
+    pub(crate) forward: Forward,
+    pub(crate) backward: Backward,
+    pub(crate) caps: Caps,
+}
+
+impl Case {
+    /// The plans of the case that the adapter can run, each with the storage buffers that its options call for.
+    pub(crate) fn plans(&self) -> Vec<(Plan, u32)> {
+        let mut plans = Vec::new();
+        let (problem, width, caps) = (&self.problem, self.vector_width, &self.caps);
+        let mut keep = |plan: Result<Plan, wgpu_layernorm::Error>, buffers: usize| match plan {
+            Ok(plan) => plans.push((plan, u32::try_from(buffers).unwrap())),
+            Err(error) => assert!(error.is_unsupported(), "{error}"),
+        };
+        keep(Plan::forward(problem, self.forward, width, caps), self.forward_buffers());
+        keep(Plan::backward(problem, self.backward, width, caps), self.backward_buffers());
+        if let Some([statistics, apply]) = allowed(Plan::forward_split(problem, self.forward, width, caps)) {
+            let [of_statistics, of_apply] = self.forward_split_buffers();
+            keep(Ok(statistics), of_statistics);
+            keep(Ok(apply), of_apply);
+        }
+        if let Some([sums, apply]) = allowed(Plan::backward_split(problem, self.backward, width, caps)) {
+            keep(Ok(sums), 4 + count(&[self.problem.affine.has_gain()]));
+            keep(Ok(apply), self.backward_buffers() + 1);
+        }
+        if self.has_parameter_gradients() {
+            keep(Plan::reduce_parameters(problem, self.backward, width, caps), self.reduce_buffers());
+        }
+        plans
+    }
+
+    pub(crate) fn has_parameter_gradients(&self) -> bool {
+        self.backward.dgain.is_some() || self.backward.dbias.is_some()
+    }
+
+    pub(crate) fn forward_buffers(&self) -> usize {
+        let Forward { residual, statistics, x_in, residual_in } = self.forward;
+        let affine = self.problem.affine;
+        let inputs =
+            [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
+        count(&inputs) + count(&[true, residual, statistics])
+    }
+
+    /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where the first
+    /// has left it.
+    pub(crate) fn forward_split_buffers(&self) -> [usize; 2] {
+        let Forward { residual, statistics, x_in, residual_in } = self.forward;
+        let affine = self.problem.affine;
+        let own = |input| input != Some(Tensor::Sum);
+        let first = [own(x_in), residual && own(residual_in), residual, true];
+        let in_y = !residual && x_in == Some(Tensor::Y);
+        let second = [!in_y, affine.has_gain(), affine.has_bias(), true, statistics, true];
+        [count(&first), count(&second)]
+    }
+
+    pub(crate) fn backward_buffers(&self) -> usize {
+        let Backward { dx, x_in_dx, dy_in_dx, .. } = self.backward;
+        let inputs = [!x_in_dx, !dy_in_dx, self.problem.affine.has_gain(), true];
+        count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()])
+    }
+
+    pub(crate) fn reduce_buffers(&self) -> usize {
+        1 + count(&[self.backward.dgain.is_some(), self.backward.dbias.is_some()])
+    }
+}
+
+pub(crate) fn allowed<P>(plans: Result<P, wgpu_layernorm::Error>) -> Option<P> {
+    plans.inspect_err(|error| assert!(error.is_unsupported(), "{error}")).ok()
+}
+
+pub(crate) fn count(present: &[bool]) -> usize {
+    present.iter().filter(|present| **present).count()
+}
+
+/// 1 to 2^24, as many narrow as wide, and often beside a power of two or a multiple of 8.
+pub(crate) fn cols() -> impl Strategy<Value = u32> {
+    let of_magnitude =
+        (0..24_u32, any::<u32>()).prop_map(|(log2, noise)| (1 << log2) | (noise % (1 << log2)));
+    let edges = (0..=24_u32, -9..=9_i32).prop_map(|(log2, step)| (1_u32 << log2).saturating_add_signed(step));
+    let fused = (1..=2048_u32).prop_map(|eighths| eighths * 8);
+    prop_oneof![1..=300_u32, of_magnitude, edges, fused].prop_map(|cols| cols.clamp(1, Problem::MAX_COLS))
+}
+
+pub(crate) fn problems(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = Problem> {
+    let dtype = prop::sample::select(&Dtype::ALL[..]);
+    let normalization = prop::sample::select(vec![Normalization::Layer, Normalization::Rms]);
+    let affine = prop::sample::select(vec![Affine::None, Affine::Gain, Affine::GainBias]);
+    (cols, dtype, any::<bool>(), normalization, affine).prop_map(
+        |(cols, dtype, f32_parameters, normalization, affine)| Problem {
+            cols,
+            dtype,
+            parameter_dtype: if f32_parameters { Dtype::F32 } else { dtype },
+            normalization,
+            affine,
+            ..Problem::default()
+        },
+    )
+}
+
+/// All that WebGPU allows, and on the side of storage bindings less, so that calls are cut into dispatches.
+pub(crate) fn caps() -> impl Strategy<Value = Caps> {
+    let subgroup = prop::option::of((2..=7_u32, 2..=7_u32))
+        .prop_map(|sizes| sizes.map(|(a, b)| SubgroupSizes { min: 1 << a.min(b), max: 1 << a.max(b) }));
+    let kind = prop::sample::select(vec![AdapterKind::Gpu, AdapterKind::Software]);
+    let invocations = prop_oneof![prop::sample::select(vec![128, 256, 512, 1024]), 128..=1024_u32];
+    let workgroup_bytes = prop::sample::select(vec![16_384, 16_352, 32_768, 65_536]);
+    let workgroups = prop::sample::select(vec![65_535, 65_535, 65_535, 1024, u32::MAX]);
+    let binding_bytes = prop_oneof![
+        prop::sample::select(vec![128 << 20, 256 << 20, (1 << 31) - 1, 1 << 32, u64::MAX]),
+        256..=64_u64 << 20,
+    ];
+    let trips = prop::sample::select(vec![u32::MAX, Caps::LAVAPIPE_22_LOOP_TRIPS]);
+    (
+        (kind, subgroup, any::<bool>(), invocations, workgroup_bytes),
+        (4..=32_u32, workgroups, binding_bytes, 5..=8_u32, trips),
+    )
+        .prop_map(
+            |(
+                (kind, subgroup, shader_f16, invocations, workgroup_bytes),
+                (buffers, workgroups, binding, log2, trips),
+            )| {
+                Caps {
+                    kind,
+                    subgroup,
+                    shader_f16,
+                    max_invocations: invocations,
+                    max_workgroup_bytes: workgroup_bytes,
+                    max_storage_buffers: buffers,
+                    max_workgroups: workgroups,
+                    max_binding_bytes: binding,
+                    storage_alignment: 1 << log2,
+                    max_loop_trips: trips,
+                }
+            },
+        )
+}
+
+pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
+    // Where x and the residual may lie: buffers of their own, y's or sum's, and not both in the same one.
+    let places = prop::sample::select(vec![
+        (None, None),
+        (Some(Tensor::Y), None),
+        (Some(Tensor::Sum), None),
+        (None, Some(Tensor::Y)),
+        (None, Some(Tensor::Sum)),
+        (Some(Tensor::Y), Some(Tensor::Sum)),
+        (Some(Tensor::Sum), Some(Tensor::Y)),
+    ]);
+    (any::<bool>(), any::<bool>(), places).prop_map(|(residual, statistics, (x_in, residual_in))| Forward {
+        residual,
+        statistics,
+        x_in: x_in.filter(|place| residual || *place == Tensor::Y),
+        residual_in: residual_in.filter(|_| residual),
+    })
+}
+
+pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
+    prop::sample::select(vec![None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)])
+}
+
+pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
+    let in_place = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
+    (gradients(), gradients(), gradients(), in_place).prop_map(|(dx, dgain, dbias, (x_in_dx, dy_in_dx))| {
+        let may_be_in_place = dx == Some(Gradient::Overwrite);
+        Backward {
+            dx,
+            dgain,
+            dbias,
+            x_in_dx: x_in_dx && may_be_in_place,
+            dy_in_dx: dy_in_dx && may_be_in_place,
+        }
+    })
+}
+
+pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = Case> {
+    let vector_width = prop::sample::select(vec![1, 2, 4, 8]);
+    (problems(cols), vector_width, forwards(), backwards(), caps()).prop_map(
+        |(problem, vector_width, forward, backward, caps)| {
+            let mut backward = Backward {
+                dgain: backward.dgain.filter(|_| problem.affine.has_gain()),
+                dbias: backward.dbias.filter(|_| problem.affine.has_bias()),
+                ..backward
+            };
+            if backward.dx.is_none() && backward.dgain.is_none() && backward.dbias.is_none() {
+                backward.dx = Some(Gradient::Overwrite);
+            }
+            Case { problem, vector_width, forward, backward, caps }
+        },
+    )
+}
+
+/// A case with tensors somewhere in their buffers, and a number of rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) case: Case,
+    pub(crate) rows: u64,
+    /// Four tensors of rows, a parameter and statistics.
+    pub(crate) spans: Vec<Span>,
+}
+
+/// Which of the spans are the statistics, two float32 a row, accessed one by one.
+pub(crate) const STATISTICS: usize = 5;
+
+/// Offset and what the stride has beyond cols, mostly in multiples of 8 elements.
+pub(crate) fn places() -> impl Strategy<Value = (u64, u64)> {
+    let elements = || prop_oneof![Just(0), (0..64_u64).prop_map(|eighths| eighths * 8), 0..512_u64];
+    (elements(), elements())
+}
+
+/// Rows, tensors anywhere, and a binding size that often holds but a few rows.
+pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = Call> {
+    let few_rows = prop::option::of((1..=60_u64, 0..64_u64));
+    (cases(cols()), rows, prop::collection::vec(places(), 6), few_rows).prop_map(
+        |(mut case, mut rows, places, few_rows)| {
+            let Problem { cols, dtype, parameter_dtype, .. } = case.problem;
+            let row_tensor = |(offset, padding): (u64, u64)| Span {
+                offset,
+                stride: u64::from(cols) + padding,
+                cols,
+                element_bytes: dtype.size(),
+            };
+            let mut spans: Vec<Span> = places[..4].iter().copied().map(row_tensor).collect();
+            let parameter =
+                Span { offset: places[4].0, stride: 0, cols, element_bytes: parameter_dtype.size() };
+            let width = |span: &Span| span.vector_width();
+            case.vector_width = spans.iter().chain([&parameter]).map(width).min().unwrap();
+            spans.extend([parameter, Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4 }]);
+            if let Some((rows_to_a_binding, odd_bytes)) = few_rows {
+                let most = spans.iter().map(|span| (span.stride + 1) * u64::from(span.element_bytes)).max();
+                case.caps.max_binding_bytes = rows_to_a_binding * most.unwrap() + 256 + odd_bytes;
+                rows %= 2000;
+            }
+            Call { case, rows, spans }
+        },
+    )
+}
+
+/// An adapter with subgroups of 32, as NVIDIA's, beside WebGPU's default limits.
+pub(crate) fn subgroups_of_32() -> Caps {
+    Caps { subgroup: Some(SubgroupSizes { min: 32, max: 32 }), ..Caps::webgpu_default() }
+}
+
+pub(crate) fn f32_of(cols: u32) -> Problem {
+    Problem { cols, ..Problem::default() }
+}

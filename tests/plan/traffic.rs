@@ -1,0 +1,103 @@
+//! Traffic counts every access, and a row has the same plan wherever a call begins.
+
+use super::config;
+use super::problems::{Call, Case, calls, cols, places};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use wgpu_layernorm::plan::{Dispatch, Kernel, Plan, Span};
+use wgpu_layernorm::{Dtype, Gradient};
+proptest! {
+    #![proptest_config(config(1024))]
+
+    /// The threads of a row, and with them the order of its sums, are those of the plan, which knows no rows. What is
+    /// left to show is that a row has the same plan wherever in its tensor a call begins.
+    #[test]
+    fn a_row_has_the_same_plan_whatever_row_a_call_begins_with(
+        (offset, padding) in places(), cols in cols(), dtype in prop::sample::select(&Dtype::ALL[..]), first in 0..1000_u64
+    ) {
+        let span = Span { offset, stride: u64::from(cols) + padding, cols, element_bytes: dtype.size() };
+        let later = Span { offset: offset + first * span.stride, ..span };
+        prop_assert_eq!(span.vector_width(), later.vector_width());
+    }
+
+    #[test]
+    fn traffic_counts_every_access(call in calls(0..=5000_u64)) {
+        for (plan, _) in call.case.plans() {
+            if plan.kernel == Kernel::BackwardReduceParameters {
+                continue;
+            }
+            if let Ok(dispatches) = plan.dispatches(call.rows, &call.spans, &call.case.caps) {
+                traffic_is_counted(&call, &plan, &dispatches)?;
+            }
+        }
+    }
+}
+
+fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> TestCaseResult {
+    let Case { problem, forward, backward, .. } = &call.case;
+    let traffic = plan.traffic(dispatches);
+    let cols = u64::from(problem.cols);
+    let tensor = call.rows * cols * u64::from(problem.dtype.size());
+    let parameter = cols * u64::from(problem.parameter_dtype.size());
+    let statistics = 8 * call.rows;
+    let times = |count: bool, bytes: u64| if count { bytes } else { 0 };
+    let gain = times(problem.affine.has_gain(), parameter);
+    let bias = times(problem.affine.has_bias(), parameter);
+    match plan.kernel {
+        Kernel::ForwardCached | Kernel::ForwardStreamed => {
+            let read = tensor + times(forward.residual, tensor) + gain + bias;
+            let written = tensor + times(forward.residual, tensor) + times(forward.statistics, statistics);
+            prop_assert_eq!(traffic.written, written);
+            if plan.kernel == Kernel::ForwardCached {
+                prop_assert_eq!(traffic.read, read);
+            } else {
+                prop_assert_eq!(traffic.read, read + tensor);
+                prop_assert!(traffic.total() * 2 <= 3 * (read + written), "{:?}", traffic);
+            }
+        }
+        Kernel::ForwardSplitStatistics => {
+            let inputs = tensor + times(forward.residual, tensor);
+            let left = 16 * u64::from(plan.row_partials()) * call.rows;
+            prop_assert_eq!(
+                (traffic.read, traffic.written),
+                (inputs, times(forward.residual, tensor) + left)
+            );
+        }
+        Kernel::ForwardSplitApply => {
+            let merged = 16 * u64::from(plan.chunks * plan.row_partials()) * call.rows;
+            let written = tensor + times(forward.statistics, statistics);
+            prop_assert_eq!((traffic.read, traffic.written), (tensor + gain + bias + merged, written));
+        }
+        Kernel::BackwardSplitSums => {
+            let left = 16 * u64::from(plan.row_partials()) * call.rows;
+            prop_assert_eq!((traffic.read, traffic.written), (2 * tensor + gain + statistics, left));
+        }
+        Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardSplitApply => {
+            let partial_row = u64::from(plan.parameter_gradients()) * 4 * cols;
+            let left: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
+            let added_to = |dispatch: &Dispatch| dispatch.partial_rows.min(dispatch.earlier_partial_rows);
+            let read_back: u64 = dispatches.iter().map(|dispatch| u64::from(added_to(dispatch))).sum();
+            let accumulated = times(backward.dx == Some(Gradient::Accumulate), tensor);
+            let read = 2 * tensor + accumulated + statistics + gain + read_back * partial_row;
+            let written = times(backward.dx.is_some(), tensor) + left * partial_row;
+            if plan.kernel == Kernel::BackwardCached {
+                prop_assert_eq!((traffic.read, traffic.written), (read, written));
+            } else if plan.kernel == Kernel::BackwardSplitApply {
+                let merged = 16 * u64::from(plan.chunks) * u64::from(plan.row_partials()) * call.rows;
+                prop_assert_eq!((traffic.read, traffic.written), (read + merged, written));
+            } else {
+                // Each block of rows but a slot's first, idle threads' among them, reads and writes the slot's sums again.
+                let blocks: u64 = dispatches
+                    .iter()
+                    .map(|dispatch| dispatch.rows.div_ceil(plan.block_rows))
+                    .map(|blocks| u64::from(blocks.next_multiple_of(plan.rows_per_workgroup)))
+                    .sum();
+                let again = times(partial_row > 0, (blocks - left) * partial_row);
+                prop_assert_eq!(traffic.read, read + 2 * tensor + again);
+                prop_assert_eq!(traffic.written, written + again);
+            }
+        }
+        Kernel::BackwardReduceParameters => {}
+    }
+    Ok(())
+}
