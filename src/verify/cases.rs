@@ -26,6 +26,9 @@ pub enum Data {
     Brink,
     /// 1e20, or 3e38 in every second row, its sign changing every 16 bytes: each thread of a row may find a constant.
     SquareWave,
+    /// 1e12 in the first half of a row, where squares are in range, and 1e30 in the second: threads, or chunks, that are
+    /// scaled beside some that are not.
+    Cliff,
     /// Below the smallest normal number.
     Subnormal,
     /// One value a million times (f16: sixty thousand times) the others.
@@ -59,6 +62,7 @@ impl Data {
             Self::FullRange => "full_range",
             Self::Brink => "brink",
             Self::SquareWave => "square_wave",
+            Self::Cliff => "cliff",
             Self::Subnormal => "subnormal",
             Self::Outlier => "outlier",
             Self::NotFinite => "not_finite",
@@ -358,7 +362,7 @@ fn adversarial_data(cases: &mut Vec<Case>) {
 
 /// Forward alone: the rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
 fn beyond_f16(cases: &mut Vec<Case>) {
-    for data in [Data::FullRange, Data::Brink, Data::SquareWave] {
+    for data in [Data::FullRange, Data::Brink, Data::SquareWave, Data::Cliff] {
         for dtype in [Dtype::F32, Dtype::Bf16] {
             for cols in [384, 20_000] {
                 for normalization in NORMALIZATIONS {

@@ -60,6 +60,7 @@ pub(crate) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &m
                 let size = if row.is_multiple_of(2) { 1e20 } else { 3e38 };
                 if column % period < period / 2 { size } else { -size }
             }
+            Data::Cliff => normal * if column <= last / 2 { 1e12 } else { huge },
             Data::Subnormal => tiny * normal,
             Data::Outlier if column == row % (last + 1) => {
                 if is_f16 {
