@@ -15,6 +15,8 @@ const NAME: &str = "Tint (Dawn)";
 struct Question<'a> {
     label: &'a str,
     code: &'a str,
+    /// Of a workgroup.
+    invocations: u32,
 }
 
 #[derive(Deserialize)]
@@ -48,8 +50,12 @@ pub(crate) fn tint(texts: &[Text], install: bool) -> Outcome {
 
 fn question(text: &Text) -> Result<String> {
     let shader = assemble(&text.variant.plan, Dialect::Browser).map_err(|error| error.to_string())?;
-    serde_json::to_string(&Question { label: text.label(), code: &shader.source })
-        .map_err(|error| error.to_string())
+    let question = Question {
+        label: text.label(),
+        code: &shader.source,
+        invocations: text.variant.plan.workgroup_size(),
+    };
+    serde_json::to_string(&question).map_err(|error| error.to_string())
 }
 
 fn judge(line: &str) -> Result<()> {
