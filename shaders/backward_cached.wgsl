@@ -1,6 +1,6 @@
 // Backward, the row in registers: one read of x and of dy, one write of dx, and the sums over rows on the way.
 //
-//     slot        a row's place: the threads of one row, walking rows slot, slot + slots, slot + 2 slots, ...
+//     slot        a row's place: the threads of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, one below the other
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
@@ -41,7 +41,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
-    if (first_slot >= params.slots) {
+    let rows = workgroup_rows(first_slot);
+    if (rows.first >= rows.end) {
         return;
     }
 
@@ -53,10 +54,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     }
     var sum_dgain = array<vec4<f32>, VECTORS>();
     var sum_dbias = array<vec4<f32>, VECTORS>();
-    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < params.rows;
-        let row = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let has_row = first_row + slot_in_workgroup < rows.end;
+        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         var xhat: array<vec4<f32>, VECTORS>;
         var dy: array<vec4<f32>, VECTORS>;

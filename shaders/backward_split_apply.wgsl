@@ -1,7 +1,7 @@
 // Backward over several workgroups a row, the second of two dispatches: the row's sums from those of its chunks, then dx, and
 // the sums over rows on the way.
 //
-//     slot        the threads of a chunk of one row, walking rows slot, slot + slots, ...
+//     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
@@ -18,7 +18,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let chunk = workgroup_number(workgroup) % CHUNKS;
     let first_slot = workgroup_number(workgroup) / CHUNKS * ROWS_PER_WORKGROUP;
-    if (first_slot >= params.slots) {
+    let rows = workgroup_rows(first_slot);
+    if (rows.first >= rows.end) {
         return;
     }
 
@@ -30,10 +31,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var sum_dgain = array<vec4<f32>, VECTORS>();
     var sum_dbias = array<vec4<f32>, VECTORS>();
     var half = 0u;
-    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < params.rows;
-        let row = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let has_row = first_row + slot_in_workgroup < rows.end;
+        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         var own = vec4<f32>();
         for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {

@@ -1,6 +1,6 @@
 // Forward, the row in registers: one read of the input, one write of y. Formulas: common/cached.wgsl.
 //
-//     slot        a row's place: the threads of one row, walking rows slot, slot + slots, slot + 2 slots, ...
+//     slot        a row's place: the threads of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, one below the other
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
@@ -19,7 +19,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
-    if (first_slot >= params.slots) {
+    let rows = workgroup_rows(first_slot);
+    if (rows.first >= rows.end) {
         return;
     }
 
@@ -29,10 +30,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             parameters[step] = load_parameters(step, thread);
         }
     }
-    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < params.rows;
-        let number = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let has_row = first_row + slot_in_workgroup < rows.end;
+        let number = min(first_row + slot_in_workgroup, rows.end - 1u);
 
         var x: array<vec4<f32>, VECTORS>;
         for (var step = 0u; step < STEPS; step++) {

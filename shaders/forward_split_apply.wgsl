@@ -1,7 +1,7 @@
 // Forward over several workgroups a row, the second of two dispatches: each thread merges the row's moments from those of
 // its chunks (common/merged.wgsl), then goes from x, or the stored sum, to y.
 //
-//     slot        the threads of a chunk of one row, walking rows slot, slot + slots, ...
+//     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
@@ -15,7 +15,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
     let chunk = workgroup_number(workgroup) % CHUNKS;
     let first_slot = workgroup_number(workgroup) / CHUNKS * ROWS_PER_WORKGROUP;
-    if (first_slot >= params.slots) {
+    let rows = workgroup_rows(first_slot);
+    if (rows.first >= rows.end) {
         return;
     }
 
@@ -25,10 +26,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         parameters[step] = load_parameters(first_step + step, thread);
     }
     var half = 0u;
-    for (var first_row = first_slot; first_row < params.rows; first_row += params.slots) {
+    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < params.rows;
-        let number = min(first_row + slot_in_workgroup, params.rows - 1u);
+        let has_row = first_row + slot_in_workgroup < rows.end;
+        let number = min(first_row + slot_in_workgroup, rows.end - 1u);
         let own = finite_row_partials(number, thread);
         let row = normaliser(row_moments(invocation, own, f32(COLS), half));
         half = 1u - half;

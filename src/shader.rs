@@ -111,14 +111,14 @@ fn expand_aliases(text: &str) -> String {
 }
 
 /// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row. So do those over the rows
-/// of a block, which would make compiling a streamed kernel three times as long and it no faster.
+/// of a block, which would make compiling a streamed kernel take three times as long, and it no faster.
 const MOST_TRIPS: u32 = 32;
 
 /// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
 /// from row to row has them written out.
 fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     let parts = plan.parts();
-    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", 8 / parts)];
+    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", plan.run_steps())];
     if plan.kernel.is_written_out() {
         bounds.push(("STEPS", plan.steps));
     }
@@ -424,11 +424,12 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("CENTRED", centred()));
             constants.push(("WITH_DX", with_dx.to_string()));
         }
-        Kernel::BackwardStreamed => {
+        Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
             constants.push(("CENTRED", centred()));
             constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
+            constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
-        Kernel::BackwardSplitSums | Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
+        Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
         Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply | Kernel::BackwardReduceParameters => {}
     }
     constants

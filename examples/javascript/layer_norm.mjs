@@ -107,7 +107,8 @@ function output(bytes) {
 function dispatch(pass, kernel, rows, buffers, eps) {
   const workgroups = kernel.dispatch.workgroups.map((formula) => evaluate(formula, rows));
   const values = {
-    rows, eps, workgroups_x: workgroups[0], slots: evaluate(kernel.dispatch.slots, rows), earlier_partial_rows: 0,
+    rows, eps, workgroups_x: workgroups[0], slot_rows: evaluate(kernel.dispatch.slot_rows, rows),
+    earlier_partial_rows: 0,
   };
   for (const { name } of kernel.bindings) {
     values[`${name}.start`] = 0;

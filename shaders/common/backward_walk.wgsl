@@ -1,39 +1,57 @@
-// The sums of xhat, dxhat and dxhat * xhat over columns that do not fit the registers.
+// The sums of xhat, dxhat and dxhat * xhat over columns that do not fit the registers, for a block of rows.
 
-// Long sums are taken in runs of eight terms, and the runs added up compensated: rounding errors of thousands of
-// additions to one growing sum would show, most where the terms are alike.
-const RUN_STEPS: u32 = 8u / PARTS;
+// Rows of a block: what is loaded for a run serves all of them.
+const BLOCK_ROWS: u32 = 4u;
+// Steps of a run, whose gain a thread holds while it goes over the rows of a block.
+const RUN_STEPS: u32 = 4u / PARTS;
 
-// Over the thread's columns in steps first_step to end_step. Needs: load_x, load_dy, load_parameters, times_gain_plus.
-fn walk_sums(row: u32, saved: RowStatistics, first_step: u32, end_step: u32, thread: u32) -> Sums {
-    var sum_xhat = Compensated();
-    var sum_dxhat = Compensated();
-    var sum_product = Compensated();
+// Over the thread's columns in steps first_step to end_step, of rows first_row onwards up to last_row, which stands for
+// those beyond it. Needs: load_x, load_dy, load_parameters, times_gain_plus.
+//
+// Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions to one growing
+// sum would show, most where the terms are alike.
+fn walk_sums(
+    first_row: u32,
+    last_row: u32,
+    block_statistics: array<RowStatistics, BLOCK_ROWS>,
+    first_step: u32,
+    end_step: u32,
+    thread: u32,
+) -> array<Sums, BLOCK_ROWS> {
+    var saved = block_statistics;
+    var totals = array<Compensated, BLOCK_ROWS>();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
-        var run_xhat = vec4<f32>();
-        var run_dxhat = vec4<f32>();
-        var run_product = vec4<f32>();
-        for (var step = run_step; step < min(run_step + RUN_STEPS, end_step); step++) {
-            var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-            var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
-            var dxhat = times_gain_plus(load_parameters(step, thread), dy_values, 0.0);
-            for (var part = 0u; part < PARTS; part++) {
-                let xhat = keep_row(saved_xhat(x_values[part], saved), step, part, thread);
-                let row_dxhat = keep_row(dxhat[part], step, part, thread);
-                let scaled_xhat = xhat * SUM_SCALE;
-                run_xhat += scaled_xhat;
-                run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
-                run_product = fma(row_dxhat, scaled_xhat, run_product);
-            }
+        var parameters: array<Parameters, RUN_STEPS>;
+        for (var i = 0u; i < RUN_STEPS; i++) {
+            parameters[i] = load_parameters(run_step + i, thread);
         }
-        sum_xhat = add_compensated(sum_xhat, run_xhat);
-        sum_dxhat = add_compensated(sum_dxhat, run_dxhat);
-        sum_product = add_compensated(sum_product, run_product);
+        for (var b = 0u; b < BLOCK_ROWS; b++) {
+            let row = min(first_row + b, last_row);
+            var run_xhat = vec4<f32>();
+            var run_dxhat = vec4<f32>();
+            var run_product = Compensated();
+            for (var i = 0u; i < RUN_STEPS; i++) {
+                let step = run_step + i;
+                var x_values = load_x(params.x.x + row * params.x.y, step, thread);
+                var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
+                var dxhat = times_gain_plus(parameters[i], dy_values, 0.0);
+                for (var part = 0u; part < PARTS; part++) {
+                    // Steps beyond the last are those of another workgroup.
+                    let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
+                    let scaled_xhat = select(vec4<f32>(), saved_xhat(x_values[part], saved[b]) * SUM_SCALE, is_in);
+                    let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
+                    run_xhat += scaled_xhat;
+                    run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
+                    run_product = add_compensated(run_product, row_dxhat * scaled_xhat);
+                }
+            }
+            let run = Sums(add_components(run_xhat), add_components(run_dxhat), add_components(run_product.sum), 0.0);
+            totals[b] = add_compensated(totals[b], run);
+        }
     }
-    return Sums(
-        add_components(sum_xhat.sum),
-        add_components(sum_dxhat.sum),
-        add_components(sum_product.sum),
-        0.0,
-    );
+    var sums: array<Sums, BLOCK_ROWS>;
+    for (var b = 0u; b < BLOCK_ROWS; b++) {
+        sums[b] = totals[b].sum;
+    }
+    return sums;
 }

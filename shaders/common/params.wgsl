@@ -6,8 +6,8 @@ struct Params {
     rows: u32,
     // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
     workgroups_x: u32,
-    // Rows worked on side by side; each slot walks rows slot, slot + slots, ...
-    slots: u32,
+    // Rows that a slot walks, one below the other; see workgroup_rows.
+    slot_rows: u32,
     // Backward: slots below this add to the partial sum that an earlier dispatch has left them.
     earlier_partial_rows: u32,
     x: vec2<u32>,

@@ -1,4 +1,5 @@
-// The moments of a thread's columns, from one walk (common/moments.wgsl). Needs: load_input, load_input_again, store_input.
+// The moments of a thread's columns, from one walk (common/moments.wgsl). Needs: load_input, store_input,
+// stored_start, load_stored.
 
 // Steps of a run: 8 vec4s.
 const RUN_STEPS: u32 = 8u / PARTS;
@@ -13,7 +14,7 @@ fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, ag
         for (var i = 0u; i < RUN_STEPS; i++) {
             let step = run_step + i;
             if (again) {
-                x[i] = load_input_again(number, step, thread);
+                x[i] = load_stored(stored_start(number), step, thread);
             } else {
                 x[i] = load_input(number, step, thread);
                 // Steps beyond the last are those of another workgroup, which may be at work on them.

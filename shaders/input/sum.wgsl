@@ -10,9 +10,13 @@ fn load_input(row: u32, step: u32, thread: u32) -> Values {
     return sum;
 }
 
-// The second walk of a streamed row reads the sum that the first has written.
-fn load_input_again(row: u32, step: u32, thread: u32) -> Values {
-    return load_sum(params.sum.x + row * params.sum.y, step, thread);
+// What the second walk of a streamed row reads: the sum that the first has written, from the element at which its row starts.
+fn stored_start(row: u32) -> u32 {
+    return params.sum.x + row * params.sum.y;
+}
+
+fn load_stored(start: u32, step: u32, thread: u32) -> Values {
+    return load_sum(start, step, thread);
 }
 
 fn store_input(row: u32, step: u32, thread: u32, values: Values) {

@@ -453,7 +453,7 @@ fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'
     let mut params = Params {
         rows: dispatch.rows,
         workgroups_x: dispatch.workgroups[0],
-        slots: plan.slots(dispatch.rows.into()),
+        slot_rows: plan.slot_rows(dispatch.rows.into()),
         earlier_partial_rows: dispatch.earlier_partial_rows,
         eps,
         one: 1.0,

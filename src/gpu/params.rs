@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 pub(super) struct Params {
     pub(super) rows: u32,
     pub(super) workgroups_x: u32,
-    pub(super) slots: u32,
+    pub(super) slot_rows: u32,
     pub(super) earlier_partial_rows: u32,
     pub(super) x: [u32; 2],
     pub(super) residual: [u32; 2],
@@ -41,7 +41,7 @@ mod tests {
             ($($field:ident)*) => { vec![$((stringify!($field), offset_of!(Params, $field)),)*] };
         }
         let mirror = fields!(
-            rows workgroups_x slots earlier_partial_rows x residual y sum dy dx gain bias statistics dgain dbias eps one
+            rows workgroups_x slot_rows earlier_partial_rows x residual y sum dy dx gain bias statistics dgain dbias eps one
             row_partials
         );
         let problem = Problem { cols: 64, ..Problem::default() };

@@ -85,7 +85,7 @@ const FORWARD_VEC4: u32 = 8;
 const FORWARD_VEC4_MOST: u32 = 16;
 const FORWARD_CACHED_COLS: u32 = 8192;
 /// x, dy, the sums of dgain and of dbias: four times this.
-const BACKWARD_VEC4: u32 = 4;
+pub(super) const BACKWARD_VEC4: u32 = 4;
 /// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180 (Mesa
 /// 22.3.6); Intel's compiler spills there too.
 const BACKWARD_MOST_THREADS: u32 = 512;
@@ -93,16 +93,18 @@ const BACKWARD_MOST_THREADS: u32 = 512;
 const BACKWARD_DX_VEC4: u32 = 8;
 
 /// A software adapter turns each access to memory into a loop over the lanes of a SIMD unit, some 300 bytes of code for
-/// a load and 200 for a store, and unrolls the loops over steps. What decides there is that a row's code stays in a core's
-/// first-level cache: this many loads a thread and row, unrolled. Measured with lavapipe of Mesa 22.3.6 (ratio to the copy,
-/// one subgroup a row): 8 loads 0.93, 32 loads 0.62 to 0.74, 64 loads 0.41 to 0.54.
+/// a load and 200 for a store, and the loops over steps are written out. A row is held up to this many loads a thread,
+/// which is as far as compiling it takes a few seconds. On lavapipe of Mesa 22.3.6 rows of 1024, 2048 and 4096 columns take
+/// 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward; held, 2048x4096 ran at 0.65 and 0.56 of the copy, streamed
+/// at 0.55 and 0.38.
 const SOFTWARE_FORWARD_LOADS: u32 = 32;
-const SOFTWARE_BACKWARD_LOADS: u32 = 32;
+const SOFTWARE_BACKWARD_LOADS: u32 = 64;
 /// Where subgroups have less than [`SOFTWARE_LANES`] lanes, or are not to be used. SwiftShader (4 lanes) compiles 16 loads
 /// with gain and bias held within a second, 24 in five, 32 in more than a minute. Loops that are not written out compile at
 /// once, and run ten times as long (8192x256: 0.05 of the copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of
 /// Chromium 156).
 const FEW_LANES_FORWARD_LOADS: u32 = 24;
+const FEW_LANES_BACKWARD_LOADS: u32 = 32;
 /// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
@@ -128,12 +130,18 @@ const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
 const GPU_WORKGROUP: u32 = 128;
 
 /// Rows that `forward_streamed` works on at a time on a software adapter: gain and bias are loaded once for all of them
-/// (2048x4096 on lavapipe of Mesa 22.3.6: 0.39 of the copy with 1 row, 0.49 with 2, 0.55 to 0.59 with 4, 0.42 with 8). On a
-/// GPU, where they come from cache, a row each keeps more workgroups busy.
-const SOFTWARE_STREAMED_BLOCK_ROWS: u32 = 4;
+/// (2048x4096 on lavapipe of Mesa 22.3.6: 0.53 of the copy with 4 rows, 0.55 with 8). On a GPU, where they come from cache, a
+/// row each keeps more workgroups busy.
+const SOFTWARE_STREAMED_BLOCK_ROWS: u32 = 8;
+/// vec4s of a run where a thread holds nothing else of a row.
+pub(super) const RUN_VEC4: u32 = 8;
 /// Rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates (two reads
 /// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
 const STREAMED_BLOCK_ROWS: u32 = 4;
+/// On a software adapter, where the gain costs what x costs, `backward_split_sums` has blocks too (lavapipe of Mesa 22.3.6,
+/// 2048x4096 and 256x16384 streamed: 0.34 and 0.32 of the copy with 4 rows, 0.38 and 0.36 with 8, 0.40 and 0.20 with 16, which
+/// leave the second-level cache).
+const SOFTWARE_BACKWARD_BLOCK_ROWS: u32 = 8;
 
 /// Rows up to which `RowSplit::FewRows` splits them.
 pub(super) const fn split_most_rows(kind: AdapterKind) -> u64 {
@@ -196,7 +204,10 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
     let rung = match (caps.kind, parameters) {
         // x and dy.
         (AdapterKind::Software, _) => {
-            software(Kernel::BackwardCached, shape, SOFTWARE_BACKWARD_LOADS / 2, caps)
+            let loads = if has_lanes(caps) { SOFTWARE_BACKWARD_LOADS } else { FEW_LANES_BACKWARD_LOADS };
+            // Of 16 bits a load is two vec4, in registers twice what it is in memory.
+            software(Kernel::BackwardCached, shape, loads / 2, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_BACKWARD_LOADS / 2)
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
@@ -204,7 +215,11 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
         }
         (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
     };
-    let block_rows = if parameters { STREAMED_BLOCK_ROWS } else { 1 };
+    let block_rows = match (caps.kind, parameters) {
+        (AdapterKind::Software, _) => SOFTWARE_BACKWARD_BLOCK_ROWS,
+        (AdapterKind::Gpu, true) => STREAMED_BLOCK_ROWS,
+        (AdapterKind::Gpu, false) => 1,
+    };
     let rung = rung.map_or_else(|| streamed(Kernel::BackwardStreamed, shape, block_rows, caps), Ok)?;
     Ok(if parameters && caps.kind == AdapterKind::Gpu {
         Rung { least_slots: GPU_LEAST_SLOTS, rows_per_slot: GPU_ROWS_PER_SLOT, ..rung }
@@ -252,7 +267,21 @@ pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunk
 /// partial sums of a short one in registers while it walks the rows.
 fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let threads = streamed_threads(caps).min(threads_that_fill(shape));
-    let [first, second] = kernels.map(|kernel| rung(kernel, threads, 1, caps));
+    let step_cols = threads * shape.step_values();
+    let wanted =
+        SPLIT_PARTIAL_COLS.div_ceil(step_cols).max(shape.steps(threads).div_ceil(SPLIT_MOST_PARTIALS));
+    // A quarter of the limit is left for runs, reductions and the row loop.
+    let most_steps =
+        |block_rows| caps.max_loop_trips / 4 * 3 / (walk_trips_per_step(kernels[0]) * block_rows);
+    let mut block_rows = match (caps.kind, kernels[0]) {
+        (AdapterKind::Software, Kernel::BackwardSplitSums) => SOFTWARE_BACKWARD_BLOCK_ROWS,
+        _ => 1,
+    };
+    while block_rows > 1 && most_steps(block_rows) < wanted {
+        block_rows /= 2;
+    }
+    let first = rung(kernels[0], threads, block_rows, caps);
+    let second = rung(kernels[1], threads, 1, caps);
     if !fits(&first, first.kernel, caps) || !fits(&second, second.kernel, caps) {
         return Err(Error::unsupported(
             "workgroup memory in bytes",
@@ -260,14 +289,7 @@ fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result
             "more for a row's sums",
         ));
     }
-    let step_cols = threads * shape.step_values();
-    // A quarter of the limit is left for runs, reductions and the row loop.
-    let most_steps = (caps.max_loop_trips / 4 * 3 / WALK_TRIPS_PER_STEP).max(1);
-    let steps = SPLIT_PARTIAL_COLS
-        .div_ceil(step_cols)
-        .max(shape.steps(threads).div_ceil(SPLIT_MOST_PARTIALS))
-        .min(most_steps);
-    let of_first = Chunks::of(shape, threads, steps);
+    let of_first = Chunks::of(shape, threads, wanted.min(most_steps(block_rows)).max(1));
     let (steps, least_slots, rows_per_slot) = match caps.kind {
         AdapterKind::Gpu => (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
         AdapterKind::Software => {
@@ -341,8 +363,13 @@ fn software_threads(caps: &Caps) -> u32 {
     }
 }
 
-/// Loop trips of a step of `forward_streamed`, in all walks and with two parts to an access.
-const WALK_TRIPS_PER_STEP: u32 = 17;
+/// Loop trips of a step of a row, in all walks and with two parts to an access.
+const fn walk_trips_per_step(kernel: Kernel) -> u32 {
+    match kernel {
+        Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply => 17,
+        _ => 12,
+    }
+}
 
 fn streamed_threads(caps: &Caps) -> u32 {
     match caps.kind {
@@ -361,12 +388,12 @@ fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Resu
         let rung = rung(kernel, threads, block_rows, caps);
         // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
         // for runs, reductions and the row loop.
-        let trips_per_step = if kernel == Kernel::ForwardStreamed { WALK_TRIPS_PER_STEP } else { 8 };
-        let trips = u64::from(shape.steps(threads)) * u64::from(trips_per_step) * u64::from(block_rows);
+        let trips_per_step = walk_trips_per_step(kernel) * block_rows;
+        let trips = u64::from(shape.steps(threads)) * u64::from(trips_per_step);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
             return Ok(rung);
         }
-        if kernel == Kernel::ForwardStreamed && block_rows > 1 {
+        if block_rows > 1 {
             block_rows /= 2;
             continue;
         }

@@ -108,8 +108,8 @@ impl From<u32> for Formula {
 pub struct Launch {
     /// The most rows of one dispatch. A binding that is too short for that many cuts a call sooner.
     pub most_rows: u64,
-    /// The uniform's `slots`.
-    pub slots: Formula,
+    /// The uniform's `slot_rows`.
+    pub slot_rows: Formula,
     /// Workgroups in x and in y; there is one in z. The first is the uniform's `workgroups_x` too.
     pub workgroups: [Formula; 2],
     /// Partial sums of the parameter gradients that the dispatch leaves: the rows of `backward_reduce_parameters`.
@@ -127,27 +127,28 @@ impl Plan {
     pub fn launch(&self, caps: &Caps) -> Launch {
         let gradients = self.parameter_gradients();
         let per_workgroup = self.rows_per_workgroup;
-        let rows_per_slot = match self.rows_per_slot {
-            1 => Formula::from(self.block_rows),
-            most => {
-                Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most).at_least(self.block_rows)
-            }
+        let wanted = match self.rows_per_slot {
+            1 => Formula::from(1_u32),
+            most => Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most),
         };
-        let all_slots = Formula::Rows.over_up(rows_per_slot.times(per_workgroup)).times(per_workgroup);
-        let slots = if gradients == 0 { all_slots } else { all_slots.at_most(self.most_slots()) };
+        let wanted =
+            if gradients == 0 { wanted } else { wanted.at_least(Formula::Rows.over_up(self.most_slots())) };
+        let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
+        let row_groups = Formula::Rows.over_up(slot_rows.clone().times(per_workgroup));
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
-            _ => slots.clone().over_up(per_workgroup).times(self.chunks),
+            _ => row_groups.clone().times(self.chunks),
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
-        let partial_rows = if leaves_partials { slots.clone() } else { Formula::from(0_u32) };
+        let partial_rows =
+            if leaves_partials { row_groups.times(per_workgroup) } else { Formula::from(0_u32) };
         Launch {
             most_rows: match self.kernel {
                 Kernel::BackwardReduceParameters => self.max_partial_rows.into(),
                 _ => self.most_rows_per_dispatch(caps),
             },
-            slots,
+            slot_rows,
             workgroups: [workgroups.over_up(y.clone()), y],
             row_partials_bytes: Formula::Rows.times(self.row_partials_bytes(1)),
             scratch_bytes: partial_rows.clone().times(u64::from(gradients) * u64::from(self.cols) * 4),
@@ -188,7 +189,11 @@ mod tests {
                 if plan.kernel == Kernel::BackwardReduceParameters {
                     continue;
                 }
-                assert_eq!(launch.slots.evaluate(rows), u64::from(plan.slots(rows)), "{rows} {plan:?}");
+                assert_eq!(
+                    launch.slot_rows.evaluate(rows),
+                    u64::from(plan.slot_rows(rows)),
+                    "{rows} {plan:?}"
+                );
                 assert_eq!(launch.partial_rows.evaluate(rows), u64::from(dispatch.partial_rows), "{plan:?}");
                 assert_eq!(launch.scratch_bytes.evaluate(rows), plan.scratch_bytes(&[dispatch]), "{plan:?}");
                 assert_eq!(launch.row_partials_bytes.evaluate(rows), plan.row_partials_bytes(rows));

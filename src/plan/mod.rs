@@ -335,7 +335,7 @@ pub struct Plan {
     pub partial_cols: u32,
     /// How the threads of a row add up.
     pub reduction: Reduction,
-    /// Rows that the streamed kernels work on at a time; 1 elsewhere.
+    /// Rows that the streamed kernels, and `backward_split_sums`, work on at a time; 1 elsewhere.
     pub block_rows: u32,
     /// Whether gain and bias stay in registers while a slot walks its rows.
     pub hold_parameters: bool,
@@ -701,13 +701,22 @@ impl Plan {
         }
     }
 
+    /// Steps of a run: what the streamed kernels, and the first of the split ones, hold of a row at a time.
+    #[must_use]
+    pub const fn run_steps(&self) -> u32 {
+        let vec4 = match self.operation {
+            Operation::Forward(_) => ladder::RUN_VEC4,
+            _ => ladder::BACKWARD_VEC4,
+        };
+        vec4 / self.parts()
+    }
+
     /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.
     #[must_use]
     pub fn loop_trips_per_row(&self) -> u64 {
         let steps = u64::from(self.steps);
         let trips = steps * (1 + u64::from(self.parts()));
-        // The streamed kernels walk in runs of 8 terms.
-        let runs = (steps * u64::from(self.parts())).div_ceil(8);
+        let runs = steps.div_ceil(self.run_steps().into());
         // The partial sums of all subgroups, or the levels of the tree, per reduction.
         let reduction = match self.reduction {
             Reduction::Thread | Reduction::Subgroup => 0,
@@ -724,8 +733,10 @@ impl Plan {
             // The partial moments twice, the second time scaled.
             Kernel::ForwardSplitApply => 1 + 6 * trips + 2 * row_partials + 3 * reduction,
             Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction,
+            // Two walks in whole runs, each with a loop for what serves a block, and the update of the partial sums.
             Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
-                2 + 2 * trips + 2 * steps + runs + reduction
+                let run_steps = runs * u64::from(self.run_steps());
+                6 + 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs + reduction
             }
             Kernel::BackwardSplitApply => 1 + 7 * trips + row_partials + reduction,
             Kernel::BackwardReduceParameters => {
@@ -747,21 +758,31 @@ impl Plan {
         }
     }
 
-    /// Rows that a dispatch of `rows` rows works on side by side. A slot walks several rows where it gains from that:
-    /// where it leaves partial sums of the parameter gradients, or keeps gain and bias in registers.
+    /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some
+    /// rows.
     #[must_use]
     pub fn slots(&self, rows: u64) -> u32 {
-        let per_workgroup = u64::from(self.rows_per_workgroup);
-        let rows_per_slot = (rows / u64::from(self.least_slots)).clamp(1, self.rows_per_slot.into());
-        let rows_per_slot = rows_per_slot.max(u64::from(self.block_rows));
-        let workgroups = rows.div_ceil(per_workgroup * rows_per_slot);
-        u32::try_from((workgroups * per_workgroup).min(self.most_slots().into())).unwrap_or(u32::MAX)
+        let workgroup_rows = u64::from(self.rows_per_workgroup) * u64::from(self.slot_rows(rows));
+        u32::try_from(rows.div_ceil(workgroup_rows))
+            .unwrap_or(u32::MAX)
+            .saturating_mul(self.rows_per_workgroup)
     }
 
-    /// The most slots of a dispatch that leaves partial sums.
+    /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`. They are several
+    /// where it gains from that: where it leaves partial sums of the parameter gradients, or keeps gain and bias in
+    /// registers.
+    #[must_use]
+    pub fn slot_rows(&self, rows: u64) -> u32 {
+        let wanted = (rows / u64::from(self.least_slots)).clamp(1, self.rows_per_slot.into());
+        let least = rows.div_ceil(self.most_slots().into());
+        let slot_rows = wanted.max(least).next_multiple_of(self.block_rows.into());
+        u32::try_from(slot_rows).unwrap_or(u32::MAX)
+    }
+
+    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`: there are as many partial sums.
     fn most_slots(&self) -> u32 {
         match self.parameter_gradients() {
-            0 => u32::MAX,
+            0 => u32::MAX / self.rows_per_workgroup * self.rows_per_workgroup,
             _ => (self.max_partial_rows / self.rows_per_workgroup).max(1) * self.rows_per_workgroup,
         }
     }

@@ -20,6 +20,7 @@ struct Walk {
 fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
     let mut walk = Walk { rows: vec![0; dispatch.rows as usize], ..Walk::default() };
     let slots = plan.slots(dispatch.rows.into());
+    let slot_rows = plan.slot_rows(dispatch.rows.into());
     let rows_per_workgroup = plan.rows_per_workgroup;
     let block = plan.block_rows;
     let workgroups = dispatch.workgroups[1] * dispatch.workgroups[0];
@@ -30,27 +31,25 @@ fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
     // All chunks walk the same rows: the first of each row stands for the others.
     for workgroup in (0..workgroups).step_by(plan.chunks as usize) {
         let first_slot = workgroup / plan.chunks * rows_per_workgroup;
-        if first_slot >= slots {
-            continue;
-        }
+        let first_row = first_slot * slot_rows;
+        let end = (first_row + rows_per_workgroup * slot_rows).min(dispatch.rows);
+        assert_eq!(first_row < end, first_slot < slots, "workgroup {workgroup} and {slots} slots");
         let mut walked_rows = 0;
-        let mut first_block = first_slot;
-        while first_block * block < dispatch.rows {
+        let mut first_block = first_row;
+        while first_block < end {
             for slot in 0..rows_per_workgroup {
-                let first_row = (first_block + slot) * block;
+                let first_row = first_block + slot * block;
                 for row in first_row..first_row + block {
-                    if row < dispatch.rows {
+                    if row < end {
                         walk.rows[row as usize] += 1;
                     }
                 }
             }
             walked_rows += u64::from(block);
-            first_block += slots;
+            first_block += rows_per_workgroup * block;
         }
         walk.most_rows = walk.most_rows.max(walked_rows);
-        // The streamed kernel leaves its sums after each block, so without a block it would leave none.
-        let is_held = plan.kernel != Kernel::BackwardStreamed;
-        if plan.parameter_gradients() > 0 && (is_held || walked_rows > 0) {
+        if plan.parameter_gradients() > 0 && walked_rows > 0 {
             walk.partial_rows.extend(first_slot..first_slot + rows_per_workgroup);
         }
     }
@@ -69,7 +68,8 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
         Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
     };
     let block = u64::from(plan.block_rows);
-    let runs = (steps * u64::from(plan.parts())).div_ceil(8);
+    let run = u64::from(plan.run_steps());
+    let runs = steps.div_ceil(run);
     let partials = u64::from(plan.row_partials().div_ceil(plan.threads_per_row));
     match plan.kernel {
         // Gain and bias are loaded in a loop of their own where they are held.
@@ -80,13 +80,17 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
             rows.div_ceil(block) * (1 + block * (row + 1) + steps * (1 + block))
         }
         Kernel::BackwardCached => rows * (1 + 2 * steps + reduction) + 2 * steps,
+        // What serves a block, its rows and at last the update of the partial sums, each a loop over the steps of a run.
         Kernel::BackwardStreamed => {
-            rows.div_ceil(block) * (1 + block * (1 + steps + reduction) + steps * (1 + block))
+            let walk = runs * (1 + run + block * (1 + run));
+            rows.div_ceil(block) * (1 + block * (3 + reduction) + walk + walk + runs * run)
         }
         Kernel::ForwardSplitStatistics => rows * (1 + 2 * (runs + 2 * steps) + 3 * reduction),
         // The partial moments twice where they overflow.
         Kernel::ForwardSplitApply => rows * (1 + 2 * partials + steps + 3 * reduction) + steps,
-        Kernel::BackwardSplitSums => rows * (1 + runs + steps + reduction),
+        Kernel::BackwardSplitSums => {
+            rows.div_ceil(block) * (1 + block * (3 + reduction) + runs * (1 + run + block * (1 + run)))
+        }
         Kernel::BackwardSplitApply => rows * (1 + partials + steps + reduction) + 2 * steps,
         Kernel::BackwardReduceParameters => rows + 4 * reduction,
     }
@@ -148,11 +152,12 @@ fn limits_of_dispatches_are_kept(call: &Call, plan: &Plan, dispatches: &[Dispatc
         prop_assert!(u64::from(x) * u64::from(y) <= 1 << 32, "{} workgroups", u64::from(x) * u64::from(y));
         let last_slot =
             u64::from(x) * u64::from(y) / u64::from(plan.chunks) * u64::from(plan.rows_per_workgroup);
-        prop_assert!(last_slot <= 1 << 32, "{} slots", last_slot);
+        let last_row = last_slot * u64::from(plan.slot_rows(dispatch.rows.into()));
+        prop_assert!(last_row <= 1 << 32, "{} slots, up to row {}", last_slot, last_row);
         let slots = plan.slots(dispatch.rows.into());
         prop_assert!(last_slot >= u64::from(slots));
 
-        let slot_rows = u64::from(dispatch.rows.div_ceil(slots)).next_multiple_of(plan.block_rows.into());
+        let slot_rows = u64::from(plan.slot_rows(dispatch.rows.into()));
         let trips = slot_rows * plan.loop_trips_per_row();
         prop_assert!(trips <= caps.max_loop_trips.into(), "{} trips over {} rows", trips, slot_rows);
 

@@ -78,7 +78,7 @@ struct MetalBufferSizes {
 #[derive(Debug, Serialize)]
 struct Dispatch {
     most_rows: u64,
-    slots: Json,
+    slot_rows: Json,
     workgroups: [Json; 3],
     partial_rows: Json,
 }
@@ -215,7 +215,7 @@ impl Description {
                 .then_some(MetalBufferSizes { slot: bindings.len() + 1, bytes: 4 * bindings.len() }),
             dispatch: Dispatch {
                 most_rows: launch.most_rows,
-                slots: Json(launch.slots),
+                slot_rows: Json(launch.slot_rows),
                 workgroups: [Json(x), Json(y), Json(Formula::Number(1))],
                 partial_rows: Json(launch.partial_rows),
             },
@@ -274,7 +274,7 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
     let name = |name: &str| Value::Name(name.to_owned());
     let rows_of = |tensor: &str| vec![name(&format!("{tensor}.start")), name(&format!("{tensor}.stride"))];
     Some(match field {
-        "rows" | "workgroups_x" | "slots" | "earlier_partial_rows" | "eps" => vec![name(field)],
+        "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => vec![name(field)],
         "one" => vec![Value::Number(1)],
         "x" | "residual" | "y" | "sum" | "dy" | "dx" => match bound(plan, field) {
             Some(tensor) => rows_of(tensor.name()),

@@ -168,11 +168,11 @@ fn judge(plan: &Plan, compiled: &Compiled) -> Result<()> {
 }
 
 /// Loads and stores that a text makes of less than a vector: the row's first column, which its values are shifted by, mean
-/// and rstd, and of a chunk's moments or sums what is used of the four.
+/// and rstd (of each row of a block: its loop is unrolled), and of a chunk's moments or sums what is used of the four.
 fn narrow_accesses(plan: &Plan) -> (u32, u32) {
     let (loads, stores) = match plan.operation {
         Operation::Forward(forward) => (1 + u32::from(forward.residual), 2 * u32::from(forward.statistics)),
-        Operation::Backward(_) => (2, 0),
+        Operation::Backward(_) => (2 * plan.block_rows, 0),
         Operation::ReduceParameters(_) => (0, 0),
     };
     let of_chunks = match plan.kernel {
