@@ -1,5 +1,5 @@
 //! Every case of `verify` on every adapter, in up to five modes: with all that the adapter has; where it has subgroup
-//! operations or 16-bit floats, without them; with rows split, every second case of more than 512 columns and all with
+//! operations or 16-bit floats, every second one without them; with rows split, every second case of more than 512 columns and all with
 //! adversarial data; and on software adapters every fifth case with the plans of a GPU, and every eleventh of those with
 //! rows split too: its barriers take a CPU long. A test for each, named after adapter, mode and case. No adapter is a
 //! failure.
@@ -55,6 +55,7 @@ fn main() {
 
 fn cases(mode: &str) -> impl Iterator<Item = verify::Case> {
     let (every, least_cols) = match mode {
+        "plain" => (2, 1),
         "gpu" => (5, 1),
         "split" => (2, 513),
         "split-gpu" => (11, 513),

@@ -86,6 +86,14 @@ for (const limit of Object.keys(requiredLimits)) {
   // Never below what every device has.
   requiredLimits[limit] = Math.max(requiredLimits[limit], Math.min(adapter.limits[limit], 256));
 }
+// Rows are dealt to subgroups of the sizes that a kernel was planned for.
+const { subgroupMinSize = 0, subgroupMaxSize = Infinity } = adapter.info;
+for (const { label, needs: { subgroup_sizes: sizes } } of [forward, backward, reduce]) {
+  if (sizes && (subgroupMinSize < sizes[0] || subgroupMaxSize > sizes[1])) {
+    const has = `${subgroupMinSize} to ${subgroupMaxSize}`;
+    throw new Error(`${label} needs subgroups of ${sizes[0]} to ${sizes[1]} lanes, and the adapter has ${has}`);
+  }
+}
 const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
 for (const kernel of [forward, backward, reduce]) {
   const module = device.createShaderModule({ label: kernel.label, code: kernel.code });
@@ -105,6 +113,9 @@ function output(bytes) {
 
 // Records one dispatch over buffers that hold `rows` dense rows each.
 function dispatch(pass, kernel, rows, buffers, eps) {
+  // More would be several dispatches over windows of the buffers: see "More rows" in docs/emit.md.
+  const most = kernel.dispatch.most_rows;
+  if (rows > most) throw new Error(`${rows} rows, where one dispatch of ${kernel.label} takes ${most} at most`);
   const workgroups = kernel.dispatch.workgroups.map((formula) => evaluate(formula, rows));
   const values = {
     rows, eps, workgroups_x: workgroups[0], slot_rows: evaluate(kernel.dispatch.slot_rows, rows),

@@ -47,6 +47,14 @@ impl Key {
         }
     }
 
+    /// The normalization and, where they are not the usual, which of gain and bias there are.
+    fn norm(&self) -> String {
+        match (self.normalization.as_str(), self.affine.as_str()) {
+            ("layer", "gain_bias") | ("rms", "gain") => self.normalization.clone(),
+            (normalization, affine) => format!("{normalization}, {affine}"),
+        }
+    }
+
     /// Storage of the rows and, where it is another, of the parameters.
     pub(crate) fn storage(&self) -> String {
         if self.parameter_dtype == self.dtype {
@@ -194,18 +202,25 @@ pub fn measurements(reports: &[Report]) -> Option<Sheet> {
     sheet.note = throughput_note(&measuring);
     for key in &keys {
         for (index, measurements) in &measuring {
-            let measurement = measurements.iter().find(|measurement| Key::of(measurement) == *key);
-            let mut row = vec![
-                key.operation.clone(),
-                key.normalization.clone(),
-                key.storage(),
-                format!("{} x {}", key.rows, key.cols),
-            ];
-            if !is_alone {
-                row.push(label(*index));
+            // A report may have measured one thing more than once.
+            let mut found: Vec<Option<&Measurement>> =
+                measurements.iter().filter(|measurement| Key::of(measurement) == *key).map(Some).collect();
+            if found.is_empty() {
+                found.push(None);
             }
-            row.extend(measurement_cells(measurement));
-            sheet.rows.push(row);
+            for measurement in found {
+                let mut row = vec![
+                    key.operation.clone(),
+                    key.norm(),
+                    key.storage(),
+                    format!("{} x {}", key.rows, key.cols),
+                ];
+                if !is_alone {
+                    row.push(label(*index));
+                }
+                row.extend(measurement_cells(measurement));
+                sheet.rows.push(row);
+            }
         }
     }
     Some(sheet)
@@ -343,7 +358,7 @@ fn worst(errors: &[OutputError], outputs: &[&str]) -> String {
     worst.map_or_else(|| "-".to_owned(), |units| format!("{units:.2}"))
 }
 
-/// Every failure, and every reason for what is not supported.
+/// Every failure, every reason for what is not supported, and how many cases were left out.
 #[must_use]
 pub fn faults(reports: &[Report]) -> Option<Sheet> {
     let mut sheet = Sheet::new("Not as it should be", &["report", "what", "how", "why"], 0..0);
@@ -362,6 +377,10 @@ pub fn faults(reports: &[Report]) -> Option<Sheet> {
         for run in report.verify.iter().flatten() {
             if let Some(error) = &run.error {
                 add(index, &format!("verification, {}", run.mode), "FAILED", error);
+            }
+            if run.error.is_none() && run.left_out() > 0 {
+                let why = format!("{} of {} cases", run.left_out(), run.all_cases);
+                add(index, &format!("verification, {}", run.mode), "not run", &why);
             }
             for case in &run.failures {
                 add(index, &format!("{}, {}", case.case, run.mode), "FAILED", &case.failures.join("; "));

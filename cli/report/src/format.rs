@@ -133,6 +133,9 @@ pub struct VerifyRun {
     pub mode: Mode,
     /// Why no case was run, if none was.
     pub error: Option<String>,
+    /// The cases that there are, of which some may have been left out; 0 if that is not known.
+    #[serde(default)]
+    pub all_cases: usize,
     /// By kernel and dtype.
     pub kernels: Vec<KernelVerdict>,
     /// Every case that failed.
@@ -145,7 +148,20 @@ impl VerifyRun {
     /// A run without cases so far.
     #[must_use]
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, error: None, kernels: Vec::new(), failures: Vec::new(), unsupported: Vec::new() }
+        Self {
+            mode,
+            error: None,
+            all_cases: 0,
+            kernels: Vec::new(),
+            failures: Vec::new(),
+            unsupported: Vec::new(),
+        }
+    }
+
+    /// The number of cases that were not run: by choice, or because the run was stopped.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.all_cases.saturating_sub(self.counts().iter().sum())
     }
 
     /// The number of cases that passed, failed and are not supported.

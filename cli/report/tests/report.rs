@@ -235,6 +235,39 @@ fn nothing_is_lost_in_a_comparison() {
 }
 
 #[test]
+fn what_was_measured_twice_is_shown_twice() {
+    let twice = [measurement("forward", "f32", 64, 1e-3), measurement("forward", "f32", 64, 2e-3)];
+    let text = measurements(&[report("one", twice.into())]).unwrap().text();
+    let times: Vec<_> = rows_with(&text, "forward").into_iter().map(|row| row[7].clone()).collect();
+    assert_eq!(times, ["1000 us", "2000 us"], "{text}");
+}
+
+#[test]
+fn an_unusual_affine_is_named() {
+    let mut bare = measurement("forward", "f32", 64, 1e-3);
+    bare.affine = "none".to_owned();
+    let text = measurements(&[report("one", vec![bare])]).unwrap().text();
+    assert_eq!(rows_with(&text, "forward")[0][1], "layer, none", "{text}");
+}
+
+#[test]
+fn cases_that_were_left_out_are_counted() {
+    let mut stopped = verified("one");
+    let runs = stopped.verify.as_mut().unwrap();
+    for run in runs.iter_mut() {
+        run.all_cases = 700;
+    }
+    assert_eq!(runs[0].left_out(), 693);
+    let text: String = compare(&[stopped]).iter().map(layernorm_report::Sheet::text).collect();
+    // The plain run has failed as a whole, which is said already.
+    assert_eq!(
+        rows_with(&text, "not run"),
+        [["A", "verification, full", "not run", "693 of 700 cases"]],
+        "{text}"
+    );
+}
+
+#[test]
 fn verification_shows_each_mode_and_what_did_not_run() {
     let text = verification(&[verified("one")]).unwrap().text();
     let rows = rows_with(&text, "backward_cached");
