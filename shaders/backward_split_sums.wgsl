@@ -1,11 +1,11 @@
 // Backward over several workgroups a row, the first of two dispatches: the three sums over the columns of each chunk of each
 // row, for backward_split_apply.
 //
-//     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
+//     slot        the threads of a chunk of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// Needs: walk_sums, load_statistics, first_row_partial, row_sum (1 call a row).
+// Needs: load_block_statistics, walk_sums, first_row_partial, row_sum (1 call a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -23,10 +23,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let last_row = rows.end - 1u;
-        var saved: array<RowStatistics, BLOCK_ROWS>;
-        for (var b = 0u; b < BLOCK_ROWS; b++) {
-            saved[b] = load_statistics(min(first_row + b, last_row));
-        }
+        let saved = load_block_statistics(first_row, last_row);
         var own = walk_sums(first_row, last_row, saved, first_step, first_step + STEPS, thread);
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             let sums = row_sum(invocation, own[b], half);

@@ -9,7 +9,8 @@
 // updates the slot's partial sums in memory, where they stay from block to block. Only the thread that owns a column
 // touches its sums.
 //
-// Needs: walk_sums, load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (1 call a row).
+// Needs: load_block_statistics, walk_sums, load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials,
+// row_sum (1 call a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -27,10 +28,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         // Threads without a row repeat the last one, so that all take part in the sums.
         let last_row = rows.end - 1u;
-        var saved: array<RowStatistics, BLOCK_ROWS>;
-        for (var b = 0u; b < BLOCK_ROWS; b++) {
-            saved[b] = load_statistics(min(first_row + b, last_row));
-        }
+        var saved = load_block_statistics(first_row, last_row);
         var sums = walk_sums(first_row, last_row, saved, 0u, STEPS, thread);
         var means: array<RowMeans, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {

@@ -111,7 +111,7 @@ fn expand_aliases(text: &str) -> String {
 }
 
 /// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row. So do those over the rows
-/// of a block, which would make compiling a streamed kernel take three times as long, and it no faster.
+/// of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
 
 /// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
@@ -417,7 +417,11 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
         }
-        Kernel::ForwardStreamed => constants.push(("BLOCK_ROWS", unsigned(plan.block_rows))),
+        Kernel::ForwardStreamed => {
+            constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
+            constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
+        }
+        Kernel::ForwardSplitStatistics => constants.push(("RUN_STEPS", unsigned(plan.run_steps()))),
         Kernel::BackwardCached => {
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let with_dx = plan.tensors().contains(&Tensor::Dx);
@@ -430,7 +434,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
         Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
-        Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply | Kernel::BackwardReduceParameters => {}
+        Kernel::ForwardSplitApply | Kernel::BackwardReduceParameters => {}
     }
     constants
 }

@@ -121,7 +121,7 @@ fn check(
             Mode::Plain => Context::open_plain(adapter).await,
         }
     });
-    let mut run = VerifyRun { all_cases: verify::cases().len(), ..VerifyRun::new(mode) };
+    let mut run = VerifyRun::of_all(mode);
     match context {
         Ok(context) => {
             let context = tuning::apply(context, tuning);

@@ -5,8 +5,17 @@ const BLOCK_ROWS: u32 = 4u;
 // Steps of a run, whose gain a thread holds while it goes over the rows of a block.
 const RUN_STEPS: u32 = 4u / PARTS;
 
-// Over the thread's columns in steps first_step to end_step, of rows first_row onwards up to last_row, which stands for
-// those beyond it. Needs: load_x, load_dy, load_parameters, times_gain_plus.
+// The statistics of rows first_row onwards up to last_row, which stands for those beyond it.
+fn load_block_statistics(first_row: u32, last_row: u32) -> array<RowStatistics, BLOCK_ROWS> {
+    var saved: array<RowStatistics, BLOCK_ROWS>;
+    for (var b = 0u; b < BLOCK_ROWS; b++) {
+        saved[b] = load_statistics(min(first_row + b, last_row));
+    }
+    return saved;
+}
+
+// Over the thread's columns in steps first_step to end_step, of the same rows. Needs: load_x, load_dy, load_parameters,
+// times_gain_plus.
 //
 // Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions to one growing
 // sum would show, most where the terms are alike.

@@ -92,19 +92,51 @@ const BACKWARD_MOST_THREADS: u32 = 512;
 /// Without the two sums.
 const BACKWARD_DX_VEC4: u32 = 8;
 
-/// A software adapter turns each access to memory into a loop over the lanes of a SIMD unit, some 300 bytes of code for
-/// a load and 200 for a store, and the loops over steps are written out. A row is held up to this many loads a thread,
-/// which is as far as compiling it takes a few seconds. On lavapipe of Mesa 22.3.6 rows of 1024, 2048 and 4096 columns take
-/// 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward; held, 2048x4096 ran at 0.65 and 0.56 of the copy, streamed
-/// at 0.55 and 0.38.
-const SOFTWARE_FORWARD_LOADS: u32 = 32;
-const SOFTWARE_BACKWARD_LOADS: u32 = 64;
-/// Where subgroups have less than [`SOFTWARE_LANES`] lanes, or are not to be used. SwiftShader (4 lanes) compiles 16 loads
-/// with gain and bias held within a second, 24 in five, 32 in more than a minute. Loops that are not written out compile at
-/// once, and run ten times as long (8192x256: 0.05 of the copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of
-/// Chromium 156).
-const FEW_LANES_FORWARD_LOADS: u32 = 24;
-const FEW_LANES_BACKWARD_LOADS: u32 = 32;
+/// What a software adapter's compiler carries. It turns each access to memory into a loop over the lanes of a SIMD unit, some
+/// 300 bytes of code for a load and 200 for a store, and the loops over steps are written out.
+#[derive(Debug)]
+struct SoftwareBudget {
+    /// A row is held up to this many loads a thread: as far as compiling it takes a few seconds.
+    forward_loads: u32,
+    /// Of x and of dy, each.
+    backward_loads: u32,
+    /// Of a chunk, in the second of the split kernels.
+    split_loads: u32,
+    /// Rows that `forward_streamed` works on at a time: gain and bias are loaded once for all of them.
+    forward_block_rows: u32,
+    /// Rows that `backward_streamed` and `backward_split_sums` work on at a time, and load the gain for.
+    backward_block_rows: u32,
+}
+
+/// Of subgroups with [`SOFTWARE_LANES`] lanes or more. On lavapipe of Mesa 22.3.6
+/// - rows of 1024, 2048 and 4096 columns compile in 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward; held,
+///   2048x4096 ran at 0.65 and 0.56 of the copy, streamed at 0.55 and 0.36;
+/// - forward 2048x4096 ran at 0.53 of the copy with blocks of 4 rows, 0.55 with 8;
+/// - backward 2048x4096 and 256x16384 ran, in runs of 16 vec4, at 0.34 and 0.32 with blocks of 4 rows, 0.40 and 0.38 with 8, 0.38
+///   and 0.20 with 16, which leave the second-level cache.
+const WITH_LANES: SoftwareBudget = SoftwareBudget {
+    forward_loads: 32,
+    backward_loads: 32,
+    split_loads: 32,
+    forward_block_rows: 8,
+    backward_block_rows: 8,
+};
+
+/// Of subgroups with fewer lanes, or none to be used. SwiftShader (4 lanes) compiles 16 loads with gain and bias held within a
+/// second, 24 in five, 32 in more than a minute. Loops that are not written out compile at once, and run ten times as long
+/// (8192x256: 0.05 of the copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of Chromium 156). On llvmpipe's GL naga
+/// adds no bound to loops, and Mesa unrolls those over the rows of a block: `backward_streamed` compiles in 11 s with 8 rows, in
+/// 2 with 2.
+const FEW_LANES: SoftwareBudget = SoftwareBudget {
+    forward_loads: 24,
+    backward_loads: 16,
+    split_loads: 16,
+    forward_block_rows: 4,
+    backward_block_rows: 2,
+};
+
+/// vec4s of x, and as many of dy, that a thread holds on a software adapter: a load of 16 bits is two.
+const SOFTWARE_BACKWARD_VEC4: u32 = 32;
 /// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
@@ -129,23 +161,11 @@ const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
 /// Threads of a workgroup that narrow rows share.
 const GPU_WORKGROUP: u32 = 128;
 
-/// Rows that `forward_streamed` works on at a time on a software adapter: gain and bias are loaded once for all of them
-/// (2048x4096 on lavapipe of Mesa 22.3.6: 0.53 of the copy with 4 rows, 0.55 with 8). On a GPU, where they come from cache, a
-/// row each keeps more workgroups busy.
-const SOFTWARE_STREAMED_BLOCK_ROWS: u32 = 8;
 /// vec4s of a run where a thread holds nothing else of a row.
 pub(super) const RUN_VEC4: u32 = 8;
-/// Rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates (two reads
+/// GPU: rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates (two reads
 /// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
-const STREAMED_BLOCK_ROWS: u32 = 4;
-/// On a software adapter, where the gain costs what x costs, `backward_split_sums` has blocks too (lavapipe of Mesa 22.3.6,
-/// 2048x4096 and 256x16384 streamed: 0.34 and 0.32 of the copy with 4 rows, 0.38 and 0.36 with 8, 0.40 and 0.20 with 16, which
-/// leave the second-level cache).
-const SOFTWARE_BACKWARD_BLOCK_ROWS: u32 = 8;
-/// Where a subgroup has few lanes, or there are none. On llvmpipe's GL naga adds no bound to loops, and Mesa unrolls them:
-/// `backward_streamed` compiles in 11 seconds with blocks of 8 rows.
-const FEW_LANES_FORWARD_BLOCK_ROWS: u32 = 4;
-const FEW_LANES_BACKWARD_BLOCK_ROWS: u32 = 2;
+const GPU_BACKWARD_BLOCK_ROWS: u32 = 4;
 
 /// Rows up to which `RowSplit::FewRows` splits them.
 pub(super) const fn split_most_rows(kind: AdapterKind) -> u64 {
@@ -163,9 +183,6 @@ const SPLIT_PARTIAL_COLS: u32 = 8192;
 const SPLIT_MOST_PARTIALS: u32 = 64;
 /// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU.
 const SPLIT_APPLY_VEC4: u32 = 4;
-/// x, and with dgain and dbias two sums beside dy: half the steps.
-const SOFTWARE_SPLIT_FORWARD_LOADS: u32 = SOFTWARE_FORWARD_LOADS;
-const SOFTWARE_SPLIT_BACKWARD_LOADS: u32 = SOFTWARE_BACKWARD_LOADS / 2;
 
 /// Scratch for partial sums stays below this.
 const MOST_SCRATCH_BYTES: u64 = 64 << 20;
@@ -185,8 +202,7 @@ pub(super) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
 pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
-            let loads = if has_lanes(caps) { SOFTWARE_FORWARD_LOADS } else { FEW_LANES_FORWARD_LOADS };
-            software(Kernel::ForwardCached, shape, loads, caps)
+            software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
         }
         AdapterKind::Gpu => {
             let budgets = if shape.cols <= FORWARD_CACHED_COLS {
@@ -198,8 +214,8 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
         }
     };
     let block_rows = match caps.kind {
-        AdapterKind::Software if has_lanes(caps) => SOFTWARE_STREAMED_BLOCK_ROWS,
-        AdapterKind::Software => FEW_LANES_FORWARD_BLOCK_ROWS,
+        AdapterKind::Software => software_budget(caps).forward_block_rows,
+        // Gain and bias come from cache, and a row each keeps more workgroups busy.
         AdapterKind::Gpu => 1,
     };
     rung.map_or_else(|| streamed(Kernel::ForwardStreamed, shape, block_rows, caps), Ok)
@@ -207,12 +223,9 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
 
 pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
     let rung = match (caps.kind, parameters) {
-        // x and dy.
         (AdapterKind::Software, _) => {
-            let loads = if has_lanes(caps) { SOFTWARE_BACKWARD_LOADS } else { FEW_LANES_BACKWARD_LOADS };
-            // Of 16 bits a load is two vec4, in registers twice what it is in memory.
-            software(Kernel::BackwardCached, shape, loads / 2, caps)
-                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_BACKWARD_LOADS / 2)
+            software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_BACKWARD_VEC4)
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
@@ -221,8 +234,8 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
         (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
     };
     let block_rows = match (caps.kind, parameters) {
-        (AdapterKind::Software, _) => software_backward_block_rows(caps),
-        (AdapterKind::Gpu, true) => STREAMED_BLOCK_ROWS,
+        (AdapterKind::Software, _) => software_budget(caps).backward_block_rows,
+        (AdapterKind::Gpu, true) => GPU_BACKWARD_BLOCK_ROWS,
         (AdapterKind::Gpu, false) => 1,
     };
     let rung = rung.map_or_else(|| streamed(Kernel::BackwardStreamed, shape, block_rows, caps), Ok)?;
@@ -259,18 +272,18 @@ impl Chunks {
 /// The rungs of `forward_split_statistics` and `forward_split_apply`.
 pub(super) fn forward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
-    split(kernels, shape, SOFTWARE_SPLIT_FORWARD_LOADS, caps)
+    split(kernels, shape, caps)
 }
 
 /// The rungs of `backward_split_sums` and `backward_split_apply`.
 pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::BackwardSplitSums, Kernel::BackwardSplitApply];
-    split(kernels, shape, SOFTWARE_SPLIT_BACKWARD_LOADS, caps)
+    split(kernels, shape, caps)
 }
 
 /// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of gain, bias and
 /// partial sums of a short one in registers while it walks the rows.
-fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
+fn split(kernels: [Kernel; 2], shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let threads = streamed_threads(caps).min(threads_that_fill(shape));
     let step_cols = threads * shape.step_values();
     let wanted =
@@ -279,7 +292,7 @@ fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result
     let most_steps =
         |block_rows| caps.max_loop_trips / 4 * 3 / (walk_trips_per_step(kernels[0]) * block_rows);
     let mut block_rows = match (caps.kind, kernels[0]) {
-        (AdapterKind::Software, Kernel::BackwardSplitSums) => software_backward_block_rows(caps),
+        (AdapterKind::Software, Kernel::BackwardSplitSums) => software_budget(caps).backward_block_rows,
         _ => 1,
     };
     while block_rows > 1 && most_steps(block_rows) < wanted {
@@ -298,9 +311,7 @@ fn split(kernels: [Kernel; 2], shape: &Shape, loads: u32, caps: &Caps) -> Result
     let (steps, least_slots, rows_per_slot) = match caps.kind {
         AdapterKind::Gpu => (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
         AdapterKind::Software => {
-            // Half where compiling takes long, see FEW_LANES_FORWARD_LOADS.
-            let loads = if has_lanes(caps) { loads } else { loads / 2 };
-            let steps = loads * shape.vector_width / shape.step_values();
+            let steps = software_budget(caps).split_loads * shape.vector_width / shape.step_values();
             (steps, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT)
         }
     };
@@ -356,12 +367,11 @@ fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Ru
     (shape.loads(threads) <= loads && fits(&rung, kernel, caps)).then_some(rung)
 }
 
-fn software_backward_block_rows(caps: &Caps) -> u32 {
-    if has_lanes(caps) { SOFTWARE_BACKWARD_BLOCK_ROWS } else { FEW_LANES_BACKWARD_BLOCK_ROWS }
-}
-
-fn has_lanes(caps: &Caps) -> bool {
-    caps.subgroup.is_some_and(|sizes| sizes.min >= SOFTWARE_LANES)
+const fn software_budget(caps: &Caps) -> &'static SoftwareBudget {
+    match caps.subgroup {
+        Some(sizes) if sizes.min >= SOFTWARE_LANES => &WITH_LANES,
+        Some(_) | None => &FEW_LANES,
+    }
 }
 
 /// One subgroup, if that has one size; else one, since a barrier costs more than the row.

@@ -119,15 +119,7 @@ impl Session {
         self.selection = Selection::new(all, bench, &self.devices[0].context.caps());
         let since_1970 = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
         self.report = Report {
-            verify: Some(
-                self.devices
-                    .iter()
-                    .map(|device| VerifyRun {
-                        all_cases: verify::cases().len(),
-                        ..VerifyRun::new(device.mode)
-                    })
-                    .collect(),
-            ),
+            verify: Some(self.devices.iter().map(|device| VerifyRun::of_all(device.mode)).collect()),
             measurements: bench.then(Vec::new),
             ..Report::new("web", since_1970, self.report.adapter.clone())
         };

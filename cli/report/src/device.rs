@@ -1,13 +1,13 @@
 //! Reports from what `wgpu_layernorm` measures and verifies.
 
 use crate::format::{
-    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, OutputError, Plan, Timing,
+    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, OutputError, Plan, Timing,
     Unsupported, VerifyRun,
 };
 use serde_json::{Map, Value, json};
 use wgpu_layernorm::bench::{self, Workload};
 use wgpu_layernorm::plan::{self, Reduction};
-use wgpu_layernorm::verify::{Case, Outcome};
+use wgpu_layernorm::verify::{self, Case, Outcome};
 use wgpu_layernorm::{Error, wgpu};
 
 impl Adapter {
@@ -38,6 +38,12 @@ impl Adapter {
 }
 
 impl VerifyRun {
+    /// A run of the library's cases, of which none has run so far.
+    #[must_use]
+    pub fn of_all(mode: Mode) -> Self {
+        Self { all_cases: verify::cases().len(), ..Self::new(mode) }
+    }
+
     /// Adds what became of a case.
     pub fn add(&mut self, case: &Case, result: &Result<Outcome, Error>) {
         let (kernel, dtype) = match result {
@@ -88,15 +94,15 @@ impl VerifyRun {
     }
 }
 
-fn keep_worst(errors: &mut Vec<OutputError>, error: &wgpu_layernorm::verify::OutputError) {
+fn keep_worst(errors: &mut Vec<OutputError>, error: &verify::OutputError) {
     match errors.iter_mut().find(|worst| worst.output == error.tensor.name()) {
         Some(worst) => worst.units = worst.units.max(error.units),
         None => errors.push(error.into()),
     }
 }
 
-impl From<&wgpu_layernorm::verify::OutputError> for OutputError {
-    fn from(error: &wgpu_layernorm::verify::OutputError) -> Self {
+impl From<&verify::OutputError> for OutputError {
+    fn from(error: &verify::OutputError) -> Self {
         Self { output: error.tensor.name().to_owned(), units: error.units, allowed: error.allowed }
     }
 }
