@@ -20,22 +20,31 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         return;
     }
 
-    var dgain: Values;
-    var dbias: Values;
+    // A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest.
+    var sum_dgain = array<Compensated, PARTS>();
+    var sum_dbias = array<Compensated, PARTS>();
     for (var partial_row = slice; partial_row < params.rows; partial_row += ROWS_PER_WORKGROUP) {
         if (WITH_DGAIN) {
-            dgain = add_values(dgain, load_partials(partial_dgain(partial_row), step, thread));
+            var terms = load_partials(partial_dgain(partial_row), step, thread);
+            for (var part = 0u; part < PARTS; part++) {
+                sum_dgain[part] = add_compensated(sum_dgain[part], terms[part]);
+            }
         }
         if (WITH_DBIAS) {
-            dbias = add_values(dbias, load_partials(partial_dbias(partial_row), step, thread));
+            var terms = load_partials(partial_dbias(partial_row), step, thread);
+            for (var part = 0u; part < PARTS; part++) {
+                sum_dbias[part] = add_compensated(sum_dbias[part], terms[part]);
+            }
         }
     }
+    var dgain: Values;
+    var dbias: Values;
     for (var part = 0u; part < PARTS; part++) {
         if (WITH_DGAIN) {
-            dgain[part] = row_sum(invocation, dgain[part], 0u);
+            dgain[part] = row_sum(invocation, sum_dgain[part].sum, 0u);
         }
         if (WITH_DBIAS) {
-            dbias[part] = row_sum(invocation, dbias[part], 0u);
+            dbias[part] = row_sum(invocation, sum_dbias[part].sum, 0u);
         }
     }
     if (slice == 0u) {

@@ -122,18 +122,20 @@ const WITH_LANES: SoftwareBudget = SoftwareBudget {
     backward_block_rows: 8,
 };
 
-/// Of subgroups with fewer lanes, or none to be used. SwiftShader (4 lanes) compiles 16 loads with gain and bias held within a
-/// second, 24 in five, 32 in more than a minute. Loops that are not written out compile at once, and run ten times as long
-/// (8192x256: 0.05 of the copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of Chromium 156). On llvmpipe's GL naga
-/// adds no bound to loops, and Mesa unrolls those over the rows of a block: `backward_streamed` compiles in 11 s with 8 rows, in
-/// 2 with 2.
+/// Of subgroups with fewer lanes. SwiftShader (4 lanes) compiles 16 loads with gain and bias held within a second, 24 in five,
+/// 32 in more than a minute. Loops that are not written out compile at once, and run ten times as long (8192x256: 0.05 of the
+/// copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of Chromium 156).
 const FEW_LANES: SoftwareBudget = SoftwareBudget {
     forward_loads: 24,
     backward_loads: 16,
     split_loads: 16,
     forward_block_rows: 4,
-    backward_block_rows: 2,
+    backward_block_rows: 4,
 };
+
+/// Without subgroup operations. On llvmpipe's GL naga adds no bound to loops, and Mesa unrolls those over the rows of a block:
+/// `backward_streamed` compiles in 11 s with 8 rows, in 2 with 2.
+const NO_LANES: SoftwareBudget = SoftwareBudget { backward_block_rows: 2, ..FEW_LANES };
 
 /// vec4s of x, and as many of dy, that a thread holds on a software adapter: a load of 16 bits is two.
 const SOFTWARE_BACKWARD_VEC4: u32 = 32;
@@ -370,7 +372,8 @@ fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Ru
 const fn software_budget(caps: &Caps) -> &'static SoftwareBudget {
     match caps.subgroup {
         Some(sizes) if sizes.min >= SOFTWARE_LANES => &WITH_LANES,
-        Some(_) | None => &FEW_LANES,
+        Some(_) => &FEW_LANES,
+        None => &NO_LANES,
     }
 }
 
