@@ -1,10 +1,11 @@
-//! What the host pays: planning and assembling, creating pipelines, preparing a call, recording one.
+//! What the host pays: planning and assembling, creating pipelines, preparing a call, recording one, waiting for one.
 //!
 //!     cargo bench --bench host
 //!     cargo bench --bench host -- record
 //!
 //! Recording is timed beside the same wgpu calls written by hand, from an empty encoder to a finished one, which is
-//! where wgpu checks what was recorded; nothing is submitted.
+//! where wgpu checks what was recorded; nothing is submitted. `latency` is the time from an empty encoder to the end of the
+//! work on the device, of one row and of the copies of its bytes.
 //!
 //! Pipelines are created by a new `LayerNorm` each time: `first` with what the driver keeps by itself, in memory and on disk,
 //! `from_cache` from a `wgpu::PipelineCache` that has them, where the device has one. Mesa keeps nothing by itself with
@@ -14,6 +15,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use wgpu::util::DeviceExt as _;
+use wgpu_layernorm::bench::{CopyForm, CopyKernel};
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
 use wgpu_layernorm::shader::{self, Dialect};
 use wgpu_layernorm::{
@@ -289,5 +291,50 @@ fn record(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, assemble, prepare, record);
+/// A call alone and waited for.
+fn latency(criterion: &mut Criterion) {
+    const COLS: u32 = 4096;
+    let context = context();
+    let device = context.device();
+    let bytes = 4 * u64::from(COLS);
+    let [x, gain, bias, y] = [(); 4].map(|()| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    });
+    let descriptor = LayerNormDescriptor { cols: COLS, ..LayerNormDescriptor::default() };
+    let norm = LayerNorm::new(device, &descriptor).expect("the descriptor is valid");
+    let buffers = ForwardBuffers {
+        gain: Some((&gain).into()),
+        bias: Some((&bias).into()),
+        ..ForwardBuffers::new(1, &x, &y)
+    };
+    let prepared = norm.prepare_forward(&buffers).expect("the call is valid");
+
+    let mut group = criterion.benchmark_group("latency");
+    let finished = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        context.queue().submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).expect("the device is there");
+    };
+    group.bench_function("forward/1x4096", |bencher| {
+        bencher.iter(|| finished(&|pass| prepared.record(pass)));
+    });
+    for form in CopyForm::ALL {
+        // A device with small workgroups has fewer forms.
+        let Ok(kernel) = CopyKernel::new(device, form, 1, 1, form.is_whole(bytes, &device.limits())) else {
+            continue;
+        };
+        let copy = kernel.call(device, bytes, &[&x], &[&y]).expect("the call is valid");
+        group.bench_function(format!("copy/{}/1x4096", form.name()), |bencher| {
+            bencher.iter(|| finished(&|pass| copy.record(pass)));
+        });
+    }
+}
+
+criterion_group!(benches, assemble, prepare, record, latency);
 criterion_main!(benches);

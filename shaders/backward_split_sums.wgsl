@@ -21,15 +21,16 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let last_row = rows.end - 1u;
-        let saved = load_block_statistics(first_row, last_row);
-        var own = walk_sums(first_row, last_row, saved, first_step, first_step + STEPS, thread);
+        let saved = load_block_statistics(first_row, rows.end);
+        var own = walk_sums(first_row, rows.end, saved, first_step, first_step + STEPS, thread);
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            let sums = row_sum(invocation, own[b], half);
-            half = 1u - half;
-            if (first_row + b < rows.end && thread == 0u) {
-                row_partials[first_row_partial(first_row + b) + chunk] = sums;
+            // Threads without a row take part in the sums of those that have one.
+            if (first_block + b < rows.end) {
+                let sums = row_sum(invocation, own[b], half);
+                half = 1u - half;
+                if (first_row + b < rows.end && thread == 0u) {
+                    row_partials[first_row_partial(first_row + b) + chunk] = sums;
+                }
             }
         }
     }

@@ -26,14 +26,15 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        // Threads without a row repeat the last one, so that all take part in the sums.
-        let last_row = rows.end - 1u;
-        var saved = load_block_statistics(first_row, last_row);
-        var sums = walk_sums(first_row, last_row, saved, 0u, STEPS, thread);
+        var saved = load_block_statistics(first_row, rows.end);
+        var sums = walk_sums(first_row, rows.end, saved, 0u, STEPS, thread);
         var means: array<RowMeans, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            means[b] = row_means(row_sum(invocation, sums[b], half), saved[b].rstd);
-            half = 1u - half;
+            // Threads without a row take part in the sums of those that have one.
+            if (first_block + b < rows.end) {
+                means[b] = row_means(row_sum(invocation, sums[b], half), saved[b].rstd);
+                half = 1u - half;
+            }
         }
 
         for (var run_step = 0u; run_step < STEPS; run_step += RUN_STEPS) {

@@ -26,11 +26,13 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         var normalisers: array<Normaliser, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-            let has_row = first_row + b < rows.end;
-            let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
-            normalisers[b] = normaliser(row_moments(invocation, own, f32(COLS), half));
-            half = 1u - half;
+            if (first_block + b < rows.end) {
+                // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+                let has_row = first_row + b < rows.end;
+                let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
+                normalisers[b] = normaliser(row_moments(invocation, own, f32(COLS), half));
+                half = 1u - half;
+            }
         }
 
         // Each uniform read once: within the loops, software adapters would read it again for each row.

@@ -5,23 +5,25 @@ const BLOCK_ROWS: u32 = 4u;
 // Steps of a run, whose gain a thread holds while it goes over the rows of a block.
 const RUN_STEPS: u32 = 4u / PARTS;
 
-// The statistics of rows first_row onwards up to last_row, which stands for those beyond it.
-fn load_block_statistics(first_row: u32, last_row: u32) -> array<RowStatistics, BLOCK_ROWS> {
+// The statistics of the block's rows, from first_row on and before end_row.
+fn load_block_statistics(first_row: u32, end_row: u32) -> array<RowStatistics, BLOCK_ROWS> {
     var saved: array<RowStatistics, BLOCK_ROWS>;
     for (var b = 0u; b < BLOCK_ROWS; b++) {
-        saved[b] = load_statistics(min(first_row + b, last_row));
+        if (first_row + b < end_row) {
+            saved[b] = load_statistics(first_row + b);
+        }
     }
     return saved;
 }
 
-// Over the thread's columns in steps first_step to end_step, of the same rows. Needs: load_x, load_dy, load_parameters,
-// times_gain_plus.
+// Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there. Needs: load_x,
+// load_dy, load_parameters, times_gain_plus.
 //
 // Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions to one growing
 // sum would show, most where the terms are alike.
 fn walk_sums(
     first_row: u32,
-    last_row: u32,
+    end_row: u32,
     block_statistics: array<RowStatistics, BLOCK_ROWS>,
     first_step: u32,
     end_step: u32,
@@ -35,7 +37,10 @@ fn walk_sums(
             parameters[i] = load_parameters(run_step + i, thread);
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            let row = min(first_row + b, last_row);
+            let row = first_row + b;
+            if (row >= end_row) {
+                continue;
+            }
             var run_xhat = vec4<f32>();
             var run_dxhat = vec4<f32>();
             var run_product = Compensated();
