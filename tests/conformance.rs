@@ -14,7 +14,7 @@ use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, ver
 
 fn main() {
     let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
+    let mut by_device = Vec::new();
     for adapter in pollster::block_on(adapters()) {
         let mut modes = vec![("full", pollster::block_on(Context::open(&adapter)))];
         if !required_features(&adapter).is_empty() {
@@ -37,20 +37,35 @@ fn main() {
             let prefix = format!("{}/{mode}", description.replace(' ', "_"));
             names.extend(cases(mode).map(|case| fault_name(mode, &case)));
             match context {
-                Ok(context) => trials.extend(trials_on(&prefix, mode, &Arc::new(context), turn.as_ref())),
-                Err(error) => trials.push(Trial::test(prefix, move || Err(error.into()))),
+                Ok(context) => {
+                    by_device.push(trials_on(&prefix, mode, &Arc::new(context), turn.as_ref()).collect());
+                }
+                Err(error) => by_device.push(vec![Trial::test(prefix, move || Err(error.into()))]),
             }
         }
-        trials.push(Trial::test(
+        by_device.push(vec![Trial::test(
             format!("{}/known_faults_name_tests", description.replace(' ', "_")),
             move || faults::check_names(FAULTS, "conformance/", &description, &names).map_err(Failed::from),
-        ));
+        )]);
     }
-    if trials.is_empty() {
+    if by_device.is_empty() {
         let message = "no adapter: `cargo xtask adapter` installs a software one on Debian and Ubuntu";
-        trials.push(Trial::test("an_adapter_is_present", move || Err(message.into())));
+        by_device.push(vec![Trial::test("an_adapter_is_present", move || Err(message.into()))]);
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, spread(by_device)).exit();
+}
+
+/// The devices' trials among each other, each device's all over the whole. A software adapter compiles on the one thread of a
+/// device's queue, and GL adapters take one trial at a time: threads with trials of one device wait for each other.
+fn spread(by_device: Vec<Vec<Trial>>) -> Vec<Trial> {
+    const WHOLE: usize = 1 << 20;
+    let placed = by_device.into_iter().flat_map(|trials| {
+        let count = trials.len();
+        trials.into_iter().enumerate().map(move |(i, trial)| (i * WHOLE / count, trial))
+    });
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, trial)| trial).collect()
 }
 
 fn cases(mode: &str) -> impl Iterator<Item = verify::Case> {
