@@ -79,7 +79,8 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
         outcomes.push(outcome);
     }
     if options.case.is_empty() && !found.is_empty() {
-        outcomes.push(table(&found, &version, options.accept));
+        let failed = outcomes.iter().map(|outcome| outcome.failed).sum();
+        outcomes.push(table(&found, failed, &version, options.accept));
     }
     outcomes
 }
@@ -373,12 +374,16 @@ impl Row {
     }
 }
 
-/// Holds what was found by a version of the driver against the table, or writes it anew.
-fn table(found: &[Row], version: &str, accept: bool) -> Outcome {
+/// Holds what was found by a version of the driver against the table, or writes it anew, if no plan has `failed`.
+fn table(found: &[Row], failed: usize, version: &str, accept: bool) -> Outcome {
     const NAME: &str = "RADV, against the table";
     let path = Path::new(tools::ROOT).join(TABLE);
     let start = Instant::now();
     let mut outcome = Outcome::of(NAME, TABLE, &[], start.elapsed());
+    if accept && failed > 0 {
+        outcome.fail(TABLE, format!("left as it was: {failed} of its plans have no figures"));
+        return outcome;
+    }
     if accept {
         let mut text = format!("# {version}\n{HEADER}\n");
         for row in found {
@@ -555,8 +560,17 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_lacks_plans_is_not_written() {
+        let path = Path::new(tools::ROOT).join(TABLE);
+        let before = std::fs::read(&path).unwrap();
+        let outcome = table(&[sample(48.0, 400.0)], 1, "Mesa 0.1-2", true);
+        assert_eq!((outcome.passed, outcome.failed), (0, 1));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
     fn another_version_of_the_driver_is_not_held_against_the_table() {
-        let outcome = table(&[sample(48.0, 400.0)], "Mesa 0.1-2", false);
+        let outcome = table(&[sample(48.0, 400.0)], 0, "Mesa 0.1-2", false);
         assert_eq!((outcome.passed, outcome.failed, outcome.not_run, outcome.incomplete), (0, 0, 1, true));
         assert_eq!((upstream("Mesa 22.3.6-1+deb12u1"), upstream("Mesa 25")), ("Mesa 22.3.6", "Mesa 25"));
     }
