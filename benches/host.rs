@@ -33,23 +33,24 @@ fn context() -> Context {
 }
 
 fn layer_norm(context: &Context) -> LayerNorm {
-    layer_norm_from(context, None)
+    layer_norm_from(context, COLS, None)
 }
 
-fn layer_norm_from(context: &Context, pipeline_cache: Option<&wgpu::PipelineCache>) -> LayerNorm {
-    let descriptor = LayerNormDescriptor { cols: COLS, pipeline_cache, ..LayerNormDescriptor::default() };
+fn layer_norm_from(context: &Context, cols: u32, pipeline_cache: Option<&wgpu::PipelineCache>) -> LayerNorm {
+    let descriptor = LayerNormDescriptor { cols, pipeline_cache, ..LayerNormDescriptor::default() };
     LayerNorm::new(context.device(), &descriptor).expect("the descriptor is valid")
 }
 
 /// Buffers that are large enough for every tensor.
 struct Buffers {
+    row_count: u64,
     rows: [wgpu::Buffer; 3],
     vectors: [wgpu::Buffer; 4],
     statistics: wgpu::Buffer,
 }
 
 impl Buffers {
-    fn new(context: &Context) -> Self {
+    fn new(context: &Context, row_count: u64, cols: u32) -> Self {
         let buffer = |bytes: u64| {
             context.device().create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -59,15 +60,17 @@ impl Buffers {
             })
         };
         Self {
-            rows: [(); 3].map(|()| buffer(ROWS * u64::from(COLS) * 4)),
-            vectors: [(); 4].map(|()| buffer(u64::from(COLS) * 4)),
-            statistics: buffer(ROWS * 8),
+            row_count,
+            rows: [(); 3].map(|()| buffer(row_count * u64::from(cols) * 4)),
+            vectors: [(); 4].map(|()| buffer(u64::from(cols) * 4)),
+            statistics: buffer(row_count * 8),
         }
     }
 
     fn forward(&self) -> ForwardBuffers<'_> {
         let ([x, y, _], [gain, bias, ..]) = (&self.rows, &self.vectors);
-        ForwardBuffers { gain: Some(gain.into()), bias: Some(bias.into()), ..ForwardBuffers::new(ROWS, x, y) }
+        let required = ForwardBuffers::new(self.row_count, x, y);
+        ForwardBuffers { gain: Some(gain.into()), bias: Some(bias.into()), ..required }
     }
 
     fn backward(&self) -> BackwardBuffers<'_> {
@@ -77,7 +80,7 @@ impl Buffers {
             dx: Some(dx.into()),
             dgain: Some(dgain.into()),
             dbias: Some(dbias.into()),
-            ..BackwardBuffers::new(ROWS, x, dy, &self.statistics)
+            ..BackwardBuffers::new(self.row_count, x, dy, &self.statistics)
         }
     }
 }
@@ -146,7 +149,7 @@ fn filled_cache(context: &Context, fill: impl Fn(&LayerNorm)) -> Option<wgpu::Pi
         }
     };
     let first = cache(None);
-    fill(&layer_norm_from(context, Some(&first)));
+    fill(&layer_norm_from(context, COLS, Some(&first)));
     let data = first.get_data();
     match &data {
         Some(data) => eprintln!("the pipeline cache has {} bytes", data.len()),
@@ -158,7 +161,7 @@ fn filled_cache(context: &Context, fill: impl Fn(&LayerNorm)) -> Option<wgpu::Pi
 /// The first call with a problem compiles, the others find the pipelines there.
 fn prepare(criterion: &mut Criterion) {
     let context = context_with_cache();
-    let buffers = Buffers::new(&context);
+    let buffers = Buffers::new(&context, ROWS, COLS);
     let (forward, backward) = (buffers.forward(), buffers.backward());
     let mut group = criterion.benchmark_group("prepare");
     group.sample_size(20);
@@ -177,11 +180,19 @@ fn prepare(criterion: &mut Criterion) {
     if let Some(cache) = &cache {
         group.bench_function("forward/from_cache", |bencher| {
             let call = |norm: LayerNorm| norm.prepare_forward(&forward).expect("the call is valid");
-            bencher.iter_batched(|| layer_norm_from(&context, Some(cache)), call, BatchSize::PerIteration);
+            bencher.iter_batched(
+                || layer_norm_from(&context, COLS, Some(cache)),
+                call,
+                BatchSize::PerIteration,
+            );
         });
         group.bench_function("backward/from_cache", |bencher| {
             let call = |norm: LayerNorm| norm.prepare_backward(&backward).expect("the call is valid");
-            bencher.iter_batched(|| layer_norm_from(&context, Some(cache)), call, BatchSize::PerIteration);
+            bencher.iter_batched(
+                || layer_norm_from(&context, COLS, Some(cache)),
+                call,
+                BatchSize::PerIteration,
+            );
         });
     }
     let norm = layer_norm(&context);
@@ -245,7 +256,7 @@ impl ByHand {
 
 fn record(criterion: &mut Criterion) {
     let context = context();
-    let buffers = Buffers::new(&context);
+    let buffers = Buffers::new(&context, ROWS, COLS);
     let norm = layer_norm(&context);
     let prepared = norm.prepare_forward(&buffers.forward()).expect("the call is valid");
     let plans = norm.plan_forward(&buffers.forward()).expect("there is a plan");
@@ -275,7 +286,7 @@ fn record(criterion: &mut Criterion) {
 
     let prepared = norm.prepare_backward(&buffers.backward()).expect("the call is valid");
     let plans = norm.plan_backward(&buffers.backward()).expect("there is a plan");
-    let partials = &Buffers::new(&context).rows[0];
+    let partials = &Buffers::new(&context, ROWS, COLS).rows[0];
     let by_hand = [
         ByHand::new(&context, &plans[0], &[x, y, gain, &buffers.statistics, dx, partials]),
         ByHand::new(&context, &plans[1], &[partials, dgain, dbias]),
@@ -296,23 +307,9 @@ fn latency(criterion: &mut Criterion) {
     const COLS: u32 = 4096;
     let context = context();
     let device = context.device();
-    let bytes = 4 * u64::from(COLS);
-    let [x, gain, bias, y] = [(); 4].map(|()| {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        })
-    });
-    let descriptor = LayerNormDescriptor { cols: COLS, ..LayerNormDescriptor::default() };
-    let norm = LayerNorm::new(device, &descriptor).expect("the descriptor is valid");
-    let buffers = ForwardBuffers {
-        gain: Some((&gain).into()),
-        bias: Some((&bias).into()),
-        ..ForwardBuffers::new(1, &x, &y)
-    };
-    let prepared = norm.prepare_forward(&buffers).expect("the call is valid");
+    let buffers = Buffers::new(&context, 1, COLS);
+    let norm = layer_norm_from(&context, COLS, None);
+    let prepared = norm.prepare_forward(&buffers.forward()).expect("the call is valid");
 
     let mut group = criterion.benchmark_group("latency");
     let finished = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
@@ -324,12 +321,16 @@ fn latency(criterion: &mut Criterion) {
     group.bench_function("forward/1x4096", |bencher| {
         bencher.iter(|| finished(&|pass| prepared.record(pass)));
     });
+    let [x, y, _] = &buffers.rows;
     for form in CopyForm::ALL {
-        // A device with small workgroups has fewer forms.
-        let Ok(kernel) = CopyKernel::new(device, form, 1, 1, form.is_whole(bytes, &device.limits())) else {
-            continue;
+        let is_whole = form.is_whole(x.size(), &device.limits());
+        let kernel = match CopyKernel::new(device, form, 1, 1, is_whole) {
+            Ok(kernel) => kernel,
+            // A device with small workgroups has fewer forms.
+            Err(error) if error.is_unsupported() => continue,
+            Err(error) => panic!("{error}"),
         };
-        let copy = kernel.call(device, bytes, &[&x], &[&y]).expect("the call is valid");
+        let copy = kernel.call(device, x.size(), &[x], &[y]).expect("the call is valid");
         group.bench_function(format!("copy/{}/1x4096", form.name()), |bencher| {
             bencher.iter(|| finished(&|pass| copy.record(pass)));
         });
