@@ -5,7 +5,8 @@
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
 // Each thread keeps the sums over rows of its own columns in registers from its first row to its last, then leaves them
-// as the slot's partial sum. The three sums over the row's columns are taken together.
+// as a partial sum, of the slot or of all of the workgroup's (slots/). The three sums over the row's columns are taken
+// together.
 //
 // dx / rstd is a projection: it has no part along 1 and along xhat. What rounding left there is measured and taken out,
 // which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
@@ -13,7 +14,8 @@
 //
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row).
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row), slot_sum (2
+// calls for each of VECTORS), partial_row_of, leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -84,7 +86,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 sum_product = fma(dxhat[part], scaled_xhat, sum_product);
             }
         }
-        let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product), 0.0);
+        let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
         let means = row_means(row_sum(invocation, sums, 0u), saved.rstd);
 
         var left = vec4<f32>();
@@ -114,7 +116,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         if (WITH_DX) {
-            let left_sums = Sums(add_components(left), add_components(left_product), 0.0, 0.0);
+            let left_sums = Sums(add_components(left), add_components(left_product), 0.0);
             let residue = row_residue(row_sum(invocation, left_sums, 1u), means);
             if (has_row) {
                 for (var step = 0u; step < STEPS; step++) {
@@ -129,20 +131,26 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
     }
 
-    let partial_row = first_slot + slot_in_workgroup;
+    let partial_row = partial_row_of(first_slot, slot_in_workgroup);
     let is_first = partial_row >= params.earlier_partial_rows;
     for (var step = 0u; step < STEPS; step++) {
         var dgain: Values;
         var dbias: Values;
         for (var part = 0u; part < PARTS; part++) {
-            dgain[part] = sum_dgain[step * PARTS + part];
-            dbias[part] = sum_dbias[step * PARTS + part];
+            if (WITH_DGAIN) {
+                dgain[part] = slot_sum(invocation.index, sum_dgain[step * PARTS + part]);
+            }
+            if (WITH_DBIAS) {
+                dbias[part] = slot_sum(invocation.index, sum_dbias[step * PARTS + part]);
+            }
         }
-        if (WITH_DGAIN) {
-            update_partials(partial_dgain(partial_row), step, thread, dgain, is_first);
-        }
-        if (WITH_DBIAS) {
-            update_partials(partial_dbias(partial_row), step, thread, dbias, is_first);
+        if (leaves_sum(slot_in_workgroup)) {
+            if (WITH_DGAIN) {
+                update_partials(partial_dgain(partial_row), step, thread, dgain, is_first);
+            }
+            if (WITH_DBIAS) {
+                update_partials(partial_dbias(partial_row), step, thread, dbias, is_first);
+            }
         }
     }
 }

@@ -1,21 +1,50 @@
-// dgain and dbias: the sums over rows, from the partial sums that the slots of backward left.
+// dgain and dbias: the sums over rows, from the partial sums that the workgroups of backward left.
 //
 //     workgroup   one step of columns (common/row.wgsl), workgroup n the step n
 //     slice       rows_per_workgroup slices, slice s adding up partial sums s, s + slices, ... in order
 //
 // The slices are then added up in a tree. No atomics: the same partial sums give the same bits every time.
 //
-// Needs: load_partials, write_dgain, write_dbias, row_sum over the slices (up to 4 calls).
+// Needs: load_partials, write_dgain, write_dbias, slot_sum over the slices (up to 4 calls), leaves_sum.
 
 alias Sums = vec4<f32>;
 
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
 
-// What rounding loses of an infinity is NaN, and a compensated sum with it: there the plain one counts.
+// Partial sums that a thread loads before it adds them up: most of the time is spent waiting for them.
+const BATCH: u32 = 4u;
+
+// A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest. What
+// rounding loses of an infinity is NaN, and a compensated sum with it: there the plain one counts.
+struct ColumnSums {
+    plain: Values,
+    compensated: array<Compensated, PARTS>,
+}
+
+fn add_to_columns(total: ColumnSums, terms: Values) -> ColumnSums {
+    var sums = total;
+    var values = terms;
+    sums.plain = add_values(sums.plain, values);
+    for (var part = 0u; part < PARTS; part++) {
+        sums.compensated[part] = add_compensated(sums.compensated[part], values[part]);
+    }
+    return sums;
+}
+
 fn finite_or(plain: vec4<f32>, compensated: vec4<f32>) -> vec4<f32> {
     let exponent = vec4<u32>(0x7f800000u);
     return select(compensated, plain, (bitcast<vec4<u32>>(compensated) & exponent) == exponent);
+}
+
+// The slices' sums together.
+fn column_totals(index: u32, own: ColumnSums) -> Values {
+    var sums = own;
+    var totals: Values;
+    for (var part = 0u; part < PARTS; part++) {
+        totals[part] = slot_sum(index, finite_or(sums.plain[part], sums.compensated[part].sum));
+    }
+    return totals;
 }
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
@@ -26,38 +55,41 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         return;
     }
 
-    // A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest.
-    var sum_dgain = array<Compensated, PARTS>();
-    var sum_dbias = array<Compensated, PARTS>();
-    var plain_dgain: Values;
-    var plain_dbias: Values;
-    for (var partial_row = slice; partial_row < params.rows; partial_row += ROWS_PER_WORKGROUP) {
-        if (WITH_DGAIN) {
-            var terms = load_partials(partial_dgain(partial_row), step, thread);
-            plain_dgain = add_values(plain_dgain, terms);
-            for (var part = 0u; part < PARTS; part++) {
-                sum_dgain[part] = add_compensated(sum_dgain[part], terms[part]);
+    var sum_dgain = ColumnSums();
+    var sum_dbias = ColumnSums();
+    for (var first = slice; first < params.rows; first += BATCH * ROWS_PER_WORKGROUP) {
+        var dgain: array<Values, BATCH>;
+        var dbias: array<Values, BATCH>;
+        for (var i = 0u; i < BATCH; i++) {
+            // Beyond the last one, that is loaded again and not added.
+            let partial_row = min(first + i * ROWS_PER_WORKGROUP, params.rows - 1u);
+            if (WITH_DGAIN) {
+                dgain[i] = load_partials(partial_dgain(partial_row), step, thread);
+            }
+            if (WITH_DBIAS) {
+                dbias[i] = load_partials(partial_dbias(partial_row), step, thread);
             }
         }
-        if (WITH_DBIAS) {
-            var terms = load_partials(partial_dbias(partial_row), step, thread);
-            plain_dbias = add_values(plain_dbias, terms);
-            for (var part = 0u; part < PARTS; part++) {
-                sum_dbias[part] = add_compensated(sum_dbias[part], terms[part]);
+        for (var i = 0u; i < BATCH; i++) {
+            if (first + i * ROWS_PER_WORKGROUP < params.rows) {
+                if (WITH_DGAIN) {
+                    sum_dgain = add_to_columns(sum_dgain, dgain[i]);
+                }
+                if (WITH_DBIAS) {
+                    sum_dbias = add_to_columns(sum_dbias, dbias[i]);
+                }
             }
         }
     }
     var dgain: Values;
     var dbias: Values;
-    for (var part = 0u; part < PARTS; part++) {
-        if (WITH_DGAIN) {
-            dgain[part] = row_sum(invocation, finite_or(plain_dgain[part], sum_dgain[part].sum), 0u);
-        }
-        if (WITH_DBIAS) {
-            dbias[part] = row_sum(invocation, finite_or(plain_dbias[part], sum_dbias[part].sum), 0u);
-        }
+    if (WITH_DGAIN) {
+        dgain = column_totals(invocation.index, sum_dgain);
     }
-    if (slice == 0u) {
+    if (WITH_DBIAS) {
+        dbias = column_totals(invocation.index, sum_dbias);
+    }
+    if (leaves_sum(slice)) {
         write_dgain(params.dgain, step, thread, dgain);
         write_dbias(params.dbias, step, thread, dbias);
     }

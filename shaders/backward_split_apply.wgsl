@@ -36,9 +36,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let has_row = first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
-        var own = vec4<f32>();
+        var own = Sums();
         for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
-            own += row_partials[first_row_partial(row) + partial];
+            own += row_partials[first_row_partial(row) + partial].xyz;
         }
         let means = row_means(row_sum(invocation, own, half), saved.rstd);
         half = 1u - half;

@@ -29,7 +29,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 let sums = row_sum(invocation, own[b], half);
                 half = 1u - half;
                 if (first_row + b < rows.end && thread == 0u) {
-                    row_partials[first_row_partial(first_row + b) + chunk] = sums;
+                    row_partials[first_row_partial(first_row + b) + chunk] = vec4<f32>(sums, 0.0);
                 }
             }
         }

@@ -76,17 +76,18 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     segment(&mut text, segments::NUMERICS);
     segment(&mut text, reduction(plan));
     segment(&mut text, format(plan.row_storage));
+    segment(&mut text, slots(plan));
     operation(&mut text, plan);
     segment(&mut text, body(plan.kernel));
     for (name, value) in constants(plan) {
         set_const(&mut text, name, &value)
             .map_err(|message| Error::Assembly { label: label.clone(), message })?;
     }
-    text = expand_aliases(&text);
+    let mut source = expand_aliases(&text);
     if plan.unroll {
-        text = unroll(&text, &loop_bounds(plan), MOST_TRIPS);
+        source = unroll(&source, &loop_bounds(plan), MOST_TRIPS);
     }
-    Ok(Shader { label, source: text, bindings })
+    Ok(Shader { label, source, bindings })
 }
 
 /// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of its own: where
@@ -110,17 +111,20 @@ fn expand_aliases(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row. So do those over the rows
-/// of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
+/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU half of that. So do
+/// those over the rows of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
 
 /// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
 /// from row to row has them written out.
 fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     let parts = plan.parts();
-    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", plan.run_steps())];
+    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", plan.run_steps()), ("BATCH", Plan::REDUCE_BATCH)];
     if plan.kernel.is_written_out() {
         bounds.push(("STEPS", plan.steps));
+    }
+    if let Reduction::Subgroups(min) = plan.reduction {
+        bounds.push(("MOST_SUBGROUPS", plan.workgroup_size().div_ceil(min)));
     }
     bounds
 }
@@ -189,7 +193,6 @@ fn reduction(plan: &Plan) -> &'static str {
         Reduction::Lanes => segments::REDUCE_LANES,
         Reduction::Subgroup => segments::REDUCE_SUBGROUP,
         Reduction::Subgroups(_) => segments::REDUCE_SUBGROUPS,
-        Reduction::Workgroup if plan.kernel == Kernel::BackwardReduceParameters => segments::REDUCE_SLICES,
         Reduction::Workgroup => segments::REDUCE_WORKGROUP,
     }
 }
@@ -197,9 +200,20 @@ fn reduction(plan: &Plan) -> &'static str {
 fn format(storage: Storage) -> &'static str {
     match storage {
         Storage::F32 => segments::FORMAT_F32,
-        Storage::NativeF16 => segments::FORMAT_NATIVE_F16,
-        Storage::PackedF16 => segments::FORMAT_PACKED_F16,
+        // A sum rounded by WGSL's own f16 and back is left as it was by NVIDIA's compiler.
+        Storage::NativeF16 | Storage::PackedF16 => segments::FORMAT_PACKED_F16,
         Storage::PackedBf16 => segments::FORMAT_PACKED_BF16,
+    }
+}
+
+/// What the slots of a workgroup do with their partial sums; nothing where a kernel leaves none, or updates them in memory.
+fn slots(plan: &Plan) -> &'static str {
+    match plan.kernel {
+        Kernel::BackwardCached | Kernel::BackwardReduceParameters if plan.combine_slots => {
+            segments::SLOTS_TOGETHER
+        }
+        Kernel::BackwardCached | Kernel::BackwardReduceParameters => segments::SLOTS_APART,
+        _ => "",
     }
 }
 
@@ -395,6 +409,9 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     if let Reduction::Subgroups(min) = plan.reduction {
         constants.push(("SUBGROUP_MIN", unsigned(min)));
     }
+    if matches!(plan.row_storage, Storage::PackedF16 | Storage::NativeF16) {
+        constants.push(("BRANCH", plan.branch.to_string()));
+    }
     if plan.partial_cols > 0 {
         constants.push(("PARTIAL_COLS", unsigned(plan.partial_cols)));
     }
@@ -416,6 +433,8 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             // Below LARGE they do so unscaled.
             constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
+            let shows = plan.row_storage == Storage::F32 || plan.tensors().contains(&Tensor::Statistics);
+            constants.push(("COMPENSATE_SQUARES", shows.to_string()));
         }
         Kernel::ForwardStreamed => {
             constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
@@ -434,7 +453,8 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
         Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
-        Kernel::ForwardSplitApply | Kernel::BackwardReduceParameters => {}
+        Kernel::BackwardReduceParameters => constants.push(("BATCH", unsigned(Plan::REDUCE_BATCH))),
+        Kernel::ForwardSplitApply => {}
     }
     constants
 }
@@ -456,7 +476,8 @@ mod segments {
         REDUCE_SUBGROUP = "common/reduce_subgroup"
         REDUCE_SUBGROUPS = "common/reduce_subgroups"
         REDUCE_WORKGROUP = "common/reduce_workgroup"
-        REDUCE_SLICES = "common/reduce_slices"
+        SLOTS_APART = "slots/apart"
+        SLOTS_TOGETHER = "slots/together"
         FORWARD = "common/forward"
         CACHED = "common/cached"
         MOMENTS = "common/moments"
@@ -471,7 +492,6 @@ mod segments {
         ROW_PARTIALS = "common/row_partials"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"
-        FORMAT_NATIVE_F16 = "io/format/native_f16"
         FORMAT_PACKED_F16 = "io/format/packed_f16"
         FORMAT_PACKED_BF16 = "io/format/packed_bf16"
         LOAD_F32_X8 = "io/load/f32_x8"

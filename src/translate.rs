@@ -250,8 +250,9 @@ fn capabilities(plan: &Plan) -> Capabilities {
     capabilities.set(Capabilities::SHADER_FLOAT16, plan.uses_native_f16());
     capabilities.set(Capabilities::SUBGROUP, plan.uses_subgroups());
     // unpack2x16float: core WGSL, a capability to naga because of downlevel GL.
-    let packed_f16 = [plan.row_storage, plan.parameter_storage].contains(&Storage::PackedF16);
-    capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, packed_f16);
+    let unpacks_f16 = |storage| matches!(storage, Storage::PackedF16 | Storage::NativeF16);
+    let any_unpacks = unpacks_f16(plan.row_storage) || plan.parameter_storage == Storage::PackedF16;
+    capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, any_unpacks);
     capabilities
 }
 

@@ -6,8 +6,8 @@
 //
 // RMS norm: the first mean is 0.
 
-// Sums over a row, up to four at a time.
-alias Sums = vec4<f32>;
+// Sums over a row, up to three at a time.
+alias Sums = vec3<f32>;
 
 // Layer norm; false for RMS norm.
 const CENTRED: bool = true;

@@ -59,13 +59,13 @@ fn walk_sums(
                     run_product = add_compensated(run_product, row_dxhat * scaled_xhat);
                 }
             }
-            let run = Sums(add_components(run_xhat), add_components(run_dxhat), add_components(run_product.sum), 0.0);
-            totals[b] = add_compensated(totals[b], run);
+            let run = Sums(add_components(run_xhat), add_components(run_dxhat), add_components(run_product.sum));
+            totals[b] = add_compensated(totals[b], vec4<f32>(run, 0.0));
         }
     }
     var sums: array<Sums, BLOCK_ROWS>;
     for (var b = 0u; b < BLOCK_ROWS; b++) {
-        sums[b] = totals[b].sum;
+        sums[b] = totals[b].sum.xyz;
     }
     return sums;
 }

@@ -65,10 +65,12 @@ fn as_vectors(a: Moments) -> VectorMoments {
     );
 }
 
-// The same moments at another scale, of which there are two.
+// The same moments at another scale, of which there are two. The square of SMALL_SCALE is too small for float32, and
+// compilers that reorder would take it first, as NVIDIA's does: 1 - params.one is 0, which they do not know.
 fn at_scale(a: Moments, scale: f32) -> Moments {
     let factor = select(SMALL_SCALE, 1.0, a.scale == scale);
-    return Moments(a.count, a.mean * factor, a.low * factor, a.squares * factor * factor, scale);
+    let scaled_once = fma(a.squares, factor, 1.0 - params.one);
+    return Moments(a.count, a.mean * factor, a.low * factor, scaled_once * factor, scale);
 }
 
 // From these on, moments at scale 1 are brought to SMALL_SCALE: below them, neither the sum of the threads' squares nor that

@@ -1,6 +1,6 @@
 // row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
-// leaves the sum in workgroup memory, and after one barrier every subgroup adds up all of them, spread over its lanes. One
-// thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
+// leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many are spread over the lanes of
+// its subgroup: one thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
 // Barriers: 1. Needs: Sums, WORKGROUP_SIZE.
 //
 // Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
@@ -9,6 +9,8 @@
 // The smallest size that the adapter's subgroups may have: it bounds how many there are.
 const SUBGROUP_MIN: u32 = 32u;
 const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
+// As many are added up in less time than a subgroup operation takes.
+const FEW_SUBGROUPS: u32 = 8u;
 
 struct Invocation {
     index: u32,
@@ -38,6 +40,14 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
     workgroupBarrier();
     let subgroups = WORKGROUP_SIZE / invocation.subgroup_size;
     var total = Sums();
+    if (MOST_SUBGROUPS <= FEW_SUBGROUPS) {
+        for (var i = 0u; i < MOST_SUBGROUPS; i++) {
+            if (i < subgroups) {
+                total += subgroup_sums[first + i];
+            }
+        }
+        return total;
+    }
     for (var i = invocation.lane; i < subgroups; i += invocation.subgroup_size) {
         total += subgroup_sums[first + i];
     }

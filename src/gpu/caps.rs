@@ -2,6 +2,10 @@
 
 use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 
+/// PCI vendors, as adapters name theirs.
+const AMD: u32 = 0x1002;
+const INTEL: u32 = 0x8086;
+
 /// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
 /// None is required.
 #[must_use]
@@ -29,14 +33,16 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         && sizes.max.is_power_of_two()
         && (4..=128).contains(&sizes.min)
         && (sizes.min..=128).contains(&sizes.max);
+    let is_software = info.device_type == wgpu::DeviceType::Cpu;
     Caps {
-        kind: if info.device_type == wgpu::DeviceType::Cpu {
-            AdapterKind::Software
-        } else {
-            AdapterKind::Gpu
-        },
+        kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
+        // Chrome's compiler adds no bound to loops that end. A software adapter's plans are written out whatever this says: here
+        // it is for the plans of a GPU on one.
+        unrolls_loops: is_software
+            || info.backend == wgpu::Backend::BrowserWebGpu
+            || [AMD, INTEL].contains(&info.vendor),
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),

@@ -278,7 +278,7 @@ impl LayerNorm {
         } else {
             vec![whole]
         };
-        if backward.dgain.is_some() || backward.dbias.is_some() {
+        if backward.has_parameters() {
             plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);
         }
         Ok(plans)

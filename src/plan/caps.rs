@@ -27,6 +27,10 @@ pub struct Caps {
     pub subgroup: Option<SubgroupSizes>,
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
+    /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
+    /// the arrays that they index in registers. AMD's and Intel's do, and spill registers where the text is written out, and
+    /// Chrome adds no bound; for others it is, see [`Plan::unroll`](super::Plan::unroll).
+    pub unrolls_loops: bool,
     /// Invocations in a workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
@@ -55,6 +59,7 @@ impl Caps {
             kind: AdapterKind::Gpu,
             subgroup: None,
             shader_f16: false,
+            unrolls_loops: false,
             max_invocations: 256,
             max_workgroup_bytes: 16_384,
             max_storage_buffers: 8,

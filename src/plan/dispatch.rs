@@ -73,8 +73,8 @@ pub struct Dispatch {
     pub rows: u32,
     /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too many.
     pub workgroups: [u32; 2],
-    /// How many partial sums of the parameter gradients it leaves, one for each slot. All dispatches of a call share
-    /// them, so that scratch does not grow with their number.
+    /// How many partial sums of the parameter gradients it leaves, one for each slot or workgroup. All dispatches of a call
+    /// share them, so that scratch does not grow with their number.
     pub partial_rows: u32,
     /// How many of them the dispatches before this one have left: those are added to, the others written anew.
     pub earlier_partial_rows: u32,
@@ -107,7 +107,7 @@ impl Plan {
                 count = count.min(fit);
             }
             let slots = self.slots(count);
-            let partial_rows = if self.parameter_gradients() > 0 { slots } else { 0 };
+            let partial_rows = self.partial_rows(slots);
             dispatches.push(Dispatch {
                 first_row,
                 rows: u32::try_from(count).unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@
 //! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
 //! flight, so narrow rows share a workgroup.
 
-use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, Shape};
+use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, SLOT_SUM_BYTES, Shape};
 use crate::error::Error;
 use crate::types::Problem;
 
@@ -25,8 +25,8 @@ pub struct Rung {
     pub rows_per_slot: u32,
 }
 
-/// No kernel holds more vec4s of a row in a thread: on a GPU they would spill, on a software adapter, which unrolls, the text
-/// would grow beyond what compiles in a second.
+/// No kernel holds more vec4s of a row in a thread: on a GPU they would spill, on a software adapter the text, whose loops are
+/// written out, would grow beyond what compiles in a second.
 const MOST_VEC4: u32 = 64;
 /// The most rows that a streamed kernel works on at a time, each with its statistics in registers.
 const MOST_BLOCK_ROWS: u32 = 16;
@@ -81,9 +81,10 @@ impl Rung {
 
 /// vec4s of the row that a thread holds in registers.
 const FORWARD_VEC4: u32 = 8;
-/// Where 8 vec4 a thread do not carry 8192 columns (128 invocations a workgroup), 16 do, without spills.
+/// Where 8 vec4 a thread do not carry 8192 columns (128 invocations a workgroup), 16 do, without spills. So they do 16384 with
+/// 256 threads, which beats more threads (H200: 1024x16384 at 0.83 of the copy, 0.70 with 512, 0.63 with 1024).
 const FORWARD_VEC4_MOST: u32 = 16;
-const FORWARD_CACHED_COLS: u32 = 8192;
+const FORWARD_FEW_THREADS: u32 = 256;
 /// x, dy, the sums of dgain and of dbias: four times this.
 pub(super) const BACKWARD_VEC4: u32 = 4;
 /// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180 (Mesa
@@ -149,12 +150,11 @@ const SOFTWARE_LANES: u32 = 8;
 const SOFTWARE_LEAST_SLOTS: u32 = 64;
 const SOFTWARE_ROWS_PER_SLOT: u32 = 64;
 
-/// GPU, with gradients of parameters: up to this many rows every slot has one; with more, slots get more rows before there
-/// are more slots.
-const GPU_LEAST_SLOTS: u32 = 512;
-/// Rows a slot walks before there are more slots: its partial sums, written and read again in float32, then cost less
-/// than a tenth of what its rows cost.
-const GPU_ROWS_PER_SLOT: u32 = 16;
+/// Threads that keep a GPU busy.
+const GPU_THREADS_IN_FLIGHT: u32 = 1 << 16;
+/// GPU, with gradients of parameters: rows of a workgroup before there are more workgroups than it takes to keep the GPU busy.
+/// A workgroup's partial sums, written and read again in float32, cost what one and a third of its rows cost.
+const GPU_WORKGROUP_ROWS: u32 = 64;
 
 /// GPU: up to this many columns (first) a row has this many threads (second). Narrow rows get few threads with one or
 /// two vec4 each so that a subgroup holds many rows; from 128 columns on, a thread fills its budget of 8 vec4 before
@@ -169,10 +169,20 @@ pub(super) const RUN_VEC4: u32 = 8;
 /// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
 const GPU_BACKWARD_BLOCK_ROWS: u32 = 4;
 
+/// GPU: workgroups of `backward_reduce_parameters`, as far as columns go.
+const GPU_REDUCE_WORKGROUPS: u32 = 128;
+/// Its threads side by side, least and most, with a vec4 each: 32 bytes, which memory is read in, to 128, a cache line.
+const GPU_REDUCE_THREADS: (u32, u32) = (2, 8);
+/// The most threads of its workgroups.
+const GPU_REDUCE_WORKGROUP: u32 = 512;
+
+/// GPU: workgroups that keep it busy, a row each.
+const GPU_SPLIT_MOST_ROWS: u64 = 512;
+
 /// Rows up to which `RowSplit::FewRows` splits them.
 pub(super) const fn split_most_rows(kind: AdapterKind) -> u64 {
     match kind {
-        AdapterKind::Gpu => GPU_LEAST_SLOTS as u64,
+        AdapterKind::Gpu => GPU_SPLIT_MOST_ROWS,
         AdapterKind::Software => SOFTWARE_LEAST_SLOTS as u64,
     }
 }
@@ -207,12 +217,11 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
             software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
         }
         AdapterKind::Gpu => {
-            let budgets = if shape.cols <= FORWARD_CACHED_COLS {
-                [FORWARD_VEC4, FORWARD_VEC4_MOST]
-            } else {
-                [FORWARD_VEC4; 2]
-            };
-            budgets.into_iter().find_map(|budget| gpu(Kernel::ForwardCached, shape, budget, caps))
+            let max_invocations = caps.max_invocations.min(FORWARD_FEW_THREADS);
+            let few_threads = Caps { max_invocations, ..*caps };
+            let rungs =
+                [(FORWARD_VEC4, &few_threads), (FORWARD_VEC4_MOST, &few_threads), (FORWARD_VEC4, caps)];
+            rungs.into_iter().find_map(|(budget, caps)| gpu(Kernel::ForwardCached, shape, budget, caps))
         }
     };
     let block_rows = match caps.kind {
@@ -241,11 +250,7 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
         (AdapterKind::Gpu, false) => 1,
     };
     let rung = rung.map_or_else(|| streamed(Kernel::BackwardStreamed, shape, block_rows, caps), Ok)?;
-    Ok(if parameters && caps.kind == AdapterKind::Gpu {
-        Rung { least_slots: GPU_LEAST_SLOTS, rows_per_slot: GPU_ROWS_PER_SLOT, ..rung }
-    } else {
-        rung
-    })
+    Ok(if parameters && caps.kind == AdapterKind::Gpu { gpu_walk(rung, GPU_THREADS_IN_FLIGHT) } else { rung })
 }
 
 /// The part of a row that a workgroup has, for each kernel of a call.
@@ -310,32 +315,45 @@ fn split(kernels: [Kernel; 2], shape: &Shape, caps: &Caps) -> Result<[(Rung, Chu
         ));
     }
     let of_first = Chunks::of(shape, threads, wanted.min(most_steps(block_rows)).max(1));
-    let (steps, least_slots, rows_per_slot) = match caps.kind {
-        AdapterKind::Gpu => (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
+    let (steps, second) = match caps.kind {
+        AdapterKind::Gpu => {
+            (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), gpu_walk(second, GPU_THREADS_IN_FLIGHT))
+        }
         AdapterKind::Software => {
             let steps = software_budget(caps).split_loads * shape.vector_width / shape.step_values();
-            (steps, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT)
+            let (least_slots, rows_per_slot) = (SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT);
+            (steps, Rung { least_slots, rows_per_slot, ..second })
         }
     };
     let of_second = Chunks::of(shape, threads, steps);
-    let second = Rung { least_slots: least_slots.div_ceil(of_second.count), rows_per_slot, ..second };
+    let second = Rung { least_slots: second.least_slots.div_ceil(of_second.count), ..second };
     let partial_cols = of_first.steps * step_cols;
     Ok([(first, Chunks { partial_cols, ..of_first }), (second, Chunks { partial_cols, ..of_second })])
 }
 
-/// Columns side by side and slices of the partial sums: 4 slices on a GPU, so that narrow rows still fill a
-/// workgroup's subgroups; one on a CPU, where a barrier costs more than it brings.
+/// Columns side by side and slices of the partial sums. On a GPU narrow rows have few threads, so that there are several
+/// workgroups all the same, and many slices: the time is that of one thread's loads, one batch after the other. On a CPU there is
+/// one slice: a barrier costs more than it brings.
 pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
-    let (most_threads, slices) = match caps.kind {
-        AdapterKind::Gpu => (32, 4),
-        AdapterKind::Software => (SOFTWARE_LANES, 1),
+    let (threads_per_row, slices) = match caps.kind {
+        AdapterKind::Gpu => {
+            let in_all = largest_power_of_two(threads_that_fill(shape) / GPU_REDUCE_WORKGROUPS);
+            let threads =
+                in_all.clamp(GPU_REDUCE_THREADS.0, GPU_REDUCE_THREADS.1).min(threads_that_fill(shape));
+            let by_memory = caps.max_workgroup_bytes / SLOT_SUM_BYTES;
+            let workgroup =
+                largest_power_of_two(caps.max_invocations.min(GPU_REDUCE_WORKGROUP).min(by_memory));
+            let slices =
+                (GPU_THREADS_IN_FLIGHT / threads_that_fill(shape)).clamp(1, (workgroup / threads).max(1));
+            (threads, slices)
+        }
+        AdapterKind::Software => (threads_that_fill(shape).min(SOFTWARE_LANES), 1),
     };
-    let threads_per_row = threads_that_fill(shape).min(most_threads);
     Rung {
         kernel: Kernel::BackwardReduceParameters,
         threads_per_row,
         rows_per_workgroup: slices,
-        reduction: if slices == 1 { Reduction::Thread } else { Reduction::Workgroup },
+        reduction: Reduction::Thread,
         block_rows: 1,
         hold_parameters: false,
         least_slots: 1,
@@ -351,6 +369,16 @@ fn gpu(kernel: Kernel, shape: &Shape, budget: u32, caps: &Caps) -> Option<Rung> 
     let step = GPU_THREADS.iter().find(|(cols, _)| shape.cols <= *cols);
     let threads = step.map_or(full, |(_, threads)| full.max(*threads)).min(threads_that_fill(shape));
     (threads <= most).then(|| rung(kernel, threads, 1, caps)).filter(|rung| fits(rung, kernel, caps))
+}
+
+/// With gradients of parameters: workgroups of some rows each, `threads` threads in all before they have more than one.
+fn gpu_walk(rung: Rung, threads: u32) -> Rung {
+    let workgroups = (threads / (rung.threads_per_row * rung.rows_per_workgroup)).max(1);
+    Rung {
+        least_slots: workgroups * rung.rows_per_workgroup,
+        rows_per_slot: (GPU_WORKGROUP_ROWS / rung.rows_per_workgroup).max(1),
+        ..rung
+    }
 }
 
 /// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
@@ -477,7 +505,9 @@ fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
         Reduction::Subgroups(min) => 2 * sums * rung.threads_per_row.div_ceil(min),
         _ => 0,
     };
-    invocations <= caps.max_invocations && bytes <= caps.max_workgroup_bytes
+    let combines_slots = rung.rows_per_workgroup > 1 && kernel.combines_slots(caps.kind);
+    let slot_bytes = if combines_slots { SLOT_SUM_BYTES * invocations } else { 0 };
+    invocations <= caps.max_invocations && bytes + slot_bytes <= caps.max_workgroup_bytes
 }
 
 /// The threads beyond which one would have no column of its own.
@@ -513,18 +543,18 @@ pub(super) fn candidates(
             (MOST_VEC4, &[SOFTWARE_LANES, 4 * SOFTWARE_LANES][..], software_threads(caps))
         }
     };
-    // Whether parameters are held, least_slots, rows_per_slot.
+    // Whether parameters are held, least_slots and rows_per_slot; on a GPU what gpu_walk makes of so many threads, or a row each.
     let walks: &[(bool, u32, u32)] = match (caps.kind, own.parameter_gradients()) {
         (AdapterKind::Software, _) => &[
             (true, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT),
             (true, SOFTWARE_LEAST_SLOTS, 16),
             (false, 1, 1),
         ],
-        (AdapterKind::Gpu, 0) => &[(false, 1, 1), (true, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT)],
+        (AdapterKind::Gpu, 0) => &[(false, 1, 1), (true, GPU_THREADS_IN_FLIGHT, GPU_WORKGROUP_ROWS)],
         (AdapterKind::Gpu, _) => &[
-            (false, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
-            (true, GPU_LEAST_SLOTS, GPU_ROWS_PER_SLOT),
-            (false, GPU_LEAST_SLOTS, 4 * GPU_ROWS_PER_SLOT),
+            (false, GPU_THREADS_IN_FLIGHT, GPU_WORKGROUP_ROWS),
+            (true, GPU_THREADS_IN_FLIGHT, GPU_WORKGROUP_ROWS),
+            (false, GPU_THREADS_IN_FLIGHT / 4, GPU_WORKGROUP_ROWS),
         ],
     };
     let mut rungs = vec![own.rung()];
@@ -545,12 +575,18 @@ pub(super) fn candidates(
                 _ => (workgroup / threads).max(1),
             };
             for &(hold_parameters, least_slots, rows_per_slot) in walks {
-                let walked = |kernel, block_rows, hold_parameters| Rung {
-                    rows_per_workgroup,
-                    hold_parameters,
-                    least_slots,
-                    rows_per_slot,
-                    ..rung(kernel, threads, block_rows, caps)
+                let walked = |kernel, block_rows, hold_parameters| {
+                    let rung = Rung {
+                        rows_per_workgroup,
+                        hold_parameters,
+                        least_slots,
+                        rows_per_slot,
+                        ..rung(kernel, threads, block_rows, caps)
+                    };
+                    match (caps.kind, rows_per_slot) {
+                        (AdapterKind::Gpu, 2..) => gpu_walk(rung, least_slots),
+                        _ => rung,
+                    }
                 };
                 if shape.vec4(threads) <= most_vec4 {
                     add(walked(cached, 1, hold_parameters));

@@ -141,8 +141,11 @@ impl Plan {
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
-        let partial_rows =
-            if leaves_partials { row_groups.times(per_workgroup) } else { Formula::from(0_u32) };
+        let partial_rows = if leaves_partials {
+            row_groups.times(self.partial_rows(per_workgroup))
+        } else {
+            Formula::from(0_u32)
+        };
         Launch {
             most_rows: match self.kernel {
                 Kernel::BackwardReduceParameters => self.max_partial_rows.into(),

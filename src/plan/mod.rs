@@ -102,6 +102,12 @@ impl Kernel {
         )
     }
 
+    /// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates
+    /// its own in memory, and on a CPU barriers cost more than the partial sums do.
+    const fn combines_slots(self, kind: AdapterKind) -> bool {
+        matches!((self, kind), (Self::BackwardCached, AdapterKind::Gpu))
+    }
+
     /// Whether several workgroups share a row.
     const fn is_split(self) -> bool {
         matches!(
@@ -277,6 +283,14 @@ pub struct Backward {
     pub dy_in_dx: bool,
 }
 
+impl Backward {
+    /// Whether dgain or dbias is wanted.
+    #[must_use]
+    pub const fn has_parameters(&self) -> bool {
+        self.dgain.is_some() || self.dbias.is_some()
+    }
+}
+
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -339,8 +353,13 @@ pub struct Plan {
     pub block_rows: u32,
     /// Whether gain and bias stay in registers while a slot walks its rows.
     pub hold_parameters: bool,
-    /// Whether loops over steps, runs and parts are written out, for compilers that do not unroll them.
+    /// Whether loops over steps, runs and parts are written out in the text, for compilers that do not
+    /// [unroll](Caps::unrolls_loops) them.
     pub unroll: bool,
+    /// Whether rare values are branched to, as suits a GPU: a software adapter runs both sides of a branch for all lanes.
+    pub branch: bool,
+    /// Whether the slots of a workgroup leave one partial sum of the parameter gradients, and not one each.
+    pub combine_slots: bool,
     /// With more rows than this, slots get more rows each before there are more slots, see [`Plan::slots`].
     pub least_slots: u32,
     /// The rows of a slot from which on there are more slots instead.
@@ -351,8 +370,13 @@ pub struct Plan {
 
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
+/// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
+const SLOT_SUM_BYTES: u32 = 16;
 
 impl Plan {
+    /// Partial sums that a thread of `backward_reduce_parameters` loads at a time.
+    pub(crate) const REDUCE_BATCH: u32 = 4;
+
     /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.
     #[must_use]
     pub const fn max_vector_width(dtype: Dtype, cols: u32) -> u32 {
@@ -387,8 +411,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let shape = Shape::new(problem, vector_width);
-        let parameters = backward.dgain.is_some() || backward.dbias.is_some();
-        let rung = ladder::backward(&shape, parameters, caps)?;
+        let rung = ladder::backward(&shape, backward.has_parameters(), caps)?;
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
 
@@ -456,7 +479,8 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
-        let shape = Shape::new(&parameters, vector_width);
+        // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
+        let shape = Shape::new(&parameters, vector_width.min(4));
         let rung = ladder::reduce_parameters(&shape, caps);
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
@@ -562,7 +586,16 @@ impl Plan {
             reduction: rung.reduction,
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
-            unroll: caps.kind == AdapterKind::Software,
+            unroll: caps.kind == AdapterKind::Software || !caps.unrolls_loops,
+            branch: caps.kind == AdapterKind::Gpu,
+            combine_slots: rung.rows_per_workgroup > 1
+                && match operation {
+                    Operation::Forward(_) => false,
+                    Operation::Backward(backward) => {
+                        backward.has_parameters() && rung.kernel.combines_slots(caps.kind)
+                    }
+                    Operation::ReduceParameters(_) => true,
+                },
             least_slots: rung.least_slots,
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
@@ -604,7 +637,7 @@ impl Plan {
             self.chunks.into(),
         )?;
         if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
-            let bytes = self.partials_bytes(self.most_slots());
+            let bytes = self.partials_bytes(self.partial_rows(self.most_slots()));
             at_most(
                 "bytes of a storage binding, for the partial sums of dgain and dbias,",
                 caps.max_binding_bytes,
@@ -616,10 +649,9 @@ impl Plan {
         }
         match (self.reduction, caps.subgroup) {
             (Reduction::Workgroup, _) => Ok(()),
-            // In `backward_reduce_parameters` the threads lie side by side over columns, and add up over slices.
+            // In `backward_reduce_parameters` the threads lie side by side over columns, and slots add up over slices.
             (Reduction::Thread, _)
-                if self.threads_per_row == 1
-                    || (self.kernel == Kernel::BackwardReduceParameters && self.rows_per_workgroup == 1) =>
+                if self.threads_per_row == 1 || self.kernel == Kernel::BackwardReduceParameters =>
             {
                 Ok(())
             }
@@ -693,12 +725,13 @@ impl Plan {
     #[must_use]
     pub const fn workgroup_bytes(&self) -> u32 {
         let sums = self.kernel.sums_bytes();
-        match self.reduction {
+        let reduction = match self.reduction {
             Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
             // Two halves, used in turn, so that one barrier a reduction is enough.
             Reduction::Subgroups(min) => 2 * sums * self.threads_per_row.div_ceil(min),
             Reduction::Workgroup => sums * self.workgroup_size(),
-        }
+        };
+        reduction + if self.combine_slots { SLOT_SUM_BYTES * self.workgroup_size() } else { 0 }
     }
 
     /// Steps of a run: what the streamed kernels, and the first of the split ones, hold of a row at a time.
@@ -724,6 +757,8 @@ impl Plan {
             Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min)),
         };
         let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row));
+        // Levels of the tree over the slots of a workgroup.
+        let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.ilog2()) } else { 0 };
         match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
@@ -732,7 +767,7 @@ impl Plan {
             }
             // The partial moments twice, the second time scaled.
             Kernel::ForwardSplitApply => 1 + 6 * trips + 2 * row_partials + 3 * reduction,
-            Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction,
+            Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction + 2 * trips * slots,
             // Two walks in whole runs, each with a loop for what serves a block, and the update of the partial sums.
             Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
                 let run_steps = runs * u64::from(self.run_steps());
@@ -740,9 +775,11 @@ impl Plan {
             }
             Kernel::BackwardSplitApply => 1 + 7 * trips + row_partials + reduction,
             Kernel::BackwardReduceParameters => {
-                u64::from(self.max_partial_rows.div_ceil(self.rows_per_workgroup))
-                    * (1 + 2 * u64::from(self.parts()))
-                    + 4 * reduction
+                let batch = u64::from(Self::REDUCE_BATCH);
+                let batches =
+                    u64::from(self.max_partial_rows).div_ceil(u64::from(self.rows_per_workgroup) * batch);
+                batches * (1 + batch * (2 + 2 * u64::from(self.parts())))
+                    + 2 * u64::from(self.parts()) * (1 + slots)
             }
         }
     }
@@ -779,11 +816,22 @@ impl Plan {
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
     }
 
-    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`: there are as many partial sums.
+    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
     fn most_slots(&self) -> u32 {
-        match self.parameter_gradients() {
-            0 => u32::MAX / self.rows_per_workgroup * self.rows_per_workgroup,
-            _ => (self.max_partial_rows / self.rows_per_workgroup).max(1) * self.rows_per_workgroup,
+        let most_workgroups = match (self.parameter_gradients(), self.combine_slots) {
+            (0, _) => u32::MAX / self.rows_per_workgroup,
+            (_, false) => (self.max_partial_rows / self.rows_per_workgroup).max(1),
+            (_, true) => self.max_partial_rows,
+        };
+        most_workgroups.saturating_mul(self.rows_per_workgroup)
+    }
+
+    /// The partial sums of the parameter gradients that `slots` slots leave, a multiple of `rows_per_workgroup`.
+    pub(crate) const fn partial_rows(&self, slots: u32) -> u32 {
+        match (self.parameter_gradients(), self.combine_slots) {
+            (0, _) => 0,
+            (_, false) => slots,
+            (_, true) => slots / self.rows_per_workgroup,
         }
     }
 
@@ -930,6 +978,15 @@ impl Plan {
         };
         if self.unroll {
             label += "/unrolled";
+        }
+        if self.hold_parameters {
+            label += "/hold_parameters";
+        }
+        if self.branch {
+            label += "/branch";
+        }
+        if self.combine_slots {
+            label += "/combine_slots";
         }
         for (name, present) in self.options() {
             if present {

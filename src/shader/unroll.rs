@@ -1,8 +1,9 @@
 //! Writing out loops whose trips are constants.
 //!
-//! GPU drivers do it themselves. Mesa's software rasteriser does not where naga has added a bound to the loop and
-//! clamped the index into a local array, which it does to every loop and every index that is not a constant: the row then
-//! lies in memory, behind a loop over lanes for each access. Written out, there is nothing to bound or clamp.
+//! AMD's and Intel's compilers do it themselves, and spill registers if the text does it. NVIDIA's and Mesa's software rasteriser
+//! do not where naga has added a bound to the loop and clamped the index into a local array, which it does to every loop and
+//! every index that is not a constant: the row then lies in memory (H200: forward at 0.33 of the copy, 0.93 written out).
+//! Written out, there is nothing to bound or clamp.
 
 /// A constant of the shaders that bounds loops, and its value.
 pub(super) type Bound = (&'static str, u32);

@@ -23,13 +23,14 @@ pub struct Variant {
 }
 
 /// Adapters that between them reach every reduction and every storage.
-fn adapters() -> [Caps; 8] {
-    let gpu = Caps::webgpu_default();
+fn adapters() -> [Caps; 9] {
+    let gpu = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
     let subgroups = |min, max| Some(SubgroupSizes { min, max });
     let wide = Caps { subgroup: subgroups(32, 32), shader_f16: true, max_storage_buffers: 16, ..gpu };
     [
         Caps { max_storage_buffers: 16, ..gpu },
         wide,
+        Caps { unrolls_loops: false, ..wide },
         // Few invocations: the most of a row in a thread.
         Caps { max_invocations: 128, ..wide },
         Caps { subgroup: subgroups(8, 32), max_invocations: 1024, max_workgroup_bytes: 32_768, ..wide },
@@ -41,7 +42,7 @@ fn adapters() -> [Caps; 8] {
 }
 
 /// Widths that between them reach every kernel and threads-per-row step.
-const COLS: [u32; 10] = [1, 2, 7, 12, 64, 100, 384, 4096, 8192, 40_000];
+const COLS: [u32; 11] = [1, 2, 7, 12, 64, 100, 384, 4096, 8192, 16_384, 40_000];
 
 /// Elements at once, as rows' places in their buffers may allow them.
 const VECTOR_WIDTHS: [u32; 4] = [1, 2, 4, 8];
@@ -106,7 +107,7 @@ impl Set {
             for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                 self.keep(plan, caps);
             }
-            if backward.dgain.is_some() || backward.dbias.is_some() {
+            if backward.has_parameters() {
                 self.keep(Plan::reduce_parameters(problem, *backward, vector_width, caps)?, caps);
             }
         }

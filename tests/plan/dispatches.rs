@@ -50,7 +50,11 @@ fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
         }
         walk.most_rows = walk.most_rows.max(walked_rows);
         if plan.parameter_gradients() > 0 && walked_rows > 0 {
-            walk.partial_rows.extend(first_slot..first_slot + rows_per_workgroup);
+            if plan.combine_slots {
+                walk.partial_rows.push(first_slot / rows_per_workgroup);
+            } else {
+                walk.partial_rows.extend(first_slot..first_slot + rows_per_workgroup);
+            }
         }
     }
     walk
@@ -60,9 +64,6 @@ fn walk(plan: &Plan, dispatch: &Dispatch) -> Walk {
 fn loop_trips(plan: &Plan, rows: u64) -> u64 {
     let steps = u64::from(plan.steps);
     let reduction = match plan.reduction {
-        Reduction::Workgroup if plan.kernel == Kernel::BackwardReduceParameters => {
-            u64::from(plan.rows_per_workgroup.ilog2())
-        }
         Reduction::Workgroup => u64::from(plan.threads_per_row.ilog2()),
         Reduction::Subgroups(min) => u64::from(plan.threads_per_row / min) - 1,
         Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
@@ -71,6 +72,8 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
     let run = u64::from(plan.run_steps());
     let runs = steps.div_ceil(run);
     let partials = u64::from(plan.row_partials().div_ceil(plan.threads_per_row));
+    // The tree over the slots of a workgroup, for dgain and for dbias.
+    let slots = if plan.combine_slots { 2 * u64::from(plan.rows_per_workgroup.ilog2()) } else { 0 };
     match plan.kernel {
         // Gain and bias are loaded in a loop of their own where they are held.
         Kernel::ForwardCached => rows * (1 + 5 * steps + 2 * reduction) + steps,
@@ -79,7 +82,7 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
             let row = 1 + 2 * (runs + 2 * steps) + 3 * reduction;
             rows.div_ceil(block) * (1 + block * (row + 1) + steps * (1 + block))
         }
-        Kernel::BackwardCached => rows * (1 + 2 * steps + reduction) + 2 * steps,
+        Kernel::BackwardCached => rows * (1 + 2 * steps + reduction) + steps * (2 + slots),
         // What serves a block, its rows and at last the update of the partial sums, each a loop over the steps of a run.
         Kernel::BackwardStreamed => {
             let walk = runs * (1 + run + block * (1 + run));
@@ -92,7 +95,8 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
             rows.div_ceil(block) * (1 + block * (3 + reduction) + runs * (1 + run + block * (1 + run)))
         }
         Kernel::BackwardSplitApply => rows * (1 + partials + steps + reduction) + 2 * steps,
-        Kernel::BackwardReduceParameters => rows + 4 * reduction,
+        // Batches of four, loaded in one loop and added up in another.
+        Kernel::BackwardReduceParameters => rows.div_ceil(4) * (1 + 2 * 4) + slots,
     }
 }
 
@@ -162,7 +166,8 @@ fn limits_of_dispatches_are_kept(call: &Call, plan: &Plan, dispatches: &[Dispatc
         prop_assert!(trips <= caps.max_loop_trips.into(), "{} trips over {} rows", trips, slot_rows);
 
         prop_assert_eq!(dispatch.earlier_partial_rows, present_partial_rows);
-        prop_assert_eq!(dispatch.partial_rows, if plan.parameter_gradients() > 0 { slots } else { 0 });
+        let partial_rows = if plan.combine_slots { slots / plan.rows_per_workgroup } else { slots };
+        prop_assert_eq!(dispatch.partial_rows, if plan.parameter_gradients() > 0 { partial_rows } else { 0 });
         present_partial_rows = present_partial_rows.max(dispatch.partial_rows);
         most_partial_rows = most_partial_rows.max(dispatch.partial_rows);
 

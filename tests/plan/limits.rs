@@ -58,6 +58,12 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
         }
         Reduction::Workgroup => sums_bytes * invocations,
     };
+    let leaves_partials = plan.kernel == Kernel::BackwardCached
+        && plan.parameter_gradients() > 0
+        && caps.kind == AdapterKind::Gpu;
+    let is_reduce = plan.kernel == Kernel::BackwardReduceParameters;
+    prop_assert_eq!(plan.combine_slots, (leaves_partials || is_reduce) && plan.rows_per_workgroup > 1);
+    let workgroup_bytes = workgroup_bytes + if plan.combine_slots { 16 * invocations } else { 0 };
     prop_assert!(workgroup_bytes <= caps.max_workgroup_bytes, "{} bytes", workgroup_bytes);
     prop_assert_eq!(plan.workgroup_bytes(), workgroup_bytes);
 
@@ -102,8 +108,10 @@ fn budgets_are_kept(plan: &Plan, case: &Case) -> TestCaseResult {
     }
     let is_cached = matches!(plan.kernel, Kernel::ForwardCached | Kernel::BackwardCached);
     if is_cached && caps.kind == AdapterKind::Gpu {
+        let (most_threads, threads_are_few) =
+            (1 << caps.max_invocations.ilog2(), plan.threads_per_row <= 256);
         let most = match plan.operation {
-            Operation::Forward(_) if plan.cols <= 8192 && caps.max_invocations < 256 => 64,
+            Operation::Forward(_) if plan.cols > 32 * most_threads.min(256) && threads_are_few => 64,
             Operation::Forward(_) => 32,
             _ if case.has_parameter_gradients() => 16,
             _ => 32,

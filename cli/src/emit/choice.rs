@@ -85,7 +85,8 @@ pub(crate) struct Choice {
         value_name = "SUBSTRING",
         help_heading = "Adapter",
         conflicts_with_all = [
-            "kind", "subgroup_sizes", "shader_f16", "max_invocations", "max_workgroup_bytes", "max_storage_buffers",
+            "kind", "subgroup_sizes", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",
+            "max_storage_buffers",
             "max_workgroups", "max_binding_bytes", "storage_alignment",
         ]
     )]
@@ -102,6 +103,10 @@ pub(crate) struct Choice {
     /// The device has 16-bit floats
     #[arg(long, help_heading = "Adapter")]
     shader_f16: bool,
+
+    /// The driver's compiler unrolls loops with constant trips, as AMD's and Intel's do; else the text has them written out
+    #[arg(long, help_heading = "Adapter")]
+    unrolls_loops: bool,
 
     /// Invocations in a workgroup [default: 256]
     #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
@@ -261,6 +266,7 @@ impl Choice {
             ("--kind", self.kind.is_some()),
             ("--subgroup-sizes", self.subgroup_sizes.is_some()),
             ("--shader-f16", self.shader_f16),
+            ("--unrolls-loops", self.unrolls_loops),
             ("--max-invocations", self.max_invocations.is_some()),
             ("--max-workgroup-bytes", self.max_workgroup_bytes.is_some()),
             ("--max-storage-buffers", self.max_storage_buffers.is_some()),
@@ -411,7 +417,7 @@ impl Choice {
         if (backward.x_in_dx || backward.dy_in_dx) && backward.dx != Some(Gradient::Overwrite) {
             return Err(wrong("--x-in and --dy-in need --dx overwrite"));
         }
-        let parameters = backward.dgain.is_some() || backward.dbias.is_some();
+        let parameters = backward.has_parameters();
         if operation == OperationFlag::ReduceParameters && !parameters {
             return Err(wrong("--operation reduce-parameters needs --dgain or --dbias"));
         }
@@ -441,6 +447,7 @@ impl Choice {
                 Some(Subgroups::None) | None => None,
             },
             shader_f16: self.shader_f16,
+            unrolls_loops: self.unrolls_loops,
             max_invocations: self.max_invocations.unwrap_or(default.max_invocations),
             max_workgroup_bytes: self.max_workgroup_bytes.unwrap_or(default.max_workgroup_bytes),
             max_storage_buffers: self.max_storage_buffers.unwrap_or(default.max_storage_buffers),

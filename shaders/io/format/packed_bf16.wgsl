@@ -4,14 +4,18 @@ fn unpack(words: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bits);
 }
 
+const INFINITY: u32 = 0x7f800000u;
+
 // Rounds to nearest, ties to even: adds just under half of the last kept bit, and that bit. A NaN, whose carry could
 // run into the sign, becomes the quiet NaN.
 fn pack(v: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(v);
-    let rounded = (bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u))) >> vec4<u32>(16u);
-    let is_nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-    let halves = select(rounded, vec4<u32>(0x7fc0u), is_nan);
-    return halves.xz | (halves.yw << vec2<u32>(16u));
+    var rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
+    let magnitude = bits & vec4<u32>(0x7fffffffu);
+    if (max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w)) > INFINITY) {
+        rounded = select(rounded, vec4<u32>(0x7fc00000u), magnitude > vec4<u32>(INFINITY));
+    }
+    return (rounded.xz >> vec2<u32>(16u)) | (rounded.yw & vec2<u32>(0xffff0000u));
 }
 
 fn as_stored(v: vec4<f32>) -> vec4<f32> {

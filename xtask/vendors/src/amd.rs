@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Form, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::{NOT_FOR_GPUS, Text};
+use crate::work::{Text, WRITTEN_OUT};
 use crate::{Options, Result, bar, servers, tools};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -40,7 +40,7 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
     // A new baseline needs the table's plans alone.
     let texts = if options.accept { &[] } else { texts };
     let (given, left_out) = options.chosen(texts);
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.is_for_gpus());
+    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     let version = driver_version(&manifest);
     let mut outcomes = Vec::new();
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
             })
             .collect();
         let mut outcome = Outcome::of(&name(family), &version, &results, start.elapsed())
-            .without(&others, NOT_FOR_GPUS)
+            .without(&others, WRITTEN_OUT)
             .without(&left_out.texts, &left_out.because);
         for (plan, answer) in rows {
             match read(answer).and_then(|compiled| row(family, plan, &compiled)) {
@@ -245,6 +245,7 @@ fn caps(family: &str) -> Caps {
         kind: AdapterKind::Gpu,
         subgroup: Some(SubgroupSizes { min, max: 64 }),
         shader_f16: true,
+        unrolls_loops: true,
         max_invocations: 1024,
         max_workgroup_bytes: 65_536,
         max_storage_buffers: 64,
@@ -258,7 +259,8 @@ fn caps(family: &str) -> Caps {
 /// subgroups.
 fn baseline(family: &str) -> Vec<Plan> {
     let mut seen = HashSet::new();
-    let all = plans(&caps(family)).into_iter().chain(plans(&Caps::webgpu_default()));
+    let in_browsers = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
+    let all = plans(&caps(family)).into_iter().chain(plans(&in_browsers));
     // Some need no subgroups either way.
     all.filter(|plan| seen.insert(plan.label())).collect()
 }

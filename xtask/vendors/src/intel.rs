@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::{NOT_FOR_GPUS, Text};
+use crate::work::{Text, WRITTEN_OUT};
 use crate::{Options, Result, bar, servers, tools};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
         }
     };
     let (given, left_out) = options.chosen(texts);
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.is_for_gpus());
+    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     PLATFORMS
         .iter()
         .map(|platform| {
@@ -62,7 +62,7 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
                 })
                 .collect();
             Outcome::of(&name(platform), &shown(&widths), &results, start.elapsed())
-                .without(&others, NOT_FOR_GPUS)
+                .without(&others, WRITTEN_OUT)
                 .without(&left_out.texts, &left_out.because)
         })
         .collect()

@@ -2,7 +2,6 @@
 
 use crate::Result;
 use std::collections::HashMap;
-use wgpu_layernorm::plan::AdapterKind;
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, assemble};
 
@@ -22,14 +21,14 @@ impl Text {
         &self.labels[0]
     }
 
-    /// Whether a GPU may be given it.
-    pub(crate) fn is_for_gpus(&self) -> bool {
-        self.variant.caps.kind == AdapterKind::Gpu
+    /// Whether AMD's and Intel's compilers may be given it.
+    pub(crate) fn has_loops(&self) -> bool {
+        !self.variant.plan.unroll
     }
 }
 
-/// Why a GPU's compiler is not given the others.
-pub(crate) const NOT_FOR_GPUS: &str = "planned for software adapters, which this is not";
+/// Why they are not given the others.
+pub(crate) const WRITTEN_OUT: &str = "written out for compilers that do not unroll loops, as this one does";
 
 /// The texts of the variants whose labels contain `case`, always in the same order.
 pub(crate) fn texts(case: &str) -> Result<Vec<Text>> {
