@@ -56,6 +56,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     }
     var sum_dgain = array<vec4<f32>, VECTORS>();
     var sum_dbias = array<vec4<f32>, VECTORS>();
+    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = first_row + slot_in_workgroup < rows.end;
@@ -87,7 +88,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
-        let means = row_means(row_sum(invocation, sums, 0u), saved.rstd);
+        let means = row_means(row_sum(invocation, sums, half), saved.rstd);
+        half = 1u - half;
 
         var left = vec4<f32>();
         var left_product = vec4<f32>();
@@ -117,7 +119,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
         if (WITH_DX) {
             let left_sums = Sums(add_components(left), add_components(left_product), 0.0);
-            let residue = row_residue(row_sum(invocation, left_sums, 1u), means);
+            let residue = row_residue(row_sum(invocation, left_sums, half), means);
+            half = 1u - half;
             if (has_row) {
                 for (var step = 0u; step < STEPS; step++) {
                     var dx: Values;

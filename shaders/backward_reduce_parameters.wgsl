@@ -1,11 +1,11 @@
-// dgain and dbias: the sums over rows, from the partial sums that the workgroups of backward left.
+// dgain and dbias: the sums over rows, from the partial sums that the slots or workgroups of backward left.
 //
 //     workgroup   one step of columns (common/row.wgsl), workgroup n the step n
 //     slice       rows_per_workgroup slices, slice s adding up partial sums s, s + slices, ... in order
 //
 // The slices are then added up in a tree. No atomics: the same partial sums give the same bits every time.
 //
-// Needs: load_partials, write_dgain, write_dbias, slot_sum over the slices (up to 4 calls), leaves_sum.
+// Needs: load_partials, write_dgain, write_dbias, slot_sum over the slices (2 calls), leaves_sum.
 
 alias Sums = vec4<f32>;
 
@@ -15,8 +15,8 @@ const WITH_DBIAS: bool = true;
 // Partial sums that a thread loads before it adds them up: most of the time is spent waiting for them.
 const BATCH: u32 = 4u;
 
-// A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest. What
-// rounding loses of an infinity is NaN, and a compensated sum with it: there the plain one counts.
+// A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest, and a
+// slice may have many. What rounding loses of an infinity is NaN, and a compensated sum with it: there the plain one counts.
 struct ColumnSums {
     plain: Values,
     compensated: array<Compensated, PARTS>,

@@ -34,6 +34,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             parameters[step] = load_parameters(step, thread);
         }
     }
+    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = first_row + slot_in_workgroup < rows.end;
@@ -64,7 +65,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var row = RowMean(0.0, 1.0);
         if (CENTRED || WIDE_RANGE) {
             let sums = Sums(add_components(total), add_components(magnitude));
-            row = row_mean(row_sum(invocation, sums, 0u), shift);
+            row = row_mean(row_sum(invocation, sums, half), shift);
+            half = 1u - half;
         }
 
         // Every thread has read its part of the row, and shift: from here on the row may be written.
@@ -93,7 +95,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         let sums = Sums(add_components(sum_c), add_components(sum_cc.sum));
-        let scale = row_scale(row_sum(invocation, sums, 1u), row);
+        let scale = row_scale(row_sum(invocation, sums, half), row);
+        half = 1u - half;
 
         if (has_row) {
             let offset = -scale.delta * scale.rstd;

@@ -115,6 +115,9 @@ fn expand_aliases(text: &str) -> String {
 /// those over the rows of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
 
+/// Where there are more, `reduce_subgroups.wgsl` has no such loop.
+const FEW_SUBGROUPS: u32 = 8;
+
 /// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
 /// from row to row has them written out.
 fn loop_bounds(plan: &Plan) -> Vec<Bound> {
@@ -123,7 +126,9 @@ fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     if plan.kernel.is_written_out() {
         bounds.push(("STEPS", plan.steps));
     }
-    if let Reduction::Subgroups(min) = plan.reduction {
+    if let Reduction::Subgroups(min) = plan.reduction
+        && plan.workgroup_size().div_ceil(min) <= FEW_SUBGROUPS
+    {
         bounds.push(("MOST_SUBGROUPS", plan.workgroup_size().div_ceil(min)));
     }
     bounds
@@ -206,7 +211,8 @@ fn format(storage: Storage) -> &'static str {
     }
 }
 
-/// What the slots of a workgroup do with their partial sums; nothing where a kernel leaves none, or updates them in memory.
+/// What the slots of a workgroup, or the slices of `backward_reduce_parameters`, do with their partial sums. The other kernels
+/// update theirs in memory, or have one slot a workgroup.
 fn slots(plan: &Plan) -> &'static str {
     match plan.kernel {
         Kernel::BackwardCached | Kernel::BackwardReduceParameters if plan.combine_slots => {
@@ -407,6 +413,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         ("MEAN_FACTOR", format!("{mean_factor:?}")),
     ];
     if let Reduction::Subgroups(min) = plan.reduction {
+        constants.push(("FEW_SUBGROUPS", unsigned(FEW_SUBGROUPS)));
         constants.push(("SUBGROUP_MIN", unsigned(min)));
     }
     if matches!(plan.row_storage, Storage::PackedF16 | Storage::NativeF16) {

@@ -8,7 +8,7 @@ struct Params {
     workgroups_x: u32,
     // Rows that a slot walks, one below the other; see workgroup_rows.
     slot_rows: u32,
-    // Backward: slots below this add to the partial sum that an earlier dispatch has left them.
+    // Backward: partial sums below this are there from an earlier dispatch, and are added to.
     earlier_partial_rows: u32,
     x: vec2<u32>,
     residual: vec2<u32>,

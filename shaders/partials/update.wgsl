@@ -1,4 +1,4 @@
-// The first sums of a slot replace what is in its partial sums, later ones are added.
+// The first sums replace what is in a partial sum, later ones are added.
 fn update_partials(start: u32, step: u32, thread: u32, sums: Values, first: bool) {
     var values = sums;
     if (!first) {

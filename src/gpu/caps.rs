@@ -38,11 +38,8 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
-        // Chrome's compiler adds no bound to loops that end. A software adapter's plans are written out whatever this says: here
-        // it is for the plans of a GPU on one.
-        unrolls_loops: is_software
-            || info.backend == wgpu::Backend::BrowserWebGpu
-            || [AMD, INTEL].contains(&info.vendor),
+        // Browsers do not say whose GPU it is, and Chrome's compiler adds no bound to loops that end.
+        unrolls_loops: info.backend == wgpu::Backend::BrowserWebGpu || [AMD, INTEL].contains(&info.vendor),
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),

@@ -28,8 +28,8 @@ pub struct Caps {
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
     /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
-    /// the arrays that they index in registers. AMD's and Intel's do, and spill registers where the text is written out, and
-    /// Chrome adds no bound; for others it is, see [`Plan::unroll`](super::Plan::unroll).
+    /// the arrays that they index in registers. Mesa's do for AMD, where some texts that are written out spill registers, and
+    /// for Intel. For others the text is written out, see [`Plan::unroll`](super::Plan::unroll).
     pub unrolls_loops: bool,
     /// Invocations in a workgroup.
     pub max_invocations: u32,

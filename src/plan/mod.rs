@@ -3,7 +3,7 @@
 //!
 //! A plan depends on `cols`, dtypes, options and alignment, never on the number of rows: a row's result is the same
 //! whatever comes with it. Rows only decide how often the plan is dispatched ([`Plan::dispatches`]), and in backward
-//! how many partial sums of the parameter gradients there are ([`Plan::slots`]).
+//! how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod caps;
 mod dispatch;
@@ -78,7 +78,7 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// Bytes of `Sums` in the shaders, what a thread adds up over a row at a time.
+    /// Bytes of an array's `Sums` in the shaders, what a thread adds up over a row at a time.
     const fn sums_bytes(self) -> u32 {
         match self {
             Self::ForwardCached
@@ -356,15 +356,17 @@ pub struct Plan {
     /// Whether loops over steps, runs and parts are written out in the text, for compilers that do not
     /// [unroll](Caps::unrolls_loops) them.
     pub unroll: bool,
-    /// Whether rare values are branched to, as suits a GPU: a software adapter runs both sides of a branch for all lanes.
+    /// Whether what float16 cannot hold is branched to, as suits a GPU: a software adapter runs both sides of a branch for all
+    /// lanes. (For bfloat16 there is one value less to tell apart, and it made no difference there.)
     pub branch: bool,
-    /// Whether the slots of a workgroup leave one partial sum of the parameter gradients, and not one each.
+    /// Whether the slots of a workgroup leave one partial sum of the parameter gradients, and not one each; in
+    /// `backward_reduce_parameters`, whether there are slices to add up.
     pub combine_slots: bool,
     /// With more rows than this, slots get more rows each before there are more slots, see [`Plan::slots`].
     pub least_slots: u32,
     /// The rows of a slot from which on there are more slots instead.
     pub rows_per_slot: u32,
-    /// The most partial sums of the parameter gradients, see [`Plan::slots`].
+    /// The most partial sums of the parameter gradients that a dispatch leaves.
     pub max_partial_rows: u32,
 }
 
@@ -587,7 +589,7 @@ impl Plan {
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
             unroll: caps.kind == AdapterKind::Software || !caps.unrolls_loops,
-            branch: caps.kind == AdapterKind::Gpu,
+            branch: caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F16,
             combine_slots: rung.rows_per_workgroup > 1
                 && match operation {
                     Operation::Forward(_) => false,
@@ -826,7 +828,7 @@ impl Plan {
         most_workgroups.saturating_mul(self.rows_per_workgroup)
     }
 
-    /// The partial sums of the parameter gradients that `slots` slots leave, a multiple of `rows_per_workgroup`.
+    /// The partial sums of the parameter gradients that `slots` slots leave: whole workgroups of them.
     pub(crate) const fn partial_rows(&self, slots: u32) -> u32 {
         match (self.parameter_gradients(), self.combine_slots) {
             (0, _) => 0,

@@ -77,7 +77,7 @@ impl Plan {
             Operation::Backward(backward) => {
                 let walks = if self.kernel == Kernel::BackwardStreamed { 2 } else { 1 };
                 let old_dx = once(backward.dx == Some(Gradient::Accumulate), row);
-                // Slots write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
+                // Slots or workgroups write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
                 // but the first write of each reads it before.
                 let block = |dispatch: &Dispatch| {
                     let blocks = dispatch.rows.div_ceil(self.block_rows);
@@ -103,8 +103,13 @@ impl Plan {
                 let count = |wanted: fn(&Option<Gradient>) -> bool| {
                     gradients.iter().filter(|gradient| wanted(gradient)).count() as u64
                 };
+                // Slices load batches, which the last partial sum fills up.
+                let (slices, batch) = (u64::from(self.rows_per_workgroup), u64::from(Self::REDUCE_BATCH));
+                let batches = |slice: u64| partial_rows.saturating_sub(slice).div_ceil(slices * batch);
+                let loaded_rows = (0..slices).map(batches).sum::<u64>() * batch;
                 Traffic {
-                    read: partials + count(|gradient| *gradient == Some(Gradient::Accumulate)) * parameter,
+                    read: loaded_rows * partial_row
+                        + count(|gradient| *gradient == Some(Gradient::Accumulate)) * parameter,
                     written: count(Option::is_some) * parameter,
                 }
             }

@@ -23,12 +23,13 @@ pub struct Variant {
 }
 
 /// Adapters that between them reach every reduction and every storage.
-fn adapters() -> [Caps; 9] {
+fn adapters() -> [Caps; 10] {
     let gpu = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
     let subgroups = |min, max| Some(SubgroupSizes { min, max });
     let wide = Caps { subgroup: subgroups(32, 32), shader_f16: true, max_storage_buffers: 16, ..gpu };
     [
         Caps { max_storage_buffers: 16, ..gpu },
+        Caps { max_storage_buffers: 16, unrolls_loops: false, ..gpu },
         wide,
         Caps { unrolls_loops: false, ..wide },
         // Few invocations: the most of a row in a thread.
@@ -62,7 +63,7 @@ pub fn all() -> Result<Vec<Variant>, Error> {
     }
     // The options in every combination; each is one segment or another, whatever the rest of the text is.
     let (all_forwards, all_backwards) = (every_forward(), every_backward());
-    let [_, with_all_features, ..] = adapters();
+    let [_, _, with_all_features, ..] = adapters();
     for problem in problems().filter(|problem| {
         let full = problem.normalization == Normalization::Layer && problem.affine == Affine::GainBias;
         full && [384, 40_000].contains(&problem.cols)
@@ -235,6 +236,9 @@ mod tests {
             let widths: &[u32] = match storage {
                 Storage::F32 => &[1, 2, 4],
                 Storage::NativeF16 => &[1],
+                Storage::PackedF16 | Storage::PackedBf16 if kernel == Kernel::BackwardReduceParameters => {
+                    &[1, 2, 4]
+                }
                 Storage::PackedF16 | Storage::PackedBf16 => &[1, 2, 4, 8],
             };
             for width in widths {
@@ -249,10 +253,15 @@ mod tests {
             }
         }
         for kernel in Kernel::ALL {
-            assert!(has(&|plan| plan.kernel == kernel && plan.reduction == Reduction::Workgroup));
-            if kernel != Kernel::BackwardReduceParameters {
-                assert!(has(&|plan| plan.kernel == kernel && plan.uses_subgroups()), "{}", kernel.name());
+            let has = |what: &dyn Fn(&Plan) -> bool| has(&|plan| plan.kernel == kernel && what(plan));
+            let name = kernel.name();
+            if kernel == Kernel::BackwardReduceParameters {
+                assert!(has(&|plan| plan.combine_slots) && has(&|plan| !plan.combine_slots), "{name}");
+            } else {
+                assert!(has(&|plan| plan.reduction == Reduction::Workgroup), "{name}");
+                assert!(has(&|plan| plan.uses_subgroups()), "{name}");
             }
+            assert!(has(&|plan| plan.unroll) && has(&|plan| !plan.unroll), "{name}");
         }
     }
 

@@ -376,7 +376,8 @@ fn beyond_f16(cases: &mut Vec<Case>) {
     }
 }
 
-/// No row, one row, and more rows than one dimension of a grid has workgroups.
+/// No row, one row, more rows than one dimension of a grid has workgroups, and so many that a GPU's workgroups, each a row of
+/// several subgroups, walk more than one: with and without dx, which take two sums a row and one.
 fn many_rows(cases: &mut Vec<Case>) {
     for (rows, cols) in [(0, 64), (1, 64), (65_535, 8), (65_537, 3), (300_000, 2)] {
         for dtype in Dtype::ALL {
@@ -385,6 +386,14 @@ fn many_rows(cases: &mut Vec<Case>) {
                 cases.push(Case { problem, rows, layout: Layout::Dense, data: Data::Normal, task });
             }
         }
+    }
+    let parameters_alone = Task::Backward { dx: None, parameters: Some(Gradient::Overwrite), in_place: None };
+    for (dtype, task) in [Dtype::F32, Dtype::F16]
+        .into_iter()
+        .flat_map(|dtype| [Task::BACKWARD, parameters_alone].map(|task| (dtype, task)))
+    {
+        let problem = Problem { cols: 4096, dtype, parameter_dtype: dtype, ..Problem::default() };
+        cases.push(Case { problem, rows: 600, layout: Layout::Dense, data: Data::Normal, task });
     }
 }
 

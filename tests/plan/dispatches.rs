@@ -4,6 +4,7 @@ use super::config;
 use super::problems::{Call, Case, STATISTICS, calls};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
+use wgpu_layernorm::Gradient;
 use wgpu_layernorm::plan::{Caps, Dispatch, Kernel, Plan, Reduction};
 /// What a dispatch does to its rows and to the partial sums, by the loops of the bodies in `shaders/`, in their 32-bit
 /// arithmetic: an overflow there is one here, and fails the test.
@@ -255,6 +256,19 @@ fn partial_rows_are_reduced(call: &Call, partial_rows: usize) -> TestCaseResult 
         }
     }
     prop_assert!(sums.iter().all(|sums| *sums == 1));
+    // A slice loads four at a time, the last one again where there are fewer left.
+    let mut loads = 0;
+    for slice in 0..reduce.rows_per_workgroup {
+        loads += (slice..dispatch.rows).step_by(4 * reduce.rows_per_workgroup as usize).count() * 4;
+    }
+    let accumulated =
+        [backward.dgain, backward.dbias].iter().filter(|kind| **kind == Some(Gradient::Accumulate)).count();
+    let parameter = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
+    let partial_row = u64::from(reduce.parameter_gradients()) * 4 * u64::from(problem.cols);
+    prop_assert_eq!(
+        reduce.traffic(&[dispatch]).read,
+        loads as u64 * partial_row + accumulated as u64 * parameter
+    );
     let trips = loop_trips(&reduce, u64::from(dispatch.rows.div_ceil(reduce.rows_per_workgroup)));
     prop_assert!(trips <= caps.max_loop_trips.into(), "{} trips over {} partial sums", trips, partial_rows);
     Ok(())

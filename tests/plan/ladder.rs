@@ -14,6 +14,51 @@ const BOTH_PARAMETERS: Backward = Backward {
 };
 
 #[test]
+fn forward_is_cached_to_16_384_columns_and_further_with_more_invocations() {
+    // Columns, invocations, and the kernel with its threads and steps.
+    for (cols, max_invocations, kernel, threads_and_steps) in [
+        (8192, 256, Kernel::ForwardCached, (256, 8)),
+        (8193, 256, Kernel::ForwardCached, (256, 9)),
+        (16_384, 256, Kernel::ForwardCached, (256, 16)),
+        (16_385, 256, Kernel::ForwardStreamed, (256, 17)),
+        (16_384, 1024, Kernel::ForwardCached, (256, 16)),
+        (16_385, 1024, Kernel::ForwardCached, (1024, 5)),
+        (32_768, 1024, Kernel::ForwardCached, (1024, 8)),
+        (32_769, 1024, Kernel::ForwardStreamed, (256, 33)),
+        (8192, 128, Kernel::ForwardCached, (128, 16)),
+        (8193, 128, Kernel::ForwardStreamed, (128, 17)),
+    ] {
+        let caps = Caps { max_invocations, ..subgroups_of_32() };
+        let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
+        let has = (plan.kernel, (plan.threads_per_row, plan.steps));
+        assert_eq!(has, (kernel, threads_and_steps), "{cols} columns, {max_invocations} invocations");
+    }
+}
+
+/// Rows are dealt to as many workgroups as keep a GPU busy, and partial sums to as many slices as do.
+#[test]
+fn backward_has_enough_workgroups_and_few_partial_sums() {
+    let caps = Caps { max_invocations: 1024, ..subgroups_of_32() };
+    for (rows, cols, workgroups, slot_rows, reduce) in [
+        // 65,536 threads in all, more once a workgroup has 64 rows, and never more than 1024 partial sums.
+        (262_144, 64, 1024, 16, (2, 256, 8)),
+        (8192, 256, 512, 4, (2, 256, 32)),
+        (16_384, 1024, 1024, 16, (2, 256, 128)),
+        (4096, 4096, 256, 16, (8, 64, 128)),
+        (100, 4096, 100, 1, (8, 64, 128)),
+    ] {
+        let problem = f32_of(cols);
+        let plan = Plan::backward(&problem, BOTH_PARAMETERS, 8, &caps).unwrap();
+        let dispatches = plan.dispatches(rows, &[], &caps).unwrap();
+        let [x, y] = dispatches[0].workgroups;
+        let has = (x * y, plan.slot_rows(rows), dispatches[0].partial_rows);
+        assert_eq!(has, (workgroups, slot_rows, workgroups), "{rows}x{cols}");
+        let plan = Plan::reduce_parameters(&problem, BOTH_PARAMETERS, 8, &caps).unwrap();
+        assert_eq!((plan.threads_per_row, plan.rows_per_workgroup, plan.steps), reduce, "{cols} columns");
+    }
+}
+
+#[test]
 fn forward_is_cached_to_8192_columns_with_one_read_and_one_write() {
     for caps in
         [Caps::webgpu_default(), subgroups_of_32(), Caps { max_invocations: 128, ..Caps::webgpu_default() }]

@@ -3,7 +3,8 @@ fn unpack(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 
-// The bits of 65520, from which on rounding to nearest ends in infinity.
+// The bits of the largest float16, 65504, and of 65520, from which on rounding to nearest ends in infinity.
+const LARGEST_FINITE: u32 = 0x477fe000u;
 const FIRST_INFINITE: u32 = 0x477ff000u;
 
 // Whether rare values are branched to. Software adapters run both sides of a branch for all lanes.
@@ -16,7 +17,7 @@ fn pack(v: vec4<f32>) -> vec2<u32> {
     let magnitude = bits & vec4<u32>(0x7fffffffu);
     if (BRANCH) {
         let largest = max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w));
-        if (largest < FIRST_INFINITE) {
+        if (largest <= LARGEST_FINITE) {
             return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
         }
     }

@@ -40,27 +40,27 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
     // A new baseline needs the table's plans alone.
     let texts = if options.accept { &[] } else { texts };
     let (given, left_out) = options.chosen(texts);
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
+    let (with_loops, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     let version = driver_version(&manifest);
     let mut outcomes = Vec::new();
     let mut found = Vec::new();
     for family in FAMILIES {
         let start = Instant::now();
         let chosen = if options.case.is_empty() { baseline(family) } else { Vec::new() };
-        let bar = bar(&name(family), for_gpus.len() + chosen.len());
+        let bar = bar(&name(family), with_loops.len() + chosen.len());
         // The table's plans first, then the texts.
         let question = |number: usize| {
             Ok(match number.checked_sub(chosen.len()) {
                 None => format!("baseline {number}"),
-                Some(number) => format!("text {}", for_gpus[number].number),
+                Some(number) => format!("text {}", with_loops[number].number),
             })
         };
         let command = || worker(&manifest, family, &options.case);
-        let count = chosen.len() + for_gpus.len();
+        let count = chosen.len() + with_loops.len();
         let mut answers = servers::ask(&command, count, &question, &bar).into_iter();
         bar.finish_and_clear();
         let rows: Vec<_> = chosen.iter().zip(answers.by_ref()).collect();
-        let results: Vec<_> = for_gpus
+        let results: Vec<_> = with_loops
             .iter()
             .zip(answers)
             .map(|(text, answer)| {

@@ -39,18 +39,18 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
         }
     };
     let (given, left_out) = options.chosen(texts);
-    let (for_gpus, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
+    let (with_loops, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     PLATFORMS
         .iter()
         .map(|platform| {
             let start = Instant::now();
-            let bar = bar(&name(platform), for_gpus.len());
+            let bar = bar(&name(platform), with_loops.len());
             let command = || worker(&shim, &manifest, platform, &options.case);
-            let question = |number: usize| Ok(for_gpus[number].number.to_string());
-            let answers = servers::ask(&command, for_gpus.len(), &question, &bar);
+            let question = |number: usize| Ok(with_loops[number].number.to_string());
+            let answers = servers::ask(&command, with_loops.len(), &question, &bar);
             bar.finish_and_clear();
             let mut widths = BTreeMap::new();
-            let results: Vec<_> = for_gpus
+            let results: Vec<_> = with_loops
                 .iter()
                 .zip(answers)
                 .map(|(text, answer)| {
