@@ -38,8 +38,12 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
-        // Browsers do not say whose GPU it is, and Chrome's compiler adds no bound to loops that end.
-        unrolls_loops: info.backend == wgpu::Backend::BrowserWebGpu || [AMD, INTEL].contains(&info.vendor),
+        // Browsers do not say whose GPU it is, and Chrome's compiler adds no bound to loops that end. A software adapter's own
+        // plans are written out whatever this says: here it is for the plans of a GPU on one, which SwiftShader compiles at once
+        // with loops and not within minutes without.
+        unrolls_loops: info.backend == wgpu::Backend::BrowserWebGpu
+            || [AMD, INTEL].contains(&info.vendor)
+            || is_software && !is_llvmpipe(&info),
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),
@@ -69,11 +73,14 @@ pub fn tuned_adapter(info: &wgpu::AdapterInfo) -> TunedAdapter {
 /// Mesa's software rasteriser, behind Vulkan (lavapipe) and GL: 22.3.6 stops after 65,535 loop trips of an invocation,
 /// 25.0.7 does not. Versions between, and versions that cannot be read, are taken to stop.
 fn is_llvmpipe_that_stops_looping(info: &wgpu::AdapterInfo) -> bool {
-    let is_llvmpipe = [&info.name, &info.driver, &info.driver_info]
-        .iter()
-        .any(|text| text.to_ascii_lowercase().contains("llvmpipe"));
-    is_llvmpipe
+    is_llvmpipe(info)
         && mesa_major(&info.driver_info).or_else(|| mesa_major(&info.driver)).is_none_or(|mesa| mesa < 25)
+}
+
+fn is_llvmpipe(info: &wgpu::AdapterInfo) -> bool {
+    [&info.name, &info.driver, &info.driver_info]
+        .iter()
+        .any(|text| text.to_ascii_lowercase().contains("llvmpipe"))
 }
 
 /// The 22 of "Mesa 22.3.6".
