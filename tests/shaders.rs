@@ -134,3 +134,17 @@ fn the_cached_kernels_access_each_row_once() {
         assert_eq!(count(&backward, "write_dx("), steps, "dx is written once");
     }
 }
+
+/// Consecutive sums, of a row and of the row after it, use the halves of workgroup memory in turn: a body that names a half
+/// uses it twice in a row where only one of its sums is wanted.
+#[test]
+fn no_body_names_a_half_of_workgroup_memory() {
+    for Variant { plan, .. } in variants::all().unwrap() {
+        let source = assemble(&plan, Dialect::Naga).unwrap().source;
+        let body = &source[source.find("fn kernel").unwrap()..];
+        for (call, _) in body.match_indices("row_sum(").chain(body.match_indices("row_moments(")) {
+            let arguments = body[call..].split(';').next().unwrap();
+            assert!(arguments.contains("half"), "{}: {arguments}", plan.label());
+        }
+    }
+}

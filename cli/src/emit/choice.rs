@@ -86,8 +86,7 @@ pub(crate) struct Choice {
         help_heading = "Adapter",
         conflicts_with_all = [
             "kind", "subgroup_sizes", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",
-            "max_storage_buffers",
-            "max_workgroups", "max_binding_bytes", "storage_alignment",
+            "max_storage_buffers", "max_workgroups", "max_binding_bytes", "storage_alignment",
         ]
     )]
     adapter: Option<String>,

@@ -1,0 +1,118 @@
+//! The kernels, and how the threads of a row add up in them.
+
+use super::AdapterKind;
+
+/// The kernels. Each has a body of the same name in `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Kernel {
+    /// Forward; the row stays in registers between its one read and its one write.
+    ForwardCached,
+    /// Forward for rows beyond the register budget; x is read twice, the second time from cache where the row fits.
+    ForwardStreamed,
+    /// Forward where several workgroups share a row, first dispatch: mean and variance of each chunk of a row.
+    ForwardSplitStatistics,
+    /// Forward where several workgroups share a row, second dispatch: from x and the chunks' moments to y.
+    ForwardSplitApply,
+    /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
+    BackwardCached,
+    /// Backward for rows beyond the register budget; x and dy are read twice.
+    BackwardStreamed,
+    /// Backward where several workgroups share a row, first dispatch: the sums over the columns of each chunk of a row.
+    BackwardSplitSums,
+    /// Backward where several workgroups share a row, second dispatch: from x, dy and the chunks' sums to dx.
+    BackwardSplitApply,
+    /// The sum over the partial sums of dgain and dbias that backward left.
+    BackwardReduceParameters,
+}
+
+impl Kernel {
+    /// All kernels.
+    pub const ALL: [Self; 9] = [
+        Self::ForwardCached,
+        Self::ForwardStreamed,
+        Self::ForwardSplitStatistics,
+        Self::ForwardSplitApply,
+        Self::BackwardCached,
+        Self::BackwardStreamed,
+        Self::BackwardSplitSums,
+        Self::BackwardSplitApply,
+        Self::BackwardReduceParameters,
+    ];
+
+    /// The name of the body in `shaders/`, of the pipeline's label, of benches and tests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForwardCached => "forward_cached",
+            Self::ForwardStreamed => "forward_streamed",
+            Self::ForwardSplitStatistics => "forward_split_statistics",
+            Self::ForwardSplitApply => "forward_split_apply",
+            Self::BackwardCached => "backward_cached",
+            Self::BackwardStreamed => "backward_streamed",
+            Self::BackwardSplitSums => "backward_split_sums",
+            Self::BackwardSplitApply => "backward_split_apply",
+            Self::BackwardReduceParameters => "backward_reduce_parameters",
+        }
+    }
+}
+
+impl Kernel {
+    /// Bytes of an array's `Sums` in the shaders, what a thread adds up over a row at a time.
+    pub(super) const fn sums_bytes(self) -> u32 {
+        match self {
+            Self::ForwardCached
+            | Self::ForwardStreamed
+            | Self::ForwardSplitStatistics
+            | Self::ForwardSplitApply => 8,
+            Self::BackwardCached
+            | Self::BackwardStreamed
+            | Self::BackwardSplitSums
+            | Self::BackwardSplitApply
+            | Self::BackwardReduceParameters => 16,
+        }
+    }
+
+    /// Whether a thread holds what lies on its steps in registers, so that loops over them are written out where
+    /// [`Plan::unroll`] asks for it.
+    pub(crate) const fn is_written_out(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardCached | Self::ForwardSplitApply | Self::BackwardCached | Self::BackwardSplitApply
+        )
+    }
+
+    /// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates
+    /// its own in memory, and on a CPU barriers cost more than the partial sums do.
+    pub(super) const fn combines_slots(self, kind: AdapterKind) -> bool {
+        matches!((self, kind), (Self::BackwardCached, AdapterKind::Gpu))
+    }
+
+    /// Whether several workgroups share a row.
+    pub(super) const fn is_split(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardSplitStatistics
+                | Self::ForwardSplitApply
+                | Self::BackwardSplitSums
+                | Self::BackwardSplitApply
+        )
+    }
+}
+
+/// How the threads of a row add up their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Reduction {
+    /// One thread holds the row.
+    Thread,
+    /// The row's threads are a part of every subgroup: an exchange between lanes, no barrier.
+    Lanes,
+    /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
+    Subgroup,
+    /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
+    /// the smallest subgroup size, which bounds how many partial sums there are.
+    Subgroups(u32),
+    /// A tree in workgroup memory, for adapters without subgroup operations.
+    Workgroup,
+}
