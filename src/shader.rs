@@ -79,10 +79,8 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     segment(&mut text, slots(plan));
     operation(&mut text, plan);
     segment(&mut text, body(plan.kernel));
-    for (name, value) in constants(plan) {
-        set_const(&mut text, name, &value)
-            .map_err(|message| Error::Assembly { label: label.clone(), message })?;
-    }
+    let text = set_constants(&text, &constants(plan))
+        .map_err(|message| Error::Assembly { label: label.clone(), message })?;
     let mut source = expand_aliases(&text);
     if plan.unroll {
         source = unroll(&source, &loop_bounds(plan), MOST_TRIPS);
@@ -139,21 +137,31 @@ fn segment(text: &mut String, segment: &str) {
     text.push_str(segment);
 }
 
-/// Sets the value of the one line `const NAME: TYPE = VALUE;`.
-fn set_const(text: &mut String, name: &str, value: &str) -> Result<(), String> {
-    let declaration = format!("\nconst {name}: ");
-    let mut found = text.match_indices(&declaration).map(|(at, _)| at);
-    let (Some(at), None) = (found.next(), found.next()) else {
-        return Err(format!("constant {name} is declared {} times", text.matches(&declaration).count()));
-    };
-    let from = at + declaration.len();
-    let line = text[from..].split('\n').next().unwrap_or_default();
-    let (Some(equals), Some(semicolon)) = (line.find("= "), line.find(';')) else {
-        return Err(format!("constant {name} is not declared as `const NAME: TYPE = VALUE;`"));
-    };
-    let value_range = from + equals + 2..from + semicolon;
-    text.replace_range(value_range, value);
-    Ok(())
+/// Sets the value of each constant's one line `const NAME: TYPE = VALUE;`.
+fn set_constants(text: &str, constants: &[(&str, String)]) -> Result<String, String> {
+    let mut declarations = vec![0; constants.len()];
+    let mut set = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let declared = line.strip_prefix("const ").and_then(|rest| rest.split_once(": "));
+        let place =
+            declared.and_then(|(name, _)| constants.iter().position(|(constant, _)| *constant == name));
+        let Some(place) = place else {
+            set.push_str(line);
+            continue;
+        };
+        let (name, value) = &constants[place];
+        let (Some(equals), Some(semicolon)) = (line.find("= "), line.find(';')) else {
+            return Err(format!("constant {name} is not declared as `const NAME: TYPE = VALUE;`"));
+        };
+        declarations[place] += 1;
+        set.push_str(&line[..equals + 2]);
+        set.push_str(value);
+        set.push_str(&line[semicolon..]);
+    }
+    match constants.iter().zip(declarations).find(|(_, declarations)| *declarations != 1) {
+        None => Ok(set),
+        Some(((name, _), declarations)) => Err(format!("constant {name} is declared {declarations} times")),
+    }
 }
 
 fn bindings(plan: &Plan) -> Vec<Binding> {
@@ -565,13 +573,13 @@ fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
     }
 
     #[test]
-    fn set_const_wants_exactly_one_declaration() {
-        let once = "\nconst A: u32 = 1u;\nconst B: u32 = A; // A\n";
-        let mut text = once.to_owned();
-        set_const(&mut text, "A", "7u").unwrap();
-        assert_eq!(text, "\nconst A: u32 = 7u;\nconst B: u32 = A; // A\n");
-        assert!(set_const(&mut text, "C", "7u").unwrap_err().contains("declared 0 times"), "absent");
-        let mut twice = format!("{once}{once}");
-        assert!(set_const(&mut twice, "A", "7u").unwrap_err().contains("declared 2 times"), "repeated");
+    fn a_constant_wants_exactly_one_declaration() {
+        let once = "\nconst A: u32 = 1u;\nconst AB: u32 = A; // A\n";
+        let set = |text: &str, name| set_constants(text, &[("AB", "8u".to_owned()), (name, "7u".to_owned())]);
+        assert_eq!(set(once, "A").unwrap(), "\nconst A: u32 = 7u;\nconst AB: u32 = 8u; // A\n");
+        assert!(set(once, "C").unwrap_err().contains("C is declared 0 times"), "absent");
+        let twice = format!("{once}const A: u32 = 1u;\n");
+        assert!(set(&twice, "A").unwrap_err().contains("A is declared 2 times"), "repeated");
+        assert!(set("const A: u32", "A").unwrap_err().contains("not declared as"), "without a value");
     }
 }

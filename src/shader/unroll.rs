@@ -23,8 +23,11 @@ fn expand(lines: &[String], bounds: &[Bound], most: u32) -> Vec<String> {
     while let Some(line) = lines.get(at) {
         let found = constant_loop(line, bounds).filter(|(_, trips)| *trips <= most);
         let indent = &line[..line.len() - line.trim_start().len()];
-        let end = lines[at..].iter().position(|line| *line == format!("{indent}}}"));
-        let (Some((name, trips)), Some(length)) = (found, end) else {
+        let length = || {
+            let end = format!("{indent}}}");
+            lines[at..].iter().position(|line| *line == end)
+        };
+        let Some(((name, trips), length)) = found.and_then(|found| Some((found, length()?))) else {
             out.push(line.clone());
             at += 1;
             continue;
