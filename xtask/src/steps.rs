@@ -1,8 +1,9 @@
 //! The steps of `cargo xtask test`.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::{ROOT, Result, cannot_start_cargo, cargo, print};
@@ -11,6 +12,8 @@ struct Step {
     name: &'static str,
     /// The arguments of cargo, separated by spaces.
     arguments: &'static str,
+    /// Those of a second cargo at the same time, whose output comes after the first one's.
+    beside: Option<&'static str>,
     on: On,
 }
 
@@ -29,7 +32,7 @@ enum On {
 
 impl Step {
     const fn new(name: &'static str, arguments: &'static str) -> Self {
-        Self { name, arguments, on: On::Machine }
+        Self { name, arguments, beside: None, on: On::Machine }
     }
 }
 
@@ -40,21 +43,24 @@ const STEPS: &[Step] = &[
     // With no target named this is the unit, integration and doc tests; the examples are built.
     Step::new("tests", "test --workspace --release"),
     // The workspace again, so that nothing is built anew; what depends on the adapter. GL is without subgroups already, and
-    // compiling each kernel takes SwiftShader long.
+    // compiling each kernel takes SwiftShader long: one at a time in a process, whatever the threads.
     Step {
         name: "SwiftShader",
-        arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /plain/",
+        arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /plain/ --skip /backward+",
+        beside: Some("test --workspace --release --test conformance -- --skip /plain/ /backward+"),
         on: On::SwiftShader,
     },
     // Its cases are among the tests; this fails where there is no such adapter.
     Step {
         name: "GL",
         arguments: "test --workspace --release --test accuracy --test foreign_pipeline",
+        beside: None,
         on: On::Gl,
     },
     Step {
         name: "verify",
         arguments: "run --release --package layernorm -- verify --adapter all --case /37x384/",
+        beside: None,
         on: On::Every,
     },
     // Feature by feature, because the workspace build turns all of them on.
@@ -85,6 +91,12 @@ enum StepResult {
     Failed,
     /// The machine lacks something; what.
     NotRun(String),
+}
+
+impl StepResult {
+    fn of(status: ExitStatus) -> Self {
+        if status.success() { Self::Ok } else { Self::Failed }
+    }
 }
 
 impl std::fmt::Display for StepResult {
@@ -132,32 +144,43 @@ pub(crate) fn run(adapters: &Adapters) -> Result<ExitCode> {
 }
 
 fn run_step(step: &Step, adapters: &Adapters) -> Result<StepResult> {
-    let mut command = cargo();
-    command.args(step.arguments.split(' ')).current_dir(ROOT);
-    // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on code
-    // that is an illustration.
-    command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));
-    match (step.on, &adapters.swiftshader, &adapters.gl) {
-        (On::Machine, ..) => {}
+    let environment: Vec<(&str, OsString)> = match (step.on, &adapters.swiftshader, &adapters.gl) {
+        (On::Machine, ..) => Vec::new(),
         // Older loaders know the second name alone.
-        (On::SwiftShader, Ok(driver), _) => {
-            command
-                .env("VK_DRIVER_FILES", driver)
-                .env("VK_ICD_FILENAMES", driver)
-                .env("WGPU_BACKEND", "vulkan");
-        }
-        (On::Every, Ok(driver), Ok(())) => {
-            command.env("VK_ADD_DRIVER_FILES", driver);
-        }
-        (On::Gl, _, Ok(())) => {
-            command.env("WGPU_BACKEND", "gl");
-        }
+        (On::SwiftShader, Ok(driver), _) => vec![
+            ("VK_DRIVER_FILES", driver.into()),
+            ("VK_ICD_FILENAMES", driver.into()),
+            ("WGPU_BACKEND", "vulkan".into()),
+        ],
+        (On::Every, Ok(driver), Ok(())) => vec![("VK_ADD_DRIVER_FILES", driver.into())],
+        (On::Gl, _, Ok(())) => vec![("WGPU_BACKEND", "gl".into())],
         (On::SwiftShader | On::Every, Err(missing), _) | (On::Gl | On::Every, _, Err(missing)) => {
             return Ok(StepResult::NotRun(missing.clone()));
         }
-    }
-    let status = command.status().map_err(cannot_start_cargo)?;
-    Ok(if status.success() { StepResult::Ok } else { StepResult::Failed })
+    };
+    let command = |arguments: &str| {
+        let mut command = cargo();
+        command.args(arguments.split(' ')).current_dir(ROOT).envs(environment.iter().cloned());
+        // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on
+        // code that is an illustration.
+        command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));
+        command
+    };
+    let Some(beside) = step.beside else {
+        let status = command(step.arguments).status().map_err(cannot_start_cargo)?;
+        return Ok(StepResult::of(status));
+    };
+    std::thread::scope(|scope| {
+        let second =
+            scope.spawn(|| command(beside).stdin(Stdio::null()).output().map_err(cannot_start_cargo));
+        let first = command(step.arguments).status().map_err(cannot_start_cargo);
+        let second = second.join().map_err(|_| format!("the thread of `cargo {beside}` panicked"))??;
+        print(&format!("\n=== {}, beside it: cargo {beside}", step.name));
+        print(String::from_utf8_lossy(&second.stderr).trim_end());
+        print(String::from_utf8_lossy(&second.stdout).trim_end());
+        let result = StepResult::of(first?);
+        Ok(if matches!(result, StepResult::Ok) { StepResult::of(second.status) } else { result })
+    })
 }
 
 fn summary(outcomes: &[Outcome]) -> String {

@@ -59,8 +59,8 @@ struct Check {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// The drivers' compilers and DXC, which take minutes, get the Kth of N parts of the texts (and all of the table's plans);
-    /// the others get all
+    /// All but Tint get the Kth of N parts of the texts, and AMD's compiler all of the table's plans: Tint alone takes a
+    /// minute or two for the whole, and it alone finds what browsers refuse
     #[arg(long, value_name = "K/N", default_value = "1/1", conflicts_with = "accept")]
     part: Part,
 
@@ -103,7 +103,7 @@ enum Worker {
     Dxc,
 }
 
-/// What the checks of drivers are told.
+/// What the checks are told.
 #[derive(Debug)]
 struct Options {
     install: bool,
@@ -132,7 +132,7 @@ impl FromStr for Part {
 }
 
 impl Options {
-    /// The texts that a slow compiler is given, and those that `--part` leaves out.
+    /// The texts that a compiler is given, and those that `--part` leaves out.
     fn chosen<'a>(&self, texts: &'a [Text]) -> (Vec<&'a Text>, LeftOut<'a>) {
         let Part { number, of } = self.part;
         let (chosen, left_out) = texts.iter().partition(|text| text.number % of == number - 1);
@@ -192,10 +192,10 @@ fn check(args: &Check) -> Result<ExitCode> {
     let wanted = |compiler| only.is_empty() || only.contains(&compiler);
     let mut outcomes = Vec::new();
     if wanted(Compiler::Naga) {
-        outcomes.push(translate::naga(&texts));
+        outcomes.push(translate::naga(&texts, &options));
     }
     if wanted(Compiler::SpirvVal) {
-        outcomes.push(translate::spirv_val(&texts, options.install));
+        outcomes.push(translate::spirv_val(&texts, &options));
     }
     if wanted(Compiler::Tint) {
         outcomes.push(tint::tint(&texts, options.install));
@@ -235,11 +235,11 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Does something with each text, on all cores. The results are in order.
+/// Does something with each text and its place among them, on all cores. The results are in order.
 fn in_parallel<'a>(
-    texts: &'a [Text],
+    texts: &[&'a Text],
     bar: &ProgressBar,
-    what: impl Fn(&Text) -> Result<()> + Sync,
+    what: impl Fn(usize, &Text) -> Result<()> + Sync,
 ) -> Vec<(&'a Text, Result<()>)> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Result<()>>> = Mutex::new(vec![Err("not tried".to_owned()); texts.len()]);
@@ -247,10 +247,10 @@ fn in_parallel<'a>(
         for _ in 0..threads() {
             scope.spawn(|| {
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(text) = texts.get(number) else { return };
-                    let result = what(text);
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = result;
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(text) = texts.get(place) else { return };
+                    let result = what(place, text);
+                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[place] = result;
                     bar.inc(1);
                 }
             });
@@ -258,7 +258,7 @@ fn in_parallel<'a>(
     });
     bar.finish_and_clear();
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    texts.iter().zip(results).collect()
+    texts.iter().copied().zip(results).collect()
 }
 
 /// A progress bar on stderr, if that is a terminal.

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::work::Text;
-use crate::{Result, bar, in_parallel, tools};
+use crate::{Options, Result, bar, in_parallel, tools};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,10 +11,11 @@ use wgpu_layernorm::translate::{Checks, Module};
 
 /// Validation with no more capabilities than the plan claims, then SPIR-V 1.3, MSL, HLSL and GLSL, each as wgpu asks for
 /// it and without run-time checks.
-pub(crate) fn naga(texts: &[Text]) -> Outcome {
+pub(crate) fn naga(texts: &[Text], options: &Options) -> Outcome {
     let start = Instant::now();
+    let (texts, left_out) = options.chosen(texts);
     let bar = bar("naga", texts.len());
-    let results = in_parallel(texts, &bar, |text| {
+    let results = in_parallel(&texts, &bar, |_, text| {
         let translate = || {
             let module = Module::new(&text.variant.plan)?;
             for checks in [Checks::None, Checks::Wgpu] {
@@ -31,21 +32,25 @@ pub(crate) fn naga(texts: &[Text]) -> Outcome {
         Ok(())
     });
     Outcome::of("naga: SPIR-V, MSL, HLSL, GLSL", "30", &results, start.elapsed())
+        .without(&left_out.texts, &left_out.because)
 }
 
 /// Of so many texts one is also given to spirv-val without its last word.
 const REFUSED_EVERY: usize = 50;
 
-pub(crate) fn spirv_val(texts: &[Text], install: bool) -> Outcome {
+pub(crate) fn spirv_val(texts: &[Text], options: &Options) -> Outcome {
     const NAME: &str = "spirv-val";
-    let variants = texts.iter().map(|text| text.labels.len()).sum();
-    let program = match tools::program("spirv-val", "spirv-tools", install) {
+    let program = match tools::program("spirv-val", "spirv-tools", options.install) {
         Ok(program) => program,
-        Err(because) => return Outcome::missing(NAME, variants, &because, true),
+        Err(because) => {
+            let variants = texts.iter().map(|text| text.labels.len()).sum();
+            return Outcome::missing(NAME, variants, &because, true);
+        }
     };
     let start = Instant::now();
+    let (texts, left_out) = options.chosen(texts);
     let bar = bar(NAME, texts.len());
-    let results = in_parallel(texts, &bar, |text| {
+    let results = in_parallel(&texts, &bar, |place, text| {
         let module = Module::new(&text.variant.plan).map_err(|error| error.to_string())?;
         // What `layernorm emit` writes, and what wgpu gives a driver.
         let emitted = module.spirv(Checks::None).map_err(|error| error.to_string())?;
@@ -53,7 +58,7 @@ pub(crate) fn spirv_val(texts: &[Text], install: bool) -> Outcome {
         let words = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;
         validate(&program, &words)?;
         // What passes everything proves nothing.
-        if !text.number.is_multiple_of(REFUSED_EVERY) {
+        if !place.is_multiple_of(REFUSED_EVERY) {
             return Ok(());
         }
         match validate(&program, &words[..words.len() - 1]) {
@@ -63,7 +68,7 @@ pub(crate) fn spirv_val(texts: &[Text], install: bool) -> Outcome {
     });
     let version = tools::first_line(Command::new(&program).arg("--version"));
     let version = version.split_whitespace().nth(1).unwrap_or("").to_owned();
-    Outcome::of(NAME, &version, &results, start.elapsed())
+    Outcome::of(NAME, &version, &results, start.elapsed()).without(&left_out.texts, &left_out.because)
 }
 
 fn validate(program: &Path, words: &[u32]) -> Result<()> {
