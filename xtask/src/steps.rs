@@ -57,9 +57,10 @@ const STEPS: &[Step] = &[
         beside: None,
         on: On::Gl,
     },
+    // As a test of the tool: `cargo run` would build all of wgpu anew, with the features of one package.
     Step {
         name: "verify",
-        arguments: "run --release --package layernorm -- verify --adapter all --case /37x384/",
+        arguments: "test --workspace --release --test tool -- verify_reports_every_kernel_in_both_modes",
         beside: None,
         on: On::Every,
     },
