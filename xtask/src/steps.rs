@@ -78,7 +78,7 @@ const STEPS: &[Step] = &[
     // Reports are read where there is no wgpu, too.
     Step::new("report", "check --release --package layernorm-report"),
     Step::new("docs", "doc --workspace --no-deps --release"),
-    Step::new("benches", "bench --no-run --package wgpu-layernorm"),
+    Step::new("benches", "bench --no-run --workspace --bench forward --bench backward --bench host"),
 ];
 
 struct Outcome {
