@@ -200,6 +200,14 @@ fn summary(outcomes: &[Outcome]) -> String {
 mod tests {
     use super::*;
 
+    /// A filter that no test's name contains runs none, and passes.
+    #[test]
+    fn the_test_that_a_step_names_is_there() {
+        let step = STEPS.iter().find(|step| step.name == "verify").unwrap();
+        let test = step.arguments.split(' ').next_back().unwrap();
+        assert!(include_str!("../../cli/tests/tool/reports.rs").contains(&format!("fn {test}()")), "{test}");
+    }
+
     #[test]
     fn summary_lines_up_and_counts_what_was_left_out() {
         let outcomes = [

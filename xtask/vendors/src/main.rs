@@ -59,8 +59,8 @@ struct Check {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// All but Tint get the Kth of N parts of the texts, and AMD's compiler all of the table's plans: Tint alone takes a
-    /// minute or two for the whole, and it alone finds what browsers refuse
+    /// All but Tint get the Kth of N parts of the texts, and AMD's compiler all of the table's plans: Tint alone finds what
+    /// browsers refuse
     #[arg(long, value_name = "K/N", default_value = "1/1", conflicts_with = "accept")]
     part: Part,
 
