@@ -88,26 +88,37 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 }
 
 fn demo(args: &[OsString]) -> Result<ExitCode> {
-    run_package("layernorm", [OsString::from("demo")].iter().chain(args))
+    run_tool(program("layernorm")?.arg("demo").args(args))
 }
 
 /// The checker is a package of its own, so that this one builds in seconds.
 fn vendors(no_install: bool, args: &[OsString]) -> Result<ExitCode> {
-    let flag = OsString::from("--no-install");
-    run_package("vendors", no_install.then_some(&flag).into_iter().chain(args))
+    run_tool(program("vendors")?.args(no_install.then_some("--no-install")).args(args))
 }
 
-fn run_package<'a>(package: &str, args: impl Iterator<Item = &'a OsString>) -> Result<ExitCode> {
-    // Not from the root, unlike the steps of `test`: paths among the arguments are relative to the caller's directory.
-    let status = cargo()
-        .args(["run", "--release", "--package", package])
-        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"), "--"])
-        .args(args)
-        .status()
-        .map_err(cannot_start_cargo)?;
+fn run_tool(command: &mut Command) -> Result<ExitCode> {
+    let program = command.get_program().to_owned();
+    let status = command.status().map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     // No code means that a signal ended it.
     let code = status.code().unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Builds a program of the workspace, to run with its arguments from the caller's directory, which their paths are
+/// relative to. `cargo run` would build wgpu once more, with the features that one package wants.
+fn program(name: &str) -> Result<Command> {
+    let status = cargo()
+        .args(["build", "--release", "--workspace", "--bin", name])
+        .current_dir(ROOT)
+        .status()
+        .map_err(cannot_start_cargo)?;
+    if !status.success() {
+        return Err(format!("{name} does not build: see above"));
+    }
+    // This program is of the same workspace and profile (.cargo/config.toml), so its neighbour.
+    let this =
+        env::current_exe().map_err(|error| format!("the system hides where this program is: {error}"))?;
+    Ok(Command::new(this.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX))))
 }
 
 /// The cargo that runs this program, so that a `+toolchain` on the command line holds for what it starts.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use crate::{ROOT, Result, cannot_start_cargo, cargo, note, print};
+use crate::{ROOT, Result, cannot_start_cargo, note, print, program};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -100,8 +100,7 @@ fn build_and_run(options: &Options, toolchain: &wasm::Toolchain, browser: Option
     }
     print(&format!("=== WebAssembly: built after {:.1} s", start.elapsed().as_secs_f64()));
 
-    let mut harness = cargo();
-    harness.args(["run", "--quiet", "--release", "--package", "layernorm-web-harness", "--"]);
+    let mut harness = program("layernorm-web-harness")?;
     harness.arg(if options.serve { "serve" } else { "check" });
     harness.arg("--wasm").arg(toolchain.wasm()).arg("--site").arg(target.join("web/site"));
     match browser {
@@ -113,7 +112,7 @@ fn build_and_run(options: &Options, toolchain: &wasm::Toolchain, browser: Option
             harness.args(["--port", &options.port.to_string()]);
         }
     }
-    let status = harness.current_dir(ROOT).status().map_err(cannot_start_cargo)?;
+    let status = harness.status().map_err(|error| format!("cannot start the harness: {error}"))?;
     print(&format!(
         "=== page: {} after {:.1} s",
         if status.success() { "ok" } else { "FAILED" },

@@ -40,16 +40,14 @@ pub(crate) fn javascript(install: bool) -> Outcome {
 
 fn run(node: &Path, example: &Path, manifest: &Path, caps: &[&str]) -> Result<()> {
     let kernels = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+    let layernorm = tools::layernorm()?;
     for (name, arguments) in KERNELS {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         tools::run(
-            Command::new(cargo)
-                .args(["run", "--quiet", "--release", "--package", "layernorm", "--", "emit"])
-                .args(["--cols", "384", "--format", "browser", "--output"])
+            Command::new(&layernorm)
+                .args(["emit", "--cols", "384", "--format", "browser", "--output"])
                 .arg(kernels.path().join(format!("{name}.wgsl")))
                 .args(arguments)
-                .args(caps)
-                .current_dir(tools::ROOT),
+                .args(caps),
         )?;
     }
     tools::run(

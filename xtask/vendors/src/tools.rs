@@ -89,6 +89,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     ))
 }
 
+/// The tool, built. With the features of the workspace, as this program is: nothing of wgpu is built anew for it.
+pub(crate) fn layernorm() -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--workspace", "--bin", "layernorm"])
+        .current_dir(ROOT))?;
+    let this =
+        env::current_exe().map_err(|error| format!("the system hides where this program is: {error}"))?;
+    Ok(this.with_file_name(format!("layernorm{}", env::consts::EXE_SUFFIX)))
+}
+
 /// The first line that a program prints, or nothing.
 pub(crate) fn first_line(command: &mut Command) -> String {
     command
