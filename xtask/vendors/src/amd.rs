@@ -5,7 +5,7 @@ use crate::driver::Driver;
 use crate::outcome::Outcome;
 use crate::work::{Text, WRITTEN_OUT};
 use crate::{Options, Result, bar, servers, tools};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,10 +52,10 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
         let question = |number: usize| {
             Ok(match number.checked_sub(chosen.len()) {
                 None => format!("baseline {number}"),
-                Some(number) => format!("text {}", with_loops[number].number),
+                Some(number) => format!("variant {}", with_loops[number].label()),
             })
         };
-        let command = || worker(&manifest, family, &options.case);
+        let command = || worker(&manifest, family);
         let count = chosen.len() + with_loops.len();
         let mut answers = servers::ask(&command, count, &question, &bar).into_iter();
         bar.finish_and_clear();
@@ -86,10 +86,10 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
 }
 
 /// The process that compiles for a family: this program, as [`serve`].
-fn worker(manifest: &Path, family: &str, case: &str) -> Command {
+fn worker(manifest: &Path, family: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
     command
-        .args(["worker", "amd", "--family", family, "--case", case])
+        .args(["worker", "amd", "--family", family])
         .env("RADV_FORCE_FAMILY", family)
         .env("VK_ICD_FILENAMES", manifest)
         .env_remove("VK_DRIVER_FILES")
@@ -98,15 +98,13 @@ fn worker(manifest: &Path, family: &str, case: &str) -> Command {
     command
 }
 
-pub(crate) fn serve(family: &str, texts: &[Text]) -> Result<()> {
+pub(crate) fn serve(family: &str, plans: &HashMap<String, Plan>) -> Result<()> {
     let driver = Driver::open()?;
     let chosen = baseline(family);
     servers::serve(|question| {
         let plan = match question.split_once(' ') {
             Some(("baseline", number)) => number.parse().ok().and_then(|number: usize| chosen.get(number)),
-            Some(("text", number)) => {
-                number.parse().ok().and_then(|number: usize| texts.get(number)).map(|text| &text.variant.plan)
-            }
+            Some(("variant", label)) => plans.get(label),
             _ => None,
         };
         let compiled = plan

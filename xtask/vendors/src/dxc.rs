@@ -6,15 +6,21 @@ use crate::outcome::Outcome;
 use crate::work::Text;
 use crate::{Options, Result, bar, servers, tools};
 use library::Library;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+use wgpu_layernorm::plan::Plan;
 use wgpu_layernorm::translate::{Checks, HLSL_SHADER_MODEL, Module};
 
 const NAME: &str = "DXC: HLSL to DXIL";
 
 /// Of so many texts one is compiled as `layernorm emit` writes it, too. It is what wgpu gives a driver without the checks.
 const EMITTED_EVERY: usize = 7;
+
+/// How a question says which.
+const CHECKED: &str = "checked";
+const BOTH: &str = "both";
 
 pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
     let library = match tools::dxc(options.install) {
@@ -27,8 +33,13 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
     let start = Instant::now();
     let (texts, left_out) = options.chosen(texts);
     let bar = bar(NAME, texts.len());
-    let command = || worker(&library, &options.case);
-    let answers = servers::ask(&command, texts.len(), &|number| Ok(texts[number].number.to_string()), &bar);
+    let command = || worker(&library);
+    let question = |number: usize| {
+        let text = texts[number];
+        let checks = if text.number.is_multiple_of(EMITTED_EVERY) { BOTH } else { CHECKED };
+        Ok(format!("{checks} {}", text.label()))
+    };
+    let answers = servers::ask(&command, texts.len(), &question, &bar);
     bar.finish_and_clear();
     let read = |answer: Result<String>| {
         serde_json::from_str::<Result<()>>(&answer?)
@@ -39,13 +50,13 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
         .without(&left_out.texts, &left_out.because)
 }
 
-fn worker(library: &Path, case: &str) -> Command {
+fn worker(library: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
-    command.args(["worker", "dxc", "--case", case, "--library"]).arg(library);
+    command.args(["worker", "dxc", "--library"]).arg(library);
     command
 }
 
-pub(crate) fn serve(library: &Path, texts: &[Text]) -> Result<()> {
+pub(crate) fn serve(library: &Path, plans: &HashMap<String, Plan>) -> Result<()> {
     let library = Library::open(library)?;
     // What passes everything proves nothing.
     let profile = format!("cs_{HLSL_SHADER_MODEL}");
@@ -54,21 +65,19 @@ pub(crate) fn serve(library: &Path, texts: &[Text]) -> Result<()> {
         return Err("DXC takes a name that nobody has declared".to_owned());
     }
     servers::serve(|question| {
-        let text = question.parse().ok().and_then(|number: usize| texts.get(number));
-        let result = text.ok_or_else(|| format!("no such question: {question}")).and_then(|text| {
-            compile(&library, text, Checks::Wgpu)?;
-            if text.number.is_multiple_of(EMITTED_EVERY) {
-                compile(&library, text, Checks::None)
-            } else {
-                Ok(())
+        let asked = question.split_once(' ').and_then(|(checks, label)| Some((checks, plans.get(label)?)));
+        let result = match asked {
+            Some((CHECKED, plan)) => compile(&library, plan, Checks::Wgpu),
+            Some((BOTH, plan)) => {
+                compile(&library, plan, Checks::Wgpu).and_then(|()| compile(&library, plan, Checks::None))
             }
-        });
+            _ => Err(format!("no such question: {question}")),
+        };
         serde_json::to_string(&result).unwrap_or_default()
     })
 }
 
-fn compile(library: &Library, text: &Text, checks: Checks) -> Result<()> {
-    let plan = &text.variant.plan;
+fn compile(library: &Library, plan: &Plan, checks: Checks) -> Result<()> {
     let module = Module::new(plan).map_err(|error| error.to_string())?;
     let hlsl = module.hlsl(checks).map_err(|error| error.to_string())?;
     let profile = format!("cs_{HLSL_SHADER_MODEL}");

@@ -5,10 +5,11 @@ use crate::driver::Driver;
 use crate::outcome::Outcome;
 use crate::work::{Text, WRITTEN_OUT};
 use crate::{Options, Result, bar, servers, tools};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+use wgpu_layernorm::plan::Plan;
 
 /// Gen 12 integrated, and the first discrete ones, by Mesa's names.
 const PLATFORMS: [&str; 2] = ["tgl", "dg2"];
@@ -45,8 +46,8 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
         .map(|platform| {
             let start = Instant::now();
             let bar = bar(&name(platform), with_loops.len());
-            let command = || worker(&shim, &manifest, platform, &options.case);
-            let question = |number: usize| Ok(with_loops[number].number.to_string());
+            let command = || worker(&shim, &manifest, platform);
+            let question = |number: usize| Ok(with_loops[number].label().to_owned());
             let answers = servers::ask(&command, with_loops.len(), &question, &bar);
             bar.finish_and_clear();
             let mut widths = BTreeMap::new();
@@ -74,10 +75,10 @@ fn shown(widths: &BTreeMap<u32, usize>) -> String {
     widths.join(", ")
 }
 
-fn worker(shim: &Path, manifest: &Path, platform: &str, case: &str) -> Command {
+fn worker(shim: &Path, manifest: &Path, platform: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
     command
-        .args(["worker", "intel", "--case", case])
+        .args(["worker", "intel"])
         .env("LD_PRELOAD", shim)
         .env("INTEL_STUB_GPU_PLATFORM", platform)
         .env("VK_ICD_FILENAMES", manifest)
@@ -86,13 +87,12 @@ fn worker(shim: &Path, manifest: &Path, platform: &str, case: &str) -> Command {
     command
 }
 
-pub(crate) fn serve(texts: &[Text]) -> Result<()> {
+pub(crate) fn serve(plans: &HashMap<String, Plan>) -> Result<()> {
     let driver = Driver::open()?;
     servers::serve(|question| {
-        let text = question.parse().ok().and_then(|number: usize| texts.get(number));
-        let compiled = text.ok_or_else(|| format!("no such question: {question}")).and_then(|text| {
-            compiled::compile(&driver, &text.variant.plan, |_| Ok((Widths::new(), Widths::new())))
-        });
+        let plan = plans.get(question).ok_or_else(|| format!("no such question: {question}"));
+        let compiled =
+            plan.and_then(|plan| compiled::compile(&driver, plan, |_| Ok((Widths::new(), Widths::new()))));
         serde_json::to_string(&compiled).unwrap_or_default()
     })
 }

@@ -88,8 +88,6 @@ enum Hidden {
         #[arg(value_enum)]
         compiler: Worker,
         #[arg(long, default_value = "")]
-        case: String,
-        #[arg(long, default_value = "")]
         family: String,
         #[arg(long)]
         library: Option<PathBuf>,
@@ -158,8 +156,8 @@ struct Report<'a> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Some(Hidden::Worker { compiler, case, family, library }) => {
-            worker(*compiler, case, family, library.as_deref()).map(|()| ExitCode::SUCCESS)
+        Some(Hidden::Worker { compiler, family, library }) => {
+            worker(*compiler, family, library.as_deref()).map(|()| ExitCode::SUCCESS)
         }
         None => check(&cli.check),
     };
@@ -169,12 +167,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn worker(compiler: Worker, case: &str, family: &str, library: Option<&Path>) -> Result<()> {
-    let texts = work::texts(case)?;
+fn worker(compiler: Worker, family: &str, library: Option<&Path>) -> Result<()> {
+    let plans = work::plans()?;
     match compiler {
-        Worker::Amd => amd::serve(family, &texts),
-        Worker::Intel => intel::serve(&texts),
-        Worker::Dxc => dxc::serve(library.ok_or("--library is missing")?, &texts),
+        Worker::Amd => amd::serve(family, &plans),
+        Worker::Intel => intel::serve(&plans),
+        Worker::Dxc => dxc::serve(library.ok_or("--library is missing")?, &plans),
     }
 }
 

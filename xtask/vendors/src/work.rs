@@ -2,6 +2,7 @@
 
 use crate::Result;
 use std::collections::HashMap;
+use wgpu_layernorm::plan::Plan;
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, assemble};
 
@@ -54,6 +55,13 @@ pub(crate) fn texts(case: &str) -> Result<Vec<Text>> {
         return Err(format!("no variant's label contains {case:?}: `layernorm emit --all DIR` lists them"));
     }
     Ok(texts)
+}
+
+/// The plans of all variants by their labels, by which a process that holds a compiler is asked: assembling all texts to
+/// number them, as [`texts`] does, would take each of these longer than what most of them are asked.
+pub(crate) fn plans() -> Result<HashMap<String, Plan>> {
+    let variants = variants::all().map_err(|error| error.to_string())?;
+    Ok(variants.into_iter().map(|variant| (variant.plan.label(), variant.plan)).collect())
 }
 
 #[cfg(test)]
