@@ -23,7 +23,7 @@ use wgpu_layernorm::translate::{Checks, Module};
 #[command(after_help = "Examples:
   layernorm emit --cols 1024 --statistics
   layernorm emit --cols 1024 --operation backward --subgroup-sizes 32..32 --format spirv --output backward.spv
-  layernorm emit --all kernels --format browser")]
+  layernorm emit --all kernels --format browser --case forward_cached/f32")]
 pub(crate) struct Emit {
     /// The language
     #[arg(long, value_enum, default_value_t = Format::Wgsl)]
@@ -40,6 +40,10 @@ pub(crate) struct Emit {
     /// Write every variant of every kernel to DIR, which appears whole or not at all
     #[arg(long, value_name = "DIR", exclusive = false, conflicts_with = "description")]
     all: Option<PathBuf>,
+
+    /// With --all: only the variants whose labels contain TEXT
+    #[arg(long, value_name = "TEXT", requires = "all")]
+    case: Option<String>,
 
     #[command(flatten)]
     choice: Choice,
@@ -125,7 +129,7 @@ impl Emitted {
 pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
     if let Some(directory) = &args.all {
         args.choice.refuse_beside_all()?;
-        return set::write(directory, args.format);
+        return set::write(directory, args.format, args.case.as_deref().unwrap_or_default());
     }
     let variant = args.choice.variant()?;
     if let Some(path) = &args.output {

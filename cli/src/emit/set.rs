@@ -27,8 +27,16 @@ struct Entry {
     description: String,
 }
 
-pub(super) fn write(directory: &Path, format: Format) -> Result<(), Failure> {
+/// Writes the variants whose labels contain `case`.
+pub(super) fn write(directory: &Path, format: Format, case: &str) -> Result<(), Failure> {
     let parent = check_destination(directory)?;
+    let mut chosen = variants::all()?;
+    chosen.retain(|variant| variant.plan.label().contains(case));
+    if chosen.is_empty() {
+        return Err(Failure::WrongCall(format!(
+            "--case: no variant's label contains {case:?}; `layernorm emit --all DIR` without it lists them in DIR/index.json"
+        )));
+    }
     let failed = |error: std::io::Error| {
         Failure::FailedRun(format!("writing {} failed: {error}", directory.display()))
     };
@@ -40,7 +48,7 @@ pub(super) fn write(directory: &Path, format: Format) -> Result<(), Failure> {
         builder.permissions(fs::Permissions::from_mode(0o777));
     }
     let room = builder.tempdir_in(parent).map_err(failed)?;
-    let (written, left_out) = write_variants(room.path(), format)?;
+    let (written, left_out) = write_variants(room.path(), format, &chosen)?;
     let index = Index { format: format.name(), variants: written, left_out };
     let json = serde_json::to_string_pretty(&index)
         .map_err(|error| Failure::FailedRun(format!("the index is no JSON: {error}")))?;
@@ -80,8 +88,11 @@ fn check_destination(directory: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Writes the variants below `room`, on all cores.
-fn write_variants(room: &Path, format: Format) -> Result<(Vec<Entry>, Vec<String>), Failure> {
-    let variants = variants::all()?;
+fn write_variants(
+    room: &Path,
+    format: Format,
+    variants: &[Variant],
+) -> Result<(Vec<Entry>, Vec<String>), Failure> {
     let bar = output::progress(variants.len() as u64);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -160,4 +171,19 @@ fn publish(room: TempDir, directory: &Path) -> std::io::Result<()> {
     // There is nothing left to remove.
     let _ = room.keep();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_variant_has_files_of_its_own() {
+        let all = variants::all().unwrap();
+        // On file systems that ignore case, too.
+        let stems: HashSet<String> =
+            all.iter().map(|variant| file_stem(&variant.plan.label()).to_lowercase()).collect();
+        assert_eq!(stems.len(), all.len());
+    }
 }
