@@ -26,9 +26,9 @@ use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
 /// Times are by the GPU's timestamps where they work, else by the wall clock over batches of calls; the table says
 /// which.
 ///
-/// Exit code 1 if an output is wrong, if anything fails, or if a measurement takes longer than in the baseline by more
-/// than the margin; what an adapter does not support is in the table and no failure. Compare only with a baseline of
-/// the same machine, and leave the machine alone meanwhile.
+/// Exit code 1 if an output is wrong, if anything fails, if nothing could be measured on an adapter, or if a measurement
+/// takes longer than in the baseline by more than the margin; what else an adapter does not support is in the table and
+/// no failure. Compare only with a baseline of the same machine, and leave the machine alone meanwhile.
 #[derive(Args, Debug)]
 #[command(after_help = after_help())]
 pub(crate) struct Bench {
@@ -356,13 +356,17 @@ fn conclude(reports: &[Report]) -> Result<(), Failure> {
     };
     let timed = all().filter(|measurement| measurement.timing.is_some()).count();
     let (wrong, failed) = (count(FailureKind::WrongResult), count(FailureKind::Failed));
-    if unopened + wrong + failed == 0 && timed > 0 {
+    let times = |report: &&Report| {
+        report.measurements.iter().flatten().any(|measurement| measurement.timing.is_some())
+    };
+    let without = reports.iter().filter(|report| !times(report)).count();
+    if unopened + wrong + failed + without == 0 && timed > 0 {
         return Ok(());
     }
     let unsupported = count(FailureKind::Unsupported);
     Err(Failure::FailedRun(format!(
         "{timed} measurements, {wrong} with wrong results, {failed} failed, {unsupported} are not supported, \
-         {unopened} devices could not be opened: see the report above"
+         {unopened} devices could not be opened, {without} have no measurement: see the report above"
     )))
 }
 

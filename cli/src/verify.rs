@@ -17,8 +17,9 @@ use wgpu_layernorm::{Context, wgpu};
 /// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain, without
 /// subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units of the storage
 /// type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit code 1 on any failure,
-/// and where there is no adapter. With --tuning, the
-/// cases of the file's own widths come first, and the run fails if none of them ran on a tuned plan. On a software adapter, which compiles every kernel for the CPU, it takes long.
+/// on an adapter where no case passed, and where there is no adapter. With --tuning, the cases of the file's own widths
+/// come first, and the run fails if none of them ran on a tuned plan. On a software adapter, which compiles every kernel
+/// for the CPU, it takes long.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm verify --adapter vulkan --json report.json
@@ -171,13 +172,19 @@ fn conclude(reports: &[Report]) -> Result<(), Failure> {
         .map(VerifyRun::counts)
         .fold([0; 3], |sum, counts| [sum[0] + counts[0], sum[1] + counts[1], sum[2] + counts[2]]);
     let unopened = runs().filter(|run| run.error.is_some()).count();
-    let [passed, failed, _] = sum;
-    if failed == 0 && unopened == 0 && passed > 0 {
+    let passes = |report: &&Report| report.verify.iter().flatten().any(|run| run.counts()[0] > 0);
+    let without = reports.iter().filter(|report| !passes(report)).count();
+    if sum[1] == 0 && unopened == 0 && without == 0 && !reports.is_empty() {
         return output::print(&format!("\n{}\n", counts(sum)));
     }
-    let unopened =
-        if unopened > 0 { format!(", {unopened} devices could not be opened") } else { String::new() };
-    Err(Failure::FailedRun(format!("{}{unopened}: see the report above", counts(sum))))
+    let mut message = counts(sum);
+    if unopened > 0 {
+        message += &format!(", {unopened} devices could not be opened");
+    }
+    if without > 0 {
+        message += &format!(", on {without} adapters none passed");
+    }
+    Err(Failure::FailedRun(format!("{message}: see the report above")))
 }
 
 #[cfg(test)]
@@ -221,6 +228,8 @@ mod tests {
         assert!(failed.starts_with("2 cases passed, 1 failed, 0 are not supported"), "{failed}");
         let nothing = message(&[report(0, 0, 2)]);
         assert!(nothing.starts_with("0 cases passed"), "{nothing}");
+        let one_of_two = message(&[report(1, 0, 0), report(0, 0, 2)]);
+        assert!(one_of_two.contains("on 1 adapters none passed"), "{one_of_two}");
         let mut unopened = report(1, 0, 0);
         unopened.verify.as_mut().unwrap()[0].error = Some("lost".to_owned());
         let unopened = message(&[unopened]);

@@ -79,6 +79,13 @@ pub(crate) fn ensure_gl(no_install: bool) -> Result<()> {
     )
 }
 
+/// The variable that names the drivers in place of the system's, if one is set, and its paths.
+pub(crate) fn named_drivers() -> Option<(&'static str, OsString)> {
+    ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
+        .into_iter()
+        .find_map(|name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?)))
+}
+
 fn decide(facts: &Facts, no_install: bool) -> Decision {
     if matches!(facts.os, "macos" | "windows") {
         return Decision::Ready(format!("adapter: the one that {} brings; nothing to install", facts.os));
@@ -121,10 +128,7 @@ fn decide(facts: &Facts, no_install: bool) -> Decision {
 impl Facts {
     fn gather() -> Self {
         let libraries = Libraries::gather();
-        let (override_variable, manifests) = match ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
-            .into_iter()
-            .find_map(|name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?)))
-        {
+        let (override_variable, manifests) = match named_drivers() {
             Some((name, value)) => (Some(name), env::split_paths(&value).collect()),
             None => (None, manifest_directories(|name| env::var_os(name))),
         };

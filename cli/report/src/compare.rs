@@ -91,8 +91,8 @@ impl PartialOrd for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, normalization, dtype, rows, cols, .. } = self;
-        write!(f, "{operation}/{normalization}/{dtype}/{rows}x{cols}")
+        let Self { operation, rows, cols, .. } = self;
+        write!(f, "{operation}/{}/{}/{rows}x{cols}", self.norm(), self.storage())
     }
 }
 
@@ -245,7 +245,8 @@ fn throughput_note(measuring: &[(usize, &[Measurement])]) -> String {
          tensors of the same size, timed in turn with the call; 1.00 of copy is as fast. Times are medians, the spread \
          is from the 10th to the 90th percentile; timed by {}. The worst error is in units of the storage type's \
          rounding, and what passes was at most 4 in f32 and 1 in 16 bits. A plan is threads of a row x rows of a \
-         workgroup, how the threads add up, and the accesses of a thread to a row, each of so many elements.",
+         workgroup, how the threads add up, and the accesses of a thread to a row, each of so many elements; then that \
+         of the next dispatch, if the call has one.",
         if clocks.is_empty() { "nothing".to_owned() } else { clocks.join(" or ") }
     )
 }

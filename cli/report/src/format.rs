@@ -170,6 +170,7 @@ impl VerifyRun {
         let sum = |count: fn(&KernelVerdict) -> usize| self.kernels.iter().map(count).sum();
         let [cases, failed, unsupported] =
             [sum(|kernel| kernel.cases), sum(|kernel| kernel.failed), sum(|kernel| kernel.unsupported)];
+        // `parse` refuses counts that are not of one another.
         [cases - failed - unsupported, failed, unsupported]
     }
 }
@@ -315,11 +316,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The numbers on one short line.
+    /// The numbers of each dispatch on one short line.
     #[must_use]
     pub fn summary(&self) -> String {
-        let Self { threads_per_row, rows_per_workgroup, steps, vector_width, reduction, .. } = self;
-        format!("{threads_per_row}x{rows_per_workgroup} {reduction}, {steps} of {vector_width}")
+        let Self { threads_per_row, rows_per_workgroup, steps, vector_width, reduction, then, .. } = self;
+        let first = format!("{threads_per_row}x{rows_per_workgroup} {reduction}, {steps} of {vector_width}");
+        then.iter().fold(first, |text, next| format!("{text}; then {}", next.summary()))
     }
 }
 
@@ -420,14 +422,28 @@ fn parse_one(value: Value) -> Result<Report, FormatError> {
         .iter()
         .flatten()
         .find(|measurement| measurement.timing.is_some() == measurement.failure.is_some());
-    match dumb {
-        Some(measurement) => Err(FormatError::NotAReport(format!(
+    if let Some(measurement) = dumb {
+        return Err(FormatError::NotAReport(format!(
             "the measurement {} needs either all of its times or a failure",
             crate::Key::of(measurement)
-        ))),
-        None => Ok(report),
+        )));
     }
+    let verdicts = report.verify.iter().flatten().flat_map(|run| &run.kernels);
+    for KernelVerdict { kernel, dtype, cases, failed, unsupported, .. } in verdicts {
+        let counted = failed.checked_add(*unsupported).filter(|counted| counted <= cases);
+        if counted.is_none() || *cases > MOST_CASES {
+            let kernel = kernel.as_deref().unwrap_or("no kernel");
+            return Err(FormatError::NotAReport(format!(
+                "the verdict on {kernel}, {dtype}, has {cases} cases, {failed} failed and {unsupported} unsupported: \
+                 it needs at most {MOST_CASES} and as many as of both sorts together"
+            )));
+        }
+    }
+    Ok(report)
 }
+
+/// Of one kernel and dtype. More would be no count, and sums of them could overflow.
+const MOST_CASES: usize = 1_000_000;
 
 /// The text of a file with these reports: of one an object, else an array.
 ///

@@ -179,6 +179,15 @@ fn what_is_no_report_is_refused_with_a_reason() {
     json["measurements"][0]["median_seconds"] = Value::Null;
     refused(&json.to_string(), "forward/layer/f32/128x64");
     refused(&json!([json]).to_string(), "forward/layer/f32/128x64");
+    let good: Value = serde_json::from_str(&to_json(&[verified("two")]).unwrap()).unwrap();
+    for (cases, failed, unsupported) in [(1, 2, 0), (1, 1, 1), (5, u64::MAX, 2), (u64::MAX, 0, 0)] {
+        let mut json = good.clone();
+        let verdict = &mut json["verify"][0]["kernels"][0];
+        verdict["cases"] = json!(cases);
+        verdict["failed"] = json!(failed);
+        verdict["unsupported"] = json!(unsupported);
+        refused(&json.to_string(), "the verdict on backward_cached, bf16");
+    }
 }
 
 /// The cells of the rows in which `cell` occurs, without the spaces around them.

@@ -103,7 +103,8 @@ pub(crate) struct Choice {
     #[arg(long, help_heading = "Adapter")]
     shader_f16: bool,
 
-    /// The driver's compiler unrolls loops with constant trips, as AMD's and Intel's do; else the text has them written out
+    /// The driver's compiler unrolls loops with constant trips, as AMD's and Intel's do; else the text has them written out,
+    /// which spills registers there in some kernels
     #[arg(long, help_heading = "Adapter")]
     unrolls_loops: bool,
 
@@ -328,7 +329,9 @@ impl Choice {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
         }?;
-        if plan.vector_width < least && !(least == 8 && plan.vector_width == 4) {
+        // 8 stands for 16 bytes, which are 4 of these.
+        let is_f32 = operation == OperationFlag::ReduceParameters || problem.dtype == Dtype::F32;
+        if plan.vector_width < least.min(if is_f32 { 4 } else { 8 }) {
             return Err(wrong(format!(
                 "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
                 problem.cols, plan.vector_width

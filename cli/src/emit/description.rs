@@ -121,6 +121,7 @@ struct PlannedFor {
     max_workgroups: u32,
     max_binding_bytes: u64,
     storage_alignment: u32,
+    max_loop_trips: Option<u32>,
 }
 
 /// A formula: `"rows"`, a number, or an array of an operation's name and its two operands.
@@ -267,6 +268,7 @@ impl PlannedFor {
             max_workgroups: caps.max_workgroups,
             max_binding_bytes: caps.max_binding_bytes,
             storage_alignment: caps.storage_alignment,
+            max_loop_trips: Some(caps.max_loop_trips).filter(|trips| *trips < u32::MAX),
         }
     }
 }

@@ -126,6 +126,7 @@ fn wrong_calls() {
     assert_refused(&[], "--cols");
     assert_refused(&["--cols", "64", "--vector-width", "3"], "1, 2, 4 or 8");
     assert_refused(&["--cols", "7", "--vector-width", "4"], "--vector-width is 4");
+    assert_refused(&["--cols", "12", "--dtype", "bf16", "--vector-width", "8"], "--vector-width is 8");
     assert_refused(&["--cols", "64", "--subgroup-sizes", "6..8"], "powers of two");
     assert_refused(&["--cols", "64", "--dx", "overwrite"], "--dx is backward's");
     assert_refused(&["--cols", "64", "--operation", "backward", "--residual"], "--residual is forward's");

@@ -44,7 +44,19 @@ fn adapter_count() -> usize {
 }
 
 #[test]
-fn verify_reports_every_kernel_in_both_modes() {
+#[ignore = "needs SwiftShader, which the step verify of `cargo xtask test` adds to the adapters"]
+fn swiftshader_and_gl_are_adapters() {
+    let adapters: Value = serde_json::from_str(&run(layernorm(&["adapters", "--json"])).stdout).unwrap();
+    let is_there = |key: &str, text: &str| {
+        let is = |adapter: &Value| adapter[key].as_str().is_some_and(|value| value.contains(text));
+        assert!(adapters.as_array().unwrap().iter().any(is), "no {text}: {adapters}");
+    };
+    is_there("name", "SwiftShader");
+    is_there("backend", "gl");
+}
+
+#[test]
+fn verify_reports_both_modes_of_every_adapter() {
     let room = Room::new();
     let [report, page] = ["report.json", "report.html"].map(|name| room.path(name));
     let result = run(layernorm(&["verify", "--case", "/37x16/", "--json", &report, "--html", &page]));

@@ -18,6 +18,7 @@ pub(crate) const FAMILIES: [&str; 4] = ["vega10", "navi10", "navi21", "gfx1100"]
 
 /// The baseline, beside the tests.
 const TABLE: &str = "tests/vendors/amd.csv";
+const TABLE_NAME: &str = "RADV, against the table";
 const HEADER: &str = "family,variant,vgprs,lds_bytes,waves_per_simd,instructions,code_bytes,loads,stores";
 
 /// What may change without a new baseline: a granule of registers, and a twentieth of the instructions.
@@ -78,7 +79,9 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
         }
         outcomes.push(outcome);
     }
-    if options.case.is_empty() && !found.is_empty() {
+    if !options.case.is_empty() {
+        outcomes.push(Outcome::missing(TABLE_NAME, 0, "its plans are not chosen by --case", false));
+    } else if !found.is_empty() {
         let failed = outcomes.iter().map(|outcome| outcome.failed).sum();
         outcomes.push(table(&found, failed, &version, options.accept));
     }
@@ -190,6 +193,19 @@ fn shown(widths: &Widths) -> String {
         let _ = write!(text, "{}{count}x{bits}", if text.is_empty() { "" } else { " " });
     }
     text
+}
+
+/// What [`shown`] shows.
+fn read_widths(text: &str) -> Result<Widths> {
+    let read = |entry: &str| {
+        let (count, bits) = entry.split_once('x')?;
+        Some((bits.parse().ok()?, count.parse().ok()?))
+    };
+    text.split_whitespace()
+        .map(|entry| {
+            read(entry).ok_or_else(|| format!("needs counts and widths such as 24x128, has {entry:?}"))
+        })
+        .collect()
 }
 
 /// The vector memory instructions of RADV's disassembly.
@@ -317,8 +333,8 @@ struct Row {
     family: String,
     variant: String,
     numbers: [f64; 5],
-    loads: String,
-    stores: String,
+    loads: Widths,
+    stores: Widths,
 }
 
 fn row(family: &str, plan: &Plan, compiled: &Compiled) -> Result<Row> {
@@ -333,15 +349,16 @@ fn row(family: &str, plan: &Plan, compiled: &Compiled) -> Result<Row> {
         family: family.to_owned(),
         variant: plan.label(),
         numbers,
-        loads: shown(&form.loads),
-        stores: shown(&form.stores),
+        loads: form.loads.clone(),
+        stores: form.stores.clone(),
     })
 }
 
 impl Row {
     fn csv(&self) -> String {
         let numbers = self.numbers.map(|number| number.to_string()).join(",");
-        format!("{},{},{numbers},{},{}", self.family, self.variant, self.loads, self.stores)
+        let (loads, stores) = (shown(&self.loads), shown(&self.stores));
+        format!("{},{},{numbers},{loads},{stores}", self.family, self.variant)
     }
 
     fn parse(line: &str) -> Result<Self> {
@@ -355,8 +372,8 @@ impl Row {
             family: (*family).to_owned(),
             variant: (*variant).to_owned(),
             numbers,
-            loads: (*loads).to_owned(),
-            stores: (*stores).to_owned(),
+            loads: read_widths(loads)?,
+            stores: read_widths(stores)?,
         })
     }
 
@@ -370,16 +387,23 @@ impl Row {
         if instructions > old_instructions * INSTRUCTION_MARGIN {
             return Some(format!("{instructions} instructions, were {old_instructions}"));
         }
-        None
+        [("loads", &self.loads, &baseline.loads), ("stores", &self.stores, &baseline.stores)]
+            .into_iter()
+            .find_map(|(what, widths, old)| {
+                let narrowed =
+                    |bits: &&u32| compiled::narrower(widths, **bits) > compiled::narrower(old, **bits);
+                old.keys()
+                    .find(narrowed)
+                    .map(|_| format!("{what} are {}, were {}", shown(widths), shown(old)))
+            })
     }
 }
 
 /// Holds what was found by a version of the driver against the table, or writes it anew, if no plan has `failed`.
 fn table(found: &[Row], failed: usize, version: &str, accept: bool) -> Outcome {
-    const NAME: &str = "RADV, against the table";
     let path = Path::new(tools::ROOT).join(TABLE);
     let start = Instant::now();
-    let mut outcome = Outcome::of(NAME, TABLE, &[], start.elapsed());
+    let mut outcome = Outcome::of(TABLE_NAME, TABLE, &[], start.elapsed());
     if accept && failed > 0 {
         outcome.fail(TABLE, format!("left as it was: {failed} of its plans have no figures"));
         return outcome;
@@ -402,7 +426,7 @@ fn table(found: &[Row], failed: usize, version: &str, accept: bool) -> Outcome {
         Err(message) => outcome.fail(TABLE, format!("{message}; --accept writes it anew")),
         Ok((of, _)) if upstream(&of) != upstream(version) => {
             let because = format!("the table is of {of}, this is {version}");
-            return Outcome::missing(NAME, found.len(), &because, true);
+            return Outcome::missing(TABLE_NAME, found.len(), &because, true);
         }
         Ok((_, baseline)) => {
             for (what, verdict) in compare(found, &baseline) {
@@ -527,8 +551,8 @@ mod tests {
             family: "navi21".to_owned(),
             variant: "forward_cached/f32x4".to_owned(),
             numbers: [vgprs, 0.0, 16.0, instructions, 2000.0],
-            loads: "24x128 1x32".to_owned(),
-            stores: String::new(),
+            loads: Widths::from([(128, 24), (32, 1)]),
+            stores: Widths::new(),
         }
     }
 
@@ -540,6 +564,18 @@ mod tests {
         assert_eq!(verdict(sample(40.0, 300.0)), Ok(()), "better");
         assert!(verdict(sample(64.0, 400.0)).unwrap_err().contains("64 VGPRs, were 48"));
         assert!(verdict(sample(48.0, 421.0)).unwrap_err().contains("421 instructions, were 400"));
+    }
+
+    #[test]
+    fn accesses_that_have_become_narrower_fail() {
+        let old = [sample(48.0, 400.0)];
+        let verdict = |loads| compare(&[Row { loads, ..sample(48.0, 400.0) }], &old).remove(0).1;
+        assert_eq!(verdict(Widths::from([(128, 30), (32, 1)])), Ok(()), "more, as wide");
+        assert_eq!(verdict(Widths::from([(128, 25)])), Ok(()), "wider");
+        for narrow in [Widths::from([(128, 23), (64, 2), (32, 1)]), Widths::from([(128, 24), (16, 1)])] {
+            let message = verdict(narrow).unwrap_err();
+            assert!(message.starts_with("loads are ") && message.ends_with("were 24x128 1x32"), "{message}");
+        }
     }
 
     #[test]
@@ -556,7 +592,9 @@ mod tests {
         assert_eq!(parse_table(&text).unwrap(), ("Mesa 1.2-3".to_owned(), rows.to_vec()));
         assert!(parse_table("something else\n").is_err());
         assert!(parse_table(&format!("{HEADER}\n")).is_err());
-        assert!(parse_table(&format!("# Mesa 1.2\n{HEADER}\nnavi21,x,1,2,3\n")).is_err());
+        for line in ["navi21,x,1,2,3", "navi21,x,1,2,3,4,5,6x,"] {
+            assert!(parse_table(&format!("# Mesa 1.2\n{HEADER}\n{line}\n")).is_err(), "{line}");
+        }
     }
 
     #[test]

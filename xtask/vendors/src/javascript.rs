@@ -1,7 +1,7 @@
 //! The JavaScript example: emitted kernels run by a program that is not ours in language or in host.
 
 use crate::outcome::Outcome;
-use crate::{Result, tools};
+use crate::{Options, Result, tools};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -16,7 +16,11 @@ const KERNELS: [(&str, &[&str]); 3] = [
 ];
 
 /// Without subgroup operations, and with `SwiftShader`'s subgroups of 4.
-pub(crate) fn javascript(install: bool) -> Outcome {
+pub(crate) fn javascript(options: &Options) -> Outcome {
+    let install = options.install;
+    if !options.case.is_empty() {
+        return Outcome::missing(NAME, KERNELS.len(), "its kernels are not chosen by --case", false);
+    }
     let tools = tools::dawn(install)
         .and_then(|(node, example)| tools::swiftshader(install).map(|manifest| (node, example, manifest)));
     let (node, example, manifest) = match tools {

@@ -30,7 +30,8 @@ type Result<T> = std::result::Result<T, String>;
 
 /// Every shader variant through the vendors' compilers.
 ///
-/// Exit codes: 0 all passed, 1 something failed, 2 the call is wrong, 3 nothing failed but a compiler is missing.
+/// Exit codes: 0 all passed, 1 something failed, 2 the call is wrong or a file cannot be written, 3 nothing failed but a
+/// compiler is missing.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask vendors", max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -198,9 +199,8 @@ fn check(args: &Check) -> Result<ExitCode> {
     if wanted(Compiler::Tint) {
         outcomes.push(tint::tint(&texts, options.install));
     }
-    // Its kernels are not chosen by their labels.
-    if wanted(Compiler::Javascript) && args.case.is_empty() {
-        outcomes.push(javascript::javascript(options.install));
+    if wanted(Compiler::Javascript) {
+        outcomes.push(javascript::javascript(&options));
     }
     if wanted(Compiler::Dxc) {
         outcomes.push(dxc::dxc(&texts, &options));

@@ -28,13 +28,18 @@ pub(crate) fn ask(
     let answers = Mutex::new((0..count).map(|_| Err("not asked".to_owned())).collect::<Vec<_>>());
     // Of what answers nothing at all, the first few failures say it.
     let (answered, dead) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let set = |number: usize, answer| {
+        answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = answer;
+    };
     let work = || {
         let mut server: Option<Server> = None;
+        let mut last = None;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
-                return;
+                break;
             }
+            last = Some(number);
             let answer = question(number).and_then(|question| {
                 if answered.load(Ordering::Relaxed) == 0 && dead.load(Ordering::Relaxed) >= HOPELESS {
                     return Err("not asked: the compiler has not answered once before".to_owned());
@@ -53,8 +58,12 @@ pub(crate) fn ask(
                 }
                 answer
             });
-            answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = answer;
+            set(number, answer);
             bar.inc(1);
+        }
+        // What a process finds wrong with itself at its end is the last answer's to say.
+        if let (Some(Err(message)), Some(last)) = (server.map(Server::finish), last) {
+            set(last, Err(message));
         }
     };
     std::thread::scope(|scope| {
@@ -118,6 +127,15 @@ impl Server {
         }
     }
 
+    /// The end of its input ends it, and its exit code has to be 0.
+    fn finish(mut self) -> Result<()> {
+        drop(self.stdin.take());
+        match self.process.wait() {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(self.obituary()),
+        }
+    }
+
     fn obituary(&mut self) -> String {
         let status = self.process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         let mut said = String::new();
@@ -133,7 +151,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The end of its input ends it.
         drop(self.stdin.take());
         let _ = self.process.wait();
     }
@@ -181,6 +198,15 @@ mod tests {
         assert_eq!(failed, [7]);
         let message = answers[7].as_ref().unwrap_err();
         assert!(message.contains("SIGSEGV") && message.contains("out of registers"), "{message}");
+    }
+
+    #[test]
+    fn a_process_that_ends_in_failure_fails_its_last_answer() {
+        let remorseful = shell("while read line; do echo $line; done; echo 'none of it is true' >&2; exit 1");
+        let answers = ask(&remorseful, 20, &|number| Ok(number.to_string()), &ProgressBar::hidden());
+        let failed: Vec<&String> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        assert!((1..=crate::threads()).contains(&failed.len()), "one for each process: {answers:?}");
+        assert!(failed.iter().all(|message| message.contains("none of it is true")), "{failed:?}");
     }
 
     #[test]
