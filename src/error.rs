@@ -1,7 +1,7 @@
 //! What can be wrong with a call, an adapter or a run.
 
 /// Every error of the crate. *Invalid* means that the call is wrong everywhere; *unsupported* that this adapter or
-/// device cannot do it; the others that a run failed. No call that returns an error has reached the GPU.
+/// device cannot do it; the others that a run failed. An invalid or unsupported call has not reached the GPU.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -53,9 +53,10 @@ pub enum Error {
         /// The usage that is missing.
         needs: String,
     },
-    /// Two tensors share memory of which at least one is written, and are not exactly the same.
+    /// Two tensors share a buffer, at least one of them is written, and they are neither exactly the same nor, both written,
+    /// apart.
     #[error(
-        "buffers {written} and {other} overlap, need to be apart or exactly the same rows (in place): {why}"
+        "buffer {written} is that of {other}, needs to be another, or exactly the same rows (in place): {why}"
     )]
     Overlap {
         /// The tensor that is written.

@@ -516,7 +516,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ("dy short", "TooSmall dy 4 elements", {
             BackwardInputs { dy: Rows { data: &[1.0; 3], stride: 4 }, ..inputs }
         }),
-        ("gain short", "TooSmall gain 16 bytes", BackwardInputs { gain: Some(&[1.0; 3][..]), ..inputs }),
+        ("gain short", "TooSmall gain 4 elements", BackwardInputs { gain: Some(&[1.0; 3][..]), ..inputs }),
         ("no gain", "MissingBuffer gain", BackwardInputs { gain: None, ..inputs }),
         (
             "rows beyond 64 bits",
@@ -613,6 +613,45 @@ fn a_device_with_small_buffers_refuses_larger_host_rows() {
     let inputs = ForwardInputs::<f32, f32> { rows: 1 << 9, x, residual: None, gain: None, bias: None };
     let refused = brief(context.forward_blocking(&problem, &inputs));
     assert_eq!(refused, "Unsupported buffer size in bytes for x");
+}
+
+/// A buffer ends on a whole word, with zeros that are not the caller's.
+#[test]
+fn a_parameter_that_ends_within_a_word_is_too_short() {
+    let context = context();
+    let problem = Problem { cols: 4, dtype: Dtype::F16, parameter_dtype: Dtype::F16, ..Problem::default() };
+    let data = [half::f16::ONE; 4];
+    let x = Rows { data: &data[..], stride: 4 };
+    let inputs = ForwardInputs { rows: 1, x, residual: None, gain: Some(&data[..]), bias: Some(&data[..]) };
+    let short = Some(&data[..3]);
+    let refused = |inputs| brief(context.forward_blocking(&problem, &inputs));
+    assert_eq!(refused(ForwardInputs { gain: short, ..inputs }), "TooSmall gain 4 elements");
+    assert_eq!(refused(ForwardInputs { bias: short, ..inputs }), "TooSmall bias 4 elements");
+    let inputs = BackwardInputs { rows: 1, x, dy: x, gain: short };
+    assert_eq!(brief(context.backward_blocking(&problem, &inputs)), "TooSmall gain 4 elements");
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let context = context();
+    let problem = Problem { cols: 4, affine: Affine::Gain, ..Problem::default() };
+    let data = [1.0_f32, 2.0, 3.0, 4.0];
+    let x = Rows { data: &data[..], stride: 4 };
+    let gain = Some(&data[..]);
+    let forward = ForwardInputs { rows: 1, x, residual: None, gain, bias: None };
+    let backward = BackwardInputs { rows: 1, x, dy: x, gain };
+    let [x, y] = [(); 2].map(|()| storage(context.device(), &data));
+    // The one has compiled before, the other has not.
+    context.forward_blocking(&problem, &forward).unwrap();
+    let norm = norm(context.device(), Affine::None, Dtype::F32);
+    context.device().destroy();
+    let is_lost = |error: Error| assert!(matches!(error, Error::Device { .. }), "{error:?}");
+    is_lost(context.forward_blocking(&problem, &forward).unwrap_err());
+    is_lost(context.backward_blocking(&problem, &backward).unwrap_err());
+    let prepared = norm.prepare_forward(&ForwardBuffers::new(1, &x, &y));
+    prepared.map_or_else(is_lost, |prepared| {
+        is_lost(pollster::block_on(context.run(&[&prepared], &[&y])).unwrap_err());
+    });
 }
 
 #[test]

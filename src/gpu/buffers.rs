@@ -355,7 +355,7 @@ impl<'a> Call<'a> {
                     if !written.overlaps(other) {
                         continue;
                     }
-                    "both are written"
+                    "both are written, and their bytes overlap"
                 } else {
                     let rows_are_written = matches!(written.tensor, Tensor::Y | Tensor::Sum | Tensor::Dx);
                     if may_be_in_place(other) && rows_are_written && written.same_rows(other) {

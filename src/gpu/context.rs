@@ -1,11 +1,11 @@
 //! The convenience layer: for people without a pipeline of their own. Finds an adapter, uploads, runs, downloads.
 //!
-//! Async at heart, for browsers too; `*_blocking` where threads can wait.
+//! Async for browsers. On native targets a call holds its thread until the GPU has done; `*_blocking` needs no executor.
 
 use super::buffers::{BackwardBuffers, BufferRows, ForwardBuffers};
 use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
-use super::{caps_of_device, checked, checked_later, required_features, required_limits};
+use super::{caps_of_device, check_buffer_size, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, RowSplit, Tuning};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
@@ -195,7 +195,8 @@ impl Context {
         describe_adapter(&self.device.adapter_info())
     }
 
-    /// Normalises host rows: see the formulas in the [crate's documentation](crate).
+    /// Normalises host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread
+    /// until the GPU has done, so an executor wants it on a thread for blocking work.
     ///
     /// # Errors
     /// As [`LayerNorm::prepare_forward`], the lengths of x and residual in elements; also [`Error::Invalid`] where the
@@ -207,6 +208,8 @@ impl Context {
     ) -> Result<ForwardResult<T>, Error> {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
+        check_vector("gain", problem, problem.affine.has_gain(), inputs.gain)?;
+        check_vector("bias", problem, problem.affine.has_bias(), inputs.bias)?;
         check_rows("x", problem, inputs.rows, &inputs.x)?;
         inputs.residual.map_or(Ok(()), |residual| check_rows("residual", problem, inputs.rows, &residual))?;
         let rows = inputs.rows as u64;
@@ -237,7 +240,8 @@ impl Context {
         })
     }
 
-    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too.
+    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too. Holds its thread as
+    /// [`Context::forward`] does.
     ///
     /// # Errors
     /// As [`Context::forward`].
@@ -248,6 +252,7 @@ impl Context {
     ) -> Result<BackwardResult<T, P>, Error> {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
+        check_vector("gain", problem, problem.affine.has_gain(), inputs.gain)?;
         check_rows("x", problem, inputs.rows, &inputs.x)?;
         check_rows("dy", problem, inputs.rows, &inputs.dy)?;
         let rows = inputs.rows as u64;
@@ -285,7 +290,8 @@ impl Context {
         })
     }
 
-    /// Submits prepared calls in one pass and downloads buffers, which must have been created with `COPY_SRC`.
+    /// Submits prepared calls in one pass and downloads buffers, which must have been created with `COPY_SRC`. Holds its thread
+    /// as [`Context::forward`] does.
     ///
     /// # Errors
     /// [`Error::Device`] where wgpu fails or the device is lost.
@@ -360,26 +366,21 @@ impl Context {
         let buffer = self.create(label, bytes.len() as u64)?;
         // `write_buffer` takes whole words; a 16-bit tensor may end in half of one.
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        self.queue.write_buffer(&buffer, 0, words);
-        if !rest.is_empty() {
-            let mut last = [0; 4];
-            last[..rest.len()].copy_from_slice(rest);
-            self.queue.write_buffer(&buffer, words.len() as u64, &last);
-        }
+        checked(&self.device, "uploading", || {
+            self.queue.write_buffer(&buffer, 0, words);
+            if !rest.is_empty() {
+                let mut last = [0; 4];
+                last[..rest.len()].copy_from_slice(rest);
+                self.queue.write_buffer(&buffer, words.len() as u64, &last);
+            }
+        })?;
         Ok(buffer)
     }
 
     /// An empty buffer, for shaders to read and write and to be downloaded.
     pub(crate) fn create(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer, Error> {
         let size = bytes.next_multiple_of(4).max(4);
-        let most = self.device.limits().max_buffer_size;
-        if size > most {
-            return Err(Error::unsupported(
-                format!("buffer size in bytes for {label}"),
-                most,
-                format!("at least {size}"),
-            ));
-        }
+        check_buffer_size(&self.device, label, size)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         checked(&self.device, "creating a buffer", || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -460,6 +461,24 @@ fn check_rows<T>(
         });
     }
     Ok(())
+}
+
+/// Here and not by the buffer's size, which is rounded up to whole words.
+fn check_vector<T>(
+    buffer: &'static str,
+    problem: &Problem,
+    is_used: bool,
+    values: Option<&[T]>,
+) -> Result<(), Error> {
+    match values {
+        Some(values) if is_used && values.len() < problem.cols as usize => Err(Error::BufferTooSmall {
+            buffer,
+            has: values.len() as u64,
+            needs: problem.cols.into(),
+            unit: "elements",
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn strided<'a, T>(buffer: &'a wgpu::Buffer, rows: Rows<'_, T>) -> BufferRows<'a> {

@@ -2,9 +2,9 @@
 
 use super::buffers::{BackwardBuffers, Call, ForwardBuffers, Placed};
 use super::caps::{caps_of_device, tuned_adapter};
-use super::checked;
 use super::params::Params;
 use super::prepared::{Prepared, Step};
+use super::{check_buffer_size, checked};
 use crate::error::Error;
 use crate::plan::{
     AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor, TunedAdapter,
@@ -225,11 +225,13 @@ impl LayerNorm {
     }
 
     fn scratch(&self, tensor: Tensor, bytes: u64) -> Result<wgpu::Buffer, Error> {
+        // A binding cannot be empty, not even where there are no rows.
+        let size = bytes.max(LEAST_BINDING_BYTES);
+        check_buffer_size(&self.device, tensor.name(), size)?;
         checked(&self.device, "creating the scratch buffer", || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(&format!("{}/{}", self.label, tensor.name())),
-                // A binding cannot be empty, not even where there are no rows.
-                size: bytes.max(LEAST_BINDING_BYTES),
+                size,
                 // A copy, so that `verify` can poison it.
                 usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
@@ -298,24 +300,17 @@ impl LayerNorm {
         let compiled = self.compiled(plan)?;
         let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
         let uniform_stride = size_of::<Params>().next_multiple_of(alignment);
+        let windows: Vec<Vec<Window<'_>>> =
+            dispatches.iter().map(|dispatch| self.windows(plan, dispatch, call, partials)).collect();
+        let mut bytes = vec![0; uniform_stride * dispatches.len()];
+        for ((dispatch, windows), uniform) in
+            dispatches.iter().zip(&windows).zip(bytes.chunks_mut(uniform_stride))
+        {
+            let params = params(plan, dispatch, call, windows, self.problem.eps);
+            uniform[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+        }
+        let uniforms = self.uniforms(&bytes)?;
         checked(&self.device, "creating bind groups", || {
-            let windows: Vec<Vec<Window<'_>>> =
-                dispatches.iter().map(|dispatch| self.windows(plan, dispatch, call, partials)).collect();
-            let mut bytes = vec![0; uniform_stride * dispatches.len()];
-            for ((dispatch, windows), uniform) in
-                dispatches.iter().zip(&windows).zip(bytes.chunks_mut(uniform_stride))
-            {
-                let params = params(plan, dispatch, call, windows, self.problem.eps);
-                uniform[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
-            }
-            let uniforms = wgpu::util::DeviceExt::create_buffer_init(
-                &self.device,
-                &wgpu::util::BufferInitDescriptor {
-                    label: Some(&format!("{}/params", self.label)),
-                    contents: &bytes,
-                    usage: wgpu::BufferUsages::UNIFORM,
-                },
-            );
             (0..)
                 .zip(dispatches)
                 .zip(&windows)
@@ -350,6 +345,25 @@ impl LayerNorm {
                 })
                 .collect()
         })
+    }
+
+    /// Not by `create_buffer_init`, which panics where the device is lost.
+    fn uniforms(&self, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
+        let doing = "creating the uniform buffer";
+        let buffer = checked(&self.device, doing, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&format!("{}/params", self.label)),
+                size: bytes.len() as u64,
+                usage: wgpu::BufferUsages::UNIFORM,
+                mapped_at_creation: true,
+            })
+        })?;
+        buffer
+            .get_mapped_range_mut(..)
+            .map_err(|error| Error::Device { doing, message: error.to_string() })?
+            .copy_from_slice(bytes);
+        buffer.unmap();
+        Ok(buffer)
     }
 
     /// The part of each bound buffer that a dispatch accesses, in the order of the bindings.

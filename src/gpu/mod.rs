@@ -58,3 +58,13 @@ async fn checked_later<T>(
         Some(error) => Err(Error::Device { doing, message: error.to_string() }),
     }
 }
+
+/// A buffer larger than the device has would be an error of wgpu's, without the tensor's name.
+pub(crate) fn check_buffer_size(device: &wgpu::Device, tensor: &str, bytes: u64) -> Result<(), Error> {
+    let most = device.limits().max_buffer_size;
+    if bytes > most {
+        let what = format!("buffer size in bytes for {tensor}");
+        return Err(Error::unsupported(what, most, format!("at least {bytes}")));
+    }
+    Ok(())
+}
