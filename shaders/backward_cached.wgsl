@@ -54,8 +54,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             parameters[step] = load_parameters(step, thread);
         }
     }
-    var sum_dgain = array<vec4<f32>, VECTORS>();
-    var sum_dbias = array<vec4<f32>, VECTORS>();
+    var sum_dgain = array<PackedCompensated, VECTORS>();
+    var sum_dbias = array<PackedCompensated, VECTORS>();
     var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
@@ -75,6 +75,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 xhat[i] = keep_row(saved_xhat(x_values[part], saved), step, part, thread);
                 dy_values[part] = keep_row(dy_values[part], step, part, thread);
                 dy[i] = dy_values[part];
+                if (WITH_DBIAS && has_row) {
+                    sum_dbias[i] = add_product(sum_dbias[i], dy[i], vec4<f32>(1.0));
+                }
             }
             if (!HOLD_PARAMETERS) {
                 parameters[step] = load_parameters(step, thread);
@@ -106,10 +109,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 let i = step * PARTS + part;
                 xhat[i] -= means.delta;
                 if (WITH_DGAIN && has_row) {
-                    sum_dgain[i] = fma(dy[i], xhat[i], sum_dgain[i]);
-                }
-                if (WITH_DBIAS && has_row) {
-                    sum_dbias[i] += dy[i];
+                    sum_dgain[i] = add_product(sum_dgain[i], dy[i], xhat[i]);
                 }
                 // dy has served; its registers hold dx / rstd from here on.
                 dy[i] = keep_row(projected(xhat[i], dxhat[part], means), step, part, thread);
@@ -141,10 +141,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var dbias: Values;
         for (var part = 0u; part < PARTS; part++) {
             if (WITH_DGAIN) {
-                dgain[part] = slot_sum(invocation.index, sum_dgain[step * PARTS + part]);
+                dgain[part] = slot_sum(invocation.index, sum_dgain[step * PARTS + part].sum);
             }
             if (WITH_DBIAS) {
-                dbias[part] = slot_sum(invocation.index, sum_dbias[step * PARTS + part]);
+                dbias[part] = slot_sum(invocation.index, sum_dbias[step * PARTS + part].sum);
             }
         }
         if (leaves_sum(slot_in_workgroup)) {

@@ -28,8 +28,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     for (var step = 0u; step < STEPS; step++) {
         parameters[step] = load_parameters(first_step + step, thread);
     }
-    var sum_dgain = array<vec4<f32>, VECTORS>();
-    var sum_dbias = array<vec4<f32>, VECTORS>();
+    var sum_dgain = array<PackedCompensated, VECTORS>();
+    var sum_dbias = array<PackedCompensated, VECTORS>();
     var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
@@ -52,10 +52,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     let xhat = saved_xhat(x_values[part], saved) - means.delta;
                     dx[part] = means.rstd * projected(xhat, dx[part], means);
                     if (WITH_DGAIN) {
-                        sum_dgain[i] = fma(dy_values[part], xhat, sum_dgain[i]);
+                        sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], xhat);
                     }
                     if (WITH_DBIAS) {
-                        sum_dbias[i] += dy_values[part];
+                        sum_dbias[i] = add_product(sum_dbias[i], dy_values[part], vec4<f32>(1.0));
                     }
                 }
                 write_dx(params.dx.x + row * params.dx.y, first_step + step, thread, dx);
@@ -69,8 +69,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var dgain: Values;
         var dbias: Values;
         for (var part = 0u; part < PARTS; part++) {
-            dgain[part] = sum_dgain[step * PARTS + part];
-            dbias[part] = sum_dbias[step * PARTS + part];
+            dgain[part] = sum_dgain[step * PARTS + part].sum;
+            dbias[part] = sum_dbias[step * PARTS + part].sum;
         }
         if (WITH_DGAIN) {
             update_partials(partial_dgain(partial_row), first_step + step, thread, dgain, is_first);

@@ -35,6 +35,8 @@ pub enum Data {
     Outlier,
     /// A NaN, an infinity or none in a row.
     NotFinite,
+    /// Rows like each other, of x and of dy, where rounding in a sum over rows always goes the same way.
+    Alike,
 }
 
 impl Data {
@@ -66,6 +68,7 @@ impl Data {
             Self::Subnormal => "subnormal",
             Self::Outlier => "outlier",
             Self::NotFinite => "not_finite",
+            Self::Alike => "alike",
         }
     }
 }
@@ -394,6 +397,11 @@ fn many_rows(cases: &mut Vec<Case>) {
     {
         let problem = Problem { cols: 4096, dtype, parameter_dtype: dtype, ..Problem::default() };
         cases.push(Case { problem, rows: 600, layout: Layout::Dense, data: Data::Normal, task });
+    }
+    // Of one row to a GPU's workgroup and of several, and streamed on a software adapter.
+    for (rows, cols) in [(65_537, 3), (20_000, 64), (5000, 1100)] {
+        let problem = Problem { cols, ..Problem::default() };
+        cases.push(Case { problem, rows, layout: Layout::Dense, data: Data::Alike, task: Task::BACKWARD });
     }
 }
 

@@ -387,8 +387,14 @@ impl Runner<'_> {
         values
     }
 
-    /// Normal, but for an infinity in a row whose x is finite where the case is about such values.
+    /// Normal, but for an infinity in a row whose x is finite where the case is about such values, and of one sign where
+    /// rows are alike.
     fn dy<T: Element>(&self) -> Vec<T> {
+        if self.case.data == Data::Alike {
+            let row: Vec<f64> =
+                self.normal::<f32>(self.cols, 2).iter().map(|dy| 1.0 + 0.1 * f64::from(dy.abs())).collect();
+            return (0..self.case.rows).flat_map(|_| row.iter().map(|dy| T::from_f64(*dy))).collect();
+        }
         let mut dy: Vec<T> = self.normal(self.case.rows * self.cols, 2);
         if self.case.data == Data::NotFinite && self.case.rows > 4 {
             dy[4 * self.cols + self.cols / 3] = T::from_f64(f64::INFINITY);

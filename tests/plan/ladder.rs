@@ -185,6 +185,40 @@ fn scratch_does_not_grow_with_the_dispatches() {
     }
 }
 
+#[test]
+fn scratch_is_64_mib_or_a_row_of_partial_sums_at_most() {
+    for kind in [AdapterKind::Gpu, AdapterKind::Software] {
+        for subgroup in [None, Some(SubgroupSizes { min: 8, max: 8 })] {
+            let caps = Caps { kind, subgroup, ..Caps::webgpu_default() };
+            for cols in [1 << 20, (1 << 20) + 4, 1_500_000, (1 << 21) + 4, 1 << 24] {
+                let plan = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
+                let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
+                let scratch_bytes = plan.scratch_bytes(&plan.dispatches(64, &[span], &caps).unwrap());
+                let most = (64 << 20).max(8 * u64::from(cols));
+                assert!(scratch_bytes <= most, "{kind:?}, {subgroup:?}, {cols}: {scratch_bytes} bytes");
+            }
+        }
+    }
+}
+
+/// Sums in memory are not compensated: a slot's are of few terms, as far as scratch for partial sums goes.
+#[test]
+fn a_slot_of_backward_streamed_adds_few_blocks_in_memory() {
+    for kind in [AdapterKind::Gpu, AdapterKind::Software] {
+        for subgroup in [None, Some(SubgroupSizes { min: 4, max: 4 }), Some(SubgroupSizes { min: 8, max: 8 })]
+        {
+            let caps = Caps { kind, subgroup, ..Caps::webgpu_default() };
+            let plan = Plan::backward(&f32_of(20_000), BOTH_PARAMETERS, 8, &caps).unwrap();
+            assert_eq!(plan.kernel, Kernel::BackwardStreamed);
+            // Of so many columns 419 partial sums fit the scratch.
+            for rows in [1, 100, 3000] {
+                let blocks = plan.slot_rows(rows) / plan.block_rows;
+                assert!(blocks <= 4, "{kind:?}, {subgroup:?}: {blocks} of {rows} rows");
+            }
+        }
+    }
+}
+
 /// A stride that no second row follows may be anything.
 #[test]
 fn the_stride_of_a_single_row_does_not_overflow() {
