@@ -5,8 +5,9 @@
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
 // Each thread keeps the sums over rows of its own columns in registers from its first row to its last, then leaves them
-// as a partial sum, of the slot or of all of the workgroup's (slots/). The three sums over the row's columns are taken
-// together.
+// as a partial sum, of the slot or of all of the workgroup's (slots/). dy is added in the first walk: beside dy * xhat, in the
+// second, AMD's compiler spilled on GCN 5, and earlier in the first on RDNA 3. The three sums over the row's columns are
+// taken together.
 //
 // dx / rstd is a projection: it has no part along 1 and along xhat. What rounding left there is measured and taken out,
 // which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
@@ -75,9 +76,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 xhat[i] = keep_row(saved_xhat(x_values[part], saved), step, part, thread);
                 dy_values[part] = keep_row(dy_values[part], step, part, thread);
                 dy[i] = dy_values[part];
-                if (WITH_DBIAS && has_row) {
-                    sum_dbias[i] = add_product(sum_dbias[i], dy[i], vec4<f32>(1.0));
-                }
             }
             if (!HOLD_PARAMETERS) {
                 parameters[step] = load_parameters(step, thread);
@@ -88,6 +86,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 sum_xhat += scaled_xhat;
                 sum_dxhat = fma(dxhat[part], vec4<f32>(SUM_SCALE), sum_dxhat);
                 sum_product = fma(dxhat[part], scaled_xhat, sum_product);
+                if (WITH_DBIAS && has_row) {
+                    let i = step * PARTS + part;
+                    sum_dbias[i] = add_product(sum_dbias[i], dy[i], vec4<f32>(1.0));
+                }
             }
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
