@@ -35,7 +35,8 @@ pub enum Data {
     Outlier,
     /// A NaN, an infinity or none in a row.
     NotFinite,
-    /// Rows like each other, of x and of dy, where rounding in a sum over rows always goes the same way.
+    /// Rows like each other, and dy the same in all, so that rounding in a sum over rows always goes the same way. x differs a
+    /// little: what xhat is off, too, would add up from row to row.
     Alike,
 }
 

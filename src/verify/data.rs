@@ -38,9 +38,6 @@ pub(crate) fn fill_row<T: Real>(data: Data, dtype: Dtype, row: usize, values: &m
     let huge = if is_f16 { 1e4 } else { 1e30 };
     let tiny = if is_f16 { 3e-7 } else { 1e-40 };
     let last = values.len() - 1;
-    if data == Data::Alike {
-        *random = Random::new(values.len() as u64);
-    }
     for (column, value) in values.iter_mut().enumerate() {
         let normal = random.normal();
         let sign = if column % 2 == 0 { 1.0 } else { -1.0 };
