@@ -411,6 +411,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_adapter_without_a_measurement_is_no_success() {
+        let report = |json: &str| layernorm_report::parse(json).unwrap().remove(0);
+        let measured = include_str!("../../reports/llvmpipe-gl-22.3.6-bench.json");
+        assert!(conclude(&[report(measured)]).is_ok());
+        let idle = Report { measurements: Some(Vec::new()), ..report(measured) };
+        let message = conclude(&[report(measured), idle]).unwrap_err().to_string();
+        assert!(message.contains("1 have no measurement"), "{message}");
+    }
+
+    #[test]
     fn shapes_are_read() {
         assert_eq!("4096x1024".parse(), Ok(Shape { rows: 4096, cols: 1024 }));
         assert_eq!("1X1".parse(), Ok(Shape { rows: 1, cols: 1 }));

@@ -358,13 +358,19 @@ impl Plan {
         // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter ends them.
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
         let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;
+        // Where each slot leaves a partial sum, fewer of the widest rows' fit the scratch than a workgroup has slots.
+        let most_slots = match plan.writes(Tensor::Partials) && !plan.combine_slots {
+            true => 1 << plan.max_partial_rows.ilog2(),
+            false => u32::MAX,
+        };
+        let rows_per_workgroup = plan.rows_per_workgroup.min(most_slots);
         let most_blocks = match plan.kernel {
             Kernel::BackwardStreamed if plan.parameter_gradients() > 0 => ladder::MOST_STREAMED_BLOCKS,
             _ => u32::MAX,
         };
         let most_rows = most_rows.min(most_blocks.saturating_mul(plan.block_rows));
         let rows_per_slot = plan.rows_per_slot.min(most_rows).max(1);
-        let plan = Self { rows_per_slot, ..plan };
+        let plan = Self { rows_per_workgroup, rows_per_slot, ..plan };
         plan.check(caps)?;
         log::debug!("{plan:?}");
         Ok(plan)

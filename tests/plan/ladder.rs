@@ -191,11 +191,14 @@ fn scratch_is_64_mib_or_a_row_of_partial_sums_at_most() {
         for subgroup in [None, Some(SubgroupSizes { min: 8, max: 8 })] {
             let caps = Caps { kind, subgroup, ..Caps::webgpu_default() };
             for cols in [1 << 20, (1 << 20) + 4, 1_500_000, (1 << 21) + 4, 1 << 24] {
-                let plan = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
+                let whole = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
+                let [_, split] = Plan::backward_split(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
                 let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
-                let scratch_bytes = plan.scratch_bytes(&plan.dispatches(64, &[span], &caps).unwrap());
                 let most = (64 << 20).max(8 * u64::from(cols));
-                assert!(scratch_bytes <= most, "{kind:?}, {subgroup:?}, {cols}: {scratch_bytes} bytes");
+                for plan in [whole, split] {
+                    let bytes = plan.scratch_bytes(&plan.dispatches(64, &[span], &caps).unwrap());
+                    assert!(bytes <= most, "{bytes} bytes on {kind:?}, {subgroup:?}: {}", plan.label());
+                }
             }
         }
     }

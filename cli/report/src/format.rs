@@ -170,7 +170,7 @@ impl VerifyRun {
         let sum = |count: fn(&KernelVerdict) -> usize| self.kernels.iter().map(count).sum();
         let [cases, failed, unsupported] =
             [sum(|kernel| kernel.cases), sum(|kernel| kernel.failed), sum(|kernel| kernel.unsupported)];
-        // `parse` refuses counts that are not of one another.
+        // `parse` refuses counts that do not add up.
         [cases - failed - unsupported, failed, unsupported]
     }
 }
@@ -435,7 +435,7 @@ fn parse_one(value: Value) -> Result<Report, FormatError> {
             let kernel = kernel.as_deref().unwrap_or("no kernel");
             return Err(FormatError::NotAReport(format!(
                 "the verdict on {kernel}, {dtype}, has {cases} cases, {failed} failed and {unsupported} unsupported: \
-                 it needs at most {MOST_CASES} and as many as of both sorts together"
+                 needs as many cases as of both sorts together or more, and at most {MOST_CASES}"
             )));
         }
     }

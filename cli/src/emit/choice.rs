@@ -329,9 +329,9 @@ impl Choice {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
         }?;
-        // 8 stands for 16 bytes, which are 4 of these.
-        let is_f32 = operation == OperationFlag::ReduceParameters || problem.dtype == Dtype::F32;
-        if plan.vector_width < least.min(if is_f32 { 4 } else { 8 }) {
+        // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
+        let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
+        if plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
             return Err(wrong(format!(
                 "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
                 problem.cols, plan.vector_width
