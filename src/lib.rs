@@ -48,6 +48,7 @@
 
 #[cfg(feature = "gpu")]
 pub mod bench;
+mod covering;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;

@@ -1,8 +1,7 @@
-//! The cases of `verify` on every adapter, in up to five modes: all cases with all that the adapter has (on a software GL every third,
-//! and all with adversarial data); where it has subgroup operations or 16-bit floats, every fifth without them; with rows split,
-//! every fifth of more than 512 columns and all with adversarial data; and on software adapters every seventh with the plans
-//! of a GPU, and every thirteenth of more than 512 columns with rows split too. A test for each, named after adapter, mode
-//! and case. No adapter is a failure.
+//! The cases of `verify` on every adapter, in up to five modes: with all that the adapter has; where it has subgroup operations or
+//! 16-bit floats, without them; with rows split; and on software adapters with the plans of a GPU, rows split and not. The
+//! cases are one covering array, in which the mode and what the adapter's plan is are factors: what is covered does not shrink
+//! with the adapter's features. A test for each, named after adapter, mode and case. No adapter is a failure.
 
 mod faults;
 
@@ -14,37 +13,42 @@ use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, ver
 
 fn main() {
     let arguments = Arguments::from_args();
+    // What `cargo xtask test --full` sets.
+    let every_case = std::env::var_os("LAYERNORM_CONFORMANCE").is_some_and(|which| which == "every_case");
     let mut by_device = Vec::new();
     for adapter in pollster::block_on(adapters()) {
-        let mut modes = vec![("full", pollster::block_on(Context::open(&adapter)))];
+        let open = || pollster::block_on(Context::open(&adapter));
+        let mut modes = vec![("full", RowSplit::Never, open())];
         if !required_features(&adapter).is_empty() {
-            modes.push(("plain", pollster::block_on(Context::open_plain(&adapter))));
+            modes.push(("plain", RowSplit::Never, pollster::block_on(Context::open_plain(&adapter))));
         }
+        modes.push(("split", RowSplit::Always, open()));
         if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
-            let context = pollster::block_on(Context::open(&adapter));
-            modes.push(("gpu", context.map(|context| context.with_ladder(AdapterKind::Gpu))));
-            let context = pollster::block_on(Context::open(&adapter));
-            let context = context.map(|context| context.with_ladder(AdapterKind::Gpu));
-            modes.push(("split-gpu", context.map(|context| context.with_row_split(RowSplit::Always))));
+            let with_ladder = || open().map(|context| context.with_ladder(AdapterKind::Gpu));
+            modes.push(("gpu", RowSplit::Never, with_ladder()));
+            modes.push(("split-gpu", RowSplit::Always, with_ladder()));
         }
-        let context = pollster::block_on(Context::open(&adapter));
-        modes.push(("split", context.map(|context| context.with_row_split(RowSplit::Always))));
         let is_gl = adapter.get_info().backend == wgpu::Backend::Gl;
         // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a second.
         let turn = is_gl.then(|| Arc::new(Mutex::new(())));
         let description = describe_adapter(&adapter.get_info());
+        let prefix = |mode: &str| format!("{}/{mode}", description.replace(' ', "_"));
         let mut names = Vec::new();
-        for (mode, context) in modes {
-            let prefix = format!("{}/{mode}", description.replace(' ', "_"));
-            let is_software_gl = is_gl && adapter.get_info().device_type == wgpu::DeviceType::Cpu;
-            let cases: Vec<_> = cases(mode, is_software_gl).collect();
-            names.extend(cases.iter().map(|case| fault_name(mode, case)));
+        let mut opened = Vec::new();
+        for (mode, row_split, context) in modes {
             match context {
-                Ok(context) => {
-                    by_device.push(trials_on(&prefix, mode, cases, &Arc::new(context), turn.as_ref()));
-                }
-                Err(error) => by_device.push(vec![Trial::test(prefix, move || Err(error.into()))]),
+                Ok(context) => opened.push((mode, row_split, Arc::new(context.with_row_split(row_split)))),
+                Err(error) => by_device.push(vec![Trial::test(prefix(mode), move || Err(error.into()))]),
             }
+        }
+        let plans_from: Vec<_> =
+            opened.iter().map(|(_, row_split, context)| (context.caps(), *row_split)).collect();
+        let cases = if every_case { every_case_in(plans_from.len()) } else { verify::cases_in(&plans_from) };
+        for (place, (mode, _, context)) in opened.iter().enumerate() {
+            let cases: Vec<_> =
+                cases.iter().filter(|(taken, _)| *taken == place).map(|(_, case)| *case).collect();
+            names.extend(cases.iter().map(|case| fault_name(mode, case)));
+            by_device.push(trials_on(&prefix(mode), mode, cases, context, turn.as_ref()));
         }
         by_device.push(vec![Trial::test(
             format!("{}/known_faults_name_tests", description.replace(' ', "_")),
@@ -58,6 +62,10 @@ fn main() {
     libtest_mimic::run(&arguments, spread(by_device)).exit();
 }
 
+fn every_case_in(modes: usize) -> Vec<(usize, verify::Case)> {
+    (0..modes).flat_map(|mode| verify::cases().into_iter().map(move |case| (mode, case))).collect()
+}
+
 /// The devices' trials among each other, each device's all over the whole. A software adapter compiles on the one thread of a
 /// device's queue, and GL adapters take one trial at a time: threads with trials of one device wait for each other.
 fn spread(by_device: Vec<Vec<Trial>>) -> Vec<Trial> {
@@ -69,26 +77,6 @@ fn spread(by_device: Vec<Vec<Trial>>) -> Vec<Trial> {
     let mut placed: Vec<_> = placed.collect();
     placed.sort_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, trial)| trial).collect()
-}
-
-fn cases(mode: &str, is_software_gl: bool) -> impl Iterator<Item = verify::Case> {
-    // Odd, as the cases of a shape are forward and backward in turn. What takes the time is compiling, on llvmpipe's GL 2.5
-    // times that of lavapipe (without Mesa's cache), with the same LLVM.
-    let (every, least_cols) = match mode {
-        "plain" => (5, 1),
-        "gpu" => (7, 1),
-        "split" => (5, 513),
-        "split-gpu" => (13, 513),
-        _ if is_software_gl => (3, 1),
-        _ => (1, 1),
-    };
-    let takes_adversarial = matches!(mode, "full" | "split");
-    let fits = move |case: &verify::Case| case.problem().cols >= least_cols;
-    // Cases with data that has broken other kernels share their texts.
-    let is_taken = move |(i, case): &(usize, verify::Case)| {
-        i.is_multiple_of(every) || takes_adversarial && case.data != verify::Data::Normal
-    };
-    verify::cases().into_iter().filter(fits).enumerate().filter(is_taken).map(|(_, case)| case)
 }
 
 fn trials_on(

@@ -25,13 +25,16 @@ impl Plan {
             label += "/parameters_";
             label += self.parameter_storage.name();
         }
-        label += match self.reduction {
-            Reduction::Thread => "/thread",
-            Reduction::Lanes => "/lanes",
-            Reduction::Subgroup => "/subgroup",
-            Reduction::Subgroups(_) => "/subgroups",
-            Reduction::Workgroup => "/workgroup",
-        };
+        match self.reduction {
+            Reduction::Thread => label += "/thread",
+            Reduction::Lanes => label += "/lanes",
+            Reduction::Subgroup => label += "/subgroup",
+            Reduction::Subgroups(min) => label += &format!("/subgroups{min}"),
+            Reduction::Workgroup => label += "/workgroup",
+        }
+        if self.block_rows > 1 {
+            label += &format!("/blocks{}", self.block_rows);
+        }
         if self.unroll {
             label += "/unrolled";
         }

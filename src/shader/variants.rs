@@ -1,17 +1,18 @@
-//! The set of all texts: what is compiled for every back end before it reaches a user's.
+//! The set of texts that is compiled for every back end before one reaches a user's.
 //!
-//! [`all`] walks the plans over adapters, widths, types and options which between them reach every segment in every
-//! combination. Of plans whose texts differ in the values of constants alone it keeps one, and one for each way in
-//! which threads of a kernel lie on a row; where a thread has more than a few columns, for each storage, vector width and
-//! reduction too, because its registers depend on all of them.
+//! The product of adapters, widths, types and options has tens of thousands of plans. The set is a covering array of them:
+//! few plans between which every three factors (kernel, storage, reduction, options ...) meet in every way in which any plan of the product has them, or every two
+//! for compilers that take long. What decides registers is looked at elsewhere, at the shapes of real networks
+//! (`tests/vendors/amd.csv`).
 
+use crate::covering::{self, Levels};
 use crate::error::Error;
-use crate::plan::{
-    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, Storage, SubgroupSizes, Tensor,
-};
+use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, Reduction, SubgroupSizes, Tensor};
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 use std::collections::HashSet;
-use std::mem::{Discriminant, discriminant};
+use std::sync::OnceLock;
+
+pub use crate::covering::Strength;
 
 /// A text's plan, and the adapter that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +49,45 @@ const COLS: [u32; 11] = [1, 2, 7, 12, 64, 100, 384, 4096, 8192, 16_384, 40_000];
 /// Elements at once, as rows' places in their buffers may allow them.
 const VECTOR_WIDTHS: [u32; 4] = [1, 2, 4, 8];
 
-/// A plan for every text.
+/// Plans between which every three factors meet in every way that the product has.
 ///
 /// # Errors
 /// Those of [`Plan`]: a fault of this crate, as every one of these problems fits its adapter.
 pub fn all() -> Result<Vec<Variant>, Error> {
-    let mut set = Set::default();
+    static ALL: OnceLock<Vec<Variant>> = OnceLock::new();
+    match ALL.get() {
+        Some(all) => Ok(all.clone()),
+        None => {
+            let all = covering(Strength::Triples, |_| true)?;
+            Ok(ALL.get_or_init(|| all).clone())
+        }
+    }
+}
+
+/// Of the plans of the product that `wanted` takes, few between which its factors meet in every way.
+///
+/// # Errors
+/// As [`all`].
+pub fn covering(strength: Strength, mut wanted: impl FnMut(&Variant) -> bool) -> Result<Vec<Variant>, Error> {
+    let (pool, levels): (Vec<Variant>, Vec<_>) =
+        with_levels()?.into_iter().filter(|(variant, _)| wanted(variant)).unzip();
+    Ok(covering::choose(&levels, strength).into_iter().map(|place| pool[place]).collect())
+}
+
+/// The product: a plan for each way in which the factors meet, more than anybody compiles.
+///
+/// # Errors
+/// As [`all`].
+pub fn product() -> Result<Vec<Variant>, Error> {
+    Ok(with_levels()?.into_iter().map(|(variant, _)| variant).collect())
+}
+
+fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
+    let mut product = Product::default();
     for caps in adapters() {
         for problem in problems() {
             for vector_width in VECTOR_WIDTHS {
-                set.add(&problem, vector_width, &caps, &FORWARDS, &backwards(problem.affine))?;
+                product.add(&problem, vector_width, &caps, &FORWARDS, &backwards(problem.affine))?;
             }
         }
     }
@@ -69,26 +99,88 @@ pub fn all() -> Result<Vec<Variant>, Error> {
         full && [384, 40_000].contains(&problem.cols)
     }) {
         for vector_width in [1, 8] {
-            set.add(&problem, vector_width, &with_all_features, &all_forwards, &all_backwards)?;
+            product.add(&problem, vector_width, &with_all_features, &all_forwards, &all_backwards)?;
         }
     }
-    Ok(set.variants)
+    Ok(product.variants)
 }
 
-/// Cols, threads, rows of a workgroup and parts of a kernel, and what else its registers depend on.
-type Shape = (Kernel, [u32; 4], Option<(Storage, Discriminant<Reduction>, u32)>);
+/// What a text depends on, and the width of its row beside it: the factors of the array, a level each.
+pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
+    let log2 = |value: u32| value.max(1).ilog2() as u8;
+    let gradient = |gradient: Option<Gradient>| gradient.map_or(0, |gradient| 1 + gradient as u8);
+    let (mut residual, mut statistics) = (false, false);
+    let (x_in, other_in);
+    let (mut dx, mut dgain, mut dbias) = (None, None, None);
+    match plan.operation {
+        Operation::Forward(forward) => {
+            (residual, statistics) = (forward.residual, forward.statistics);
+            (x_in, other_in) = (forward.x_in, forward.residual_in);
+        }
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            (dx, dgain, dbias) = (backward.dx, backward.dgain, backward.dbias);
+            x_in = backward.x_in_dx.then_some(Tensor::Dx);
+            other_in = backward.dy_in_dx.then_some(Tensor::Dx);
+        }
+    }
+    let lies_in = |output: Option<Tensor>| match output {
+        None => 0,
+        Some(Tensor::Y) => 1,
+        Some(Tensor::Sum) => 2,
+        Some(_) => 3,
+    };
+    let reduction = match plan.reduction {
+        Reduction::Thread => 0,
+        Reduction::Lanes => 1,
+        Reduction::Subgroup => 2,
+        // Few subgroups are added up one after the other, many by a second subgroup operation.
+        Reduction::Subgroups(min) => 3 + u8::from(plan.workgroup_size().div_ceil(min) > super::FEW_SUBGROUPS),
+        Reduction::Workgroup => 5,
+    };
+    // Every column of a row's last step is there, or the last of its vec4s is, or neither.
+    let tail = match plan.cols {
+        cols if cols.is_multiple_of(plan.step_cols()) => 0,
+        cols if cols.is_multiple_of(4) => 1,
+        _ => 2,
+    };
+    [
+        plan.kernel as u8,
+        4 * plan.row_storage as u8 + log2(plan.vector_width),
+        plan.parameter_storage as u8,
+        reduction,
+        plan.normalization as u8,
+        plan.affine as u8,
+        u8::from(plan.unroll),
+        u8::from(plan.hold_parameters),
+        u8::from(plan.branch),
+        u8::from(plan.combine_slots),
+        log2(plan.threads_per_row),
+        u8::from(plan.rows_per_workgroup > 1),
+        log2(plan.steps).min(MOST_STEPS_LEVEL),
+        log2(plan.block_rows),
+        tail,
+        u8::from(residual),
+        u8::from(statistics),
+        lies_in(x_in),
+        lies_in(other_in),
+        gradient(dx),
+        gradient(dgain),
+        gradient(dbias),
+    ]
+}
 
-/// Up to this many steps a thread has registers to spare whatever it does.
-const FEW_STEPS: u32 = 2;
+pub(crate) const FACTORS: usize = 22;
+
+/// Rows of 2^5 steps and more are loops over as many.
+const MOST_STEPS_LEVEL: u8 = 5;
 
 #[derive(Default)]
-struct Set {
-    texts: HashSet<String>,
-    shapes: HashSet<Shape>,
-    variants: Vec<Variant>,
+struct Product {
+    known: HashSet<Levels<FACTORS>>,
+    variants: Vec<(Variant, Levels<FACTORS>)>,
 }
 
-impl Set {
+impl Product {
     fn add(
         &mut self,
         problem: &Problem,
@@ -116,18 +208,9 @@ impl Set {
     }
 
     fn keep(&mut self, plan: Plan, caps: &Caps) {
-        let any_shape =
-            Plan { cols: 0, threads_per_row: 0, rows_per_workgroup: 0, steps: 0, chunks: 0, ..plan };
-        let shape = [plan.cols, plan.threads_per_row, plan.rows_per_workgroup, plan.parts()];
-        let registers = (plan.steps > FEW_STEPS).then_some((
-            plan.row_storage,
-            discriminant(&plan.reduction),
-            plan.vector_width,
-        ));
-        let new_text = self.texts.insert(any_shape.label());
-        let new_shape = self.shapes.insert((plan.kernel, shape, registers));
-        if new_text || new_shape {
-            self.variants.push(Variant { plan, caps: *caps });
+        let levels = levels(&plan);
+        if self.known.insert(levels) {
+            self.variants.push((Variant { plan, caps: *caps }, levels));
         }
     }
 }
@@ -224,6 +307,7 @@ fn every_backward() -> Vec<Backward> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Kernel, Storage};
     use crate::shader::{Dialect, assemble};
 
     #[test]
@@ -274,6 +358,30 @@ mod tests {
         for variant in &variants {
             let source = assemble(&variant.plan, Dialect::Naga).unwrap().source;
             assert!(texts.insert(source), "{} twice", variant.plan.label());
+        }
+    }
+
+    /// Each two levels of two factors, as one number.
+    fn pairs(levels: &Levels<FACTORS>) -> impl Iterator<Item = [u8; 4]> + '_ {
+        let of = |first: usize| (first + 1..FACTORS).map(move |second| [first, second]);
+        (0..FACTORS).flat_map(of).map(|[first, second]| {
+            #[allow(clippy::cast_possible_truncation, reason = "below FACTORS")]
+            let places = [first as u8, second as u8];
+            [places[0], levels[first], places[1], levels[second]]
+        })
+    }
+
+    #[test]
+    fn every_pair_of_factors_of_the_product_is_in_the_arrays() {
+        let product = with_levels().unwrap();
+        let all: HashSet<[u8; 4]> = product.iter().flat_map(|(_, levels)| pairs(levels)).collect();
+        // As many as are compiled in the gate's time.
+        for (strength, most) in [(Strength::Pairs, 250), (Strength::Triples, 2000)] {
+            let chosen = covering(strength, |_| true).unwrap();
+            let covered: HashSet<[u8; 4]> =
+                chosen.iter().flat_map(|variant| pairs(&levels(&variant.plan)).collect::<Vec<_>>()).collect();
+            assert_eq!(covered.len(), all.len(), "{strength:?}: {:?}", all.difference(&covered).next());
+            assert!(chosen.len() <= most, "{strength:?} takes {} plans", chosen.len());
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The fixed set of cases.
+//! What a case is made of.
 
-use crate::plan::{Tensor, Tuning, TuningKey};
-use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
+use crate::error::Error;
+use crate::plan::{Backward, Caps, Forward, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
+use crate::types::{Affine, Dtype, Gradient, Problem};
 
 /// What the rows of x hold; each row a little different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub enum Data {
 }
 
 impl Data {
+    /// Those that every storage and operation takes, and that tuned plans are tried on.
     const ADVERSARIAL: [Self; 9] = [
         Self::LargeMean,
         Self::Consecutive,
@@ -70,6 +72,56 @@ impl Data {
             Self::Outlier => "outlier",
             Self::NotFinite => "not_finite",
             Self::Alike => "alike",
+        }
+    }
+}
+
+/// What gain, bias or dy hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Values {
+    /// Mean 0, standard deviation 1.
+    #[default]
+    Normal,
+    /// 0.
+    Zero,
+    /// 1e4 (f16: 1e3) times normal.
+    Large,
+    /// Normal, but for one column of 1e30 (f16: 6e4).
+    OneHuge,
+    /// Of one sign.
+    Positive,
+}
+
+impl Values {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Zero => "zero",
+            Self::Large => "large",
+            Self::OneHuge => "one_huge",
+            Self::Positive => "positive",
+        }
+    }
+}
+
+/// What the residual holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residual {
+    /// Mean 0, standard deviation 1.
+    #[default]
+    Normal,
+    /// The same kind of data as x; near the end of the range the sum overflows.
+    Like,
+    /// -x: their sum is 0.
+    Opposite,
+}
+
+impl Residual {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Like => "like",
+            Self::Opposite => "opposite",
         }
     }
 }
@@ -128,8 +180,8 @@ pub enum Task {
 }
 
 impl Task {
-    const FORWARD: Self = Self::Forward { residual: false, statistics: true, in_place: None };
-    const BACKWARD: Self = Self::Backward {
+    pub(super) const FORWARD: Self = Self::Forward { residual: false, statistics: true, in_place: None };
+    pub(super) const BACKWARD: Self = Self::Backward {
         dx: Some(Gradient::Overwrite),
         parameters: Some(Gradient::Overwrite),
         in_place: None,
@@ -179,17 +231,41 @@ pub struct Case {
     pub layout: Layout,
     /// What x holds.
     pub data: Data,
+    /// What the gain holds.
+    pub gain: Values,
+    /// What the bias holds.
+    pub bias: Values,
+    /// What the residual holds.
+    pub residual: Residual,
+    /// What dy holds, but for what [`Data::NotFinite`] and [`Data::Alike`] want of it.
+    pub dy: Values,
     /// What is run.
     pub task: Task,
 }
 
 impl Case {
+    /// On normal data in dense rows.
+    #[must_use]
+    pub const fn new(problem: Problem, rows: usize, task: Task) -> Self {
+        Self {
+            problem,
+            rows,
+            layout: Layout::Dense,
+            data: Data::Normal,
+            gain: Values::Normal,
+            bias: Values::Normal,
+            residual: Residual::Normal,
+            dy: Values::Normal,
+            task,
+        }
+    }
+
     /// A name that tells the case from all others.
     #[must_use]
     pub fn name(&self) -> String {
-        let Problem { cols, dtype, parameter_dtype, normalization, affine, .. } = self.problem;
+        let Problem { cols, dtype, parameter_dtype, normalization, affine, eps } = self.problem;
         let parameters = if parameter_dtype == dtype { "" } else { "_f32_parameters" };
-        format!(
+        let mut name = format!(
             "{}/{dtype}{parameters}/{}x{cols}/{}/{}/{}/{}",
             self.task.name(),
             self.rows,
@@ -197,7 +273,20 @@ impl Case {
             affine.name(),
             self.layout.name(),
             self.data.name(),
-        )
+        );
+        for (tensor, values) in [(Tensor::Gain, self.gain), (Tensor::Bias, self.bias), (Tensor::Dy, self.dy)]
+        {
+            if values != Values::Normal {
+                name += &format!("/{}_{}", tensor.name(), values.name());
+            }
+        }
+        if self.residual != Residual::Normal {
+            name += &format!("/residual_{}", self.residual.name());
+        }
+        if eps.to_bits() != Problem::default().eps.to_bits() {
+            name += &format!("/eps_{eps:e}");
+        }
+        name
     }
 
     /// What is computed.
@@ -205,204 +294,53 @@ impl Case {
     pub const fn problem(&self) -> &Problem {
         &self.problem
     }
-}
 
-/// Storage of rows and of parameters.
-const DTYPES: [(Dtype, Dtype); 5] = [
-    (Dtype::F32, Dtype::F32),
-    (Dtype::F16, Dtype::F16),
-    (Dtype::F16, Dtype::F32),
-    (Dtype::Bf16, Dtype::Bf16),
-    (Dtype::Bf16, Dtype::F32),
-];
-
-const AFFINES: [Affine; 3] = [Affine::GainBias, Affine::Gain, Affine::None];
-const NORMALIZATIONS: [Normalization; 2] = [Normalization::Layer, Normalization::Rms];
-const LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
-
-/// Widths, each with the most rows that are run: 1; pairs that a word holds; odd and prime; just below, at and above
-/// the steps of the ladders for GPUs and software adapters; widths of real models; rows that are streamed; a million.
-/// 5 and 37 rows leave the last workgroup short at every number of rows a workgroup.
-const SHAPES: [(usize, u32); 36] = [
-    (37, 1),
-    (37, 2),
-    (37, 3),
-    (5, 4),
-    (37, 7),
-    (37, 16),
-    (37, 17),
-    (5, 31),
-    (37, 32),
-    (37, 63),
-    (37, 64),
-    (37, 65),
-    (37, 127),
-    (37, 128),
-    (37, 129),
-    (37, 255),
-    (5, 256),
-    (5, 257),
-    (37, 384),
-    (5, 512),
-    (5, 513),
-    (37, 760),
-    (5, 1000),
-    (5, 1024),
-    (5, 1025),
-    (5, 1151),
-    (5, 2048),
-    (5, 2050),
-    (5, 4096),
-    (5, 4097),
-    (5, 8192),
-    (5, 8193),
-    (5, 16_384),
-    (3, 40_004),
-    (2, 131_072),
-    (1, 1_048_576),
-];
-
-/// All cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    shapes(&mut cases);
-    options(&mut cases);
-    adversarial_data(&mut cases);
-    beyond_f16(&mut cases);
-    many_rows(&mut cases);
-    cases
-}
-
-/// Every width in every dtype, forward and backward; the other axes take turns, and parameters in float32 beside 16-bit
-/// rows come at every third width.
-fn shapes(cases: &mut Vec<Case>) {
-    for (i, (rows, cols)) in SHAPES.into_iter().enumerate() {
-        for (j, (dtype, parameter_dtype)) in DTYPES.into_iter().enumerate() {
-            let turn = i + j;
-            if parameter_dtype != dtype && turn % 3 != 0 {
-                continue;
-            }
-            let problem = Problem {
-                cols,
-                dtype,
-                parameter_dtype,
-                normalization: NORMALIZATIONS[turn / 3 % 2],
-                affine: AFFINES[(turn + i / 9) % 3],
-                ..Problem::default()
-            };
-            for (task, layout) in [
-                (Task::FORWARD, LAYOUTS[(turn + i / 3) % 3]),
-                (Task::BACKWARD, LAYOUTS[(turn + i / 3 + 1) % 3]),
-            ] {
-                cases.push(Case { problem, rows, layout, data: Data::Normal, task });
-            }
-        }
-    }
-}
-
-/// Every option, on a cached and a streamed width, even and odd, in every storage.
-fn options(cases: &mut Vec<Case>) {
-    use Gradient::{Accumulate, Overwrite};
-    let forward = |residual, statistics, in_place| Task::Forward { residual, statistics, in_place };
-    let backward = |dx, parameters, in_place| Task::Backward { dx, parameters, in_place };
-    let tasks = [
-        forward(false, false, None),
-        forward(false, true, Some((Tensor::Y, Tensor::X))),
-        forward(true, true, None),
-        forward(true, false, Some((Tensor::Y, Tensor::X))),
-        forward(true, true, Some((Tensor::Sum, Tensor::Residual))),
-        forward(true, true, Some((Tensor::Sum, Tensor::X))),
-        forward(true, false, Some((Tensor::Y, Tensor::Residual))),
-        backward(Some(Overwrite), None, None),
-        backward(None, Some(Overwrite), None),
-        backward(Some(Accumulate), Some(Accumulate), None),
-        backward(Some(Overwrite), Some(Overwrite), Some(Tensor::Dy)),
-        backward(Some(Overwrite), Some(Accumulate), Some(Tensor::X)),
-        backward(Some(Accumulate), None, None),
-    ];
-    for (i, task) in tasks.into_iter().enumerate() {
-        for (j, (rows, cols)) in [(13, 200), (13, 37), (5, 20_000), (5, 12_345)].into_iter().enumerate() {
-            for (k, (dtype, parameter_dtype)) in [DTYPES[0], DTYPES[1], DTYPES[3]].into_iter().enumerate() {
-                let turn = i + j + k;
-                let problem = Problem {
-                    cols,
-                    dtype,
-                    parameter_dtype,
-                    normalization: NORMALIZATIONS[turn % 2],
-                    ..Problem::default()
+    /// The plan of its first dispatch on a device with such capabilities.
+    ///
+    /// # Errors
+    /// Those of [`Plan`].
+    pub fn plan(&self, caps: &Caps, row_split: RowSplit) -> Result<Plan, Error> {
+        let problem = &self.problem;
+        let (offset, gap) = self.layout.offset_and_gap();
+        let span = |dtype: Dtype, stride| Span {
+            offset: offset as u64,
+            stride,
+            cols: problem.cols,
+            element_bytes: dtype.size(),
+        };
+        let rows = span(problem.dtype, u64::from(problem.cols) + gap as u64).vector_width();
+        let parameters = span(problem.parameter_dtype, 0).vector_width();
+        let width = if problem.affine == Affine::None { rows } else { rows.min(parameters) };
+        let splits = row_split == RowSplit::Always;
+        match self.task {
+            Task::Forward { residual, statistics, in_place } => {
+                let lies_in =
+                    |tensor| in_place.filter(|(_, input)| *input == tensor).map(|(output, _)| output);
+                let forward = Forward {
+                    residual,
+                    statistics,
+                    x_in: lies_in(Tensor::X),
+                    residual_in: lies_in(Tensor::Residual),
                 };
-                cases.push(Case { problem, rows, layout: LAYOUTS[turn % 3], data: Data::Normal, task });
+                match splits {
+                    true => Plan::forward_split(problem, forward, width, caps).map(|[first, _]| first),
+                    false => Plan::forward(problem, forward, width, caps),
+                }
             }
-        }
-    }
-}
-
-/// Data that has broken other kernels, cached and streamed, for both norms.
-fn adversarial_data(cases: &mut Vec<Case>) {
-    use Normalization::{Layer, Rms};
-    for data in Data::ADVERSARIAL {
-        for (rows, cols, normalizations) in [(9, 384, &[Layer, Rms]), (5, 20_000, &[Layer, Rms])] {
-            for dtype in Dtype::ALL {
-                for &normalization in normalizations {
-                    let problem =
-                        Problem { cols, dtype, parameter_dtype: dtype, normalization, ..Problem::default() };
-                    for task in [Task::FORWARD, Task::BACKWARD] {
-                        cases.push(Case { problem, rows, layout: Layout::Dense, data, task });
-                    }
+            Task::Backward { dx, parameters, in_place } => {
+                let backward = Backward {
+                    dx,
+                    dgain: parameters.filter(|_| problem.affine.has_gain()),
+                    dbias: parameters.filter(|_| problem.affine.has_bias()),
+                    x_in_dx: in_place == Some(Tensor::X),
+                    dy_in_dx: in_place == Some(Tensor::Dy),
+                };
+                match splits {
+                    true => Plan::backward_split(problem, backward, width, caps).map(|[first, _]| first),
+                    false => Plan::backward(problem, backward, width, caps),
                 }
             }
         }
-        // Several chunks of a split row for each thread that puts their moments together.
-        if data == Data::LargeMean {
-            let problem = Problem { cols: 131_072, ..Problem::default() };
-            cases.push(Case { problem, rows: 2, layout: Layout::Dense, data, task: Task::FORWARD });
-        }
-        // The widest row in registers: the longest sums without compensation, of like terms where data is constant.
-        let problem = Problem { cols: 8192, normalization: Rms, ..Problem::default() };
-        cases.push(Case { problem, rows: 5, layout: Layout::Dense, data, task: Task::FORWARD });
-    }
-}
-
-/// Forward alone: the rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
-fn beyond_f16(cases: &mut Vec<Case>) {
-    for data in [Data::FullRange, Data::Brink, Data::SquareWave, Data::Cliff] {
-        for dtype in [Dtype::F32, Dtype::Bf16] {
-            for cols in [384, 20_000] {
-                for normalization in NORMALIZATIONS {
-                    let problem =
-                        Problem { cols, dtype, parameter_dtype: dtype, normalization, ..Problem::default() };
-                    let (layout, task) = (Layout::Dense, Task::FORWARD);
-                    cases.push(Case { problem, rows: 5, layout, data, task });
-                }
-            }
-        }
-    }
-}
-
-/// No row, one row, more rows than one dimension of a grid has workgroups, and so many that a GPU's workgroups, each a row of
-/// several subgroups, walk more than one: with and without dx, which take two sums a row and one.
-fn many_rows(cases: &mut Vec<Case>) {
-    for (rows, cols) in [(0, 64), (1, 64), (65_535, 8), (65_537, 3), (300_000, 2)] {
-        for dtype in Dtype::ALL {
-            let problem = Problem { cols, dtype, parameter_dtype: dtype, ..Problem::default() };
-            for task in [Task::FORWARD, Task::BACKWARD] {
-                cases.push(Case { problem, rows, layout: Layout::Dense, data: Data::Normal, task });
-            }
-        }
-    }
-    let parameters_alone = Task::Backward { dx: None, parameters: Some(Gradient::Overwrite), in_place: None };
-    for (dtype, task) in [Dtype::F32, Dtype::F16]
-        .into_iter()
-        .flat_map(|dtype| [Task::BACKWARD, parameters_alone].map(|task| (dtype, task)))
-    {
-        let problem = Problem { cols: 4096, dtype, parameter_dtype: dtype, ..Problem::default() };
-        cases.push(Case { problem, rows: 600, layout: Layout::Dense, data: Data::Normal, task });
-    }
-    // Of one row to a GPU's workgroup and of several, and streamed on a software adapter.
-    for (rows, cols) in [(65_537, 3), (20_000, 64), (5000, 1100)] {
-        let problem = Problem { cols, ..Problem::default() };
-        cases.push(Case { problem, rows, layout: Layout::Dense, data: Data::Alike, task: Task::BACKWARD });
     }
 }
 
@@ -428,9 +366,15 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
             affine,
             ..Problem::default()
         };
-        let mut add = |problem, rows, layout, data| cases.push(Case { problem, rows, layout, data, task });
+        let mut add = |problem, rows, layout, data| {
+            cases.push(Case { layout, data, ..Case::new(problem, rows, task) });
+        };
         // Without gain and bias, backward has no gradients of parameters and is another operation.
-        let affines = if operation == "backward" { &AFFINES[..2] } else { &AFFINES[..] };
+        let affines = if operation == "backward" {
+            &[Affine::GainBias, Affine::Gain][..]
+        } else {
+            &[Affine::GainBias, Affine::Gain, Affine::None][..]
+        };
         for (i, affine) in affines.iter().enumerate() {
             let layout = [Layout::Dense, Layout::Slice][i % 2];
             add(problem(*dtype, *affine), [37, 5, 1][i], layout, Data::Normal);
@@ -443,34 +387,4 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
         }
     }
     cases
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn names_are_unique_and_every_axis_is_reached() {
-        let cases = cases();
-        let names: BTreeSet<_> = cases.iter().map(Case::name).collect();
-        assert_eq!(names.len(), cases.len(), "two cases share a name");
-        for dtypes in DTYPES {
-            for layout in LAYOUTS {
-                for affine in AFFINES {
-                    for is_forward in [true, false] {
-                        assert!(
-                            cases.iter().any(|case| {
-                                (case.problem.dtype, case.problem.parameter_dtype) == dtypes
-                                    && case.layout == layout
-                                    && case.problem.affine == affine
-                                    && matches!(case.task, Task::Forward { .. }) == is_forward
-                            }),
-                            "no case with {dtypes:?}, {layout:?}, {affine:?}, forward: {is_forward}"
-                        );
-                    }
-                }
-            }
-        }
-    }
 }

@@ -1,15 +1,17 @@
-//! Checks the kernels on a device against the [`reference`](crate::reference): a fixed set of cases, chosen by reason.
+//! Checks the kernels on a device against the [`reference`](crate::reference): a fixed set of cases, a covering array.
 //!
 //! Outputs are poisoned before the call and fenced with canaries, and inputs are fenced with NaN: an element that is
 //! not written, a write outside the rows and a read outside them all show.
 
+mod array;
 mod cases;
 pub(crate) mod data;
 pub(crate) mod judge;
 mod run;
 pub(crate) mod tolerance;
 
-pub use cases::{Case, Data, Layout, Task, cases, tuned_cases};
+pub use array::{cases, cases_in};
+pub use cases::{Case, Data, Layout, Residual, Task, Values, tuned_cases};
 pub use run::run;
 pub use tolerance::FLOAT32_UNITS;
 

@@ -1,7 +1,7 @@
 //! Running a case and judging its outputs.
 
 use super::Outcome;
-use super::cases::{Case, Data, Layout, Task};
+use super::cases::{Case, Data, Layout, Residual, Task, Values};
 use super::data::{Random, fill_row};
 use super::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
@@ -35,6 +35,11 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
 /// A NaN that no arithmetic makes, for what must not be read or must be written.
 const POISON_32: u32 = 0x7fea_dead;
 const POISON_16: u16 = 0x7fea;
+
+/// Where one column of gain or dy outweighs all others, the row's largest term is its own dx, and how far that is off is the
+/// roundings on its way and no average: of rstd, of dy times gain, of the two subtractions and of the product with rstd, and of
+/// what is added where cancellation is made up for: six units for four. See docs/numerics.md.
+const ONE_COLUMN: f64 = 6.0 / 4.0;
 
 /// Elements after the last row.
 const TAIL: usize = 64;
@@ -129,9 +134,10 @@ impl Runner<'_> {
         };
         let (rows, cols) = (self.case.rows, self.cols);
         let x: Vec<T> = self.rows_of(1);
-        let residual: Option<Vec<T>> = with_residual.then(|| self.normal(rows * cols, 2));
-        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.normal(cols, 3));
-        let bias: Option<Vec<P>> = self.problem.affine.has_bias().then(|| self.normal(cols, 4));
+        let residual: Option<Vec<T>> = with_residual.then(|| self.residual(&x));
+        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.gain());
+        let bias: Option<Vec<P>> =
+            self.problem.affine.has_bias().then(|| self.values(self.case.bias, 1, cols / 4, 4));
 
         let over = |output, values| match in_place {
             Some((written, input)) if written == output => match input {
@@ -252,7 +258,7 @@ impl Runner<'_> {
         let (rows, cols) = (self.case.rows, self.cols);
         let x: Vec<T> = self.rows_of(1);
         let dy: Vec<T> = self.dy();
-        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.normal(cols, 3));
+        let gain: Option<Vec<P>> = self.problem.affine.has_gain().then(|| self.gain());
         let old_dx: Vec<T> = self.normal(rows * cols, 4);
         let old_parameters: Vec<P> = self.normal(cols, 5);
         let saved = self.statistics_of(&x)?;
@@ -315,13 +321,15 @@ impl Runner<'_> {
         reference::backward::<T, P, f64, f64>(self.problem, &inputs, outputs)?;
 
         let terms = BackwardTerms::new(self.problem, rows, &x, &dy, gain.as_deref())?;
+        let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
+        let of_one_column = if one_outweighs { ONE_COLUMN } else { 1.0 };
         let mut bytes = downloads.iter();
         if let (Some(dx), Some(bytes)) = (&dx, dx.as_ref().and_then(|_| bytes.next())) {
             verdict.judge(Tensor::Dx, cols, &dx.values::<T>(bytes), |row, column| {
                 let i = row * cols + column;
                 let RowTerms { terms, flushed } = terms.rows[row];
                 let old = if accumulates(dx_gradient) { old_dx[i].to_f64().abs() } else { 0.0 };
-                Expected { value: expected_dx[i], terms: terms + old, flushed }
+                Expected { value: expected_dx[i], terms: terms * of_one_column + old, flushed }
             });
         }
         for (fenced, expected, terms) in
@@ -387,7 +395,7 @@ impl Runner<'_> {
         values
     }
 
-    /// Normal, but for an infinity in a row whose x is finite where the case is about such values, and of one sign where
+    /// The case's values, but for an infinity in a row whose x is finite where the case is about such values, and of one sign where
     /// rows are alike.
     fn dy<T: Element>(&self) -> Vec<T> {
         if self.case.data == Data::Alike {
@@ -395,11 +403,41 @@ impl Runner<'_> {
                 self.normal::<f32>(self.cols, 2).iter().map(|dy| 1.0 + 0.1 * f64::from(dy.abs())).collect();
             return (0..self.case.rows).flat_map(|_| row.iter().map(|dy| T::from_f64(*dy))).collect();
         }
-        let mut dy: Vec<T> = self.normal(self.case.rows * self.cols, 2);
+        let mut dy: Vec<T> = self.values(self.case.dy, self.case.rows, self.cols / 2, 2);
         if self.case.data == Data::NotFinite && self.case.rows > 4 {
             dy[4 * self.cols + self.cols / 3] = T::from_f64(f64::INFINITY);
         }
         dy
+    }
+
+    fn residual<T: Element>(&self, x: &[T]) -> Vec<T> {
+        match self.case.residual {
+            Residual::Normal => self.normal(x.len(), 2),
+            Residual::Like => self.rows_of(2),
+            Residual::Opposite => x.iter().map(|x| T::from_f64(-x.to_f64())).collect(),
+        }
+    }
+
+    fn gain<P: Element>(&self) -> Vec<P> {
+        self.values(self.case.gain, 1, self.cols / 3, 3)
+    }
+
+    /// Rows of a kind of values, the huge one of which is in one column.
+    fn values<E: Element>(&self, values: Values, rows: usize, column: usize, seed: u64) -> Vec<E> {
+        let (large, huge) = if E::DTYPE == Dtype::F16 { (1e3, 6e4) } else { (1e4, 1e30) };
+        let mut random = Random::new(seed);
+        let value = |i: usize| {
+            let normal = random.normal();
+            E::from_f64(match values {
+                Values::Normal => normal,
+                Values::Zero => 0.0,
+                Values::Large => large * normal,
+                Values::OneHuge if i % self.cols == column => huge,
+                Values::OneHuge => normal,
+                Values::Positive => 0.1 + normal.abs(),
+            })
+        };
+        (0..rows * self.cols).map(value).collect()
     }
 
     fn normal<E: Element>(&self, count: usize, seed: u64) -> Vec<E> {

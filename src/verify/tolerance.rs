@@ -33,7 +33,12 @@ impl Expected {
         }
         let unit = self.terms * Dtype::F32.unit_roundoff();
         match dtype {
-            Dtype::F32 => ratio(((got - self.value).abs() - self.flushed).max(0.0), unit),
+            Dtype::F32 => {
+                let is_beyond = self.value.is_finite() && self.value.abs() >= f64::from(f32::MAX);
+                let in_range = |value| if is_beyond { saturated(dtype, value) } else { value };
+                let error = (in_range(got) - in_range(self.value)).abs();
+                ratio((error - self.flushed).max(0.0), unit)
+            }
             Dtype::F16 | Dtype::Bf16 => {
                 let (got, value) = (saturated(dtype, got), saturated(dtype, self.value));
                 // Where a term is infinite, the value is, and nothing is explained.
@@ -107,6 +112,9 @@ mod tests {
         assert_eq!(expected(0.0, 0.0).units(Dtype::F32, 1e-30), f64::INFINITY);
         assert!(expected(1.0, 1.0).units(Dtype::F16, 1.0 + 1.5 / 1024.0) > 1.0, "one and a half places");
         assert!(expected(70_000.0, 1.0).units(Dtype::F16, f64::INFINITY) == 0.0, "overflow is rounding");
+        assert_eq!(expected(6e38, 6e38).units(Dtype::F32, f64::INFINITY), 0.0, "overflow is rounding");
+        assert!(expected(6e38, 6e38).units(Dtype::F32, f64::NEG_INFINITY) > 4.0, "of the other sign");
+        assert!(expected(1e38, 1e38).units(Dtype::F32, f64::INFINITY) > 4.0, "within the range");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wgpu_layernorm::bench::{Operation, Options, Workload};
 use wgpu_layernorm::plan::{AdapterKind, Caps};
 use wgpu_layernorm::verify::{self, Case, Data, Task};
-use wgpu_layernorm::{Dtype, Normalization};
+use wgpu_layernorm::{Dtype, Normalization, Problem};
 
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
@@ -25,25 +25,38 @@ impl Selection {
         Self { cases: Self::cases(all), workloads }
     }
 
-    /// All of the library's cases; or every operation with each of its options, in every storage, on narrow and on wide
-    /// rows, and every kind of data in every storage, once each.
+    /// All of the library's cases; or every operation with each of its options, every storage on narrow and on wide rows in both
+    /// directions, and every kind of data in both directions, once each.
     pub(crate) fn cases(all: bool) -> Vec<Case> {
         if all {
             return verify::cases();
         }
-        let mut seen: Vec<(Task, Dtype, Dtype, bool)> = Vec::new();
-        let mut seen_data: Vec<(Data, Dtype)> = Vec::new();
+        let mut seen = Vec::new();
         let mut is_first = |case: &Case| {
-            let (dtype, parameter_dtype) = (case.problem.dtype, case.problem.parameter_dtype);
-            let kind = (case.task, dtype, parameter_dtype, case.problem.cols > WIDE);
-            let data = (case.data, dtype);
-            let is_first = !seen.contains(&kind) || !seen_data.contains(&data);
-            seen.push(kind);
-            seen_data.push(data);
-            is_first
+            let is_new = kinds(case).map(|kind| !seen.contains(&kind));
+            seen.extend(kinds(case));
+            is_new.contains(&true)
         };
         verify::cases().into_iter().filter(|case| is_first(case)).collect()
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Task(Task),
+    Storage { dtype: Dtype, parameter_dtype: Dtype, is_wide: bool, is_forward: bool },
+    Data { data: Data, is_forward: bool },
+}
+
+/// What of a case a quick run has once.
+fn kinds(case: &Case) -> [Kind; 3] {
+    let Problem { cols, dtype, parameter_dtype, .. } = *case.problem();
+    let is_forward = matches!(case.task, Task::Forward { .. });
+    [
+        Kind::Task(case.task),
+        Kind::Storage { dtype, parameter_dtype, is_wide: cols > WIDE, is_forward },
+        Kind::Data { data: case.data, is_forward },
+    ]
 }
 
 /// Forward in 32 and 16 bits, backward in 32, at every width: enough for a plot, in a quarter of a minute on a GPU.
@@ -74,25 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quick_has_every_option_and_every_data_in_every_storage() {
+    fn quick_has_every_option_storage_and_data() {
         let (quick, all) = (Selection::cases(false), Selection::cases(true));
         assert!(quick.len() * 3 < all.len(), "{} of {} cases are not quick", quick.len(), all.len());
         for case in &all {
-            let problem = &case.problem;
-            assert!(
-                quick.iter().any(|quick| {
-                    (quick.task, quick.problem.dtype, quick.problem.parameter_dtype)
-                        == (case.task, problem.dtype, problem.parameter_dtype)
-                        && (quick.problem.cols > WIDE) == (problem.cols > WIDE)
-                }),
-                "nothing quick runs what {} does",
-                case.name()
-            );
-            assert!(
-                quick.iter().any(|quick| (quick.data, quick.problem.dtype) == (case.data, problem.dtype)),
-                "nothing quick has the data of {}",
-                case.name()
-            );
+            for kind in kinds(case) {
+                let has = quick.iter().any(|quick| kinds(quick).contains(&kind));
+                assert!(has, "nothing quick has the {kind:?} of {}", case.name());
+            }
         }
     }
 

@@ -45,7 +45,12 @@ enum Task {
     },
     /// Make sure there are adapters, then run every check of the repository; exit code 3 if nothing failed but something
     /// that a check needs is missing
-    Test,
+    Test {
+        /// Every case in every mode of every adapter, then the browser page, then every triple of factors through all of the
+        /// vendors' compilers: hours
+        #[arg(long)]
+        full: bool,
+    },
     /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
     Web(web::Options),
     /// Make sure there is an adapter and say what was found
@@ -71,12 +76,21 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             note(&adapter::ensure(cli.no_install)?);
             demo(args)
         }
-        Task::Test => {
+        Task::Test { full } => {
             print(&adapter::ensure(cli.no_install)?);
-            steps::run(&Adapters {
+            let adapters = Adapters {
                 swiftshader: swiftshader::ensure(cli.no_install),
                 gl: adapter::ensure_gl(cli.no_install),
-            })
+            };
+            let steps = steps::run(&adapters, *full)?;
+            if !full {
+                return Ok(steps);
+            }
+            let web = web::run(&web::Options::default(), cli.no_install)?;
+            let vendors = vendors(cli.no_install, &[])?;
+            // Each has said what it lacks or what has failed.
+            let worst = [steps, web, vendors].into_iter().find(|code| *code != ExitCode::SUCCESS);
+            Ok(worst.unwrap_or(ExitCode::SUCCESS))
         }
         Task::Web(options) => web::run(options, cli.no_install),
         Task::Adapter => {

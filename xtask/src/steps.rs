@@ -47,8 +47,8 @@ const STEPS: &[Step] = &[
     // compiling each kernel takes SwiftShader long: one at a time in a process, whatever the threads.
     Step {
         name: "SwiftShader",
-        arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /plain/ --skip /backward+",
-        beside: Some("test --workspace --release --test conformance -- --skip /plain/ /backward+"),
+        arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /backward+",
+        beside: Some("test --workspace --release --test conformance -- /backward+"),
         on: On::SwiftShader,
     },
     // Its cases are among the tests; this fails where there is no such adapter.
@@ -121,13 +121,16 @@ pub(crate) struct Adapters {
 /// The exit code where nothing failed, but a step was not run because something is missing.
 const NOT_RUN: u8 = 3;
 
-/// Runs the steps up to the first that fails.
-pub(crate) fn run(adapters: &Adapters) -> Result<ExitCode> {
+/// What conformance reads: every case in every mode, where its default is one array of both.
+const EVERY_CASE: (&str, &str) = ("LAYERNORM_CONFORMANCE", "every_case");
+
+/// Runs the steps up to the first that fails; `full`: with every case in every mode.
+pub(crate) fn run(adapters: &Adapters, full: bool) -> Result<ExitCode> {
     let mut outcomes = Vec::new();
     for step in STEPS {
         print(&format!("\n=== {}: cargo {}", step.name, step.arguments));
         let start = Instant::now();
-        let result = run_step(step, adapters)?;
+        let result = run_step(step, adapters, full)?;
         let outcome = Outcome { name: step.name, time: start.elapsed(), result };
         print(&format!("=== {}: {} after {:.1} s", outcome.name, outcome.result, outcome.time.as_secs_f64()));
         let failed = matches!(outcome.result, StepResult::Failed);
@@ -145,7 +148,7 @@ pub(crate) fn run(adapters: &Adapters) -> Result<ExitCode> {
     Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUN) })
 }
 
-fn run_step(step: &Step, adapters: &Adapters) -> Result<StepResult> {
+fn run_step(step: &Step, adapters: &Adapters, full: bool) -> Result<StepResult> {
     let environment: Vec<(&str, OsString)> = match (step.on, &adapters.swiftshader, &adapters.gl) {
         (On::Machine, ..) => Vec::new(),
         // Older loaders know the second name alone.
@@ -175,6 +178,7 @@ fn run_step(step: &Step, adapters: &Adapters) -> Result<StepResult> {
         command.args(arguments.split(' ')).current_dir(ROOT);
         // A back end that the caller has chosen would leave out adapters that the steps are for.
         command.env_remove("WGPU_BACKEND").envs(environment.iter().cloned());
+        command.envs(full.then_some(EVERY_CASE));
         // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on
         // code that is an illustration.
         command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{ROOT, Result, cannot_start_cargo, note, print, program};
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Options {
     /// Serve the page until interrupted, and test nothing
     #[arg(long)]
@@ -37,11 +37,12 @@ pub(crate) struct Options {
     debian_toolchain: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Cases {
     /// Every option and every kind of data once
     Quick,
     /// All that the library has
+    #[default]
     All,
 }
 

@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Form, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::{Text, WRITTEN_OUT};
+use crate::work::Text;
 use crate::{Options, Result, bar, servers, tools};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -40,37 +40,33 @@ pub(crate) fn amd(texts: &[Text], options: &Options) -> Vec<Outcome> {
     };
     // A new baseline needs the table's plans alone.
     let texts = if options.accept { &[] } else { texts };
-    let (given, left_out) = options.chosen(texts);
-    let (with_loops, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     let version = driver_version(&manifest);
     let mut outcomes = Vec::new();
     let mut found = Vec::new();
     for family in FAMILIES {
         let start = Instant::now();
         let chosen = if options.case.is_empty() { baseline(family) } else { Vec::new() };
-        let bar = bar(&name(family), with_loops.len() + chosen.len());
+        let bar = bar(&name(family), texts.len() + chosen.len());
         // The table's plans first, then the texts.
         let question = |number: usize| {
             Ok(match number.checked_sub(chosen.len()) {
                 None => format!("baseline {number}"),
-                Some(number) => format!("variant {}", with_loops[number].label()),
+                Some(number) => format!("variant {}", texts[number].label()),
             })
         };
         let command = || worker(&manifest, family);
-        let count = chosen.len() + with_loops.len();
+        let count = chosen.len() + texts.len();
         let mut answers = servers::ask(&command, count, &question, &bar).into_iter();
         bar.finish_and_clear();
         let rows: Vec<_> = chosen.iter().zip(answers.by_ref()).collect();
-        let results: Vec<_> = with_loops
+        let results: Vec<_> = texts
             .iter()
             .zip(answers)
             .map(|(text, answer)| {
-                (*text, read(answer).and_then(|compiled| judge(&text.variant.plan, &compiled)))
+                (text, read(answer).and_then(|compiled| judge(&text.variant.plan, &compiled)))
             })
             .collect();
-        let mut outcome = Outcome::of(&name(family), &version, &results, start.elapsed())
-            .without(&others, WRITTEN_OUT)
-            .without(&left_out.texts, &left_out.because);
+        let mut outcome = Outcome::of(&name(family), &version, &results, start.elapsed());
         for (plan, answer) in rows {
             match read(answer).and_then(|compiled| row(family, plan, &compiled)) {
                 Ok(row) => found.push(row),

@@ -31,11 +31,10 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
         }
     };
     let start = Instant::now();
-    let (texts, left_out) = options.chosen(texts);
     let bar = bar(NAME, texts.len());
     let command = || worker(&library);
     let question = |number: usize| {
-        let text = texts[number];
+        let text = &texts[number];
         let checks = if text.number.is_multiple_of(EMITTED_EVERY) { BOTH } else { CHECKED };
         Ok(format!("{checks} {}", text.label()))
     };
@@ -45,9 +44,8 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
         serde_json::from_str::<Result<()>>(&answer?)
             .map_err(|error| format!("an answer that is none: {error}"))?
     };
-    let results: Vec<_> = texts.iter().zip(answers).map(|(text, answer)| (*text, read(answer))).collect();
+    let results: Vec<_> = texts.iter().zip(answers).map(|(text, answer)| (text, read(answer))).collect();
     Outcome::of(NAME, &format!("cs_{HLSL_SHADER_MODEL}"), &results, start.elapsed())
-        .without(&left_out.texts, &left_out.because)
 }
 
 fn worker(library: &Path) -> Command {

@@ -3,7 +3,7 @@
 use crate::compiled::{self, Compiled, Widths};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::work::{Text, WRITTEN_OUT};
+use crate::work::Text;
 use crate::{Options, Result, bar, servers, tools};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -39,19 +39,17 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
                 .collect();
         }
     };
-    let (given, left_out) = options.chosen(texts);
-    let (with_loops, others): (Vec<&Text>, Vec<&Text>) = given.into_iter().partition(|text| text.has_loops());
     PLATFORMS
         .iter()
         .map(|platform| {
             let start = Instant::now();
-            let bar = bar(&name(platform), with_loops.len());
+            let bar = bar(&name(platform), texts.len());
             let command = || worker(&shim, &manifest, platform);
-            let question = |number: usize| Ok(with_loops[number].label().to_owned());
-            let answers = servers::ask(&command, with_loops.len(), &question, &bar);
+            let question = |number: usize| Ok(texts[number].label().to_owned());
+            let answers = servers::ask(&command, texts.len(), &question, &bar);
             bar.finish_and_clear();
             let mut widths = BTreeMap::new();
-            let results: Vec<_> = with_loops
+            let results: Vec<_> = texts
                 .iter()
                 .zip(answers)
                 .map(|(text, answer)| {
@@ -59,12 +57,10 @@ pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
                     for form in result.iter().flat_map(|compiled| &compiled.executables) {
                         *widths.entry(form.subgroup_size).or_insert(0) += text.labels.len();
                     }
-                    (*text, result.map(|_| ()))
+                    (text, result.map(|_| ()))
                 })
                 .collect();
             Outcome::of(&name(platform), &shown(&widths), &results, start.elapsed())
-                .without(&others, WRITTEN_OUT)
-                .without(&left_out.texts, &left_out.because)
         })
         .collect()
 }

@@ -20,10 +20,10 @@ use serde::Serialize;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use work::Text;
+use wgpu_layernorm::shader::variants::Strength;
+use work::{For, Text};
 
 /// A failure as the line that the user reads.
 type Result<T> = std::result::Result<T, String>;
@@ -60,10 +60,9 @@ struct Check {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// All but Tint get the Kth of N parts of the texts, and AMD's compiler all of the table's plans: Tint alone finds what
-    /// browsers refuse
-    #[arg(long, value_name = "K/N", default_value = "1/1", conflicts_with = "accept")]
-    part: Part,
+    /// Give the compilers that take long (all but naga and Tint) every pair of factors, and not every triple
+    #[arg(long, conflicts_with = "accept")]
+    pairs: bool,
 
     /// Install nothing: what is missing is reported as not run
     #[arg(long)]
@@ -107,43 +106,7 @@ enum Worker {
 struct Options {
     install: bool,
     case: String,
-    part: Part,
     accept: bool,
-}
-
-/// Every `of`th text from `number` on, from 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Part {
-    number: usize,
-    of: usize,
-}
-
-impl FromStr for Part {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let read = |text: &str| text.parse::<usize>().ok();
-        match text.split_once('/').map(|(number, of)| (read(number), read(of))) {
-            Some((Some(number), Some(of))) if (1..=of).contains(&number) => Ok(Self { number, of }),
-            _ => Err("needs K/N with K from 1 to N, such as 2/5".to_owned()),
-        }
-    }
-}
-
-impl Options {
-    /// The texts that a compiler is given, and those that `--part` leaves out.
-    fn chosen<'a>(&self, texts: &'a [Text]) -> (Vec<&'a Text>, LeftOut<'a>) {
-        let Part { number, of } = self.part;
-        let (chosen, left_out) = texts.iter().partition(|text| text.number % of == number - 1);
-        (chosen, LeftOut { texts: left_out, because: format!("left out by --part {number}/{of}") })
-    }
-}
-
-/// Texts that a compiler is not given, and why.
-#[derive(Debug)]
-struct LeftOut<'a> {
-    texts: Vec<&'a Text>,
-    because: String,
 }
 
 /// The JSON file.
@@ -178,23 +141,30 @@ fn worker(compiler: Worker, family: &str, library: Option<&Path>) -> Result<()> 
 }
 
 fn check(args: &Check) -> Result<ExitCode> {
-    let texts = work::texts(&args.case)?;
-    let variants = texts.iter().map(|text| text.labels.len()).sum();
     if let Some(path) = &args.json
         && !directory_of(path).is_dir()
     {
         return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
     }
-    let options =
-        Options { install: !args.no_install, case: args.case.clone(), part: args.part, accept: args.accept };
+    let options = Options { install: !args.no_install, case: args.case.clone(), accept: args.accept };
+    let slow = if args.pairs { Strength::Pairs } else { Strength::Triples };
+    let texts = work::texts(&args.case, Strength::Triples, For::All)?;
+    let slow_texts = work::texts(&args.case, slow, For::All)?;
+    let loop_texts = work::texts(&args.case, slow, For::Loops)?;
+    if texts.is_empty() {
+        return Err(format!(
+            "--case: no variant's label contains {:?}: `layernorm emit --all DIR` lists them",
+            args.case
+        ));
+    }
     let only = if args.accept { &[Compiler::Amd][..] } else { &args.only };
     let wanted = |compiler| only.is_empty() || only.contains(&compiler);
     let mut outcomes = Vec::new();
     if wanted(Compiler::Naga) {
-        outcomes.push(translate::naga(&texts, &options));
+        outcomes.push(translate::naga(&texts));
     }
     if wanted(Compiler::SpirvVal) {
-        outcomes.push(translate::spirv_val(&texts, &options));
+        outcomes.push(translate::spirv_val(&slow_texts, &options));
     }
     if wanted(Compiler::Tint) {
         outcomes.push(tint::tint(&texts, options.install));
@@ -203,16 +173,22 @@ fn check(args: &Check) -> Result<ExitCode> {
         outcomes.push(javascript::javascript(&options));
     }
     if wanted(Compiler::Dxc) {
-        outcomes.push(dxc::dxc(&texts, &options));
+        outcomes.push(dxc::dxc(&slow_texts, &options));
     }
     if wanted(Compiler::Amd) {
-        outcomes.extend(amd::amd(&texts, &options));
+        outcomes.extend(amd::amd(&loop_texts, &options));
     }
     if wanted(Compiler::Intel) {
-        outcomes.extend(intel::intel(&texts, &options));
+        outcomes.extend(intel::intel(&loop_texts, &options));
     }
 
-    print(&format!("{variants} variants, {} distinct texts\n", texts.len()));
+    let of = |texts: &[Text]| texts.iter().map(|text| text.labels.len()).sum::<usize>();
+    print(&format!(
+        "variants: {} on naga and Tint, {} on the other compilers, {} of loops on AMD's and Intel's\n",
+        of(&texts),
+        of(&slow_texts),
+        of(&loop_texts)
+    ));
     print(&outcome::table(&outcomes).to_string());
     for outcome in outcomes.iter().filter(|outcome| outcome.failed > 0) {
         print(&format!("\n{}, {} failures, of which the first:", outcome.compiler, outcome.failed));
@@ -222,7 +198,7 @@ fn check(args: &Check) -> Result<ExitCode> {
     }
     let default = tools::store()?.join("vendors.json");
     let path = args.json.as_deref().unwrap_or(&default);
-    let report = Report { variants, texts: texts.len(), compilers: &outcomes };
+    let report = Report { variants: of(&texts), texts: texts.len(), compilers: &outcomes };
     let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
     write_file(path, &(json + "\n"))?;
     print(&format!("\nfailures in full: {}", path.display()));
@@ -235,7 +211,7 @@ fn threads() -> usize {
 
 /// Does something with each text and its place among them, on all cores. The results are in order.
 fn in_parallel<'a>(
-    texts: &[&'a Text],
+    texts: &'a [Text],
     bar: &ProgressBar,
     what: impl Fn(usize, &Text) -> Result<()> + Sync,
 ) -> Vec<(&'a Text, Result<()>)> {
@@ -256,7 +232,7 @@ fn in_parallel<'a>(
     });
     bar.finish_and_clear();
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    texts.iter().copied().zip(results).collect()
+    texts.iter().zip(results).collect()
 }
 
 /// A progress bar on stderr, if that is a terminal.
@@ -316,22 +292,5 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["vendors", "--only", "naga,amd", "--no-install"]).unwrap();
         assert_eq!(cli.check.only, [Compiler::Naga, Compiler::Amd]);
-    }
-
-    #[test]
-    fn every_text_is_given_or_left_out() {
-        let texts = work::texts("forward_streamed/f32x4").unwrap();
-        let given = |part: &str| {
-            let options =
-                Options { install: false, case: String::new(), part: part.parse().unwrap(), accept: false };
-            let (given, left_out) = options.chosen(&texts);
-            assert_eq!(given.len() + left_out.texts.len(), texts.len());
-            given.len()
-        };
-        assert_eq!(given("1/1"), texts.len());
-        assert_eq!(given("1/3") + given("2/3") + given("3/3"), texts.len());
-        for wrong in ["", "1", "0/5", "6/5", "1/0", "a/b"] {
-            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
-        }
     }
 }

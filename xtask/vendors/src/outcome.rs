@@ -73,17 +73,6 @@ impl Outcome {
         }
     }
 
-    /// Texts that this compiler was not given, and why.
-    pub(crate) fn without(mut self, texts: &[&Text], because: &str) -> Self {
-        let variants: usize = texts.iter().map(|text| text.labels.len()).sum();
-        if variants > 0 {
-            self.not_run += variants;
-            let separator = if self.because.is_empty() { "" } else { "; " };
-            self.because += &format!("{separator}{variants} {because}");
-        }
-        self
-    }
-
     /// A failure of something else than a variant.
     pub(crate) fn fail(&mut self, what: &str, message: String) {
         self.failed += 1;
@@ -131,20 +120,17 @@ pub(crate) fn table(outcomes: &[Outcome]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::work;
+    use crate::work::{self, For};
+    use wgpu_layernorm::shader::variants::Strength;
 
     #[test]
     fn variants_are_counted_and_not_texts() {
-        let texts = work::texts("backward_reduce_parameters/f32x4/layer/gain_bias/cols384").unwrap();
-        let text = texts.iter().find(|text| text.labels.len() > 1).unwrap();
-        let outcome = Outcome::of("c", "1", &[(text, Err("bad".to_owned()))], Duration::ZERO);
+        let mut text =
+            work::texts("forward_cached/f32x4/layer/none", Strength::Pairs, For::All).unwrap().remove(0);
+        text.labels.push("another".to_owned());
+        let outcome = Outcome::of("c", "1", &[(&text, Err("bad".to_owned()))], Duration::ZERO);
         assert_eq!((outcome.tried, outcome.failed), (text.labels.len(), text.labels.len()));
         assert_eq!(outcome.failures[0].variants, text.labels);
-        let outcome = Outcome::of("c", "1", &[], Duration::ZERO).without(&[text], "why").without(&[], "no");
-        assert_eq!(
-            (outcome.not_run, outcome.because),
-            (text.labels.len(), format!("{} why", text.labels.len()))
-        );
     }
 
     #[test]

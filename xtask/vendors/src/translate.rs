@@ -11,11 +11,10 @@ use wgpu_layernorm::translate::{Checks, Module};
 
 /// Validation with no more capabilities than the plan claims, then SPIR-V 1.3, MSL, HLSL and GLSL, each as wgpu asks for
 /// it and without run-time checks.
-pub(crate) fn naga(texts: &[Text], options: &Options) -> Outcome {
+pub(crate) fn naga(texts: &[Text]) -> Outcome {
     let start = Instant::now();
-    let (texts, left_out) = options.chosen(texts);
     let bar = bar("naga", texts.len());
-    let results = in_parallel(&texts, &bar, |_, text| {
+    let results = in_parallel(texts, &bar, |_, text| {
         let translate = || {
             let module = Module::new(&text.variant.plan)?;
             for checks in [Checks::None, Checks::Wgpu] {
@@ -32,7 +31,6 @@ pub(crate) fn naga(texts: &[Text], options: &Options) -> Outcome {
         Ok(())
     });
     Outcome::of("naga: SPIR-V, MSL, HLSL, GLSL", "30", &results, start.elapsed())
-        .without(&left_out.texts, &left_out.because)
 }
 
 /// Of so many texts one is also given to spirv-val without its last word.
@@ -48,9 +46,8 @@ pub(crate) fn spirv_val(texts: &[Text], options: &Options) -> Outcome {
         }
     };
     let start = Instant::now();
-    let (texts, left_out) = options.chosen(texts);
     let bar = bar(NAME, texts.len());
-    let results = in_parallel(&texts, &bar, |place, text| {
+    let results = in_parallel(texts, &bar, |place, text| {
         let module = Module::new(&text.variant.plan).map_err(|error| error.to_string())?;
         // What `layernorm emit` writes, and what wgpu gives a driver.
         let emitted = module.spirv(Checks::None).map_err(|error| error.to_string())?;
@@ -68,7 +65,7 @@ pub(crate) fn spirv_val(texts: &[Text], options: &Options) -> Outcome {
     });
     let version = tools::first_line(Command::new(&program).arg("--version"));
     let version = version.split_whitespace().nth(1).unwrap_or("").to_owned();
-    Outcome::of(NAME, &version, &results, start.elapsed()).without(&left_out.texts, &left_out.because)
+    Outcome::of(NAME, &version, &results, start.elapsed())
 }
 
 fn validate(program: &Path, words: &[u32]) -> Result<()> {
