@@ -868,3 +868,12 @@ fn no_rows_do_nothing_but_zero_the_parameter_gradients() {
         assert_eq!(floats(&got), expected, "{parameter_gradient:?}");
     }
 }
+
+/// Every description contains it: the first adapter is not what somebody meant.
+#[test]
+fn an_adapter_without_a_name_is_not_the_first() {
+    for name in ["", " "] {
+        let refused = said(Context::new_blocking(&AdapterChoice::Named(name.to_owned())));
+        assert_eq!(refused, "invalid: the adapter's name is empty, needs to be a part of its description");
+    }
+}

@@ -210,15 +210,13 @@ mod json {
                 Error::invalid("the tuning file", error, "what `layernorm tune` writes, version 1")
             };
             // Entries of another version may look different: that is said first.
-            let file: File<serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
+            let file: File<serde::de::IgnoredAny> = serde_json::from_str(text).map_err(wrong)?;
             if file.version != VERSION {
                 return Err(Error::invalid("version of the tuning file", file.version, VERSION));
             }
+            let file: File<TuningEntry> = serde_json::from_str(text).map_err(wrong)?;
             let mut tuning = Self::default();
-            for (i, value) in file.entries.into_iter().enumerate() {
-                let entry: TuningEntry = serde_json::from_value(value).map_err(|error| {
-                    Error::invalid(format!("entry {i} of the tuning file"), error, "a key and a rung")
-                })?;
+            for entry in file.entries {
                 if let Some(other) = tuning.get(&entry.key) {
                     let what = format!("tuning of {other}");
                     return Err(Error::invalid(what, "in two entries", "in one"));
