@@ -1,5 +1,6 @@
 //! Which variant: the operation and its options, and the adapter or the limits to plan for.
 
+use crate::adapters::parse_part;
 use crate::call::NormalizationFlag;
 use crate::compute::Compute;
 use crate::failure::Failure;
@@ -83,6 +84,7 @@ pub(crate) struct Choice {
     #[arg(
         long,
         value_name = "SUBSTRING",
+        value_parser = parse_part,
         help_heading = "Adapter",
         conflicts_with_all = [
             "kind", "subgroup_sizes", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",

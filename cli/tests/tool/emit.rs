@@ -3,6 +3,9 @@
 use crate::{Room, layernorm, run};
 use serde_json::Value;
 
+/// One width's: all take minutes to write.
+pub(crate) const CASE: &str = "/cols384/";
+
 fn emit(args: &[&str]) -> String {
     let mut all = vec!["emit"];
     all.extend(args);
@@ -93,8 +96,6 @@ fn output_comes_with_its_description() {
 
 #[test]
 fn all_writes_each_variant_once() {
-    // One width's; all take minutes to write.
-    const CASE: &str = "/cols384/";
     let room = Room::new();
     let directory = room.path("kernels");
     let result = run(layernorm(&["emit", "--all", &directory, "--format", "browser", "--case", CASE]));
