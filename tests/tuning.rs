@@ -125,6 +125,8 @@ fn entries_that_cannot_be_meant_are_refused() {
     refused(&rung(&|rung| rung.reduction = Reduction::Subgroups(0)), &["subgroup", "is 0"]);
     refused(&rung(&|rung| rung.least_slots = 0), &["least_slots", "0 and 16"]);
     refused(&rung(&|rung| rung.rows_per_slot = 0), &["rows_per_slot", "512 and 0"]);
+    // With 2^26 rows a workgroup's would wrap to none, and nothing would be written.
+    refused(&rung(&|rung| rung.rows_per_slot = u32::MAX), &["rows_per_slot is 4294967295", "at most"]);
     refused(&rung(&|rung| rung.kernel = Kernel::ForwardStreamed), &["hold_parameters is true"]);
 }
 

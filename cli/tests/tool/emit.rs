@@ -129,6 +129,13 @@ fn wrong_calls() {
     assert_refused(&["--cols", "7", "--vector-width", "4"], "--vector-width is 4");
     assert_refused(&["--cols", "12", "--dtype", "bf16", "--vector-width", "8"], "--vector-width is 8");
     assert_refused(&["--cols", "64", "--subgroup-sizes", "6..8"], "powers of two");
+    assert_refused(&["--cols", "64", "--vector-width", "0"], "--vector-width is 0, needs to be 1, 2, 4 or 8");
+    assert_refused(&["--cols", "64", "--max-invocations", "0"], "--max-invocations is 0");
+    assert_refused(&["--cols", "64", "--max-workgroups", "0"], "--max-workgroups is 0");
+    for alignment in ["0", "2", "48"] {
+        let says = format!("--storage-alignment is {alignment}, needs to be a power of two from 4");
+        assert_refused(&["--cols", "64", "--storage-alignment", alignment], &says);
+    }
     assert_refused(&["--cols", "64", "--dx", "overwrite"], "--dx is backward's");
     assert_refused(&["--cols", "64", "--operation", "backward", "--residual"], "--residual is forward's");
     assert_refused(&["--cols", "64", "--x-in", "dx"], "y or sum");
