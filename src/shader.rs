@@ -55,6 +55,7 @@ pub struct Binding {
 /// # Errors
 /// [`Error::Assembly`] if a segment lacks a constant that is to be set, or has it twice: a fault of this crate.
 pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
+    plan.validate()?;
     let label = plan.label();
     let bindings = bindings(plan);
     let mut text = format!("// {label}\n");

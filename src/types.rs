@@ -180,11 +180,11 @@ impl Problem {
             ));
         }
         if self.parameter_dtype != self.dtype && self.parameter_dtype != Dtype::F32 {
-            return Err(Error::invalid(
-                "parameter_dtype",
-                self.parameter_dtype,
-                format!("{} or f32", self.dtype),
-            ));
+            let needs = match self.dtype {
+                Dtype::F32 => "f32".to_owned(),
+                dtype => format!("{dtype} or f32"),
+            };
+            return Err(Error::invalid("parameter_dtype", self.parameter_dtype, needs));
         }
         Ok(())
     }

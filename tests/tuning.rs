@@ -125,6 +125,8 @@ fn entries_that_cannot_be_meant_are_refused() {
     refused(&rung(&|rung| rung.reduction = Reduction::Subgroups(0)), &["subgroup", "is 0"]);
     refused(&rung(&|rung| rung.least_slots = 0), &["least_slots", "0 and 16"]);
     refused(&rung(&|rung| rung.rows_per_slot = 0), &["rows_per_slot", "512 and 0"]);
+    // With 2^26 rows a workgroup's would wrap to none, and nothing would be written.
+    refused(&rung(&|rung| rung.rows_per_slot = u32::MAX), &["rows_per_slot is 4294967295", "at most"]);
     refused(&rung(&|rung| rung.kernel = Kernel::ForwardStreamed), &["hold_parameters is true"]);
 }
 
@@ -139,13 +141,23 @@ fn texts_that_are_no_tuning_file_are_refused() {
         ("[]".to_owned(), "the tuning file is"),
         ("{\"entries\": []}".to_owned(), "missing field `version`"),
         (good.replace("\"version\": 1", "\"version\": 2"), "version of the tuning file is 2, needs to be 1"),
-        (good.replace("forward_cached", "forward_guessed"), "entry 0 of the tuning file"),
+        (
+            good.replace("forward_cached", "forward_guessed"),
+            "the tuning file is unknown variant `forward_guessed`",
+        ),
         (good.replace("\"subgroups\": 32", "\"waves\": 32"), "waves"),
         (good.replace("\"block_rows\"", "\"block_cols\""), "block_cols"),
-        (good.replace("\"rows\": 4096", "\"rows\": -1"), "entry 0"),
-        (good.replace("\"cols\": 1024", "\"cols\": 1e99"), "entry 0"),
+        (good.replace("\"rows\": 4096", "\"rows\": -1"), "integer `-1`, expected u64 at line"),
+        (good.replace("\"cols\": 1024", "\"cols\": 1e99"), "expected u32 at line"),
         (good.replace("\"cols\": 1024,", ""), "missing field `cols`"),
         (twice.replace("ENTRY", &one), "in two entries"),
+        // Of two values under one name the last would win.
+        (good.replace("\"rows\": 4096", "\"rows\": 1, \"rows\": 4096"), "duplicate field `rows`"),
+        (good.replace("\"cols\": 1024", "\"cols\": 1, \"cols\": 1024"), "duplicate field `cols`"),
+        (
+            good.replace("\"block_rows\": 1", "\"block_rows\": 2, \"block_rows\": 1"),
+            "duplicate field `block_rows`",
+        ),
         (good[..good.len() / 2].to_owned(), "the tuning file is EOF"),
     ] {
         let error = Tuning::from_json(&text).expect_err(&text);

@@ -21,13 +21,42 @@ pub(crate) struct Adapters {
 }
 
 /// All adapters, see [`wgpu_layernorm::adapters`].
-pub(crate) fn present() -> Vec<wgpu::Adapter> {
-    pollster::block_on(wgpu_layernorm::adapters())
+pub(crate) fn present() -> Result<Vec<wgpu::Adapter>, Failure> {
+    check_environment()?;
+    Ok(pollster::block_on(wgpu_layernorm::adapters()))
+}
+
+/// A part of a name to look for. Every name contains an empty one, which is what a variable that is not set leaves.
+pub(crate) fn parse_part(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("is empty; leave the flag out".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Refuses what the environment says of adapters and nobody would act upon: wgpu passes over back ends that it does not
+/// know, and every adapter has an empty name.
+pub(crate) fn check_environment() -> Result<(), Failure> {
+    let read = |variable: &str| match std::env::var(variable) {
+        Ok(value) if value.trim().is_empty() => {
+            Err(Failure::WrongCall(format!("{variable} is empty; give it a value, or unset it")))
+        }
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(Failure::WrongCall(format!("{variable}: {error}"))),
+    };
+    let is_unknown = |name: &&str| wgpu::Backends::from_comma_list(name).is_empty();
+    if let Some(value) = read("WGPU_BACKEND")?
+        && let Some(unknown) = value.split(',').find(is_unknown)
+    {
+        return Err(Failure::WrongCall(format!(
+            "WGPU_BACKEND is {value}: {unknown:?} is no back end, needs to be of vulkan, metal, dx12 and gl, \
+             with commas between them"
+        )));
+    }
+    read("WGPU_ADAPTER_NAME").map(drop)
 }
 
 /// The adapters that `--adapter` names: `all`, `auto`, or parts of their descriptions.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<wgpu::Adapter>, Failure> {
-    let adapters = present();
+    let adapters = present()?;
     if adapters.is_empty() {
         return Err(none_found());
     }
@@ -79,7 +108,7 @@ pub(crate) fn none_found() -> Failure {
 }
 
 pub(crate) fn run(args: &Adapters) -> Result<(), Failure> {
-    let adapters: Vec<Adapter> = present().iter().map(reports::identity).collect();
+    let adapters: Vec<Adapter> = present()?.iter().map(reports::identity).collect();
     if args.json {
         let json = serde_json::to_string_pretty(&adapters)
             .map_err(|error| Failure::FailedRun(format!("the list cannot be written as JSON: {error}")))?;

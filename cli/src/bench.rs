@@ -1,6 +1,6 @@
 //! `layernorm bench`: how fast the kernels run on this machine's adapters.
 
-use crate::adapters;
+use crate::adapters::{self, parse_part};
 use crate::compare;
 use crate::failure::Failure;
 use crate::output;
@@ -33,7 +33,7 @@ use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
 #[command(after_help = after_help())]
 pub(crate) struct Bench {
     /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of these texts
-    #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto")]
+    #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto", value_parser = parse_part)]
     adapter: Vec<String>,
 
     /// Rows and cols, such as 4096x1024 [default: those below]
@@ -218,8 +218,7 @@ struct Baseline {
 }
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
-    args.files.check()?;
-    args.plot.check()?;
+    args.files.check(Some(&args.plot))?;
     let workloads = workloads(args);
     let tuning = args.tuning.read()?;
     let baseline = match &args.baseline {

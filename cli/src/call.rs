@@ -1,7 +1,9 @@
 //! What `forward` and `backward` have in common: flags, the file, and which rows its tensors are.
 
+use crate::adapters::parse_part;
 use crate::compute::Compute;
 use crate::failure::Failure;
+use crate::files;
 use crate::output;
 use crate::tensors::{TensorFile, TensorInfo, file_dtype};
 use crate::tuning::{self, TuningFlag};
@@ -19,13 +21,14 @@ pub(crate) struct Common {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Layer norm, or RMS norm, which takes the mean as 0
+    /// Layer norm, or RMS norm, which takes the mean as 0; its eps is not PyTorch's unless --eps says so
     #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
     normalization: NormalizationFlag,
 
-    /// Added to the variance (mean square) before the root
-    #[arg(long, value_name = "E", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
-    eps: f32,
+    /// Added to the variance (mean square) before the root; torch: what PyTorch takes where it is given none, 1e-5 for
+    /// layer norm and 2^-23 for RMS norm, whatever the type of x
+    #[arg(long, value_name = "E|torch", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
+    eps: Eps,
 
     /// Values in a row [default: the last dimension of x]
     #[arg(
@@ -38,7 +41,7 @@ pub(crate) struct Common {
 
     /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part of an
     /// adapter's description, such as vulkan or its name
-    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto")]
+    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
     adapter: String,
 
     #[command(flatten)]
@@ -60,11 +63,32 @@ impl From<NormalizationFlag> for Normalization {
     }
 }
 
-fn parse_eps(text: &str) -> Result<f32, String> {
+/// `--eps`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Eps {
+    Torch,
+    Number(f32),
+}
+
+impl Eps {
+    const fn of(self, normalization: Normalization) -> f32 {
+        match (self, normalization) {
+            (Self::Number(eps), _) => eps,
+            (Self::Torch, Normalization::Layer) => 1e-5,
+            // The epsilon of the type that it computes in, which for 16 bits is float32 too.
+            (Self::Torch, Normalization::Rms) => f32::EPSILON,
+        }
+    }
+}
+
+fn parse_eps(text: &str) -> Result<Eps, String> {
+    if text == "torch" {
+        return Ok(Eps::Torch);
+    }
     let eps = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     let problem = Problem { cols: 1, eps, ..Problem::default() };
     problem.validate().map_err(|error| error.to_string())?;
-    Ok(eps)
+    Ok(Eps::Number(eps))
 }
 
 /// An open file, and the call that x and gain in it make up.
@@ -102,7 +126,7 @@ impl Call {
                 parameter_dtype: x.dtype,
                 normalization: common.normalization.into(),
                 affine,
-                eps: common.eps,
+                eps: common.eps.of(common.normalization.into()),
             },
             rows: x.elements() / cols as usize,
             file,
@@ -164,7 +188,7 @@ impl Call {
 
     /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been looked for.
     pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
-        output::check_destination("OUT", &common.output)?;
+        files::check_destination("OUT", &common.output)?;
         let tuning = common.tuning.read()?;
         let compute = match Compute::choose(&common.adapter)? {
             Compute::Adapter(context) => Compute::Adapter(tuning::apply(context, tuning.as_ref())),
@@ -190,11 +214,16 @@ fn cols(x: &TensorInfo, given: Option<u32>) -> Result<u32, Failure> {
     })
 }
 
+/// Of few dimensions that are large, more than there are numbers for: of [0, 2^32, 2^32] the last two.
+fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
+}
+
 /// The dimensions before the last ones that together make up a row, if some do.
 fn leading_shape(shape: &[usize], cols: usize) -> Option<Vec<usize>> {
     (0..shape.len())
         .rev()
-        .find(|first| shape[*first..].iter().product::<usize>() == cols)
+        .find(|first| product(&shape[*first..]) == Some(cols))
         .map(|first| shape[..first].to_vec())
 }
 
@@ -210,5 +239,7 @@ mod tests {
         assert_eq!(leading_shape(&[2, 3, 4], 6), None);
         assert_eq!(leading_shape(&[0, 4], 4), Some(vec![0]));
         assert_eq!(leading_shape(&[2, 1], 1), Some(vec![2]));
+        assert_eq!(leading_shape(&[0, 1 << 32, 1 << 32], 4), None);
+        assert_eq!(leading_shape(&[0, 1 << 32, 1 << 32, 4], 4), Some(vec![0, 1 << 32, 1 << 32]));
     }
 }

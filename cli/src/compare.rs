@@ -29,8 +29,7 @@ pub(crate) struct Compare {
 }
 
 pub(crate) fn run(args: &Compare) -> Result<(), Failure> {
-    args.files.check()?;
-    args.plot.check()?;
+    args.files.check(Some(&args.plot))?;
     let mut reports: Vec<Report> = Vec::new();
     for path in &args.reports {
         reports.extend(reports::read("REPORT", path)?);

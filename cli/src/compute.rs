@@ -2,6 +2,7 @@
 
 use crate::adapters;
 use crate::failure::Failure;
+use crate::tensors::zeroed;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     AdapterChoice, BackwardResult, Context, Element, Error, ForwardResult, Gradient, Problem, Real, RowsMut,
@@ -23,6 +24,7 @@ impl Compute {
             "auto" => AdapterChoice::Auto,
             name => AdapterChoice::Named(name.to_owned()),
         };
+        adapters::check_environment()?;
         match Context::new_blocking(&choice) {
             Ok(context) => Ok(Self::Adapter(context)),
             Err(Error::NoAdapter { requested, present }) => {
@@ -59,7 +61,7 @@ impl Compute {
             Self::Adapter(context) => {
                 context.forward_blocking(problem, inputs).map_err(|error| explain(&error))
             }
-            Self::Cpu => Ok(forward_on_cpu(problem, inputs)?),
+            Self::Cpu => forward_on_cpu(problem, inputs),
         }
     }
 
@@ -72,7 +74,7 @@ impl Compute {
             Self::Adapter(context) => {
                 context.backward_blocking(problem, inputs).map_err(|error| explain(&error))
             }
-            Self::Cpu => Ok(backward_on_cpu(problem, inputs)?),
+            Self::Cpu => backward_on_cpu(problem, inputs),
         }
     }
 }
@@ -91,11 +93,11 @@ fn explain(error: &Error) -> Failure {
 pub(crate) fn forward_on_cpu<T: Element, P: Element>(
     problem: &Problem,
     inputs: &ForwardInputs<'_, T, P>,
-) -> Result<ForwardResult<T>, Error> {
+) -> Result<ForwardResult<T>, Failure> {
     let stride = problem.cols as usize;
-    let mut y = vec![T::zeroed(); inputs.rows * stride];
-    let mut sum = inputs.residual.map(|_| y.clone());
-    let mut statistics = vec![[0.0; 2]; inputs.rows];
+    let mut y = zeroed("y", inputs.rows * stride)?;
+    let mut sum = inputs.residual.map(|_| zeroed("sum", inputs.rows * stride)).transpose()?;
+    let mut statistics = zeroed::<[f64; 2]>("statistics", inputs.rows)?;
     let outputs = ForwardOutputs {
         y: RowsMut { data: &mut y, stride },
         sum: sum.as_mut().map(|data| RowsMut { data, stride }),
@@ -113,9 +115,9 @@ pub(crate) fn forward_on_cpu<T: Element, P: Element>(
 pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     problem: &Problem,
     inputs: &BackwardInputs<'_, T, P>,
-) -> Result<BackwardResult<T, P>, Error> {
+) -> Result<BackwardResult<T, P>, Failure> {
     let stride = problem.cols as usize;
-    let mut dx = vec![T::zeroed(); inputs.rows * stride];
+    let mut dx = zeroed("dx", inputs.rows * stride)?;
     let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); stride]);
     let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); stride]);
     let outputs = BackwardOutputs {

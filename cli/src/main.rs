@@ -11,7 +11,10 @@ mod compute;
 mod demo;
 mod emit;
 mod failure;
+mod files;
 mod forward;
+mod input;
+mod interrupt;
 mod output;
 mod reports;
 mod tensors;
@@ -79,6 +82,11 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
+/// clap advises to give an unknown flag as a value, behind `--`: it would be taken for a file.
+fn without_wrong_tips(paragraph: &str) -> String {
+    paragraph.lines().filter(|line| !line.trim().starts_with("tip: to pass '")).collect::<Vec<_>>().join("\n")
+}
+
 /// Help goes to stdout as it is; clap's errors, which have several paragraphs, become one line.
 fn explain(error: &clap::Error) -> Result<(), Failure> {
     let text = error.render().to_string();
@@ -88,9 +96,12 @@ fn explain(error: &clap::Error) -> Result<(), Failure> {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let sentences: Vec<String> = text
         .split("\n\n")
-        .map(output::one_line)
+        .map(without_wrong_tips)
+        .map(|paragraph| output::one_line(&paragraph))
         .filter(|paragraph| {
-            !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+            !(paragraph.is_empty()
+                || paragraph.starts_with("Usage:")
+                || paragraph.starts_with("For more information"))
         })
         .collect();
     Err(Failure::WrongCall(format!("{}; see --help", sentences.join("; "))))

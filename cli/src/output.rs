@@ -1,16 +1,15 @@
-//! What leaves the tool: text, tables, progress, and files that are whole or not there.
+//! What leaves the tool for a terminal: text, tables, progress.
 
 use crate::failure::Failure;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs;
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 
-/// Writes to stdout. A reader that has gone away (`layernorm … | head`) is no error.
+/// Writes text to stdout, [`visible`]. A reader that has gone away (`layernorm … | head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(visible(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::FailedRun(format!("writing to standard output failed: {error}")))
         }
@@ -20,7 +19,30 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes one line to stderr. Where that is not possible there is nobody to tell.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", one_line(text));
+    let _ = writeln!(io::stderr(), "{}", visible(&one_line(text)));
+}
+
+/// A text without characters that a terminal would obey: those of names in files and of reports are anybody's. Written
+/// as JSON has them, so that JSON stays what it is.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut seen = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_obeyed(character) {
+            seen += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            seen.push(character);
+        }
+    }
+    Cow::Owned(seen)
+}
+
+/// Control characters, but for the ends of lines and tabs, and those that turn the direction of text around.
+fn is_obeyed(character: char) -> bool {
+    let turns = matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || character.is_control() && !matches!(character, '\n' | '\t')
 }
 
 /// A text of several lines on one.
@@ -49,56 +71,15 @@ pub(crate) fn progress(steps: u64) -> ProgressBar {
     bar
 }
 
-/// Refuses a destination that [`write_file`] could not write to, before any work is done for it.
-pub(crate) fn check_destination(flag: &str, path: &Path) -> Result<(), Failure> {
-    let wrong = |what: String| Err(Failure::WrongCall(format!("{flag}: {what}")));
-    // Replacing a device or a pipe by a file would be worse than failing.
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return wrong(format!("{} is there and is not a regular file; name a file", path.display()));
-    }
-    if path.file_name().is_none() {
-        return wrong(format!("{} does not name a file", path.display()));
-    }
-    let directory = directory_of(path);
-    if !directory.is_dir() {
-        return wrong(format!("there is no directory {} to write to; create it first", directory.display()));
-    }
-    Ok(())
-}
-
-/// Writes a file that has either its old content or all of the new one, whatever happens.
-pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let write = || {
-        // A link keeps pointing where it did.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            // What the process's umask leaves of it, as for any file; the default is for secrets.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(directory_of(&path))?;
-        file.write_all(content)?;
-        file.persist(&path).map_err(|error| error.error)
-    };
-    match write() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::FailedRun(format!("writing {} failed: {error}", path.display()))),
-    }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => path,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_would_obey_is_left() {
+        assert_eq!(visible("a\tb\nµ → \u{4e00}"), "a\tb\nµ → \u{4e00}");
+        assert_eq!(visible("\u{1b}[2J\r\u{9b}\u{202e}\0"), "\\u001b[2J\\u000d\\u009b\\u202e\\u0000");
+    }
 
     #[test]
     fn messages_of_several_lines_become_one() {

@@ -1,10 +1,10 @@
 //! The files that reports are written to and read from.
 
 use crate::failure::Failure;
-use crate::output;
+use crate::files;
+use crate::input;
 use clap::Args;
 use layernorm_report::{Adapter, Report, compare, figure, page, panels, parse, to_json};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wgpu_layernorm::wgpu;
@@ -35,32 +35,36 @@ pub(crate) struct Plot {
 
 impl Files {
     /// Refuses what could not be written, before any work is done for it.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        check(&[("--json", &self.json), ("--html", &self.html), ("--markdown", &self.markdown)])
+    pub(crate) fn check(&self, plot: Option<&Plot>) -> Result<(), Failure> {
+        let destinations = [
+            ("--json", self.json.as_deref()),
+            ("--html", self.html.as_deref()),
+            ("--markdown", self.markdown.as_deref()),
+            ("--svg", plot.and_then(|plot| plot.svg.as_deref())),
+        ];
+        let given: Vec<(&str, &Path)> =
+            destinations.into_iter().filter_map(|(flag, path)| Some((flag, path?))).collect();
+        given.iter().try_for_each(|(flag, path)| files::check_destination(flag, path))?;
+        files::check_distinct(&given)
     }
 
     pub(crate) fn write(&self, title: &str, reports: &[Report]) -> Result<(), Failure> {
         if let Some(path) = &self.json {
             let json = to_json(reports).map_err(|error| cannot_be_made("JSON", &error.to_string()))?;
-            output::write_file(path, json.as_bytes())?;
+            files::write_file(path, json.as_bytes())?;
         }
         if let Some(path) = &self.html {
             let page = page(title, reports).map_err(|error| cannot_be_made("a page", &error))?;
-            output::write_file(path, page.as_bytes())?;
+            files::write_file(path, page.as_bytes())?;
         }
         if let Some(path) = &self.markdown {
-            output::write_file(path, markdown(title, reports).as_bytes())?;
+            files::write_file(path, markdown(title, reports).as_bytes())?;
         }
         Ok(())
     }
 }
 
 impl Plot {
-    /// As [`Files::check`].
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        check(&[("--svg", &self.svg)])
-    }
-
     pub(crate) fn write(&self, reports: &[Report]) -> Result<(), Failure> {
         let Some(path) = &self.svg else { return Ok(()) };
         let panels = panels(reports);
@@ -68,15 +72,8 @@ impl Plot {
             return Err(Failure::FailedRun("--svg: nothing was measured that could be plotted".to_owned()));
         }
         let svg = figure(&panels).map_err(|error| cannot_be_made("an SVG image", &error))?;
-        output::write_file(path, svg.as_bytes())
+        files::write_file(path, svg.as_bytes())
     }
-}
-
-fn check(destinations: &[(&str, &Option<PathBuf>)]) -> Result<(), Failure> {
-    for (flag, path) in destinations {
-        path.as_ref().map_or(Ok(()), |path| output::check_destination(flag, path))?;
-    }
-    Ok(())
 }
 
 fn cannot_be_made(what: &str, error: &str) -> Failure {
@@ -102,8 +99,7 @@ pub(crate) fn identity(adapter: &wgpu::Adapter) -> Adapter {
 
 /// The reports in a file that the call names.
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<Report>, Failure> {
-    let wrong =
-        |error: String| Failure::WrongCall(format!("{flag}: {} cannot be read: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    parse(&text).map_err(|error| wrong(error.to_string()))
+    let text = input::read_text(flag, path, "a report")?;
+    parse(&text)
+        .map_err(|error| Failure::WrongCall(format!("{flag}: {} cannot be read: {error}", path.display())))
 }

@@ -1,7 +1,12 @@
 //! Tensors from and to safetensors files. Only what is asked for is read: a checkpoint may be larger than memory.
 
 use crate::failure::Failure;
-use crate::output;
+use crate::files;
+use crate::input;
+use bytemuck::Zeroable;
+use bytemuck::allocation::try_zeroed_vec;
+use layernorm_report::check_distinct_names;
+use safetensors::View;
 use safetensors::tensor::{Metadata, TensorView};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,8 +19,9 @@ const LENGTH_BYTES: u64 = size_of::<u64>() as u64;
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Names listed in an error, so that it stays a line.
+/// Names listed in an error, and characters of each, so that it stays a line.
 const MAX_NAMES: usize = 20;
+const MAX_NAME_CHARACTERS: usize = 100;
 
 /// An open safetensors file, its header checked against its length.
 #[derive(Debug)]
@@ -48,12 +54,8 @@ impl TensorFile {
         let wrong = |what: String| Failure::WrongCall(format!("IN: {}: {what}", path.display()));
         let not_safetensors = |why: String| wrong(format!("not a whole safetensors file: {why}"));
 
-        let mut file = File::open(path).map_err(|error| wrong(format!("cannot be opened: {error}")))?;
-        let length = match file.metadata() {
-            Ok(metadata) if metadata.is_file() => metadata.len(),
-            Ok(_) => return Err(wrong("not a regular file; name a safetensors file".to_owned())),
-            Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
-        };
+        let mut file = input::open_regular(path, "a safetensors file").map_err(wrong)?;
+        let length = file.metadata().map_err(|error| wrong(format!("cannot be read: {error}")))?.len();
         let mut header_length = [0; size_of::<u64>()];
         file.read_exact(&mut header_length)
             .map_err(|_| not_safetensors(format!("it has {length} bytes, needs at least {LENGTH_BYTES}")))?;
@@ -69,8 +71,9 @@ impl TensorFile {
             .take(header_length)
             .read_to_end(&mut header)
             .map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        let metadata: Metadata =
-            serde_json::from_slice(&header).map_err(|error| not_safetensors(format!("header: {error}")))?;
+        let in_header = |error: serde_json::Error| not_safetensors(format!("header: {error}"));
+        check_distinct_names(&header).map_err(in_header)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(in_header)?;
         let data_start = LENGTH_BYTES + header_length;
         let (has, needs) = (length - data_start, metadata.data_len() as u64);
         if has != needs {
@@ -101,18 +104,19 @@ impl TensorFile {
     fn names(&self) -> String {
         let mut names = self.metadata.offset_keys();
         names.sort_unstable();
-        match names.len() {
+        let all = names.len();
+        names.truncate(MAX_NAMES);
+        let shown: Vec<String> = names.into_iter().map(|name| shortened(&name)).collect();
+        match all {
             0 => "no tensors".to_owned(),
-            all if all > MAX_NAMES => {
-                format!("{}, and {} more", names[..MAX_NAMES].join(", "), all - MAX_NAMES)
-            }
-            _ => names.join(", "),
+            all if all > MAX_NAMES => format!("{}, and {} more", shown.join(", "), all - MAX_NAMES),
+            _ => shown.join(", "),
         }
     }
 
     /// The values of a tensor of this file, whose dtype must be that of `T`.
     pub(crate) fn read<T: Element>(&mut self, tensor: &TensorInfo) -> Result<Vec<T>, Failure> {
-        let mut values = vec![T::zeroed(); tensor.elements()];
+        let mut values = zeroed::<T>(&tensor.label, tensor.elements())?;
         let mut read = || -> io::Result<()> {
             self.file.seek(SeekFrom::Start(self.data_start + tensor.start))?;
             self.file.read_exact(bytemuck::cast_slice_mut(&mut values))
@@ -128,6 +132,22 @@ impl TensorFile {
     }
 }
 
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Zeros, where there is memory for so many. Without the check it would be the allocator that ends the process.
+pub(crate) fn zeroed<T: Zeroable>(label: &str, elements: usize) -> Result<Vec<T>, Failure> {
+    try_zeroed_vec(elements).map_err(|()| no_memory(label, elements as u64 * size_of::<T>() as u64))
+}
+
+fn no_memory(label: &str, bytes: u64) -> Failure {
+    Failure::FailedRun(format!("{label} has {bytes} bytes, for which there is not enough memory"))
+}
+
 /// A tensor for [`write()`].
 pub(crate) fn view<'a, T: Element>(shape: &[usize], values: &'a [T]) -> Result<TensorView<'a>, Failure> {
     TensorView::new(file_dtype(T::DTYPE), shape.to_vec(), bytemuck::cast_slice(values))
@@ -136,10 +156,14 @@ pub(crate) fn view<'a, T: Element>(shape: &[usize], values: &'a [T]) -> Result<T
 
 /// Writes a safetensors file, whole or not at all.
 pub(crate) fn write(path: &Path, tensors: Vec<(&str, TensorView<'_>)>) -> Result<(), Failure> {
+    let bytes: usize = tensors.iter().map(|(_, tensor)| tensor.data_len()).sum();
+    // Room for all of them once more, and for a header.
+    let room = Vec::<u8>::new().try_reserve_exact(bytes.saturating_add(1 << 16));
+    room.map_err(|_| no_memory(&format!("{}", path.display()), bytes as u64))?;
     let content = safetensors::serialize(tensors, None).map_err(|error| {
         Failure::FailedRun(format!("{} cannot be written as safetensors: {error}", path.display()))
     })?;
-    output::write_file(path, &content)
+    files::write_file(path, &content)
 }
 
 /// The safetensors name of a dtype.

@@ -1,8 +1,9 @@
 //! `layernorm tune`: looks for plans that beat the ladder's on this machine's adapters, and keeps them in a file.
 
-use crate::adapters;
+use crate::adapters::{self, parse_part};
 use crate::bench::{DtypeFlag, NormalizationFlag, OperationFlag, parse_margin, parse_seconds};
 use crate::failure::Failure;
+use crate::files;
 use crate::output;
 use crate::tuning;
 use clap::Args;
@@ -36,7 +37,7 @@ pub(crate) struct Tune {
     out: PathBuf,
 
     /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of these texts
-    #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto")]
+    #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto", value_parser = parse_part)]
     adapter: Vec<String>,
 
     /// Widths: numbers, FROM..TO for FROM, twice FROM and so on up to TO, or FROM..TO:STEP [default: those of bench]
@@ -126,7 +127,7 @@ struct Progress {
 }
 
 pub(crate) fn run(args: &Tune) -> Result<(), Failure> {
-    output::check_destination("--out", &args.out)?;
+    files::check_destination("--out", &args.out)?;
     let workloads = workloads(args)?;
     let mut table = if args.out.exists() { tuning::read("--out", &args.out)? } else { Tuning::default() };
     let adapters = adapters::chosen(&args.adapter)?;
@@ -215,7 +216,7 @@ fn tune_adapter(
                 let wrong = |(rung, why)| format!("{label}: {rung:?}: {why}");
                 progress.failures.extend(failures.into_iter().map(wrong));
                 table.insert(entry.clone())?;
-                output::write_file(&args.out, table.to_json().as_bytes())?;
+                files::write_file(&args.out, table.to_json().as_bytes())?;
                 progress.found.push(entry);
             }
             Some(Err(Error::Unsupported { .. })) => progress.unsupported.push(label),

@@ -1,9 +1,9 @@
 //! Tuning files: the flag that plans from one.
 
 use crate::failure::Failure;
+use crate::input;
 use crate::output;
 use clap::Args;
-use std::fs;
 use std::path::{Path, PathBuf};
 use wgpu_layernorm::plan::Tuning;
 use wgpu_layernorm::{Context, tuned_adapter, wgpu};
@@ -25,10 +25,9 @@ impl TuningFlag {
 
 /// The table in a file that the call names.
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Tuning, Failure> {
-    let wrong =
-        |error: String| Failure::WrongCall(format!("{flag}: {} cannot be read: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    Tuning::from_json(&text).map_err(|error| wrong(error.to_string()))
+    let text = input::read_text(flag, path, "a tuning file")?;
+    Tuning::from_json(&text)
+        .map_err(|error| Failure::WrongCall(format!("{flag}: {} cannot be read: {error}", path.display())))
 }
 
 /// The context with plans from the table, if there is one. That it has nothing for the adapter is said on stderr.

@@ -1,6 +1,6 @@
 //! `layernorm verify`: the library's fixed cases on this machine's adapters.
 
-use crate::adapters;
+use crate::adapters::{self, parse_part};
 use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files};
@@ -26,11 +26,11 @@ use wgpu_layernorm::{Context, wgpu};
   layernorm verify --adapter auto --tuning tuning.json")]
 pub(crate) struct Verify {
     /// Adapters to check: all, auto for the best, or those whose description contains one of these texts
-    #[arg(long, value_name = "all|auto|SUBSTRING", num_args = 1.., default_value = "all")]
+    #[arg(long, value_name = "all|auto|SUBSTRING", num_args = 1.., default_value = "all", value_parser = parse_part)]
     adapter: Vec<String>,
 
     /// Run only the cases whose name contains this text
-    #[arg(long, value_name = "SUBSTRING")]
+    #[arg(long, value_name = "SUBSTRING", value_parser = parse_part)]
     case: Option<String>,
 
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(crate) struct Verify {
 const MAX_LISTED: usize = 20;
 
 pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
-    args.files.check()?;
+    args.files.check(None)?;
     let tuning = args.tuning.read()?;
     let cases = chosen_cases(args.case.as_deref())?;
     let adapters = adapters::chosen(&args.adapter)?;

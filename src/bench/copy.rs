@@ -34,13 +34,31 @@ impl CopyForm {
         format!("{}x{}{suffix}", self.threads, self.words)
     }
 
+    /// Whether the form has invocations and words, and not too many for one text.
+    fn validate(&self) -> Result<(), Error> {
+        for (what, value, most) in
+            [("threads", self.threads, Self::MOST_THREADS), ("words", self.words, Self::MOST_WORDS)]
+        {
+            if value == 0 || value > most {
+                return Err(Error::invalid(format!("{what} of a copy"), value, format!("1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Above any device's limit.
+    const MOST_THREADS: u32 = 1 << 12;
+    /// The accesses are written out in the text.
+    const MOST_WORDS: u32 = 1 << 8;
+
     /// Whether this many bytes make up whole workgroups on a device with these limits.
     #[must_use]
     pub fn is_whole(&self, bytes: u64, limits: &wgpu::Limits) -> bool {
-        windows(bytes, limits).all(|(_, length)| {
-            let [x, y] = grid((length / CopyKernel::WORD).div_ceil(self.tile()), limits);
-            u64::from(x) * u64::from(y) * self.tile() * CopyKernel::WORD == length
-        })
+        self.validate().is_ok()
+            && windows(bytes, limits).all(|(_, length)| {
+                let [x, y] = grid((length / CopyKernel::WORD).div_ceil(self.tile()), limits);
+                u64::from(x) * u64::from(y) * self.tile() * CopyKernel::WORD == length
+            })
     }
 
     /// Words of a workgroup.
@@ -128,7 +146,7 @@ impl CopyKernel {
     /// `is_whole` leaves out the check for the end, which then serves only what is [whole](CopyForm::is_whole).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there is no input or no output; [`Error::Unsupported`] where the device lacks a limit;
+    /// [`Error::Invalid`] where there is no input or no output, and where the form has no or too many invocations or words; [`Error::Unsupported`] where the device lacks a limit;
     /// [`Error::Device`] where wgpu fails.
     pub fn new(
         device: &wgpu::Device,
@@ -137,6 +155,7 @@ impl CopyKernel {
         outputs: usize,
         is_whole: bool,
     ) -> Result<Self, Error> {
+        form.validate()?;
         if inputs == 0 || outputs == 0 {
             return Err(Error::invalid(
                 "buffers of a copy",
@@ -293,6 +312,17 @@ mod tests {
             let count = u64::from(x) * u64::from(y);
             assert!(count >= workgroups && count < workgroups + u64::from(y));
         }
+    }
+
+    #[test]
+    fn forms_without_words_copy_nothing() {
+        let limits = wgpu::Limits::default();
+        for (threads, words) in [(0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {
+            let form = CopyForm { threads, words, contiguous: false };
+            assert!(!form.is_whole(1 << 20, &limits), "{form:?}");
+            assert!(form.validate().is_err_and(|error| error.is_invalid()), "{form:?}");
+        }
+        assert!(CopyForm::ALL.iter().all(|form| form.validate().is_ok() && form.is_whole(1 << 20, &limits)));
     }
 
     #[test]

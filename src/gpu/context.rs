@@ -90,12 +90,17 @@ impl Context {
     /// Opens the adapter that was chosen.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where none matches; [`Error::Device`] where it cannot be opened.
+    /// [`Error::Invalid`] where the name is empty; [`Error::NoAdapter`] where none matches; [`Error::Device`] where it cannot
+    /// be opened.
     pub async fn new(choice: &AdapterChoice) -> Result<Self, Error> {
         let name = match choice {
             AdapterChoice::Named(name) => Some(name.clone()),
             AdapterChoice::Auto => std::env::var("WGPU_ADAPTER_NAME").ok(),
         };
+        // Which every description contains.
+        if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(Error::invalid("the adapter's name", "empty", "a part of its description"));
+        }
         let adapters = adapters().await;
         let matches = |adapter: &&wgpu::Adapter| match &name {
             Some(name) => describe_adapter(&adapter.get_info()).to_lowercase().contains(&name.to_lowercase()),

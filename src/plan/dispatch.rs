@@ -22,7 +22,8 @@ impl Span {
     /// where every row starts on 16 bytes.
     #[must_use]
     pub const fn vector_width(&self) -> u32 {
-        let full = 16 / self.element_bytes;
+        // No kernel knows others: of those, one at a time.
+        let full = if self.has_known_elements() { 16 / self.element_bytes } else { return 1 };
         let width = largest_common_power_of_two(largest_common_power_of_two(full, self.offset), self.stride);
         if width == full { 8 } else { width }
     }
@@ -30,7 +31,7 @@ impl Span {
     /// The byte at which row `row` starts.
     #[must_use]
     pub const fn row_byte(&self, row: u64) -> u64 {
-        (self.offset + row * self.stride) * self.element_bytes as u64
+        self.offset.saturating_add(row.saturating_mul(self.stride)).saturating_mul(self.element_bytes as u64)
     }
 
     /// The bytes from the start of the buffer to the end of the last of `rows` rows.
@@ -38,7 +39,7 @@ impl Span {
     pub const fn end(&self, rows: u64) -> u64 {
         match rows {
             0 => 0,
-            _ => self.row_byte(rows - 1) + self.cols as u64 * self.element_bytes as u64,
+            _ => self.row_byte(rows - 1).saturating_add(self.cols as u64 * self.element_bytes as u64),
         }
     }
 
@@ -46,8 +47,28 @@ impl Span {
     /// `alignment`, and its length, a multiple of 4.
     #[must_use]
     pub const fn window(&self, first: u64, rows: u64, alignment: u32) -> (u64, u64) {
-        let begin = self.row_byte(first) / alignment as u64 * alignment as u64;
-        (begin, (self.end(first + rows) - begin).next_multiple_of(4))
+        let alignment = if alignment == 0 { 1 } else { alignment as u64 };
+        let begin = self.row_byte(first) / alignment * alignment;
+        (begin, (self.end(first.saturating_add(rows)).saturating_sub(begin)).div_ceil(4).saturating_mul(4))
+    }
+
+    /// Elements of 2 or 4 bytes.
+    const fn has_known_elements(&self) -> bool {
+        matches!(self.element_bytes, 2 | 4)
+    }
+
+    /// Whether a buffer can hold `rows` such rows.
+    fn validate(&self, rows: u64) -> Result<(), Error> {
+        if !self.has_known_elements() {
+            return Err(Error::invalid("element_bytes of a span", self.element_bytes, "2 or 4"));
+        }
+        let before_last = u128::from(rows.saturating_sub(1)) * u128::from(self.stride);
+        let elements = before_last.saturating_add(u128::from(self.offset) + u128::from(self.cols));
+        let end = elements.saturating_mul(self.element_bytes.into());
+        if rows > 0 && end > u64::MAX.into() {
+            return Err(Error::invalid("the end of a span, in bytes,", end, "below 2^64"));
+        }
+        Ok(())
     }
 
     /// How many rows from `first` on fit a window of `most` bytes.
@@ -80,19 +101,40 @@ pub struct Dispatch {
     pub earlier_partial_rows: u32,
 }
 
+/// More than any tensor takes: what would fill the host's memory with dispatches is refused.
+const MOST_DISPATCHES: usize = 1 << 20;
+
 impl Plan {
     /// The dispatches of a call over `rows` rows, whose tensors lie as `spans` says. Rows beyond one storage binding
     /// or one grid are cut into several dispatches. Without rows there is no dispatch.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where not even one row fits a binding.
+    /// [`Error::Unsupported`] where not even one row fits a binding or a grid, and where there would be more than 2^20
+    /// dispatches; [`Error::Invalid`] where a span is, and those of [`Plan::validate`] and [`Caps::validate`].
     pub fn dispatches(&self, rows: u64, spans: &[Span], caps: &Caps) -> Result<Vec<Dispatch>, Error> {
+        self.validate()?;
+        caps.validate()?;
+        spans.iter().try_for_each(|span| span.validate(rows))?;
         // Shaders count elements in u32; a binding this long has fewer than 2^31 of them.
         let most_bytes = caps.max_binding_bytes.min(u64::from(u32::MAX)) / 4 * 4;
         let most_rows = self.most_rows_per_dispatch(caps);
+        if most_rows == 0 {
+            return Err(Error::unsupported(
+                "workgroups of a dispatch, for one row,",
+                most_workgroups(caps),
+                format!("at least {}", self.chunks),
+            ));
+        }
         let mut dispatches = Vec::new();
         let (mut first_row, mut earlier_partial_rows) = (0, 0);
         while first_row < rows {
+            if dispatches.len() == MOST_DISPATCHES {
+                return Err(Error::unsupported(
+                    "rows of one call",
+                    format!("{first_row} in {MOST_DISPATCHES} dispatches"),
+                    format!("{rows} rows"),
+                ));
+            }
             let mut count = (rows - first_row).min(most_rows);
             for span in spans {
                 let fit = span.rows_in_window(first_row, caps.storage_alignment, most_bytes);
@@ -134,7 +176,7 @@ impl Plan {
     }
 
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
-        let workgroups = most_workgroups(caps) / u64::from(self.chunks);
+        let workgroups = most_workgroups(caps) / u64::from(self.chunks.max(1));
         let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
         match self.kernel {
             Kernel::BackwardReduceParameters => by_grid,
@@ -148,7 +190,8 @@ impl Plan {
             | Kernel::BackwardSplitSums
             | Kernel::BackwardSplitApply => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
-                let rows = trips / u64::from(self.block_rows) * u64::from(self.block_rows);
+                let block_rows = u64::from(self.block_rows.max(1));
+                let rows = trips / block_rows * block_rows;
                 by_grid.min(rows.max(1) * u64::from(self.most_slots()))
             }
         }
@@ -156,13 +199,13 @@ impl Plan {
 }
 
 /// The most workgroups of a dispatch. Near-square grids have a few more than they need: of half as many as numbers, none
-/// passes 32 bits.
+/// exceeds 32 bits.
 pub(super) fn most_workgroups(caps: &Caps) -> u64 {
     u64::from(caps.max_workgroups).pow(2).min(1 << 31)
 }
 
 /// Workgroups in x and y, at most `most` each, with as few too many as a near-square has.
 fn grid(workgroups: u32, most: u32) -> [u32; 2] {
-    let y = workgroups.div_ceil(most).max(1);
+    let y = workgroups.div_ceil(most.max(1)).max(1);
     [workgroups.div_ceil(y), y]
 }

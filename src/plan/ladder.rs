@@ -29,10 +29,13 @@ pub struct Rung {
 /// written out, would grow beyond what compiles in a second.
 const MOST_VEC4: u32 = 64;
 /// The most rows that a streamed kernel works on at a time, each with its statistics in registers.
-const MOST_BLOCK_ROWS: u32 = 16;
+pub(super) const MOST_BLOCK_ROWS: u32 = 16;
 /// Threads of a row and rows of a workgroup, each: above any limit of an adapter, and far below where products of the two
 /// overflow.
-const MOST_INVOCATIONS: u32 = 1 << 12;
+pub(super) const MOST_INVOCATIONS: u32 = 1 << 12;
+/// The most rows of a workgroup, over all its slots, before there are more workgroups: far below where a shader's count of
+/// rows, in 32 bits, overflows.
+pub(super) const MOST_WORKGROUP_ROWS: u32 = 1 << 20;
 
 impl Rung {
     /// Whether a kernel can run so on some device: what [`Plan::check`] takes for granted.
@@ -63,6 +66,11 @@ impl Rung {
         if self.least_slots == 0 || self.rows_per_slot == 0 {
             let has = format!("{} and {}", self.least_slots, self.rows_per_slot);
             return Err(Error::invalid("least_slots and rows_per_slot", has, "1 or more, each"));
+        }
+        let most_rows = MOST_WORKGROUP_ROWS / self.rows_per_workgroup;
+        if self.rows_per_slot > most_rows {
+            let needs = format!("at most {most_rows} with {} rows a workgroup", self.rows_per_workgroup);
+            return Err(Error::invalid("rows_per_slot", self.rows_per_slot, needs));
         }
         let vec4 = shape.vec4(self.threads_per_row);
         if is_cached && vec4 > MOST_VEC4 {
@@ -441,7 +449,7 @@ fn streamed_threads(caps: &Caps) -> u32 {
 }
 
 /// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
-/// loops of one thread would pass the adapter's limit.
+/// loops of one thread would exceed the adapter's limit.
 fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
     let most = largest_power_of_two(caps.max_invocations);
     let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
@@ -547,7 +555,7 @@ pub(super) fn candidates(
         Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
     };
-    let shape = Shape::new(problem, vector_width);
+    let shape = Shape::new(problem, vector_width)?;
     let (most_vec4, workgroups, most_threads) = match caps.kind {
         AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
         // Barriers lose, see SOFTWARE_LANES and docs/performance.md.

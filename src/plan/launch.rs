@@ -24,7 +24,7 @@ pub enum Formula {
 }
 
 impl Formula {
-    /// Its value for a number of rows.
+    /// Its value for a number of rows. What is divided by 0, in no [`Launch`] of this crate, is 0.
     #[must_use]
     pub fn evaluate(&self, rows: u64) -> u64 {
         let pair = |operands: &[Self; 2]| (operands[0].evaluate(rows), operands[1].evaluate(rows));
@@ -33,15 +33,15 @@ impl Formula {
             Self::Number(number) => *number,
             Self::Multiply(operands) => {
                 let (a, b) = pair(operands);
-                a * b
+                a.saturating_mul(b)
             }
             Self::Divide(operands) => {
                 let (a, b) = pair(operands);
-                a / b
+                a.checked_div(b).unwrap_or(0)
             }
             Self::DivideUp(operands) => {
                 let (a, b) = pair(operands);
-                a.div_ceil(b)
+                if b == 0 { 0 } else { a.div_ceil(b) }
             }
             Self::Min(operands) => {
                 let (a, b) = pair(operands);
@@ -56,7 +56,7 @@ impl Formula {
 
     fn times(self, other: impl Into<Self>) -> Self {
         match (self, other.into()) {
-            (Self::Number(a), Self::Number(b)) => Self::Number(a * b),
+            (Self::Number(a), Self::Number(b)) => Self::Number(a.saturating_mul(b)),
             (Self::Number(0), _) | (_, Self::Number(0)) => Self::Number(0),
             (factor, Self::Number(1)) | (Self::Number(1), factor) => factor,
             (a, b) => Self::Multiply(Box::new([a, b])),
@@ -69,7 +69,7 @@ impl Formula {
 
     fn over_up(self, other: impl Into<Self>) -> Self {
         match (self, other.into()) {
-            (Self::Number(a), Self::Number(b)) => Self::Number(a.div_ceil(b)),
+            (Self::Number(a), Self::Number(b)) if b > 0 => Self::Number(a.div_ceil(b)),
             (quotient, Self::Number(1)) => quotient,
             (Self::Multiply(factors), divisor) if factors[1] == divisor => {
                 let [quotient, _] = *factors;

@@ -16,6 +16,7 @@ mod shape;
 mod tensor;
 mod traffic;
 mod tuning;
+mod validate;
 
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
@@ -141,7 +142,7 @@ impl Plan {
     /// The plan of a forward call whose rows allow accesses of `vector_width` elements (see [`Span::vector_width`]).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    /// [`Error::Invalid`] where the problem, the width or the caps are; [`Error::Unsupported`] where no kernel fits the adapter's limits.
     pub fn forward(
         problem: &Problem,
         forward: Forward,
@@ -149,7 +150,8 @@ impl Plan {
         caps: &Caps,
     ) -> Result<Self, Error> {
         problem.validate()?;
-        let shape = Shape::new(problem, vector_width);
+        let caps = &caps.for_plans()?;
+        let shape = Shape::new(problem, vector_width)?;
         let rung = ladder::forward(&shape, caps)?;
         Self::with(problem, Operation::Forward(forward), &shape, rung, caps)
     }
@@ -165,7 +167,8 @@ impl Plan {
         caps: &Caps,
     ) -> Result<Self, Error> {
         problem.validate()?;
-        let shape = Shape::new(problem, vector_width);
+        let caps = &caps.for_plans()?;
+        let shape = Shape::new(problem, vector_width)?;
         let rung = ladder::backward(&shape, backward.has_parameters(), caps)?;
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
@@ -181,7 +184,8 @@ impl Plan {
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
-        let shape = Shape::new(problem, vector_width);
+        let caps = &caps.for_plans()?;
+        let shape = Shape::new(problem, vector_width)?;
         let [statistics, apply] = ladder::forward_split(&shape, caps)?;
         let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
         // It binds no y: an input that lies there is read where it is.
@@ -213,7 +217,8 @@ impl Plan {
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
-        let shape = Shape::new(problem, vector_width);
+        let caps = &caps.for_plans()?;
+        let shape = Shape::new(problem, vector_width)?;
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         Ok([
             // It writes no gradient: x and dy are read where they are.
@@ -233,9 +238,11 @@ impl Plan {
         caps: &Caps,
     ) -> Result<Self, Error> {
         problem.validate()?;
+        let caps = &caps.for_plans()?;
         let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
+        let shape = Shape::new(&parameters, vector_width)?;
         // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
-        let shape = Shape::new(&parameters, vector_width.min(4));
+        let shape = Shape { vector_width: shape.vector_width.min(4), ..shape };
         let rung = ladder::reduce_parameters(&shape, caps);
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
@@ -245,7 +252,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is, or where no kernel could run so on any device; [`Error::Unsupported`] where a
-    /// limit of the adapter is passed.
+    /// limit of the adapter is exceeded.
     pub fn with_rung(
         problem: &Problem,
         operation: Operation,
@@ -254,7 +261,8 @@ impl Plan {
         caps: &Caps,
     ) -> Result<Self, Error> {
         problem.validate()?;
-        let shape = Shape::new(problem, vector_width);
+        let caps = &caps.for_plans()?;
+        let shape = Shape::new(problem, vector_width)?;
         rung.validate(&shape, operation.name())?;
         Self::with(problem, operation, &shape, rung, caps)
     }
@@ -379,8 +387,10 @@ impl Plan {
     /// Whether the plan keeps every limit of an adapter.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] naming the first limit that is passed.
+    /// [`Error::Unsupported`] naming the first limit that is exceeded; those of [`Plan::validate`] and [`Caps::validate`].
     pub fn check(&self, caps: &Caps) -> Result<(), Error> {
+        self.validate()?;
+        caps.validate()?;
         let at_most = |what: &str, has: u64, needs: u64| {
             if needs <= has {
                 Ok(())
@@ -445,7 +455,7 @@ impl Plan {
     /// Invocations of a workgroup.
     #[must_use]
     pub const fn workgroup_size(&self) -> u32 {
-        self.threads_per_row * self.rows_per_workgroup
+        self.threads_per_row.saturating_mul(self.rows_per_workgroup)
     }
 
     /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type, else 1.
@@ -457,7 +467,7 @@ impl Plan {
     /// Columns that the threads of a row cover in one step.
     #[must_use]
     pub const fn step_cols(&self) -> u32 {
-        self.threads_per_row * self.parts() * 4
+        self.threads_per_row.saturating_mul(self.parts() * 4)
     }
 
     /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
@@ -472,7 +482,7 @@ impl Plan {
     /// float32 values of a row that a thread holds or walks.
     #[must_use]
     pub const fn values_per_thread(&self) -> u32 {
-        self.steps * self.parts() * 4
+        self.steps.saturating_mul(self.parts() * 4)
     }
 
     /// Whether the shader needs `enable f16;`.
@@ -494,10 +504,12 @@ impl Plan {
         let reduction = match self.reduction {
             Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
             // Two halves, used in turn, so that one barrier a reduction is enough.
-            Reduction::Subgroups(min) => 2 * sums * self.threads_per_row.div_ceil(min),
-            Reduction::Workgroup => sums * self.workgroup_size(),
+            Reduction::Subgroups(0) => u32::MAX,
+            Reduction::Subgroups(min) => self.threads_per_row.div_ceil(min).saturating_mul(2 * sums),
+            Reduction::Workgroup => self.workgroup_size().saturating_mul(sums),
         };
-        reduction + if self.combine_slots { SLOT_SUM_BYTES * self.workgroup_size() } else { 0 }
+        let slots = if self.combine_slots { self.workgroup_size().saturating_mul(SLOT_SUM_BYTES) } else { 0 };
+        reduction.saturating_add(slots)
     }
 
     /// Steps of a run: what the streamed kernels, and the first of the split ones, hold of a row at a time.
@@ -520,11 +532,11 @@ impl Plan {
         let reduction = match self.reduction {
             Reduction::Thread | Reduction::Subgroup => 0,
             Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
-            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min)),
+            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min.max(1))),
         };
-        let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row));
+        let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
         // Levels of the tree over the slots of a workgroup.
-        let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.ilog2()) } else { 0 };
+        let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
         match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
@@ -542,8 +554,8 @@ impl Plan {
             Kernel::BackwardSplitApply => 1 + 7 * trips + row_partials + reduction,
             Kernel::BackwardReduceParameters => {
                 let batch = u64::from(Self::REDUCE_BATCH);
-                let batches =
-                    u64::from(self.max_partial_rows).div_ceil(u64::from(self.rows_per_workgroup) * batch);
+                let batches = u64::from(self.max_partial_rows)
+                    .div_ceil(u64::from(self.rows_per_workgroup.max(1)) * batch);
                 batches * (1 + batch * (2 + 2 * u64::from(self.parts())))
                     + 2 * u64::from(self.parts()) * (1 + slots)
             }
@@ -565,7 +577,7 @@ impl Plan {
     /// rows.
     #[must_use]
     pub fn slots(&self, rows: u64) -> u32 {
-        let workgroup_rows = u64::from(self.rows_per_workgroup) * u64::from(self.slot_rows(rows));
+        let workgroup_rows = u64::from(self.rows_per_workgroup.max(1)) * u64::from(self.slot_rows(rows));
         u32::try_from(rows.div_ceil(workgroup_rows))
             .unwrap_or(u32::MAX)
             .saturating_mul(self.rows_per_workgroup)
@@ -576,20 +588,22 @@ impl Plan {
     /// registers.
     #[must_use]
     pub fn slot_rows(&self, rows: u64) -> u32 {
-        let wanted = (rows / u64::from(self.least_slots)).clamp(1, self.rows_per_slot.into());
+        let wanted = (rows / u64::from(self.least_slots.max(1))).clamp(1, self.rows_per_slot.max(1).into());
         let least = rows.div_ceil(self.most_slots().into());
-        let slot_rows = wanted.max(least).next_multiple_of(self.block_rows.into());
+        let blocks = wanted.max(least).div_ceil(self.block_rows.max(1).into());
+        let slot_rows = blocks.saturating_mul(self.block_rows.max(1).into());
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
     }
 
     /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
     fn most_slots(&self) -> u32 {
+        let rows_per_workgroup = self.rows_per_workgroup.max(1);
         let most_workgroups = match (self.parameter_gradients(), self.combine_slots) {
-            (0, _) => u32::MAX / self.rows_per_workgroup,
-            (_, false) => (self.max_partial_rows / self.rows_per_workgroup).max(1),
-            (_, true) => self.max_partial_rows,
+            (0, _) => u32::MAX / rows_per_workgroup,
+            (_, false) => (self.max_partial_rows / rows_per_workgroup).max(1),
+            (_, true) => self.max_partial_rows.max(1),
         };
-        most_workgroups.saturating_mul(self.rows_per_workgroup)
+        most_workgroups.saturating_mul(rows_per_workgroup)
     }
 
     /// The partial sums of the parameter gradients that `slots` slots leave: whole workgroups of them.
@@ -597,7 +611,10 @@ impl Plan {
         match (self.parameter_gradients(), self.combine_slots) {
             (0, _) => 0,
             (_, false) => slots,
-            (_, true) => slots / self.rows_per_workgroup,
+            (_, true) => match self.rows_per_workgroup {
+                0 => 0,
+                rows_per_workgroup => slots / rows_per_workgroup,
+            },
         }
     }
 
@@ -615,6 +632,7 @@ impl Plan {
     }
 
     fn partials_bytes(&self, partial_rows: u32) -> u64 {
-        u64::from(partial_rows) * u64::from(self.parameter_gradients()) * u64::from(self.cols) * 4
+        (u64::from(partial_rows) * u64::from(self.cols))
+            .saturating_mul(4 * u64::from(self.parameter_gradients()))
     }
 }

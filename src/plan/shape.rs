@@ -1,6 +1,7 @@
 //! The part of a problem that the ladder looks at, and how threads divide it.
 
 use super::Plan;
+use crate::error::Error;
 use crate::types::Problem;
 
 /// The part of a problem that the ladder looks at.
@@ -11,10 +12,13 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// `vector_width` is lowered to what dtype and cols allow.
-    pub(super) fn new(problem: &Problem, vector_width: u32) -> Self {
+    /// `vector_width` is lowered to what dtype and cols allow. 0 is not: every width divides it.
+    pub(super) fn new(problem: &Problem, vector_width: u32) -> Result<Self, Error> {
+        if ![1, 2, 4, 8].contains(&vector_width) {
+            return Err(Error::invalid("vector_width", vector_width, "1, 2, 4 or 8"));
+        }
         let widest = Plan::max_vector_width(problem.dtype, problem.cols);
-        Self { cols: problem.cols, vector_width: largest_common_power_of_two(widest, vector_width.into()) }
+        Ok(Self { cols: problem.cols, vector_width: vector_width.min(widest) })
     }
 
     /// Columns that a thread covers in one step.

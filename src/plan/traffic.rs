@@ -33,9 +33,12 @@ const STATISTICS_BYTES: u64 = 8;
 
 impl Plan {
     /// The traffic of a call of this plan; in backward without the plan that sums the parameter gradients, which has
-    /// its own.
+    /// its own. None for a plan that is [not valid](Plan::validate).
     #[must_use]
     pub fn traffic(&self, dispatches: &[Dispatch]) -> Traffic {
+        if self.validate().is_err() {
+            return Traffic::default();
+        }
         let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
         let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
         let cols = u64::from(self.cols);
@@ -80,14 +83,14 @@ impl Plan {
                 // Slots or workgroups write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
                 // but the first write of each reads it before.
                 let block = |dispatch: &Dispatch| {
-                    let blocks = dispatch.rows.div_ceil(self.block_rows);
-                    u64::from(blocks.next_multiple_of(self.rows_per_workgroup))
+                    let blocks = u64::from(dispatch.rows.div_ceil(self.block_rows));
+                    blocks.next_multiple_of(self.rows_per_workgroup.into())
                 };
                 let updates = match self.kernel {
                     Kernel::BackwardStreamed => dispatches.iter().map(block).sum::<u64>() * partial_row,
                     _ => partials,
                 };
-                let read_back = updates - self.scratch_bytes(dispatches);
+                let read_back = updates.saturating_sub(self.scratch_bytes(dispatches));
                 Traffic {
                     read: walks * 2 * row
                         + old_dx

@@ -1,8 +1,7 @@
 //! Rungs that were measured to beat the ladder's: a table that plans are made from instead.
 //!
-//! A table is data and no authority: a rung that no kernel could run is refused when it is added or read, and one that passes a
-//! limit of the device at hand is passed over for the ladder's. A key has no rows, so tuned plans keep batch invariance as the
-//! ladder's do.
+//! A table cannot break a call: a rung that no kernel could run is refused when it is added or read, and one that exceeds a
+//! limit of the device is ignored. A key has no rows, so tuned plans keep batch invariance as the ladder's do.
 
 use super::{Caps, Operation, Plan, Rung, Shape};
 use crate::error::Error;
@@ -89,7 +88,7 @@ impl TuningEntry {
             return Err(Error::invalid(what("speedup"), self.speedup, "a positive number"));
         }
         let Some(rung) = &self.rung else { return Ok(()) };
-        match rung.validate(&Shape::new(&problem, *vector_width), operation) {
+        match Shape::new(&problem, *vector_width).and_then(|shape| rung.validate(&shape, operation)) {
             Err(Error::Invalid { what: field, has, needs }) => Err(Error::invalid(what(&field), has, needs)),
             result => result,
         }
@@ -148,7 +147,7 @@ impl Tuning {
     }
 
     /// The plan of a call on an adapter: that of its entry's rung, or the ladder's where there is no entry, where the entry
-    /// keeps the ladder, and where the rung passes a limit of `caps` (a device may be opened with less than it was tuned with).
+    /// keeps the ladder, and where the rung exceeds a limit of `caps` (a device may be opened with less than it was tuned with).
     ///
     /// # Errors
     /// Those of [`Plan::forward`], [`Plan::backward`] and [`Plan::reduce_parameters`].
@@ -160,7 +159,7 @@ impl Tuning {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Plan, Error> {
-        let width = Shape::new(problem, vector_width).vector_width;
+        let width = Shape::new(problem, vector_width)?.vector_width;
         let is_its = |entry: &&TuningEntry| {
             let TuningKey { adapter: tuned, operation: name, normalization, dtype, cols, vector_width } =
                 &entry.key;
@@ -210,15 +209,13 @@ mod json {
                 Error::invalid("the tuning file", error, "what `layernorm tune` writes, version 1")
             };
             // Entries of another version may look different: that is said first.
-            let file: File<serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
+            let file: File<serde::de::IgnoredAny> = serde_json::from_str(text).map_err(wrong)?;
             if file.version != VERSION {
                 return Err(Error::invalid("version of the tuning file", file.version, VERSION));
             }
+            let file: File<TuningEntry> = serde_json::from_str(text).map_err(wrong)?;
             let mut tuning = Self::default();
-            for (i, value) in file.entries.into_iter().enumerate() {
-                let entry: TuningEntry = serde_json::from_value(value).map_err(|error| {
-                    Error::invalid(format!("entry {i} of the tuning file"), error, "a key and a rung")
-                })?;
+            for entry in file.entries {
                 if let Some(other) = tuning.get(&entry.key) {
                     let what = format!("tuning of {other}");
                     return Err(Error::invalid(what, "in two entries", "in one"));

@@ -4,6 +4,7 @@
 mod dispatches;
 mod ladder;
 mod limits;
+mod nonsense;
 mod problems;
 mod rungs;
 mod traffic;

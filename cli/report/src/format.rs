@@ -1,5 +1,6 @@
 //! The format: what is in a report's JSON.
 
+use crate::check_distinct_names;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -397,6 +398,7 @@ pub enum FormatError {
 /// # Errors
 /// [`FormatError`], in words that go on from "FILE cannot be read: ".
 pub fn parse(text: &str) -> Result<Vec<Report>, FormatError> {
+    check_distinct_names(text.as_bytes()).map_err(FormatError::Json)?;
     let value: Value = serde_json::from_str(text).map_err(FormatError::Json)?;
     let values = match value {
         Value::Array(values) => values,

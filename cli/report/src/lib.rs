@@ -14,6 +14,7 @@ mod format;
 mod page;
 mod plot;
 mod sheet;
+mod unique;
 
 pub use compare::{Key, compare, faults, label, legend, measurements, verification};
 pub use format::{
@@ -23,3 +24,4 @@ pub use format::{
 pub use page::page;
 pub use plot::{Panel, Series, figure, panels};
 pub use sheet::Sheet;
+pub use unique::check_distinct_names;

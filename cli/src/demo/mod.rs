@@ -52,7 +52,7 @@ impl Tally {
 pub(crate) fn run(_: &Demo) -> Result<(), Failure> {
     let model = model::load()?;
     let batch = Batch::new()?;
-    let adapters = adapters::present();
+    let adapters = adapters::present()?;
     let mut tally = Tally::default();
     output::print(&legend())?;
 

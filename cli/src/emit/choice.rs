@@ -1,12 +1,13 @@
 //! Which variant: the operation and its options, and the adapter or the limits to plan for.
 
+use crate::adapters::parse_part;
 use crate::call::NormalizationFlag;
 use crate::compute::Compute;
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
-use wgpu_layernorm::{Affine, Dtype, Gradient, Problem};
+use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
@@ -42,9 +43,9 @@ pub(crate) struct Choice {
     #[arg(long, value_enum, help_heading = "Kernel")]
     affine: Option<AffineFlag>,
 
-    /// Elements at once: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every type
+    /// Elements at once, 1, 2, 4 or 8: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every type
     /// [default: 8, as far as N divides cols]
-    #[arg(long, value_name = "N", value_parser = parse_vector_width, help_heading = "Kernel")]
+    #[arg(long, value_name = "N", help_heading = "Kernel")]
     vector_width: Option<u32>,
 
     /// Forward: add a residual to x first, and write the sum
@@ -83,6 +84,7 @@ pub(crate) struct Choice {
     #[arg(
         long,
         value_name = "SUBSTRING",
+        value_parser = parse_part,
         help_heading = "Adapter",
         conflicts_with_all = [
             "kind", "subgroup_sizes", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",
@@ -109,7 +111,7 @@ pub(crate) struct Choice {
     unrolls_loops: bool,
 
     /// Invocations in a workgroup [default: 256]
-    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
     max_invocations: Option<u32>,
 
     /// Bytes of workgroup memory [default: 16384]
@@ -121,15 +123,15 @@ pub(crate) struct Choice {
     max_storage_buffers: Option<u32>,
 
     /// Workgroups in one dimension of a dispatch [default: 65535]
-    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
     max_workgroups: Option<u32>,
 
     /// Bytes of one storage binding [default: 134217728]
-    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u64).range(16..))]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
     max_binding_bytes: Option<u64>,
 
     /// What the offset of a storage binding must be a multiple of, in bytes [default: 256]
-    #[arg(long, value_name = "N", help_heading = "Adapter", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Adapter")]
     storage_alignment: Option<u32>,
 }
 
@@ -191,29 +193,25 @@ enum Subgroups {
     Sizes(SubgroupSizes),
 }
 
-fn parse_vector_width(text: &str) -> Result<u32, String> {
-    match text {
-        "1" | "2" | "4" | "8" => text.parse().map_err(|error| format!("{error}")),
-        _ => Err("needs to be 1, 2, 4 or 8".to_owned()),
-    }
-}
-
 fn parse_subgroup_sizes(text: &str) -> Result<Subgroups, String> {
     if text == "none" {
         return Ok(Subgroups::None);
     }
     let sizes = text.split_once("..").and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
-    match sizes {
-        Some((min, max))
-            if u32::is_power_of_two(min)
-                && u32::is_power_of_two(max)
-                && (4..=max).contains(&min)
-                && max <= 128 =>
+    sizes.and_then(|(min, max)| SubgroupSizes::new(min, max)).map(Subgroups::Sizes).ok_or_else(|| {
+        "needs to be none, or two powers of two from 4 to 128, the smaller first, such as 32..64".to_owned()
+    })
+}
+
+/// The failure of a wrong field, by the flag that has its name.
+fn by_flag(error: Error) -> Failure {
+    match error {
+        Error::Invalid { what, has, needs }
+            if what.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()) =>
         {
-            Ok(Subgroups::Sizes(SubgroupSizes { min, max }))
+            wrong(format!("--{} is {has}, needs to be {needs}", what.replace('_', "-")))
         }
-        _ => Err("needs to be none, or two powers of two from 4 to 128, the smaller first, such as 32..64"
-            .to_owned()),
+        error => error.into(),
     }
 }
 
@@ -303,7 +301,7 @@ impl Choice {
 
     pub(crate) fn variant(&self) -> Result<Variant, Failure> {
         let problem = self.problem();
-        problem.validate()?;
+        problem.validate().map_err(by_flag)?;
         let operation = self.operation.unwrap_or(OperationFlag::Forward);
         let vector_width = self.vector_width.unwrap_or(8);
         let least = self.vector_width.unwrap_or(1);
@@ -328,7 +326,8 @@ impl Choice {
             OperationFlag::ReduceParameters => {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
-        }?;
+        }
+        .map_err(by_flag)?;
         // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
         let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
         if plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {

@@ -4,7 +4,9 @@ mod choice;
 mod description;
 mod set;
 
+use crate::adapters::parse_part;
 use crate::failure::Failure;
+use crate::files;
 use crate::output;
 use choice::Choice;
 use clap::{Args, ValueEnum};
@@ -42,7 +44,7 @@ pub(crate) struct Emit {
     all: Option<PathBuf>,
 
     /// With --all: only the variants whose labels contain TEXT
-    #[arg(long, value_name = "TEXT", requires = "all")]
+    #[arg(long, value_name = "TEXT", requires = "all", value_parser = parse_part)]
     case: Option<String>,
 
     #[command(flatten)]
@@ -133,14 +135,14 @@ pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
     }
     let variant = args.choice.variant()?;
     if let Some(path) = &args.output {
-        output::check_destination("--output", path)?;
+        files::check_destination("--output", path)?;
         if path.extension().is_some_and(|extension| extension == "json") {
             return Err(Failure::WrongCall(format!(
                 "--output: {} is where its description would go; give the text another extension",
                 path.display()
             )));
         }
-        output::check_destination("--output", &path.with_extension("json"))?;
+        files::check_destination("--output", &path.with_extension("json"))?;
     }
     let emitted = Emitted::new(&variant, args.format)?.ok_or_else(|| {
         Failure::WrongCall(
@@ -153,8 +155,8 @@ pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
     }
     match &args.output {
         Some(path) => {
-            output::write_file(&path.with_extension("json"), emitted.description.json()?.as_bytes())?;
-            output::write_file(path, &emitted.text)
+            files::write_file(&path.with_extension("json"), emitted.description.json()?.as_bytes())?;
+            files::write_file(path, &emitted.text)
         }
         None if args.format == Format::Spirv => print_binary(&emitted.text),
         None => output::print(&String::from_utf8_lossy(&emitted.text)),

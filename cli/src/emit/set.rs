@@ -2,9 +2,12 @@
 
 use super::{Emitted, Format};
 use crate::failure::Failure;
+use crate::files;
+use crate::interrupt::Unfinished;
 use crate::output;
 use serde::Serialize;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -29,7 +32,7 @@ struct Entry {
 
 /// Writes the variants whose labels contain `case`.
 pub(super) fn write(directory: &Path, format: Format, case: &str) -> Result<(), Failure> {
-    let parent = check_destination(directory)?;
+    let target = check_destination(directory)?;
     let mut chosen = variants::all()?;
     chosen.retain(|variant| variant.plan.label().contains(case));
     if chosen.is_empty() {
@@ -37,23 +40,15 @@ pub(super) fn write(directory: &Path, format: Format, case: &str) -> Result<(), 
             "--case: no variant's label contains {case:?}; `layernorm emit --all DIR` without it lists them in DIR/index.json"
         )));
     }
-    let failed = |error: std::io::Error| {
-        Failure::FailedRun(format!("writing {} failed: {error}", directory.display()))
-    };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        // What the process's umask leaves of it, as for any directory; the default is for secrets.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    let room = builder.tempdir_in(parent).map_err(failed)?;
-    let (written, left_out) = write_variants(room.path(), format, &chosen)?;
+    let failed =
+        |error: io::Error| Failure::FailedRun(format!("writing {} failed: {error}", directory.display()));
+    let room = Unfinished::new(|| beside(&target)).map_err(failed)?;
+    let (written, left_out) = write_variants(room.made.path(), format, &chosen)?;
     let index = Index { format: format.name(), variants: written, left_out };
     let json = serde_json::to_string_pretty(&index)
         .map_err(|error| Failure::FailedRun(format!("the index is no JSON: {error}")))?;
-    fs::write(room.path().join("index.json"), json + "\n").map_err(failed)?;
-    publish(room, directory).map_err(failed)?;
+    fs::write(room.made.path().join("index.json"), json + "\n").map_err(failed)?;
+    room.finish(|room| publish(room, &target)).map_err(failed)?;
     let (written, left_out) = (index.variants.len(), index.left_out.len());
     let without = match left_out {
         0 => String::new(),
@@ -63,28 +58,42 @@ pub(super) fn write(directory: &Path, format: Format, case: &str) -> Result<(), 
     Ok(())
 }
 
-/// Refuses a destination that could not be written to; returns the directory that it lies in.
+/// Refuses a destination that could not be written to; returns where links lead from it.
 fn check_destination(directory: &Path) -> Result<PathBuf, Failure> {
+    let shown = directory.display();
     let wrong = |what: String| Failure::WrongCall(format!("--all: {what}"));
-    let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
-    if fs::symlink_metadata(directory).is_ok() && !empty {
-        return Err(wrong(format!(
-            "{} is there and is not an empty directory; name one that is not there",
-            directory.display()
-        )));
+    let target =
+        files::followed(directory).map_err(|error| wrong(format!("{shown} cannot be written: {error}")))?;
+    if let Ok(existing) = fs::symlink_metadata(&target) {
+        if !fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_none()) {
+            let what = "is there and is not an empty directory; name one that is not there";
+            return Err(wrong(format!("{shown} {what}")));
+        }
+        if existing.permissions().readonly() {
+            return Err(wrong(format!("{shown} is read-only; make it writable or name another directory")));
+        }
     }
-    let parent = match directory.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) if directory.file_name().is_some() => parent.to_owned(),
-        _ => return Err(wrong(format!("{} does not name a directory", directory.display()))),
-    };
-    if !parent.is_dir() {
-        return Err(wrong(format!(
-            "there is no directory {} to write to; create it first",
-            parent.display()
-        )));
+    if target.file_name().is_none() {
+        return Err(wrong(format!("{shown} does not name a directory")));
     }
-    Ok(parent)
+    files::check_directory("--all", files::directory_of(&target))?;
+    Ok(target)
+}
+
+/// An empty directory in that of `target`, with the permissions of `target`.
+fn beside(target: &Path) -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // What the process's umask leaves of it, as for any directory; the default is for secrets.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    let room = builder.tempdir_in(files::directory_of(target))?;
+    if let Ok(existing) = fs::metadata(target) {
+        fs::set_permissions(room.path(), existing.permissions())?;
+    }
+    Ok(room)
 }
 
 /// Writes the variants below `room`, on all cores.
@@ -144,7 +153,11 @@ fn write_variant(room: &Path, variant: &Variant, format: Format) -> Result<Optio
     };
     let json = description.json()?;
     let write = || {
-        fs::create_dir_all(room.join(description.kernel))?;
+        // Not with its parents: an interrupted run has removed them.
+        match fs::create_dir(room.join(description.kernel)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         fs::write(room.join(&entry.text), text)?;
         fs::write(room.join(&entry.description), json)
     };
@@ -163,7 +176,7 @@ fn file_stem(label: &str) -> String {
 }
 
 /// Renames the finished directory.
-fn publish(room: TempDir, directory: &Path) -> std::io::Result<()> {
+fn publish(room: TempDir, directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         fs::remove_dir(directory)?;
     }

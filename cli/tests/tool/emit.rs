@@ -3,6 +3,9 @@
 use crate::{Room, layernorm, run};
 use serde_json::Value;
 
+/// One width's: all take minutes to write.
+pub(crate) const CASE: &str = "/cols384/";
+
 fn emit(args: &[&str]) -> String {
     let mut all = vec!["emit"];
     all.extend(args);
@@ -93,8 +96,6 @@ fn output_comes_with_its_description() {
 
 #[test]
 fn all_writes_each_variant_once() {
-    // One width's; all take minutes to write.
-    const CASE: &str = "/cols384/";
     let room = Room::new();
     let directory = room.path("kernels");
     let result = run(layernorm(&["emit", "--all", &directory, "--format", "browser", "--case", CASE]));
@@ -128,6 +129,13 @@ fn wrong_calls() {
     assert_refused(&["--cols", "7", "--vector-width", "4"], "--vector-width is 4");
     assert_refused(&["--cols", "12", "--dtype", "bf16", "--vector-width", "8"], "--vector-width is 8");
     assert_refused(&["--cols", "64", "--subgroup-sizes", "6..8"], "powers of two");
+    assert_refused(&["--cols", "64", "--vector-width", "0"], "--vector-width is 0, needs to be 1, 2, 4 or 8");
+    assert_refused(&["--cols", "64", "--max-invocations", "0"], "--max-invocations is 0");
+    assert_refused(&["--cols", "64", "--max-workgroups", "0"], "--max-workgroups is 0");
+    for alignment in ["0", "2", "48"] {
+        let says = format!("--storage-alignment is {alignment}, needs to be a power of two from 4");
+        assert_refused(&["--cols", "64", "--storage-alignment", alignment], &says);
+    }
     assert_refused(&["--cols", "64", "--dx", "overwrite"], "--dx is backward's");
     assert_refused(&["--cols", "64", "--operation", "backward", "--residual"], "--residual is forward's");
     assert_refused(&["--cols", "64", "--x-in", "dx"], "y or sum");

@@ -1,7 +1,9 @@
 //! Drives the real binary.
 
+mod destinations;
 mod emit;
 mod files;
+mod inputs;
 mod reports;
 mod tensors;
 mod tune;

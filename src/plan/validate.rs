@@ -1,0 +1,110 @@
+//! Numbers that no adapter and no plan can have, refused before anything divides by them.
+
+use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
+use super::{Caps, Plan, Reduction, Storage, SubgroupSizes};
+use crate::error::Error;
+use crate::types::{Dtype, Problem};
+
+impl SubgroupSizes {
+    /// The sizes from `min` to `max`, if both are powers of two and `4 <= min <= max <= 128`, as WebGPU has them.
+    #[must_use]
+    pub const fn new(min: u32, max: u32) -> Option<Self> {
+        let sizes = Self { min, max };
+        if sizes.are_plausible() { Some(sizes) } else { None }
+    }
+
+    const fn are_plausible(self) -> bool {
+        let Self { min, max } = self;
+        min.is_power_of_two() && max.is_power_of_two() && 4 <= min && min <= max && max <= 128
+    }
+}
+
+impl Caps {
+    /// Whether a device can have these numbers. Plans are made for no others. A limit that is merely low is no fault here:
+    /// what exceeds it is [unsupported](Error::is_unsupported).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first field that no device has.
+    pub fn validate(&self) -> Result<(), Error> {
+        if let Some(sizes) = self.subgroup
+            && !sizes.are_plausible()
+        {
+            let SubgroupSizes { min, max } = sizes;
+            let needs = "two powers of two from 4 to 128, the smaller first";
+            return Err(Error::invalid("subgroup", format!("{min}..{max}"), needs));
+        }
+        let counts = [("max_invocations", self.max_invocations), ("max_workgroups", self.max_workgroups)];
+        if let Some((field, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
+            return Err(Error::invalid(field, value, "1 or more"));
+        }
+        if self.storage_alignment < 4 || !self.storage_alignment.is_power_of_two() {
+            return Err(Error::invalid("storage_alignment", self.storage_alignment, "a power of two from 4"));
+        }
+        Ok(())
+    }
+
+    /// The caps to plan with: validated, and without more invocations than any device has.
+    pub(super) fn for_plans(&self) -> Result<Self, Error> {
+        self.validate()?;
+        Ok(Self { max_invocations: self.max_invocations.min(MOST_INVOCATIONS), ..*self })
+    }
+}
+
+impl Plan {
+    /// Whether the plan's numbers go together, as those of a plan that this crate has made do. [`Plan::check`],
+    /// [`Plan::dispatches`] and [`assemble`](crate::shader::assemble) refuse others, whose kernels would leave out values, or
+    /// end nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first field that is wrong.
+    pub fn validate(&self) -> Result<(), Error> {
+        let wrong = |field: &str, has: u32, needs: String| {
+            Err(Error::invalid(format!("the plan's {field}"), has, needs))
+        };
+        if self.cols == 0 || self.cols > Problem::MAX_COLS {
+            return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
+        }
+        let dtype = if self.row_storage == Storage::F32 { Dtype::F32 } else { Dtype::F16 };
+        // float16 of WGSL's own is for rows whose values do not pair up.
+        let widest = if self.uses_native_f16() { 1 } else { Self::max_vector_width(dtype, self.cols) };
+        if !self.vector_width.is_power_of_two() || self.vector_width > widest {
+            return wrong("vector_width", self.vector_width, format!("a power of two of at most {widest}"));
+        }
+        for (field, value, most) in [
+            ("threads_per_row", self.threads_per_row, MOST_INVOCATIONS),
+            ("rows_per_workgroup", self.rows_per_workgroup, MOST_INVOCATIONS),
+            ("block_rows", self.block_rows, MOST_BLOCK_ROWS),
+        ] {
+            if !value.is_power_of_two() || value > most {
+                return wrong(field, value, format!("a power of two of at most {most}"));
+            }
+        }
+        if let Reduction::Subgroups(min) = self.reduction
+            && !(min.is_power_of_two() && min <= MOST_INVOCATIONS)
+        {
+            let needs = format!("a power of two of at most {MOST_INVOCATIONS}");
+            return wrong("smallest subgroup of reduction", min, needs);
+        }
+        for (field, value) in [("least_slots", self.least_slots), ("max_partial_rows", self.max_partial_rows)]
+        {
+            if value == 0 {
+                return wrong(field, value, "1 or more".to_owned());
+            }
+        }
+        let most_rows = MOST_WORKGROUP_ROWS / self.rows_per_workgroup;
+        if self.rows_per_slot == 0 || self.rows_per_slot > most_rows {
+            return wrong("rows_per_slot", self.rows_per_slot, format!("1 to {most_rows}"));
+        }
+        // All steps of all chunks cover the row, and each chunk has a column.
+        let step_cols = u64::from(self.step_cols());
+        let chunk_cols = u64::from(self.steps) * step_cols;
+        let needs = (u64::from(self.cols).div_ceil(step_cols)).div_ceil(self.chunks.max(1).into());
+        if self.chunks == 0 || u64::from(self.chunks - 1).saturating_mul(chunk_cols) >= self.cols.into() {
+            return wrong("chunks", self.chunks, format!("as many as {} columns have", self.cols));
+        }
+        if u64::from(self.steps) < needs || chunk_cols >= u64::from(self.cols) + step_cols {
+            return wrong("steps", self.steps, format!("{needs}, so that they cover {} columns", self.cols));
+        }
+        Ok(())
+    }
+}
