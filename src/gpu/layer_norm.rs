@@ -1,19 +1,13 @@
 //! The recording API: plans, pipelines and bind groups over the caller's device and buffers.
 
 use super::buffers::{BackwardBuffers, Call, ForwardBuffers, Placed};
-use super::caps::{caps_of_device, tuned_adapter};
+use super::kernels::Kernels;
 use super::params::Params;
 use super::prepared::{Prepared, Step};
 use super::{check_buffer_size, checked};
 use crate::error::Error;
-use crate::plan::{
-    AdapterKind, Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor, TunedAdapter,
-    Tuning,
-};
-use crate::shader::{self, Dialect};
+use crate::plan::{Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor};
 use crate::types::{Affine, Dtype, Normalization, Problem};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +26,9 @@ pub struct LayerNormDescriptor<'a> {
     pub affine: Affine,
     /// Added to the variance before the root. Default: 1e-5.
     pub eps: f32,
-    /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a driver
-    /// have them wrong.
-    pub subgroups: bool,
-    /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
-    pub ladder: Option<AdapterKind>,
     /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows
     /// come with it.
     pub row_split: RowSplit,
-    /// Rungs to plan from instead of the ladder, where it has entries for the device's adapter and these rows. Default: none.
-    pub tuning: Option<&'a Tuning>,
-    /// What pipelines are created from and added to, on devices with wgpu's feature `PIPELINE_CACHE`. Default: what the driver
-    /// keeps by itself.
-    pub pipeline_cache: Option<&'a wgpu::PipelineCache>,
 }
 
 impl Default for LayerNormDescriptor<'_> {
@@ -58,11 +42,7 @@ impl Default for LayerNormDescriptor<'_> {
             normalization: problem.normalization,
             affine: problem.affine,
             eps: problem.eps,
-            subgroups: true,
-            ladder: None,
             row_split: RowSplit::default(),
-            tuning: None,
-            pipeline_cache: None,
         }
     }
 }
@@ -82,56 +62,34 @@ impl LayerNormDescriptor<'_> {
     }
 }
 
-/// A normalisation on a device. It holds the compiled pipelines: make one for each `cols`, and keep it.
+/// A normalisation on a device, for rows of one width. It holds no parameters and costs next to nothing:
+/// layers may share one or have one each, since pipelines belong to the [`Kernels`].
 #[derive(Debug)]
 pub struct LayerNorm {
-    device: wgpu::Device,
+    kernels: Kernels,
     label: String,
     problem: Problem,
-    caps: Caps,
     row_split: RowSplit,
-    adapter: TunedAdapter,
-    /// That of the adapter alone.
-    tuning: Tuning,
-    pipeline_cache: Option<wgpu::PipelineCache>,
-    /// The pipelines that calls so far have needed.
-    pipelines: Mutex<HashMap<Plan, Arc<Compiled>>>,
 }
 
 /// A binding holds one element at least, of up to 16 bytes.
 const LEAST_BINDING_BYTES: u64 = 16;
 
-#[derive(Debug)]
-struct Compiled {
-    pipeline: Arc<wgpu::ComputePipeline>,
-    layout: wgpu::BindGroupLayout,
-}
-
 impl LayerNorm {
-    /// A normalisation on `device`. Compiles nothing yet: the first [`prepare_forward`](Self::prepare_forward) or
-    /// [`prepare_backward`](Self::prepare_backward) with a new set of options or a new alignment does.
+    /// A normalisation by `kernels`. Compiles nothing yet: the first
+    /// [`prepare_forward`](Self::prepare_forward) or [`prepare_backward`](Self::prepare_backward) with a new
+    /// set of options or a new alignment does.
     ///
     /// # Errors
     /// [`Error::Invalid`] where a field of the descriptor is out of its range.
-    pub fn new(device: &wgpu::Device, descriptor: &LayerNormDescriptor<'_>) -> Result<Self, Error> {
+    pub fn new(kernels: &Kernels, descriptor: &LayerNormDescriptor<'_>) -> Result<Self, Error> {
         let problem = descriptor.problem();
         problem.validate()?;
-        let mut caps = caps_of_device(device);
-        if !descriptor.subgroups {
-            caps.subgroup = None;
-        }
-        caps.kind = descriptor.ladder.unwrap_or(caps.kind);
-        let adapter = tuned_adapter(&device.adapter_info());
         Ok(Self {
-            device: device.clone(),
+            kernels: kernels.clone(),
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),
             problem,
-            caps,
             row_split: descriptor.row_split,
-            tuning: descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default(),
-            adapter,
-            pipeline_cache: descriptor.pipeline_cache.cloned(),
-            pipelines: Mutex::default(),
         })
     }
 
@@ -141,10 +99,16 @@ impl LayerNorm {
         &self.problem
     }
 
+    /// The kernels that it was made from.
+    #[must_use]
+    pub const fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
     /// What plans are made from.
     #[must_use]
-    pub const fn caps(&self) -> &Caps {
-        &self.caps
+    pub fn caps(&self) -> &Caps {
+        self.kernels.caps()
     }
 
     /// The plans that [`prepare_forward`](Self::prepare_forward) runs for these buffers, in the order of their dispatches:
@@ -165,8 +129,8 @@ impl LayerNorm {
         self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers)
     }
 
-    /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far had the same
-    /// options and alignment.
+    /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far, of any
+    /// normalisation by these [`Kernels`], had the same text.
     ///
     /// # Errors
     /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
@@ -183,7 +147,8 @@ impl LayerNorm {
     }
 
     /// Checks a backward call and makes it ready to be recorded, with scratch of its own for the partial sums of dgain
-    /// and dbias ([`Plan::scratch_bytes`]). Compiles pipelines if no call so far had the same options and alignment.
+    /// and dbias ([`Plan::scratch_bytes`]). Compiles pipelines as
+    /// [`prepare_forward`](Self::prepare_forward) does.
     ///
     /// # Errors
     /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, and
@@ -211,9 +176,9 @@ impl LayerNorm {
         let mut steps = Vec::new();
         for plan in plans {
             let dispatches = if plan.kernel == Kernel::BackwardReduceParameters {
-                vec![plan.reduce_dispatch(partial_rows, &self.caps)]
+                vec![plan.reduce_dispatch(partial_rows, self.caps())]
             } else {
-                plan.dispatches(call.rows, &spans, &self.caps)?
+                plan.dispatches(call.rows, &spans, self.caps())?
             };
             if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
                 partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
@@ -227,9 +192,9 @@ impl LayerNorm {
     fn scratch(&self, tensor: Tensor, bytes: u64) -> Result<wgpu::Buffer, Error> {
         // A binding cannot be empty, not even where there are no rows.
         let size = bytes.max(LEAST_BINDING_BYTES);
-        check_buffer_size(&self.device, tensor.name(), size)?;
-        checked(&self.device, "creating the scratch buffer", || {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
+        check_buffer_size(&self.kernels.shared().limits, tensor.name(), size)?;
+        checked(self.kernels.device(), "creating the scratch buffer", || {
+            self.kernels.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(&format!("{}/{}", self.label, tensor.name())),
                 size,
                 // A copy, so that `verify` can poison it.
@@ -247,7 +212,7 @@ impl LayerNorm {
             x_in: call.alias(Tensor::X, &outputs),
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
+        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
         let whole = self.plan(Operation::Forward(forward), vector_width)?;
         if self.row_split.splits(call.rows, &whole, caps) {
             return Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into());
@@ -256,12 +221,12 @@ impl LayerNorm {
     }
 
     fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
-        self.tuning.plan(&self.adapter, &self.problem, operation, vector_width, &self.caps)
+        self.kernels.plan(&self.problem, operation, vector_width)
     }
 
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
-        let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, &self.caps);
+        let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0 && by_ladder.as_ref() != Ok(plan)
     }
 
@@ -273,7 +238,7 @@ impl LayerNorm {
             x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), &self.caps);
+        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
         let whole = self.plan(Operation::Backward(backward), vector_width)?;
         let mut plans = if self.row_split.splits(call.rows, &whole, caps) {
             Plan::backward_split(problem, backward, vector_width, caps)?.into()
@@ -297,8 +262,8 @@ impl LayerNorm {
         if dispatches.is_empty() {
             return Ok(Vec::new());
         }
-        let compiled = self.compiled(plan)?;
-        let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
+        let compiled = self.kernels.shared().compiled(plan)?;
+        let alignment = self.kernels.shared().limits.min_uniform_buffer_offset_alignment as usize;
         let uniform_stride = size_of::<Params>().next_multiple_of(alignment);
         let windows: Vec<Vec<Window<'_>>> =
             dispatches.iter().map(|dispatch| self.windows(plan, dispatch, call, partials)).collect();
@@ -310,7 +275,7 @@ impl LayerNorm {
             uniform[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
         }
         let uniforms = self.uniforms(&bytes)?;
-        checked(&self.device, "creating bind groups", || {
+        checked(self.kernels.device(), "creating bind groups", || {
             (0..)
                 .zip(dispatches)
                 .zip(&windows)
@@ -332,16 +297,12 @@ impl LayerNorm {
                         }),
                     });
                     let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
-                    let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    let bind_group = self.kernels.device().create_bind_group(&wgpu::BindGroupDescriptor {
                         label: Some(&format!("{}/{}", self.label, plan.kernel.name())),
                         layout: &compiled.layout,
                         entries: &entries,
                     });
-                    Step {
-                        pipeline: Arc::clone(&compiled.pipeline),
-                        bind_group,
-                        workgroups: dispatch.workgroups,
-                    }
+                    Step { pipeline: compiled.pipeline.clone(), bind_group, workgroups: dispatch.workgroups }
                 })
                 .collect()
         })
@@ -350,8 +311,8 @@ impl LayerNorm {
     /// Not by `create_buffer_init`, which panics where the device is lost.
     fn uniforms(&self, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
         let doing = "creating the uniform buffer";
-        let buffer = checked(&self.device, doing, || {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
+        let buffer = checked(self.kernels.device(), doing, || {
+            self.kernels.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(&format!("{}/params", self.label)),
                 size: bytes.len() as u64,
                 usage: wgpu::BufferUsages::UNIFORM,
@@ -377,72 +338,13 @@ impl LayerNorm {
         let window = |tensor| {
             if let Some(placed) = call.get(tensor) {
                 let (first, rows) = rows_of(placed, dispatch);
-                let (begin, length) = placed.span.window(first, rows, self.caps.storage_alignment);
+                let (begin, length) = placed.span.window(first, rows, self.caps().storage_alignment);
                 return Some(Window { tensor, buffer: placed.buffer, begin, length });
             }
             let buffer = partials?;
             Some(Window { tensor, buffer, begin: 0, length: buffer.size() })
         };
         plan.tensors().into_iter().filter_map(window).collect()
-    }
-
-    fn compiled(&self, plan: &Plan) -> Result<Arc<Compiled>, Error> {
-        // A thread that panicked while it held the lock left a map that is still whole.
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(compiled) = pipelines.get(plan) {
-            return Ok(Arc::clone(compiled));
-        }
-        let compiled = Arc::new(self.compile(plan)?);
-        pipelines.insert(*plan, Arc::clone(&compiled));
-        Ok(compiled)
-    }
-
-    fn compile(&self, plan: &Plan) -> Result<Compiled, Error> {
-        let is_browser = self.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu;
-        let dialect = if is_browser { Dialect::Browser } else { Dialect::Naga };
-        let shader = shader::assemble(plan, dialect)?;
-        let label = format!("{}/{}", self.label, shader.label);
-        let label = Some(label.as_str());
-        let entry = |binding, ty, min_binding_size| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size },
-            count: None,
-        };
-        let params_bytes = wgpu::BufferSize::new(size_of::<Params>() as u64);
-        let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform, params_bytes))
-            .chain(shader.bindings.iter().map(|binding| {
-                let read_only = !binding.writable;
-                entry(binding.binding, wgpu::BufferBindingType::Storage { read_only }, None)
-            }))
-            .collect();
-        checked(&self.device, "compiling a kernel", || {
-            let layout = self
-                .device
-                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label,
-                bind_group_layouts: &[Some(&layout)],
-                immediate_size: 0,
-            });
-            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label,
-                source: wgpu::ShaderSource::Wgsl(shader.source.into()),
-            });
-            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label,
-                layout: Some(&pipeline_layout),
-                module: &module,
-                entry_point: Some(shader::ENTRY_POINT),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    // Every word of workgroup memory is written before it is read.
-                    zero_initialize_workgroup_memory: false,
-                    ..wgpu::PipelineCompilationOptions::default()
-                },
-                cache: self.pipeline_cache.as_ref(),
-            });
-            Compiled { pipeline: Arc::new(pipeline), layout }
-        })
     }
 }
 

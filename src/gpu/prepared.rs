@@ -1,7 +1,5 @@
 //! A call that is ready to be recorded.
 
-use std::sync::Arc;
-
 /// A checked call over given buffers: every pipeline, bind group and dispatch is there. It can be recorded any number
 /// of times, from any thread. It keeps the buffers alive.
 #[derive(Debug)]
@@ -14,7 +12,7 @@ pub struct Prepared {
 /// One dispatch.
 #[derive(Debug)]
 pub(super) struct Step {
-    pub(super) pipeline: Arc<wgpu::ComputePipeline>,
+    pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 2],
 }
@@ -23,9 +21,9 @@ impl Prepared {
     /// Records the call into a compute pass. Allocates nothing, takes no lock and submits nothing beyond what the
     /// same wgpu calls by hand do. Bind group 0 and the pipeline of the pass are those of the kernel afterwards.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        let mut current: Option<&Arc<wgpu::ComputePipeline>> = None;
+        let mut current: Option<&wgpu::ComputePipeline> = None;
         for step in &self.steps {
-            if current.is_none_or(|pipeline| !Arc::ptr_eq(pipeline, &step.pipeline)) {
+            if current != Some(&step.pipeline) {
                 pass.set_pipeline(&step.pipeline);
                 current = Some(&step.pipeline);
             }

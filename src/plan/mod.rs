@@ -14,6 +14,7 @@ mod launch;
 mod operation;
 mod shape;
 mod tensor;
+mod text_key;
 mod traffic;
 mod tuning;
 

@@ -6,6 +6,7 @@ mod ladder;
 mod limits;
 mod problems;
 mod rungs;
+mod text_keys;
 mod traffic;
 
 use proptest::prelude::*;
