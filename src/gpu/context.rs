@@ -327,7 +327,9 @@ impl Context {
             staging
         })
         .await?;
-        let mapped: Vec<Mapped> = staging.iter().map(Mapped::request).collect();
+        // On a lost device all of that has failed without a word.
+        let map = || staging.iter().map(Mapped::request).collect();
+        let mapped: Vec<Mapped> = checked(self.device(), "downloading the results", map)?;
         #[cfg(not(target_arch = "wasm32"))]
         self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| download_error(&error))?;
         let mut downloads = Vec::with_capacity(staging.len());

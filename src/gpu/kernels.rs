@@ -2,6 +2,9 @@
 
 use super::caps::{caps_of_device, tuned_adapter};
 use super::pipelines::{Compiled, Pipelines};
+use super::prepared::Inner;
+use super::scratch::{self, Scratch};
+use super::uniforms::Uniforms;
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, Operation, Plan, TunedAdapter, Tuning};
 use crate::types::Problem;
@@ -29,8 +32,8 @@ impl Default for KernelsDescriptor<'_> {
     }
 }
 
-/// What all normalisations of a device share: what is known of it, and the compiled pipelines. Make one for a
-/// device, and every [`LayerNorm`](crate::LayerNorm) from it. Clones are the same.
+/// What all normalisations of a device share: what is known of it, the compiled pipelines, and scratch. Make
+/// one for a device, and every [`LayerNorm`](crate::LayerNorm) from it. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Kernels {
     shared: Arc<Shared>,
@@ -45,6 +48,8 @@ pub(super) struct Shared {
     /// Read once: in browsers each read asks for some forty numbers.
     pub(super) limits: wgpu::Limits,
     pipelines: Pipelines,
+    pub(super) uniforms: Uniforms,
+    scratch: Scratch,
 }
 
 #[derive(Debug)]
@@ -65,11 +70,14 @@ impl Kernels {
     /// Kernels planned and compiled as described. Compiles nothing yet.
     #[must_use]
     pub fn with(device: &wgpu::Device, queue: &wgpu::Queue, descriptor: &KernelsDescriptor<'_>) -> Self {
+        let limits = device.limits();
         let shared = Shared {
             device: device.clone(),
             queue: queue.clone(),
-            limits: device.limits(),
+            uniforms: Uniforms::new(&limits),
+            limits,
             pipelines: Pipelines::new(descriptor.pipeline_cache.cloned()),
+            scratch: Scratch::default(),
         };
         let mut caps = caps_of_device(device);
         if !descriptor.subgroups {
@@ -120,6 +128,24 @@ impl Kernels {
         self.shared.pipelines.count()
     }
 
+    /// Bytes of the scratch that calls share: what the one of them that is prepared and needs the most needs,
+    /// or what was reserved. A call's scratch holds partial sums of dgain and dbias, and of rows that are
+    /// split. It is shared on one condition, which one queue and
+    /// [`Prepared::record`](crate::Prepared::record) keep: calls run one after the other.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.shared.scratch.bytes()
+    }
+
+    /// Makes scratch as small as the calls that are still prepared allow.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu cannot create the smaller buffer; scratch stays as it is then.
+    pub fn trim_scratch(&self) -> Result<(), Error> {
+        let Shared { device, limits, scratch, .. } = &*self.shared;
+        scratch.trim(device, limits)
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -138,5 +164,13 @@ impl Kernels {
 impl Shared {
     pub(super) fn compiled(&self, plan: &Plan) -> Result<Arc<Compiled>, Error> {
         self.pipelines.get(&self.device, plan)
+    }
+    /// Scratch as it is now.
+    pub(super) fn scratch(&self) -> scratch::Buffers {
+        self.scratch.buffers()
+    }
+
+    pub(super) fn attach_scratch(&self, user: &Arc<Inner>) -> Result<(), Error> {
+        self.scratch.attach(&self.device, &self.limits, user)
     }
 }

@@ -1,12 +1,12 @@
 //! The recording API: plans, pipelines and bind groups over the caller's device and buffers.
 
-use super::buffers::{BackwardBuffers, Call, ForwardBuffers, Placed};
+use super::buffers::{BackwardBuffers, ForwardBuffers};
+use super::call::Call;
+use super::cuts::{Layout, Stage};
 use super::kernels::Kernels;
-use super::params::Params;
-use super::prepared::{Prepared, Step};
-use super::{check_buffer_size, checked};
+use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Dispatch, Forward, Kernel, Operation, Plan, RowSplit, Tensor};
+use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Tensor};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
@@ -72,9 +72,6 @@ pub struct LayerNorm {
     row_split: RowSplit,
 }
 
-/// A binding holds one element at least, of up to 16 bytes.
-const LEAST_BINDING_BYTES: u64 = 16;
-
 impl LayerNorm {
     /// A normalisation by `kernels`. Compiles nothing yet: the first
     /// [`prepare_forward`](Self::prepare_forward) or [`prepare_backward`](Self::prepare_backward) with a new
@@ -129,6 +126,29 @@ impl LayerNorm {
         self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers)
     }
 
+    /// Bytes that [`ForwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 but
+    /// where rows are split. Whatever is given as scratch there does not matter.
+    ///
+    /// # Errors
+    /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
+    pub fn forward_scratch_bytes(&self, buffers: &ForwardBuffers<'_>) -> Result<u64, Error> {
+        let call = Call::forward(&self.problem, buffers)?;
+        let plans = self.forward_plans(&call)?;
+        Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+    }
+
+    /// Bytes that [`BackwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 where
+    /// neither dgain nor dbias is wanted, but where rows are split. Whatever is given as scratch there does
+    /// not matter.
+    ///
+    /// # Errors
+    /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
+    pub fn backward_scratch_bytes(&self, buffers: &BackwardBuffers<'_>) -> Result<u64, Error> {
+        let call = Call::backward(&self.problem, buffers)?;
+        let plans = self.backward_plans(&call, buffers)?;
+        Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+    }
+
     /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far, of any
     /// normalisation by these [`Kernels`], had the same text.
     ///
@@ -143,11 +163,11 @@ impl LayerNorm {
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
         let call = Call::forward(&self.problem, buffers)?;
         let plans = self.forward_plans(&call)?;
-        self.prepare(call, &plans)
+        self.prepare(&call, &plans)
     }
 
-    /// Checks a backward call and makes it ready to be recorded, with scratch of its own for the partial sums of dgain
-    /// and dbias ([`Plan::scratch_bytes`]). Compiles pipelines as
+    /// Checks a backward call and makes it ready to be recorded. The partial sums of dgain and dbias lie in
+    /// scratch that all calls of the device share, or in the caller's. Compiles pipelines as
     /// [`prepare_forward`](Self::prepare_forward) does.
     ///
     /// # Errors
@@ -156,52 +176,25 @@ impl LayerNorm {
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
         let call = Call::backward(&self.problem, buffers)?;
         let plans = self.backward_plans(&call, buffers)?;
-        self.prepare(call, &plans)
+        self.prepare(&call, &plans)
     }
 
-    /// The dispatches of all plans of a call, with their scratch.
-    fn prepare(&self, call: Call<'_>, plans: &[Plan]) -> Result<Prepared, Error> {
-        let row_partials = plans.iter().map(Plan::row_partials).max().unwrap_or(0);
-        let rows_scratch = match plans.iter().find(|plan| plan.row_partials() > 0) {
-            None => None,
-            Some(plan) => Some(self.scratch(Tensor::RowPartials, plan.row_partials_bytes(call.rows))?),
-        };
-        let call = match &rows_scratch {
-            None => call,
-            Some(buffer) => call.with_row_partials(row_partials, buffer),
-        };
-        let spans = call.spans();
-        let mut partials = None;
-        let mut partial_rows = 0;
-        let mut steps = Vec::new();
-        for plan in plans {
-            let dispatches = if plan.kernel == Kernel::BackwardReduceParameters {
-                vec![plan.reduce_dispatch(partial_rows, self.caps())]
-            } else {
-                plan.dispatches(call.rows, &spans, self.caps())?
-            };
-            if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
-                partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
-                partials = Some(self.scratch(Tensor::Partials, plan.scratch_bytes(&dispatches))?);
+    /// The dispatches of all plans of a call, bound.
+    fn prepare(&self, call: &Call<'_>, plans: &[Plan]) -> Result<Prepared, Error> {
+        let layout = Layout::new(call, plans.iter(), self.caps())?;
+        layout.check_own_scratch()?;
+        let (mut stages, mut cuts) = (Vec::new(), Vec::new());
+        for (number, plan) in plans.iter().enumerate() {
+            if !layout.has_dispatches(number) {
+                continue;
             }
-            steps.extend(self.steps(plan, &dispatches, &call, partials.as_ref())?);
+            let compiled = self.kernels.shared().compiled(plan)?;
+            let label = format!("{}/{}", self.label, plan.kernel.name());
+            let first = cuts.len();
+            cuts.extend(layout.cuts(number, stages.len(), plan, self.problem.eps));
+            stages.push(Stage { plan: *plan, compiled, label, cuts: first..cuts.len() });
         }
-        Ok(Prepared { steps, scratch: rows_scratch.into_iter().chain(partials).collect() })
-    }
-
-    fn scratch(&self, tensor: Tensor, bytes: u64) -> Result<wgpu::Buffer, Error> {
-        // A binding cannot be empty, not even where there are no rows.
-        let size = bytes.max(LEAST_BINDING_BYTES);
-        check_buffer_size(&self.kernels.shared().limits, tensor.name(), size)?;
-        checked(self.kernels.device(), "creating the scratch buffer", || {
-            self.kernels.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some(&format!("{}/{}", self.label, tensor.name())),
-                size,
-                // A copy, so that `verify` can poison it.
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })
+        Prepared::new(&self.kernels, call.rows, layout.scratch, stages, cuts)
     }
 
     fn forward_plans(&self, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
@@ -250,172 +243,4 @@ impl LayerNorm {
         }
         Ok(plans)
     }
-
-    /// Pipeline, uniforms and bind groups of a plan's dispatches.
-    fn steps(
-        &self,
-        plan: &Plan,
-        dispatches: &[Dispatch],
-        call: &Call<'_>,
-        partials: Option<&wgpu::Buffer>,
-    ) -> Result<Vec<Step>, Error> {
-        if dispatches.is_empty() {
-            return Ok(Vec::new());
-        }
-        let compiled = self.kernels.shared().compiled(plan)?;
-        let alignment = self.kernels.shared().limits.min_uniform_buffer_offset_alignment as usize;
-        let uniform_stride = size_of::<Params>().next_multiple_of(alignment);
-        let windows: Vec<Vec<Window<'_>>> =
-            dispatches.iter().map(|dispatch| self.windows(plan, dispatch, call, partials)).collect();
-        let mut bytes = vec![0; uniform_stride * dispatches.len()];
-        for ((dispatch, windows), uniform) in
-            dispatches.iter().zip(&windows).zip(bytes.chunks_mut(uniform_stride))
-        {
-            let params = params(plan, dispatch, call, windows, self.problem.eps);
-            uniform[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
-        }
-        let uniforms = self.uniforms(&bytes)?;
-        checked(self.kernels.device(), "creating bind groups", || {
-            (0..)
-                .zip(dispatches)
-                .zip(&windows)
-                .map(|((i, dispatch), windows)| {
-                    let uniform = wgpu::BindGroupEntry {
-                        binding: 0,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: &uniforms,
-                            offset: i * uniform_stride as u64,
-                            size: wgpu::BufferSize::new(size_of::<Params>() as u64),
-                        }),
-                    };
-                    let storage = (1..).zip(windows).map(|(binding, window)| wgpu::BindGroupEntry {
-                        binding,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: window.buffer,
-                            offset: window.begin,
-                            size: wgpu::BufferSize::new(window.length),
-                        }),
-                    });
-                    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
-                    let bind_group = self.kernels.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                        label: Some(&format!("{}/{}", self.label, plan.kernel.name())),
-                        layout: &compiled.layout,
-                        entries: &entries,
-                    });
-                    Step { pipeline: compiled.pipeline.clone(), bind_group, workgroups: dispatch.workgroups }
-                })
-                .collect()
-        })
-    }
-
-    /// Not by `create_buffer_init`, which panics where the device is lost.
-    fn uniforms(&self, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
-        let doing = "creating the uniform buffer";
-        let buffer = checked(self.kernels.device(), doing, || {
-            self.kernels.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some(&format!("{}/params", self.label)),
-                size: bytes.len() as u64,
-                usage: wgpu::BufferUsages::UNIFORM,
-                mapped_at_creation: true,
-            })
-        })?;
-        buffer
-            .get_mapped_range_mut(..)
-            .map_err(|error| Error::Device { doing, message: error.to_string() })?
-            .copy_from_slice(bytes);
-        buffer.unmap();
-        Ok(buffer)
-    }
-
-    /// The part of each bound buffer that a dispatch accesses, in the order of the bindings.
-    fn windows<'b>(
-        &self,
-        plan: &Plan,
-        dispatch: &Dispatch,
-        call: &Call<'b>,
-        partials: Option<&'b wgpu::Buffer>,
-    ) -> Vec<Window<'b>> {
-        let window = |tensor| {
-            if let Some(placed) = call.get(tensor) {
-                let (first, rows) = rows_of(placed, dispatch);
-                let (begin, length) = placed.span.window(first, rows, self.caps().storage_alignment);
-                return Some(Window { tensor, buffer: placed.buffer, begin, length });
-            }
-            let buffer = partials?;
-            Some(Window { tensor, buffer, begin: 0, length: buffer.size() })
-        };
-        plan.tensors().into_iter().filter_map(window).collect()
-    }
-}
-
-/// A part of a buffer.
-#[derive(Debug)]
-struct Window<'a> {
-    tensor: Tensor,
-    buffer: &'a wgpu::Buffer,
-    begin: u64,
-    length: u64,
-}
-
-/// The rows of a tensor that a dispatch accesses: gain and bias have one, which serves all.
-fn rows_of(placed: &Placed<'_>, dispatch: &Dispatch) -> (u64, u64) {
-    match placed.span.stride {
-        0 => (0, 1),
-        _ => (dispatch.first_row, dispatch.rows.into()),
-    }
-}
-
-fn params(plan: &Plan, dispatch: &Dispatch, call: &Call<'_>, windows: &[Window<'_>], eps: f32) -> Params {
-    let mut params = Params {
-        rows: dispatch.rows,
-        workgroups_x: dispatch.workgroups[0],
-        slot_rows: plan.slot_rows(dispatch.rows.into()),
-        earlier_partial_rows: dispatch.earlier_partial_rows,
-        eps,
-        one: 1.0,
-        ..Params::default()
-    };
-    for window in windows {
-        let Some(placed) = call.get(window.tensor) else { continue };
-        let (first, _) = rows_of(placed, dispatch);
-        // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32 bytes. The
-        // stride of a single row may be longer, and is not used.
-        let elements = (placed.span.row_byte(first) - window.begin) / u64::from(placed.span.element_bytes);
-        let start = u32::try_from(elements).unwrap_or(u32::MAX);
-        let rows = [start, u32::try_from(placed.span.stride).unwrap_or(u32::MAX)];
-        match window.tensor {
-            Tensor::X => params.x = rows,
-            Tensor::Residual => params.residual = rows,
-            Tensor::Y => params.y = rows,
-            Tensor::Sum => params.sum = rows,
-            Tensor::Dy => params.dy = rows,
-            Tensor::Dx => params.dx = rows,
-            Tensor::Gain => params.gain = start,
-            Tensor::Bias => params.bias = start,
-            Tensor::Statistics => params.statistics = start,
-            Tensor::Dgain => params.dgain = start,
-            Tensor::Dbias => params.dbias = start,
-            Tensor::RowPartials => params.row_partials = start,
-            Tensor::Partials => {}
-        }
-    }
-    // An input that lies exactly in an output is bound, and so placed, through it, if the kernel writes that output.
-    let rows_in = |output| match output {
-        Tensor::Y => Some(params.y),
-        Tensor::Sum => Some(params.sum),
-        Tensor::Dx => Some(params.dx),
-        _ => None,
-    };
-    let (x_in, residual_in, dy_in) = match plan.operation {
-        Operation::Forward(forward) => (forward.x_in, forward.residual_in, None),
-        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-            let in_dx = |is_there: bool| is_there.then_some(Tensor::Dx);
-            (in_dx(backward.x_in_dx), None, in_dx(backward.dy_in_dx))
-        }
-    };
-    let (x, residual, dy) = (x_in.and_then(rows_in), residual_in.and_then(rows_in), dy_in.and_then(rows_in));
-    params.x = x.unwrap_or(params.x);
-    params.residual = residual.unwrap_or(params.residual);
-    params.dy = dy.unwrap_or(params.dy);
-    params
 }

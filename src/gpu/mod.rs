@@ -5,13 +5,17 @@
 //! adapter, uploads, runs and downloads.
 
 mod buffers;
+mod call;
 mod caps;
 mod context;
+mod cuts;
 mod kernels;
 mod layer_norm;
 mod params;
 mod pipelines;
 mod prepared;
+mod scratch;
+mod uniforms;
 
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};

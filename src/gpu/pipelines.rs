@@ -97,7 +97,8 @@ fn compile(
     let entry = |binding, ty, min_binding_size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size },
+        // The uniform is a slot of a buffer that many share.
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size },
         count: None,
     };
     let params_bytes = wgpu::BufferSize::new(size_of::<Params>() as u64);

@@ -602,6 +602,28 @@ impl Plan {
         }
     }
 
+    /// The most partial sums of the parameter gradients that a dispatch of at most `rows` rows leaves. Fewer
+    /// rows may leave more of them: slots get more rows each before there are more slots.
+    #[must_use]
+    pub fn most_partial_rows(&self, rows: u64) -> u32 {
+        // With s rows to a slot there are rows / s slots, and s is the multiple of `block_rows` from rows /
+        // least_slots on, but never more than `rows_per_slot`. It lags behind the rows by less than one:
+        // there are (b + 1) / b times `least_slots` slots at most, b the least s, until s stays and slots
+        // grow with the rows.
+        let (block, least) = (u64::from(self.block_rows), u64::from(self.least_slots));
+        let few = rows.div_ceil(block).min((least * (block + 1)).div_ceil(block));
+        let slots = few.max(rows.div_ceil(u64::from(self.rows_per_slot).next_multiple_of(block)));
+        let slots = u32::try_from(slots.next_multiple_of(self.rows_per_workgroup.into())).unwrap_or(u32::MAX);
+        self.partial_rows(slots.min(self.most_slots()))
+    }
+
+    /// Bytes of scratch that a call of at most `rows` rows a dispatch needs for the partial sums of its
+    /// dispatches.
+    #[must_use]
+    pub fn most_scratch_bytes(&self, rows: u64) -> u64 {
+        self.partials_bytes(self.most_partial_rows(rows))
+    }
+
     /// Bytes of scratch that a call needs for the partial sums of its dispatches.
     #[must_use]
     pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
