@@ -206,11 +206,10 @@ impl LayerNorm {
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
         let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        let whole = self.plan(Operation::Forward(forward), vector_width)?;
-        if self.row_split.splits(call.rows, &whole, caps) {
-            return Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into());
+        match self.row_split {
+            RowSplit::Never => Ok(vec![self.plan(Operation::Forward(forward), vector_width)?]),
+            RowSplit::Always => Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into()),
         }
-        Ok(vec![whole])
     }
 
     fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
@@ -232,11 +231,9 @@ impl LayerNorm {
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
         let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        let whole = self.plan(Operation::Backward(backward), vector_width)?;
-        let mut plans = if self.row_split.splits(call.rows, &whole, caps) {
-            Plan::backward_split(problem, backward, vector_width, caps)?.into()
-        } else {
-            vec![whole]
+        let mut plans = match self.row_split {
+            RowSplit::Never => vec![self.plan(Operation::Backward(backward), vector_width)?],
+            RowSplit::Always => Plan::backward_split(problem, backward, vector_width, caps)?.into(),
         };
         if backward.has_parameters() {
             plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);

@@ -40,34 +40,20 @@ use shape::largest_common_power_of_two;
 /// may differ between the two, within the same tolerances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RowSplit {
-    /// Never: a row's bits do not depend on how many rows come with it.
+    /// Never.
     #[default]
     Never,
-    /// Where a row is too wide for registers and there are fewer rows than [`RowSplit::most_rows`]. A row's bits then depend on
-    /// whether there are fewer.
-    FewRows,
-    /// Always: a row's bits do not depend on how many rows come with it.
+    /// Always. It pays where rows are too wide for registers and there are no more than
+    /// [`RowSplit::most_rows`].
     Always,
 }
 
 impl RowSplit {
-    /// The most rows that [`RowSplit::FewRows`] splits on such an adapter: with more, each core has rows enough of its own.
+    /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
+    /// enough of its own.
     #[must_use]
     pub const fn most_rows(kind: AdapterKind) -> u64 {
         ladder::split_most_rows(kind)
-    }
-
-    /// Whether a call over `rows` rows is split, which would else run by the plan `whole`.
-    #[must_use]
-    pub const fn splits(self, rows: u64, whole: &Plan, caps: &Caps) -> bool {
-        match self {
-            Self::Never => false,
-            Self::FewRows => {
-                matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
-                    && rows <= Self::most_rows(caps.kind)
-            }
-            Self::Always => true,
-        }
     }
 }
 
