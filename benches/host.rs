@@ -7,8 +7,9 @@
 //! where wgpu checks what was recorded; nothing is submitted. `latency` is the time from an empty encoder to the end of the
 //! work on the device, of one row and of the copies of its bytes.
 //!
-//! Pipelines are created by a new `LayerNorm` each time: `first` with what the driver keeps by itself, in memory and on disk,
-//! `from_cache` from a `wgpu::PipelineCache` that has them, where the device has one. Mesa keeps nothing by itself with
+//! Pipelines are created by new `Kernels` each time: `first` with what the driver keeps by itself, in memory
+//! and on disk, `from_cache` from a `wgpu::PipelineCache` that has them, where the device has one. Mesa keeps
+//! nothing by itself with
 //!
 //!     MESA_SHADER_CACHE_DISABLE=true cargo bench --bench host -- prepare
 
@@ -19,8 +20,8 @@ use wgpu_layernorm::bench::{CopyForm, CopyKernel};
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
 use wgpu_layernorm::shader::{self, Dialect};
 use wgpu_layernorm::{
-    AdapterChoice, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, LayerNorm, LayerNormDescriptor,
-    Problem, adapters, required_features, required_limits,
+    AdapterChoice, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, Kernels, KernelsDescriptor,
+    LayerNorm, LayerNormDescriptor, Problem, adapters, required_features, required_limits,
 };
 
 const ROWS: u64 = 64;
@@ -36,9 +37,12 @@ fn layer_norm(context: &Context) -> LayerNorm {
     layer_norm_from(context, COLS, None)
 }
 
+/// Of kernels of its own, which have compiled nothing.
 fn layer_norm_from(context: &Context, cols: u32, pipeline_cache: Option<&wgpu::PipelineCache>) -> LayerNorm {
-    let descriptor = LayerNormDescriptor { cols, pipeline_cache, ..LayerNormDescriptor::default() };
-    LayerNorm::new(context.device(), &descriptor).expect("the descriptor is valid")
+    let descriptor = KernelsDescriptor { pipeline_cache, ..KernelsDescriptor::default() };
+    let kernels = Kernels::with(context.device(), context.queue(), &descriptor);
+    let descriptor = LayerNormDescriptor { cols, ..LayerNormDescriptor::default() };
+    LayerNorm::new(&kernels, &descriptor).expect("the descriptor is valid")
 }
 
 /// Buffers that are large enough for every tensor.

@@ -10,7 +10,7 @@ use wgpu::util::DeviceExt;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     AdapterChoice, BackwardBuffers, BufferRows, BufferVector, Context, Error, ForwardBuffers, Gradient,
-    LayerNorm, LayerNormDescriptor, Rows, RowsMut, wgpu,
+    Kernels, LayerNorm, LayerNormDescriptor, Rows, RowsMut, wgpu,
 };
 
 const ROWS: usize = 6;
@@ -60,9 +60,11 @@ fn main() -> Result<(), Error> {
     let stream = buffer("stream", &vec![1.0; ROWS * COLS]);
     let statistics = buffer("statistics", &[0.0; ROWS * 2]);
 
-    // Once for a model: make a norm for each `cols`, and prepare each call. This checks the buffers and compiles.
+    // Once for a model: the kernels of the device, which all norms share, a norm for each layer, and each
+    // call. Preparing checks the buffers, and compiles what no other call has needed so far.
+    let kernels = Kernels::new(device, queue);
     let norm = LayerNorm::new(
-        device,
+        &kernels,
         &LayerNormDescriptor { label: Some("key_norm"), cols: 64, ..LayerNormDescriptor::default() },
     )?;
     let keys_of = |buffer| BufferRows { buffer, offset: COLS as u64, stride: Some(STRIDE as u64) };

@@ -24,8 +24,9 @@
 //!
 //! # Where to start
 //!
-//! - With a pipeline of your own: [`LayerNorm`] checks a call over your buffers once and compiles its kernels; the
-//!   [`Prepared`] call is then recorded into your compute pass as often as you like. See `examples/own_pipeline.rs`.
+//! - With a pipeline of your own: [`Kernels`] are what a device's normalisations share. A [`LayerNorm`]
+//!   checks a call over your buffers once and compiles its kernels; the [`Prepared`] call is then recorded
+//!   into your compute pass as often as you like. See `examples/own_pipeline.rs`.
 //! - Without one: [`Context`] finds an adapter, uploads, runs and downloads. See `examples/quickstart.rs`.
 //! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
@@ -65,8 +66,8 @@ pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use gpu::{
     AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferVector, Context, ForwardBuffers,
-    ForwardResult, LayerNorm, LayerNormDescriptor, Prepared, adapters, caps_of_device, describe_adapter,
-    required_features, required_limits, tuned_adapter,
+    ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, adapters,
+    caps_of_device, describe_adapter, required_features, required_limits, tuned_adapter,
 };
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,

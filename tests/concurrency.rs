@@ -4,8 +4,8 @@
 use std::sync::Barrier;
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
-    AdapterChoice, Affine, BackwardInputs, Context, ForwardBuffers, LayerNorm, LayerNormDescriptor, Prepared,
-    Problem, Rows,
+    AdapterChoice, Affine, BackwardInputs, Context, ForwardBuffers, Kernels, LayerNorm, LayerNormDescriptor,
+    Prepared, Problem, Rows,
 };
 
 const COLS: u32 = 96;
@@ -13,6 +13,7 @@ const THREADS: usize = 4;
 const ROUNDS: usize = 6;
 
 const fn is_send_and_sync<T: Send + Sync>() {}
+const _: () = is_send_and_sync::<Kernels>();
 const _: () = is_send_and_sync::<LayerNorm>();
 const _: () = is_send_and_sync::<Prepared>();
 const _: () = is_send_and_sync::<Context>();
@@ -65,7 +66,7 @@ fn threads_that_share_a_device_get_the_results_of_one() {
         let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");
         let descriptor =
             LayerNormDescriptor { cols: COLS, affine: Affine::Gain, ..LayerNormDescriptor::default() };
-        let norm = LayerNorm::new(context.device(), &descriptor).unwrap();
+        let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
         (context, norm)
     };
     let (context, norm) = fresh();

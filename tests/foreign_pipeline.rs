@@ -4,8 +4,8 @@
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
-    AdapterChoice, BufferRows, Context, Dtype, ForwardBuffers, ForwardInputs, LayerNorm, LayerNormDescriptor,
-    Rows, RowsMut,
+    AdapterChoice, BufferRows, Context, Dtype, ForwardBuffers, ForwardInputs, Kernels, LayerNorm,
+    LayerNormDescriptor, Rows, RowsMut,
 };
 
 const ROWS: usize = 5;
@@ -88,7 +88,7 @@ fn forward_runs_between_shaders_of_the_callers() {
 
     // An eps that counts beside the variance, so that y tells how often x has been halved.
     let descriptor = LayerNormDescriptor { cols: 37, eps: 0.5, ..LayerNormDescriptor::default() };
-    let norm = LayerNorm::new(device, &descriptor).unwrap();
+    let norm = LayerNorm::new(&Kernels::new(device, queue), &descriptor).unwrap();
     let problem = *norm.problem();
     let (halve, forward, add_one) = {
         let (fused, y) = (storage(&fused), storage(&[0.0; ROWS * COLS]));

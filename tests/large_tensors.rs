@@ -70,7 +70,7 @@ fn run(
     let statistics = buffer(&vec![0.0; rows * 2]);
     let descriptor =
         LayerNormDescriptor { cols: u32::try_from(cols).unwrap(), ..LayerNormDescriptor::default() };
-    let norm = LayerNorm::new(context.device(), &descriptor).unwrap();
+    let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
     let forward = norm
         .prepare_forward(&ForwardBuffers {
             gain: Some((&gain).into()),

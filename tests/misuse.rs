@@ -7,7 +7,7 @@ use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
     AdapterChoice, Affine, BackwardBuffers, BackwardInputs, BufferRows, BufferVector, Context, Dtype, Error,
-    ForwardBuffers, ForwardInputs, Gradient, LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut,
+    ForwardBuffers, ForwardInputs, Gradient, Kernels, LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut,
     adapters, describe_adapter, required_limits,
 };
 
@@ -62,9 +62,9 @@ fn storage(device: &wgpu::Device, values: &[f32]) -> wgpu::Buffer {
     })
 }
 
-fn norm(device: &wgpu::Device, affine: Affine, dtype: Dtype) -> LayerNorm {
+fn norm(kernels: &Kernels, affine: Affine, dtype: Dtype) -> LayerNorm {
     let descriptor = LayerNormDescriptor { cols: COLS, affine, dtype, ..LayerNormDescriptor::default() };
-    LayerNorm::new(device, &descriptor).unwrap()
+    LayerNorm::new(kernels, &descriptor).unwrap()
 }
 
 fn assert_device_is_right(context: &Context) {
@@ -91,7 +91,7 @@ fn assert_device_is_right(context: &Context) {
 #[test]
 fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     let context = context();
-    let device = context.device();
+    let (device, kernels) = (context.device(), context.kernels());
     let uncaptured = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&uncaptured);
     device.on_uncaptured_error(Arc::new(move |_| {
@@ -168,12 +168,12 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             LayerNormDescriptor { dtype: Dtype::F16, parameter_dtype: Some(Dtype::Bf16), ..good },
         ),
     ] {
-        expect(name, expected, said(LayerNorm::new(device, &descriptor)));
+        expect(name, expected, said(LayerNorm::new(kernels, &descriptor)));
     }
 
-    let plain = norm(device, Affine::None, Dtype::F32);
-    let with_gain = norm(device, Affine::Gain, Dtype::F32);
-    let full = norm(device, Affine::GainBias, Dtype::F32);
+    let plain = norm(kernels, Affine::None, Dtype::F32);
+    let with_gain = norm(kernels, Affine::Gain, Dtype::F32);
+    let full = norm(kernels, Affine::GainBias, Dtype::F32);
     let (gain_at, bias_at) = (vector(&gain, 0), vector(&bias, 0));
     let forward = ForwardBuffers::new(ROWS, &x, &y);
     let added = ForwardBuffers { residual: Some((&residual).into()), sum: Some((&sum).into()), ..forward };
@@ -407,7 +407,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     // Three values of 16 bits: shaders read the fourth with them. bf16 needs no feature.
     let descriptor = LayerNormDescriptor { cols: 3, affine: Affine::None, ..good };
     for dtype in [Dtype::F16, Dtype::Bf16] {
-        let norm = LayerNorm::new(device, &LayerNormDescriptor { dtype, ..descriptor }).unwrap();
+        let norm = LayerNorm::new(kernels, &LayerNormDescriptor { dtype, ..descriptor }).unwrap();
         let buffers = ForwardBuffers::new(1, &three_halves, &half);
         expect("half a word", "invalid: buffer x has 6 bytes, needs 8", said(norm.prepare_forward(&buffers)));
         let buffers = ForwardBuffers::new(1, &half, &three_halves);
@@ -694,7 +694,7 @@ fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
     let rows = |row: [f32; 4]| storage(device, &row);
     let (x, y) = (rows([1.0, 2.0, 3.0, 4.0]), rows([0.0; 4]));
     let (gain, bias, statistics) = (rows([0.0; 4]), rows([3.0, 4.0, 5.0, 6.0]), rows([0.0; 4]));
-    let norm = norm(device, Affine::GainBias, Dtype::F32);
+    let norm = norm(context.kernels(), Affine::GainBias, Dtype::F32);
     let fits = ForwardBuffers {
         gain: Some((&gain).into()),
         bias: Some((&bias).into()),
@@ -720,7 +720,7 @@ fn a_device_with_small_bindings_refuses_only_what_does_not_fit() {
     let device = context.device();
     let norm = |cols| {
         LayerNorm::new(
-            device,
+            context.kernels(),
             &LayerNormDescriptor { cols, affine: Affine::Gain, ..LayerNormDescriptor::default() },
         )
         .unwrap()
@@ -807,7 +807,7 @@ fn a_lost_device_is_an_error() {
     let [x, y] = [(); 2].map(|()| storage(context.device(), &data));
     // The one has compiled before, the other has not.
     context.forward_blocking(&problem, &forward).unwrap();
-    let norm = norm(context.device(), Affine::None, Dtype::F32);
+    let norm = norm(context.kernels(), Affine::None, Dtype::F32);
     context.device().destroy();
     let is_lost = |error: Error| assert!(matches!(error, Error::Device { .. }), "{error:?}");
     is_lost(context.forward_blocking(&problem, &forward).unwrap_err());
@@ -824,7 +824,7 @@ fn no_rows_do_nothing_but_zero_the_parameter_gradients() {
     let device = context.device();
     let seven = |values| storage(device, &vec![7.0; values]);
     let [x, y, dy, dx, gain, bias, statistics] = [(); 7].map(|()| seven(4));
-    let norm = norm(device, Affine::GainBias, Dtype::F32);
+    let norm = norm(context.kernels(), Affine::GainBias, Dtype::F32);
     let floats = |bytes: &[Vec<u8>]| -> Vec<Vec<f32>> {
         bytes.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect()
     };

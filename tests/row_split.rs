@@ -7,7 +7,6 @@ use wgpu_layernorm::{
 };
 
 const COLS: usize = 20_000;
-/// More than `RowSplit::FewRows` splits on a software adapter.
 const ROWS: usize = 70;
 
 fn problem() -> Problem {
@@ -60,7 +59,7 @@ fn contexts() -> Vec<Context> {
 }
 
 #[test]
-fn rows_beside_a_row_change_its_bits_only_where_that_was_asked_for() {
+fn rows_beside_a_row_do_not_change_its_bits() {
     for context in contexts() {
         for split in [RowSplit::Never, RowSplit::Always] {
             let context = context.clone().with_row_split(split);
@@ -70,37 +69,30 @@ fn rows_beside_a_row_change_its_bits_only_where_that_was_asked_for() {
                 assert_eq!(alone, rows_of(&all, first..first + rows), "{split:?}, {rows} rows from {first}");
             }
         }
-        let few = run(&context.clone().with_row_split(RowSplit::FewRows), 0, 5);
-        let always = run(&context.clone().with_row_split(RowSplit::Always), 0, 5);
-        assert_eq!(rows_of(&few, 0..5), rows_of(&always, 0..5), "few rows are split");
     }
 }
 
 #[test]
-fn the_number_of_rows_decides_between_kernels_where_it_may() {
+fn rows_are_split_by_choice_whatever_their_number() {
     for context in contexts() {
-        let kernels = |split, rows: u64| {
-            let norm = context
-                .clone()
-                .with_row_split(split)
-                .layer_norm(&Problem { affine: wgpu_layernorm::Affine::None, ..problem() });
-            let buffer = || {
-                context.device().create_buffer(&wgpu::BufferDescriptor {
-                    label: None,
-                    size: rows * 4 * COLS as u64,
-                    usage: wgpu::BufferUsages::STORAGE,
-                    mapped_at_creation: false,
-                })
-            };
-            let plans = norm.unwrap().plan_forward(&ForwardBuffers::new(rows, &buffer(), &buffer())).unwrap();
+        let kernels = |split, rows: u64, problem: &Problem| {
+            let norm = context.clone().with_row_split(split).layer_norm(problem).unwrap();
+            let size = rows * 4 * u64::from(problem.cols);
+            let usage = wgpu::BufferUsages::STORAGE;
+            let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+            let [x, y] = [(); 2].map(|()| context.device().create_buffer(&descriptor));
+            let plans = norm.plan_forward(&ForwardBuffers::new(rows, &x, &y)).unwrap();
             plans.iter().map(|plan| plan.kernel).collect::<Vec<_>>()
         };
-        let whole = vec![Kernel::ForwardStreamed];
-        let split = vec![Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
+        let wide = Problem { affine: wgpu_layernorm::Affine::None, ..problem() };
+        let narrow = Problem { cols: 64, ..wide };
+        let split = [Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
         let most = RowSplit::most_rows(context.caps().kind);
-        assert_eq!(kernels(RowSplit::Never, 1), whole);
-        assert_eq!(kernels(RowSplit::FewRows, most), split);
-        assert_eq!(kernels(RowSplit::FewRows, most + 1), whole);
-        assert_eq!(kernels(RowSplit::Always, most + 1), split);
+        for rows in [1, most, most + 1] {
+            assert_eq!(kernels(RowSplit::Never, rows, &wide), [Kernel::ForwardStreamed]);
+            assert_eq!(kernels(RowSplit::Never, rows, &narrow), [Kernel::ForwardCached]);
+            assert_eq!(kernels(RowSplit::Always, rows, &wide), split);
+            assert_eq!(kernels(RowSplit::Always, rows, &narrow), split);
+        }
     }
 }

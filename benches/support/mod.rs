@@ -89,7 +89,7 @@ impl Bench<'_> {
     pub(crate) fn norm<T: Element>(&self, cols: u32, normalization: Normalization) -> LayerNorm {
         let descriptor =
             LayerNormDescriptor { cols, dtype: T::DTYPE, normalization, ..LayerNormDescriptor::default() };
-        LayerNorm::new(self.context.device(), &descriptor).expect("the descriptor is valid")
+        LayerNorm::new(self.context.kernels(), &descriptor).expect("the descriptor is valid")
     }
 
     /// A buffer with these values.

@@ -52,8 +52,8 @@ pub(crate) struct Bench {
     #[arg(long, value_enum, num_args = 1.., default_values = ["layer"])]
     normalization: Vec<NormalizationFlag>,
 
-    /// Whether several workgroups may share a row, which changes the order of its sums: few-rows where rows are too few to
-    /// fill the adapter and too wide for registers
+    /// Whether several workgroups share a row, which changes the order of its sums: it pays where rows are
+    /// too few to fill the adapter and too wide for registers
     #[arg(long, value_enum, default_value = "never")]
     row_split: RowSplitFlag,
 
@@ -153,7 +153,6 @@ pub(crate) enum NormalizationFlag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RowSplitFlag {
     Never,
-    FewRows,
     Always,
 }
 
@@ -161,7 +160,6 @@ impl From<RowSplitFlag> for RowSplit {
     fn from(flag: RowSplitFlag) -> Self {
         match flag {
             RowSplitFlag::Never => Self::Never,
-            RowSplitFlag::FewRows => Self::FewRows,
             RowSplitFlag::Always => Self::Always,
         }
     }

@@ -1,8 +1,6 @@
-//! The caller's buffers, and every rule that they must keep.
+//! The caller's buffers.
 
-use crate::error::Error;
-use crate::plan::{Span, Tensor};
-use crate::types::{Affine, Gradient, Problem};
+use crate::types::Gradient;
 
 /// Rows of a tensor in a GPU buffer: row `r` starts at element `offset + r * stride`.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +57,9 @@ pub struct ForwardBuffers<'a> {
     pub sum: Option<BufferRows<'a>>,
     /// Output mean and rstd, `[rows, 2]` float32.
     pub statistics: Option<BufferVector<'a>>,
+    /// Scratch of the caller's, at least [`forward_scratch_bytes`](crate::LayerNorm::forward_scratch_bytes);
+    /// `None` for that of the [`Kernels`](crate::Kernels).
+    pub scratch: Option<wgpu::BufferSlice<'a>>,
 }
 
 impl<'a> ForwardBuffers<'a> {
@@ -74,6 +75,7 @@ impl<'a> ForwardBuffers<'a> {
             y: y.into(),
             sum: None,
             statistics: None,
+            scratch: None,
         }
     }
 }
@@ -103,6 +105,10 @@ pub struct BackwardBuffers<'a> {
     pub dx_gradient: Gradient,
     /// Whether dgain and dbias replace or are added to what their buffers hold.
     pub parameter_gradient: Gradient,
+    /// Scratch of the caller's, at least
+    /// [`backward_scratch_bytes`](crate::LayerNorm::backward_scratch_bytes); `None` for that of the
+    /// [`Kernels`](crate::Kernels).
+    pub scratch: Option<wgpu::BufferSlice<'a>>,
 }
 
 impl<'a> BackwardBuffers<'a> {
@@ -125,271 +131,7 @@ impl<'a> BackwardBuffers<'a> {
             dbias: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            scratch: None,
         }
     }
-}
-
-/// A tensor of a call: where it lies.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed<'a> {
-    pub(super) tensor: Tensor,
-    pub(super) buffer: &'a wgpu::Buffer,
-    pub(super) span: Span,
-    /// Rows of the tensor in the sense of `span`: 1 for gain and bias.
-    pub(super) rows: u64,
-}
-
-impl<'a> Placed<'a> {
-    fn rows(tensor: Tensor, problem: &Problem, rows: u64, place: &BufferRows<'a>) -> Result<Self, Error> {
-        let stride = place.stride.unwrap_or(problem.cols.into());
-        if stride < u64::from(problem.cols) {
-            return Err(Error::invalid(
-                format!("{}.stride", tensor.name()),
-                stride,
-                format!("at least cols, {}", problem.cols),
-            ));
-        }
-        let span =
-            Span { offset: place.offset, stride, cols: problem.cols, element_bytes: problem.dtype.size() };
-        Self { tensor, buffer: place.buffer, span, rows }.checked()
-    }
-
-    fn parameter(tensor: Tensor, problem: &Problem, place: &BufferVector<'a>) -> Result<Self, Error> {
-        let span = Span {
-            offset: place.offset,
-            stride: 0,
-            cols: problem.cols,
-            element_bytes: problem.parameter_dtype.size(),
-        };
-        Self { tensor, buffer: place.buffer, span, rows: 1 }.checked()
-    }
-
-    fn statistics(rows: u64, place: &BufferVector<'a>) -> Result<Self, Error> {
-        let span = Span { offset: place.offset, stride: 2, cols: 2, element_bytes: 4 };
-        Self { tensor: Tensor::Statistics, buffer: place.buffer, span, rows }.checked()
-    }
-
-    /// Size and usage.
-    fn checked(self) -> Result<Self, Error> {
-        let buffer = self.tensor.name();
-        let usages = self.buffer.usage();
-        if !usages.contains(wgpu::BufferUsages::STORAGE) {
-            return Err(Error::BufferUsage {
-                buffer,
-                has: format!("{usages:?}"),
-                needs: "BufferUsages::STORAGE".to_owned(),
-            });
-        }
-        // In 128 bits, where no offset, stride and number of rows can overflow.
-        let last_row = u128::from(self.rows.saturating_sub(1));
-        let elements = u128::from(self.span.offset)
-            + last_row * u128::from(self.span.stride)
-            + u128::from(self.span.cols);
-        // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
-        let bytes = (elements * u128::from(self.span.element_bytes)).next_multiple_of(4);
-        if self.rows > 0 && bytes > u128::from(self.buffer.size()) {
-            return Err(Error::BufferTooSmall {
-                buffer,
-                has: self.buffer.size(),
-                needs: u64::try_from(bytes).unwrap_or(u64::MAX),
-                unit: "bytes",
-            });
-        }
-        Ok(self)
-    }
-
-    fn same_rows(&self, other: &Self) -> bool {
-        self.buffer == other.buffer && self.span == other.span
-    }
-
-    /// Whether the bytes from first to last element intersect.
-    fn overlaps(&self, other: &Self) -> bool {
-        if self.rows == 0 || other.rows == 0 {
-            return false;
-        }
-        let range = |placed: &Self| (placed.span.row_byte(0), placed.span.end(placed.rows));
-        let ((begin, end), (other_begin, other_end)) = (range(self), range(other));
-        self.buffer == other.buffer && begin < other_end && other_begin < end
-    }
-}
-
-/// The tensors of a call, checked.
-#[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) rows: u64,
-    pub(super) tensors: Vec<Placed<'a>>,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn forward(problem: &Problem, buffers: &ForwardBuffers<'a>) -> Result<Self, Error> {
-        check_affine(problem.affine, buffers.gain.is_some(), Some(buffers.bias.is_some()))?;
-        match (buffers.residual.is_some(), buffers.sum.is_some()) {
-            (true, false) => {
-                return Err(Error::MissingBuffer {
-                    buffer: "sum",
-                    why: "a residual was given, and the sum is what gets normalised",
-                });
-            }
-            (false, true) => {
-                return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
-            }
-            _ => {}
-        }
-        let rows = buffers.rows;
-        let row_tensors = [
-            (Tensor::X, Some(&buffers.x)),
-            (Tensor::Residual, buffers.residual.as_ref()),
-            (Tensor::Y, Some(&buffers.y)),
-            (Tensor::Sum, buffers.sum.as_ref()),
-        ];
-        let parameters = [(Tensor::Gain, buffers.gain.as_ref()), (Tensor::Bias, buffers.bias.as_ref())];
-        Self::place(problem, rows, &row_tensors, &parameters, buffers.statistics.as_ref())
-    }
-
-    pub(super) fn backward(problem: &Problem, buffers: &BackwardBuffers<'a>) -> Result<Self, Error> {
-        check_affine(problem.affine, buffers.gain.is_some(), None)?;
-        if buffers.dx.is_none() && buffers.dgain.is_none() && buffers.dbias.is_none() {
-            return Err(Error::MissingBuffer {
-                buffer: "dx",
-                why: "at least one of dx, dgain and dbias must be given",
-            });
-        }
-        if buffers.dgain.is_some() && !problem.affine.has_gain() {
-            return Err(Error::UnusedBuffer { buffer: "dgain", why: "the problem's affine has no gain" });
-        }
-        if buffers.dbias.is_some() && !problem.affine.has_bias() {
-            return Err(Error::UnusedBuffer { buffer: "dbias", why: "the problem's affine has no bias" });
-        }
-        let row_tensors = [
-            (Tensor::X, Some(&buffers.x)),
-            (Tensor::Dy, Some(&buffers.dy)),
-            (Tensor::Dx, buffers.dx.as_ref()),
-        ];
-        let parameters = [
-            (Tensor::Gain, buffers.gain.as_ref()),
-            (Tensor::Dgain, buffers.dgain.as_ref()),
-            (Tensor::Dbias, buffers.dbias.as_ref()),
-        ];
-        let call = Self::place(problem, buffers.rows, &row_tensors, &parameters, Some(&buffers.statistics))?;
-        let in_place = call.alias(Tensor::X, &[Tensor::Dx]).or(call.alias(Tensor::Dy, &[Tensor::Dx]));
-        if in_place.is_some() && buffers.dx_gradient == Gradient::Accumulate {
-            return Err(Error::Overlap {
-                written: "dx",
-                other: if call.alias(Tensor::X, &[Tensor::Dx]).is_some() { "x" } else { "dy" },
-                why: "dx accumulates into its buffer, which then cannot be an input as well",
-            });
-        }
-        Ok(call)
-    }
-
-    fn place(
-        problem: &Problem,
-        rows: u64,
-        row_tensors: &[(Tensor, Option<&BufferRows<'a>>)],
-        parameters: &[(Tensor, Option<&BufferVector<'a>>)],
-        statistics: Option<&BufferVector<'a>>,
-    ) -> Result<Self, Error> {
-        let mut tensors = Vec::new();
-        for (tensor, place) in row_tensors {
-            if let Some(place) = place {
-                tensors.push(Placed::rows(*tensor, problem, rows, place)?);
-            }
-        }
-        for (tensor, place) in parameters {
-            if let Some(place) = place {
-                tensors.push(Placed::parameter(*tensor, problem, place)?);
-            }
-        }
-        if let Some(place) = statistics {
-            tensors.push(Placed::statistics(rows, place)?);
-        }
-        let call = Self { rows, tensors };
-        call.check_overlaps(statistics_are_written(row_tensors))?;
-        Ok(call)
-    }
-
-    /// The call with scratch for `partials` partial moments or sums of four float32 for each row.
-    pub(super) fn with_row_partials(mut self, partials: u32, buffer: &'a wgpu::Buffer) -> Self {
-        let cols = 4 * partials;
-        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4 };
-        self.tensors.push(Placed { tensor: Tensor::RowPartials, buffer, span, rows: self.rows });
-        self
-    }
-
-    pub(super) fn get(&self, tensor: Tensor) -> Option<&Placed<'a>> {
-        self.tensors.iter().find(|placed| placed.tensor == tensor)
-    }
-
-    /// The output among `outputs` whose rows are exactly those of `input`.
-    pub(super) fn alias(&self, input: Tensor, outputs: &[Tensor]) -> Option<Tensor> {
-        let input = self.get(input)?;
-        outputs.iter().copied().find(|output| self.get(*output).is_some_and(|output| output.same_rows(input)))
-    }
-
-    /// Where the tensors lie.
-    pub(super) fn spans(&self) -> Vec<Span> {
-        self.tensors.iter().map(|placed| placed.span).collect()
-    }
-
-    /// The widest access that the rows and parameters among the tensors allow.
-    pub(super) fn vector_width(&self) -> u32 {
-        let rows_and_parameters = self.tensors.iter().filter(|placed| placed.tensor != Tensor::Statistics);
-        rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
-    }
-
-    fn check_overlaps(&self, statistics_are_written: bool) -> Result<(), Error> {
-        let is_written = |placed: &Placed<'_>| match placed.tensor {
-            Tensor::Y | Tensor::Sum | Tensor::Dx | Tensor::Dgain | Tensor::Dbias => true,
-            Tensor::Statistics => statistics_are_written,
-            _ => false,
-        };
-        let may_be_in_place =
-            |placed: &Placed<'_>| matches!(placed.tensor, Tensor::X | Tensor::Residual | Tensor::Dy);
-        for (i, first) in self.tensors.iter().enumerate() {
-            for second in &self.tensors[i + 1..] {
-                let (written, other) = if is_written(first) { (first, second) } else { (second, first) };
-                if !is_written(written) || written.buffer != other.buffer {
-                    continue;
-                }
-                let why = if is_written(other) {
-                    if !written.overlaps(other) {
-                        continue;
-                    }
-                    "both are written, and their bytes overlap"
-                } else {
-                    let rows_are_written = matches!(written.tensor, Tensor::Y | Tensor::Sum | Tensor::Dx);
-                    if may_be_in_place(other) && rows_are_written && written.same_rows(other) {
-                        continue;
-                    }
-                    // dgain and dbias are written by a dispatch of their own, which reads only its scratch.
-                    if matches!(written.tensor, Tensor::Dgain | Tensor::Dbias) && !written.overlaps(other) {
-                        continue;
-                    }
-                    "wgpu does not let one dispatch read and write the same buffer"
-                };
-                return Err(Error::Overlap {
-                    written: written.tensor.name(),
-                    other: other.tensor.name(),
-                    why,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Forward writes them, and alone has y.
-fn statistics_are_written(row_tensors: &[(Tensor, Option<&BufferRows<'_>>)]) -> bool {
-    row_tensors.iter().any(|(tensor, _)| *tensor == Tensor::Y)
-}
-
-/// gain and bias are given exactly where the affine has them. Backward takes no bias.
-fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
-    let check = |buffer, wanted: bool, given: bool| match (wanted, given) {
-        (true, false) => Err(Error::MissingBuffer { buffer, why: "the problem's affine has it" }),
-        (false, true) => Err(Error::UnusedBuffer { buffer, why: "the problem's affine does not have it" }),
-        _ => Ok(()),
-    };
-    check("gain", affine.has_gain(), gain)?;
-    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias))
 }

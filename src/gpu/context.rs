@@ -3,9 +3,10 @@
 //! Async for browsers. On native targets a call holds its thread until the GPU has done; `*_blocking` needs no executor.
 
 use super::buffers::{BackwardBuffers, BufferRows, ForwardBuffers};
+use super::kernels::Kernels;
 use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
-use super::{caps_of_device, check_buffer_size, checked, checked_later, required_features, required_limits};
+use super::{check_buffer_size, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, RowSplit, Tuning};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
@@ -56,12 +57,9 @@ fn preference(info: &wgpu::AdapterInfo) -> (u8, bool) {
 /// compiles. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Context {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    kernels: Kernels,
     norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
-    ladder: Option<AdapterKind>,
     row_split: RowSplit,
-    tuning: Option<Arc<Tuning>>,
 }
 
 /// What [`Context::forward`] computes.
@@ -147,20 +145,20 @@ impl Context {
     /// Uses a device that is there already.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self {
-            device,
-            queue,
-            norms: Arc::default(),
-            ladder: None,
-            row_split: RowSplit::default(),
-            tuning: None,
-        }
+        Self::from_kernels(Kernels::new(&device, &queue))
     }
 
-    /// The same device with plans as for this kind of adapter, see [`LayerNormDescriptor::ladder`].
+    /// Uses kernels that are there already, and their device.
+    #[must_use]
+    pub fn from_kernels(kernels: Kernels) -> Self {
+        Self { kernels, norms: Arc::default(), row_split: RowSplit::default() }
+    }
+
+    /// The same device with plans as for this kind of adapter, see
+    /// [`KernelsDescriptor::ladder`](super::KernelsDescriptor::ladder).
     #[must_use]
     pub fn with_ladder(self, kind: AdapterKind) -> Self {
-        Self { norms: Arc::default(), ladder: Some(kind), ..self }
+        Self { kernels: self.kernels.with_ladder(kind), norms: Arc::default(), ..self }
     }
 
     /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`].
@@ -169,35 +167,41 @@ impl Context {
         Self { norms: Arc::default(), row_split, ..self }
     }
 
-    /// The same device with plans from a table, see [`LayerNormDescriptor::tuning`].
+    /// The same device with plans from a table, see
+    /// [`KernelsDescriptor::tuning`](super::KernelsDescriptor::tuning).
     #[must_use]
     pub fn with_tuning(self, tuning: Tuning) -> Self {
-        Self { norms: Arc::default(), tuning: Some(Arc::new(tuning)), ..self }
+        Self { kernels: self.kernels.with_tuning(&tuning), norms: Arc::default(), ..self }
+    }
+
+    /// The kernels, for normalisations of your own.
+    #[must_use]
+    pub const fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     /// The device.
     #[must_use]
-    pub const fn device(&self) -> &wgpu::Device {
-        &self.device
+    pub fn device(&self) -> &wgpu::Device {
+        self.kernels.device()
     }
 
     /// The device's queue.
     #[must_use]
-    pub const fn queue(&self) -> &wgpu::Queue {
-        &self.queue
+    pub fn queue(&self) -> &wgpu::Queue {
+        self.kernels.queue()
     }
 
     /// What plans are made from.
     #[must_use]
     pub fn caps(&self) -> Caps {
-        let caps = caps_of_device(&self.device);
-        Caps { kind: self.ladder.unwrap_or(caps.kind), ..caps }
+        *self.kernels.caps()
     }
 
     /// [`describe_adapter`] of the device's adapter.
     #[must_use]
     pub fn description(&self) -> String {
-        describe_adapter(&self.device.adapter_info())
+        describe_adapter(&self.device().adapter_info())
     }
 
     /// Normalises host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread
@@ -302,8 +306,9 @@ impl Context {
     /// [`Error::Device`] where wgpu fails or the device is lost.
     pub async fn run(&self, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u8>>, Error> {
         // In browsers this is also where a kernel that does not compile shows.
-        let staging = checked_later(&self.device, "running the kernels", || {
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let staging = checked_later(self.device(), "running the kernels", || {
+            let mut encoder =
+                self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 for call in calls {
@@ -313,7 +318,7 @@ impl Context {
             let staging: Vec<wgpu::Buffer> = outputs
                 .iter()
                 .map(|output| {
-                    let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                    let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
                         label: Some("wgpu-layernorm/staging"),
                         size: output.size(),
                         usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
@@ -323,13 +328,15 @@ impl Context {
                     staging
                 })
                 .collect();
-            self.queue.submit([encoder.finish()]);
+            self.queue().submit([encoder.finish()]);
             staging
         })
         .await?;
-        let mapped: Vec<Mapped> = staging.iter().map(Mapped::request).collect();
+        // On a lost device all of that has failed without a word.
+        let map = || staging.iter().map(Mapped::request).collect();
+        let mapped: Vec<Mapped> = checked(self.device(), "downloading the results", map)?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| download_error(&error))?;
+        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| download_error(&error))?;
         let mut downloads = Vec::with_capacity(staging.len());
         for (staging, mapped) in staging.iter().zip(mapped) {
             mapped.await.map_err(|error| download_error(&error))?;
@@ -355,12 +362,10 @@ impl Context {
             normalization: problem.normalization,
             affine: problem.affine,
             eps: problem.eps,
-            ladder: self.ladder,
             row_split: self.row_split,
-            tuning: self.tuning.as_deref(),
             ..LayerNormDescriptor::default()
         };
-        let norm = Arc::new(LayerNorm::new(&self.device, &descriptor)?);
+        let norm = Arc::new(LayerNorm::new(&self.kernels, &descriptor)?);
         norms.push(Arc::clone(&norm));
         Ok(norm)
     }
@@ -371,12 +376,12 @@ impl Context {
         let buffer = self.create(label, bytes.len() as u64)?;
         // `write_buffer` takes whole words; a 16-bit tensor may end in half of one.
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        checked(&self.device, "uploading", || {
-            self.queue.write_buffer(&buffer, 0, words);
+        checked(self.device(), "uploading", || {
+            self.queue().write_buffer(&buffer, 0, words);
             if !rest.is_empty() {
                 let mut last = [0; 4];
                 last[..rest.len()].copy_from_slice(rest);
-                self.queue.write_buffer(&buffer, words.len() as u64, &last);
+                self.queue().write_buffer(&buffer, words.len() as u64, &last);
             }
         })?;
         Ok(buffer)
@@ -385,10 +390,10 @@ impl Context {
     /// An empty buffer, for shaders to read and write and to be downloaded.
     pub(crate) fn create(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer, Error> {
         let size = bytes.next_multiple_of(4).max(4);
-        check_buffer_size(&self.device, label, size)?;
+        check_buffer_size(&self.kernels.shared().limits, label, size)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        checked(&self.device, "creating a buffer", || {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
+        checked(self.device(), "creating a buffer", || {
+            self.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size,
                 usage,

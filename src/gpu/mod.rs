@@ -1,18 +1,26 @@
 //! The kernels on wgpu.
 //!
-//! [`LayerNorm`] is for a pipeline of your own: it records into your compute pass, over your buffers. [`Context`] is
-//! for everybody else: it finds an adapter, uploads, runs and downloads.
+//! [`LayerNorm`] is for a pipeline of your own: it records into your compute pass, over your buffers, by
+//! [`Kernels`] that all normalisations of a device share. [`Context`] is for everybody else: it finds an
+//! adapter, uploads, runs and downloads.
 
 mod buffers;
+mod call;
 mod caps;
 mod context;
+mod cuts;
+mod kernels;
 mod layer_norm;
 mod params;
+mod pipelines;
 mod prepared;
+mod scratch;
+mod uniforms;
 
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
 pub use context::{AdapterChoice, BackwardResult, Context, ForwardResult, adapters, describe_adapter};
+pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;
 
@@ -60,8 +68,8 @@ async fn checked_later<T>(
 }
 
 /// A buffer larger than the device has would be an error of wgpu's, without the tensor's name.
-pub(crate) fn check_buffer_size(device: &wgpu::Device, tensor: &str, bytes: u64) -> Result<(), Error> {
-    let most = device.limits().max_buffer_size;
+pub(crate) fn check_buffer_size(limits: &wgpu::Limits, tensor: &str, bytes: u64) -> Result<(), Error> {
+    let most = limits.max_buffer_size;
     if bytes > most {
         let what = format!("buffer size in bytes for {tensor}");
         return Err(Error::unsupported(what, most, format!("at least {bytes}")));

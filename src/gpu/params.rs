@@ -1,5 +1,6 @@
 //! The uniform of a dispatch.
 
+use crate::plan::{Dispatch, Plan};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
@@ -26,10 +27,23 @@ pub(super) struct Params {
     pub(super) row_partials: u32,
 }
 
+impl Params {
+    /// The numbers that follow the rows of a dispatch; places, eps and `one` stay.
+    pub(super) fn of(self, plan: &Plan, dispatch: &Dispatch) -> Self {
+        Self {
+            rows: dispatch.rows,
+            workgroups_x: dispatch.workgroups[0],
+            slot_rows: plan.slot_rows(dispatch.rows.into()),
+            earlier_partial_rows: dispatch.earlier_partial_rows,
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Caps, Forward, Plan};
+    use crate::plan::{Caps, Forward};
     use crate::shader::{Dialect, assemble};
     use crate::types::Problem;
     use std::mem::offset_of;

@@ -148,19 +148,31 @@ impl Plan {
                 }
                 count = count.min(fit);
             }
-            let slots = self.slots(count);
-            let partial_rows = self.partial_rows(slots);
-            dispatches.push(Dispatch {
-                first_row,
-                rows: u32::try_from(count).unwrap_or(u32::MAX),
-                workgroups: grid(slots.div_ceil(self.rows_per_workgroup) * self.chunks, caps.max_workgroups),
-                partial_rows,
-                earlier_partial_rows,
-            });
-            first_row += count;
-            earlier_partial_rows = partial_rows.max(earlier_partial_rows);
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
+            first_row += u64::from(count);
+            earlier_partial_rows = dispatch.partial_rows.max(earlier_partial_rows);
+            dispatches.push(dispatch);
         }
         Ok(dispatches)
+    }
+
+    /// The dispatch of `rows` rows from `first_row` on, which are no more than fit one.
+    pub(crate) fn dispatch(
+        &self,
+        first_row: u64,
+        rows: u32,
+        earlier_partial_rows: u32,
+        caps: &Caps,
+    ) -> Dispatch {
+        let slots = self.slots(rows.into());
+        Dispatch {
+            first_row,
+            rows,
+            workgroups: grid(slots.div_ceil(self.rows_per_workgroup) * self.chunks, caps.max_workgroups),
+            partial_rows: self.partial_rows(slots),
+            earlier_partial_rows,
+        }
     }
 
     /// The one dispatch of `backward_reduce_parameters`: a workgroup for each step of columns.

@@ -187,7 +187,7 @@ const GPU_REDUCE_MOST_THREADS: u32 = 512;
 /// GPU: workgroups that keep it busy, a row each.
 const GPU_SPLIT_MOST_ROWS: u64 = 512;
 
-/// Rows up to which `RowSplit::FewRows` splits them.
+/// Rows up to which it pays to split them.
 pub(super) const fn split_most_rows(kind: AdapterKind) -> u64 {
     match kind {
         AdapterKind::Gpu => GPU_SPLIT_MOST_ROWS,

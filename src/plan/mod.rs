@@ -14,6 +14,7 @@ mod launch;
 mod operation;
 mod shape;
 mod tensor;
+mod text_key;
 mod traffic;
 mod tuning;
 mod validate;
@@ -40,34 +41,20 @@ use shape::largest_common_power_of_two;
 /// may differ between the two, within the same tolerances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RowSplit {
-    /// Never: a row's bits do not depend on how many rows come with it.
+    /// Never.
     #[default]
     Never,
-    /// Where a row is too wide for registers and there are fewer rows than [`RowSplit::most_rows`]. A row's bits then depend on
-    /// whether there are fewer.
-    FewRows,
-    /// Always: a row's bits do not depend on how many rows come with it.
+    /// Always. It pays where rows are too wide for registers and there are no more than
+    /// [`RowSplit::most_rows`].
     Always,
 }
 
 impl RowSplit {
-    /// The most rows that [`RowSplit::FewRows`] splits on such an adapter: with more, each core has rows enough of its own.
+    /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
+    /// enough of its own.
     #[must_use]
     pub const fn most_rows(kind: AdapterKind) -> u64 {
         ladder::split_most_rows(kind)
-    }
-
-    /// Whether a call over `rows` rows is split, which would else run by the plan `whole`.
-    #[must_use]
-    pub const fn splits(self, rows: u64, whole: &Plan, caps: &Caps) -> bool {
-        match self {
-            Self::Never => false,
-            Self::FewRows => {
-                matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
-                    && rows <= Self::most_rows(caps.kind)
-            }
-            Self::Always => true,
-        }
     }
 }
 
@@ -616,6 +603,28 @@ impl Plan {
                 rows_per_workgroup => slots / rows_per_workgroup,
             },
         }
+    }
+
+    /// The most partial sums of the parameter gradients that a dispatch of at most `rows` rows leaves. Fewer
+    /// rows may leave more of them: slots get more rows each before there are more slots.
+    #[must_use]
+    pub fn most_partial_rows(&self, rows: u64) -> u32 {
+        // With s rows to a slot there are rows / s slots, and s is the multiple of `block_rows` from rows /
+        // least_slots on, but never more than `rows_per_slot`. It lags behind the rows by less than one:
+        // there are (b + 1) / b times `least_slots` slots at most, b the least s, until s stays and slots
+        // grow with the rows.
+        let (block, least) = (u64::from(self.block_rows), u64::from(self.least_slots));
+        let few = rows.div_ceil(block).min((least * (block + 1)).div_ceil(block));
+        let slots = few.max(rows.div_ceil(u64::from(self.rows_per_slot).next_multiple_of(block)));
+        let slots = u32::try_from(slots.next_multiple_of(self.rows_per_workgroup.into())).unwrap_or(u32::MAX);
+        self.partial_rows(slots.min(self.most_slots()))
+    }
+
+    /// Bytes of scratch that a call of at most `rows` rows a dispatch needs for the partial sums of its
+    /// dispatches.
+    #[must_use]
+    pub fn most_scratch_bytes(&self, rows: u64) -> u64 {
+        self.partials_bytes(self.most_partial_rows(rows))
     }
 
     /// Bytes of scratch that a call needs for the partial sums of its dispatches.

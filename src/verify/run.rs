@@ -183,6 +183,7 @@ impl Runner<'_> {
             y: y.as_rows(),
             sum: sum.as_ref().map(Fenced::as_rows),
             statistics: statistics.as_ref().map(Fenced::as_vector),
+            scratch: None,
         };
         let plan = first_plan(norm.plan_forward(&buffers)?)?;
         let prepared = norm.prepare_forward(&buffers)?;
@@ -297,6 +298,7 @@ impl Runner<'_> {
             dbias: dbias.as_ref().map(Fenced::as_vector),
             dx_gradient: dx_gradient.unwrap_or_default(),
             parameter_gradient: parameter_gradient.unwrap_or_default(),
+            scratch: None,
         };
         let outputs: Vec<&Fenced> = [&dx, &dgain, &dbias].into_iter().flatten().collect();
         if outputs.is_empty() {
@@ -361,11 +363,11 @@ impl Runner<'_> {
         prepared: &crate::gpu::Prepared,
         outputs: &[&Fenced],
     ) -> Result<(Verdict, Vec<Vec<u8>>), Error> {
-        for scratch in &prepared.scratch {
+        for (scratch, bytes) in prepared.scratch() {
             #[allow(clippy::cast_possible_truncation, reason = "smaller than the case's tensors")]
-            let words = scratch.size() as usize / size_of::<f32>();
+            let words = bytes as usize / size_of::<f32>();
             let bytes = poison(size_of::<f32>()).repeat(words);
-            self.context.queue().write_buffer(scratch, 0, &bytes);
+            self.context.queue().write_buffer(&scratch, 0, &bytes);
         }
         let buffers: Vec<_> = outputs.iter().map(|output| &output.buffer).collect();
         let downloads = self.context.run(&[prepared], &buffers).await?;

@@ -124,6 +124,28 @@ proptest! {
         }
     }
 
+    /// Scratch of a call that is prepared for some rows serves any that are fewer.
+    #[test]
+    fn fewer_rows_fit_the_scratch_of_more(call in calls(prop_oneof![0..=70_u64, 0..=5000_u64])) {
+        let caps = &call.case.caps;
+        for (plan, _) in call.case.plans() {
+            if plan.parameter_gradients() == 0 || plan.kernel == Kernel::BackwardReduceParameters {
+                continue;
+            }
+            let left = |rows: u64| match plan.dispatches(rows, &[], caps).unwrap()[..] {
+                [] => 0,
+                [dispatch, ..] => dispatch.partial_rows,
+            };
+            let most = plan.most_partial_rows(call.rows);
+            let needs = (0..=call.rows).map(left).max().unwrap_or(0);
+            prop_assert!(needs <= most, "{} partial sums of up to {} rows, not {}", needs, call.rows, most);
+            // And not much is wasted.
+            let spare = if plan.combine_slots { 1 } else { plan.rows_per_workgroup };
+            prop_assert!(most <= needs + spare, "{} partial sums where {} would do", most, needs);
+            prop_assert!(plan.most_scratch_bytes(call.rows) <= caps.max_binding_bytes);
+        }
+    }
+
     #[test]
     fn any_number_of_rows_is_cut_within_the_limits(call in calls((0..=44_u32, any::<u64>()).prop_map(|(log2, noise)| noise % (1 << log2)))) {
         let caps = Caps { max_workgroups: 65_535, ..call.case.caps };

@@ -2,7 +2,7 @@
 
 use super::problems::{f32_of, subgroups_of_32};
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, RowSplit, Span, SubgroupSizes,
+    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, Span, SubgroupSizes,
 };
 use wgpu_layernorm::{Dtype, Gradient, Problem};
 const BOTH_PARAMETERS: Backward = Backward {
@@ -274,27 +274,6 @@ fn every_limit_that_is_passed_is_named() {
         assert!(error.is_unsupported(), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(named) && text.contains(has) && text.contains(needs), "{named}: {text}");
-    }
-}
-
-#[test]
-fn few_rows_are_split_by_choice_alone() {
-    for (caps, most) in
-        [(subgroups_of_32(), 512), (Caps { kind: AdapterKind::Software, ..Caps::webgpu_default() }, 64)]
-    {
-        let plan = |cols| Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
-        let (wide, narrow) = (plan(131_072), plan(64));
-        assert_eq!((wide.kernel, narrow.kernel), (Kernel::ForwardStreamed, Kernel::ForwardCached));
-        for (split, plan, rows, wanted) in [
-            (RowSplit::default(), &wide, 1, false),
-            (RowSplit::FewRows, &wide, most, true),
-            (RowSplit::FewRows, &wide, most + 1, false),
-            (RowSplit::FewRows, &narrow, 1, false),
-            (RowSplit::Always, &wide, most + 1, true),
-            (RowSplit::Always, &narrow, 1, true),
-        ] {
-            assert_eq!(split.splits(rows, plan, &caps), wanted, "{split:?}, {rows} rows, {}", plan.label());
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod nonsense;
 mod problems;
 mod rungs;
+mod text_keys;
 mod traffic;
 
 use proptest::prelude::*;

@@ -69,7 +69,7 @@ fn measure_on_adapter<T: Element>(context: &Context, norm: &Norm<T>) -> Result<M
     errors.check()?;
 
     let layer_norm = LayerNorm::new(
-        context.device(),
+        context.kernels(),
         &LayerNormDescriptor {
             label: Some(&norm.name),
             cols: norm.problem.cols,

@@ -1,0 +1,278 @@
+//! A call cut into dispatches: what of each stays the same whatever rows are recorded.
+
+use super::call::{Call, Placed, check_usage};
+use super::params::Params;
+use super::pipelines::Compiled;
+use super::scratch::{Bytes, Part};
+use crate::error::Error;
+use crate::plan::{Caps, Dispatch, Kernel, Operation, Plan, Span, Tensor};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A binding holds one element at least, of up to 16 bytes.
+const LEAST_BINDING_BYTES: u64 = 16;
+
+/// A plan of a call, and its dispatches at the call's capacity.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) plan: Plan,
+    pub(super) compiled: Arc<Compiled>,
+    /// Of bind groups.
+    pub(super) label: String,
+    /// Its part of the call's cuts.
+    pub(super) cuts: Range<usize>,
+}
+
+/// A dispatch of a call at the call's capacity. With fewer rows it has fewer, or none.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) stage: usize,
+    pub(super) first_row: u64,
+    pub(super) rows: u32,
+    /// In the order of the bindings, from 1 on.
+    pub(super) windows: Vec<Window>,
+    pub(super) params: Params,
+}
+
+impl Cut {
+    pub(super) fn uses_shared_scratch(&self) -> bool {
+        self.windows.iter().any(|window| matches!(window.source, Source::Shared(_)))
+    }
+}
+
+/// A part of a buffer.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) source: Source,
+    pub(super) begin: u64,
+    pub(super) length: u64,
+}
+
+/// Whose buffer it is a part of.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    Given(wgpu::Buffer),
+    /// The device's scratch, whichever buffer that is when the call is recorded.
+    Shared(Part),
+}
+
+/// The dispatches of `rows` rows, with the number of each one's cut.
+pub(super) fn dispatches(stages: &[Stage], cuts: &[Cut], rows: u64, caps: &Caps) -> Vec<(usize, Dispatch)> {
+    let mut dispatches = Vec::with_capacity(cuts.len());
+    let mut partial_rows = 0;
+    for Stage { plan, cuts: range, .. } in stages {
+        if plan.kernel == Kernel::BackwardReduceParameters {
+            dispatches.extend(range.clone().map(|cut| (cut, plan.reduce_dispatch(partial_rows, caps))));
+            continue;
+        }
+        let mut earlier = 0;
+        for (i, cut) in range.clone().zip(&cuts[range.clone()]) {
+            let left = u32::try_from(rows.saturating_sub(cut.first_row)).unwrap_or(u32::MAX);
+            if left == 0 {
+                break;
+            }
+            let dispatch = plan.dispatch(cut.first_row, left.min(cut.rows), earlier, caps);
+            earlier = dispatch.partial_rows.max(earlier);
+            dispatches.push((i, dispatch));
+        }
+        partial_rows = earlier.max(partial_rows);
+    }
+    dispatches
+}
+
+/// The plans of a call with their dispatches, and where its tensors and its scratch lie.
+pub(super) struct Layout<'c, 'a> {
+    call: &'c Call<'a>,
+    caps: &'c Caps,
+    /// Of each plan.
+    dispatches: Vec<Vec<Dispatch>>,
+    /// Bytes of each part of scratch.
+    pub(super) scratch: Bytes,
+    row_partials: Span,
+}
+
+impl<'c, 'a> Layout<'c, 'a> {
+    pub(super) fn new<'p>(
+        call: &'c Call<'a>,
+        plans: impl Iterator<Item = &'p Plan> + Clone,
+        caps: &'c Caps,
+    ) -> Result<Self, Error> {
+        // A binding cannot be empty, not even where there are no rows.
+        let mut scratch = [0; 2];
+        let row_partials = plans.clone().map(Plan::row_partials).max().unwrap_or(0);
+        if let Some(plan) = plans.clone().find(|plan| plan.row_partials() > 0) {
+            scratch[Part::RowPartials as usize] = plan.row_partials_bytes(call.rows).max(LEAST_BINDING_BYTES);
+        }
+        let begin = call.scratch.map_or(0, |own| own.offset().next_multiple_of(alignment(caps)));
+        let cols = 4 * row_partials;
+        let row_partials = Span { offset: begin / 4, stride: cols.into(), cols, element_bytes: 4 };
+        let mut spans = call.spans();
+        if cols > 0 {
+            spans.push(row_partials);
+        }
+        let mut dispatches = Vec::new();
+        for plan in plans {
+            if plan.kernel == Kernel::BackwardReduceParameters {
+                dispatches.push(vec![plan.reduce_dispatch(0, caps)]);
+                continue;
+            }
+            let of_plan = plan.dispatches(call.rows, &spans, caps)?;
+            if plan.parameter_gradients() > 0 {
+                let most_rows = of_plan.iter().map(|dispatch| dispatch.rows).max().unwrap_or(0);
+                scratch[Part::Partials as usize] =
+                    plan.most_scratch_bytes(most_rows.into()).max(LEAST_BINDING_BYTES);
+            }
+            dispatches.push(of_plan);
+        }
+        Ok(Self { call, caps, dispatches, scratch, row_partials })
+    }
+
+    /// Bytes of a buffer of the caller's for all scratch: from any offset in a buffer, as windows are bound
+    /// from multiples of the device's alignment.
+    pub(super) fn own_scratch_bytes(&self) -> u64 {
+        if self.scratch == [0; 2] {
+            return 0;
+        }
+        self.partials_begin(0) + self.scratch[Part::Partials as usize] + alignment(self.caps)
+    }
+
+    /// Row partials come first: how many bytes they are does not depend on how a call is cut.
+    fn partials_begin(&self, row_partials_begin: u64) -> u64 {
+        let end = row_partials_begin + self.scratch[Part::RowPartials as usize];
+        end.next_multiple_of(alignment(self.caps))
+    }
+
+    /// That the caller's scratch is large enough, and can be bound.
+    pub(super) fn check_own_scratch(&self) -> Result<(), Error> {
+        let Some(own) = self.call.scratch.filter(|_| self.scratch != [0; 2]) else { return Ok(()) };
+        check_usage("scratch", own.buffer())?;
+        let begin = own.offset().next_multiple_of(alignment(self.caps));
+        let end = self.partials_begin(begin) + self.scratch[Part::Partials as usize];
+        if end > own.offset() + own.size() {
+            let needs = self.own_scratch_bytes();
+            return Err(Error::BufferTooSmall { buffer: "scratch", has: own.size(), needs, unit: "bytes" });
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_dispatches(&self, plan: usize) -> bool {
+        !self.dispatches[plan].is_empty()
+    }
+
+    /// The cuts of a plan, whose stage has a number of its own.
+    pub(super) fn cuts(&self, number: usize, stage: usize, plan: &Plan, eps: f32) -> Vec<Cut> {
+        let of_plan = self.dispatches[number].iter();
+        of_plan
+            .map(|dispatch| {
+                let tensors = plan.tensors();
+                let windows: Vec<Window> =
+                    tensors.iter().filter_map(|tensor| self.window(*tensor, dispatch)).collect();
+                let params = self.params(plan, dispatch, &tensors, &windows, eps);
+                Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, params }
+            })
+            .collect()
+    }
+
+    /// The part of a tensor's buffer that a dispatch accesses.
+    fn window(&self, tensor: Tensor, dispatch: &Dispatch) -> Option<Window> {
+        if let Some(placed) = self.call.get(tensor) {
+            let (first, rows) = rows_of(placed, dispatch);
+            let (begin, length) = placed.span.window(first, rows, self.caps.storage_alignment);
+            return Some(Window { source: Source::Given(placed.buffer.clone()), begin, length });
+        }
+        let (part, begin, length) = match tensor {
+            Tensor::RowPartials => {
+                let (first, rows) = (dispatch.first_row, dispatch.rows.into());
+                let (begin, length) = self.row_partials.window(first, rows, self.caps.storage_alignment);
+                (Part::RowPartials, begin, length)
+            }
+            Tensor::Partials => {
+                let own = self.call.scratch.map(|_| self.partials_begin(self.row_partials.offset * 4));
+                (Part::Partials, own.unwrap_or(0), self.scratch[Part::Partials as usize])
+            }
+            _ => return None,
+        };
+        let source = match self.call.scratch {
+            Some(own) => Source::Given(own.buffer().clone()),
+            None => Source::Shared(part),
+        };
+        Some(Window { source, begin, length })
+    }
+
+    fn params(
+        &self,
+        plan: &Plan,
+        dispatch: &Dispatch,
+        tensors: &[Tensor],
+        windows: &[Window],
+        eps: f32,
+    ) -> Params {
+        let mut params = Params { eps, one: 1.0, ..Params::default() }.of(plan, dispatch);
+        for (tensor, window) in tensors.iter().zip(windows) {
+            let (span, first) = match (self.call.get(*tensor), tensor) {
+                (Some(placed), _) => (&placed.span, rows_of(placed, dispatch).0),
+                (None, Tensor::RowPartials) => (&self.row_partials, dispatch.first_row),
+                // Partial sums begin where their window does.
+                _ => continue,
+            };
+            // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32
+            // bytes. The stride of a single row may be longer, and is not used.
+            let elements = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
+            let start = u32::try_from(elements).unwrap_or(u32::MAX);
+            let rows = [start, u32::try_from(span.stride).unwrap_or(u32::MAX)];
+            match tensor {
+                Tensor::X => params.x = rows,
+                Tensor::Residual => params.residual = rows,
+                Tensor::Y => params.y = rows,
+                Tensor::Sum => params.sum = rows,
+                Tensor::Dy => params.dy = rows,
+                Tensor::Dx => params.dx = rows,
+                Tensor::Gain => params.gain = start,
+                Tensor::Bias => params.bias = start,
+                Tensor::Statistics => params.statistics = start,
+                Tensor::Dgain => params.dgain = start,
+                Tensor::Dbias => params.dbias = start,
+                Tensor::RowPartials => params.row_partials = start,
+                Tensor::Partials => {}
+            }
+        }
+        in_place(params, plan.operation)
+    }
+}
+
+/// What parts of scratch begin at a multiple of: a binding may begin there, and a vec4.
+fn alignment(caps: &Caps) -> u64 {
+    u64::from(caps.storage_alignment.max(16))
+}
+
+/// An input that lies exactly in an output is bound, and so placed, through it, if the kernel writes that
+/// output.
+fn in_place(params: Params, operation: Operation) -> Params {
+    let rows_in = |output| match output {
+        Tensor::Y => Some(params.y),
+        Tensor::Sum => Some(params.sum),
+        Tensor::Dx => Some(params.dx),
+        _ => None,
+    };
+    let (x_in, residual_in, dy_in) = match operation {
+        Operation::Forward(forward) => (forward.x_in, forward.residual_in, None),
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            let in_dx = |is_there: bool| is_there.then_some(Tensor::Dx);
+            (in_dx(backward.x_in_dx), None, in_dx(backward.dy_in_dx))
+        }
+    };
+    Params {
+        x: x_in.and_then(rows_in).unwrap_or(params.x),
+        residual: residual_in.and_then(rows_in).unwrap_or(params.residual),
+        dy: dy_in.and_then(rows_in).unwrap_or(params.dy),
+        ..params
+    }
+}
+
+/// The rows of a tensor that a dispatch accesses: gain and bias have one, which serves all.
+fn rows_of(placed: &Placed<'_>, dispatch: &Dispatch) -> (u64, u64) {
+    match placed.span.stride {
+        0 => (0, 1),
+        _ => (dispatch.first_row, dispatch.rows.into()),
+    }
+}

@@ -1,0 +1,176 @@
+//! What all normalisations of a device share.
+
+use super::caps::{caps_of_device, tuned_adapter};
+use super::pipelines::{Compiled, Pipelines};
+use super::prepared::Inner;
+use super::scratch::{self, Scratch};
+use super::uniforms::Uniforms;
+use crate::error::Error;
+use crate::plan::{AdapterKind, Caps, Operation, Plan, TunedAdapter, Tuning};
+use crate::types::Problem;
+use std::sync::Arc;
+
+/// How [`Kernels`] are planned and compiled. All has defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelsDescriptor<'a> {
+    /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a
+    /// driver have them wrong.
+    pub subgroups: bool,
+    /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
+    pub ladder: Option<AdapterKind>,
+    /// Rungs to plan from instead of the ladder, where it has entries for the device's adapter and these
+    /// rows. Default: none.
+    pub tuning: Option<&'a Tuning>,
+    /// What pipelines are created from and added to, on devices with wgpu's feature `PIPELINE_CACHE`.
+    /// Default: what the driver keeps by itself.
+    pub pipeline_cache: Option<&'a wgpu::PipelineCache>,
+}
+
+impl Default for KernelsDescriptor<'_> {
+    fn default() -> Self {
+        Self { subgroups: true, ladder: None, tuning: None, pipeline_cache: None }
+    }
+}
+
+/// What all normalisations of a device share: what is known of it, the compiled pipelines, and scratch. Make
+/// one for a device, and every [`LayerNorm`](crate::LayerNorm) from it. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Kernels {
+    shared: Arc<Shared>,
+    planning: Arc<Planning>,
+}
+
+/// What does not depend on how calls are planned.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    /// Read once: in browsers each read asks for some forty numbers.
+    pub(super) limits: wgpu::Limits,
+    pipelines: Pipelines,
+    pub(super) uniforms: Uniforms,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Planning {
+    caps: Caps,
+    adapter: TunedAdapter,
+    /// That of the adapter alone.
+    tuning: Tuning,
+}
+
+impl Kernels {
+    /// Kernels planned as the device suggests. Compiles nothing yet.
+    #[must_use]
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
+        Self::with(device, queue, &KernelsDescriptor::default())
+    }
+
+    /// Kernels planned and compiled as described. Compiles nothing yet.
+    #[must_use]
+    pub fn with(device: &wgpu::Device, queue: &wgpu::Queue, descriptor: &KernelsDescriptor<'_>) -> Self {
+        let limits = device.limits();
+        let shared = Shared {
+            device: device.clone(),
+            queue: queue.clone(),
+            uniforms: Uniforms::new(&limits),
+            limits,
+            pipelines: Pipelines::new(descriptor.pipeline_cache.cloned()),
+            scratch: Scratch::default(),
+        };
+        let mut caps = caps_of_device(device);
+        if !descriptor.subgroups {
+            caps.subgroup = None;
+        }
+        caps.kind = descriptor.ladder.unwrap_or(caps.kind);
+        let adapter = tuned_adapter(&device.adapter_info());
+        let tuning = descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default();
+        Self { shared: Arc::new(shared), planning: Arc::new(Planning { caps, adapter, tuning }) }
+    }
+
+    /// The same pipelines, but calls are planned as for this kind of adapter.
+    pub(crate) fn with_ladder(&self, kind: AdapterKind) -> Self {
+        let Planning { caps, adapter, tuning } = &*self.planning;
+        let caps = Caps { kind, ..*caps };
+        let planning = Planning { caps, adapter: adapter.clone(), tuning: tuning.clone() };
+        Self { shared: Arc::clone(&self.shared), planning: Arc::new(planning) }
+    }
+
+    /// The same pipelines, but calls are planned from a table.
+    pub(crate) fn with_tuning(&self, tuning: &Tuning) -> Self {
+        let Planning { caps, adapter, .. } = &*self.planning;
+        let planning = Planning { caps: *caps, adapter: adapter.clone(), tuning: tuning.of_adapter(adapter) };
+        Self { shared: Arc::clone(&self.shared), planning: Arc::new(planning) }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// The device's queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    /// What plans are made from.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.planning.caps
+    }
+
+    /// How many pipelines are compiled. Calls of all normalisations whose texts are equal share one.
+    #[must_use]
+    pub fn pipelines(&self) -> usize {
+        self.shared.pipelines.count()
+    }
+
+    /// Bytes of the scratch that calls share: what the one of them that is prepared and needs the most needs,
+    /// or what was reserved. A call's scratch holds partial sums of dgain and dbias, and of rows that are
+    /// split. It is shared on one condition, which one queue and
+    /// [`Prepared::record`](crate::Prepared::record) keep: calls run one after the other.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.shared.scratch.bytes()
+    }
+
+    /// Makes scratch as small as the calls that are still prepared allow.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu cannot create the smaller buffer; scratch stays as it is then.
+    pub fn trim_scratch(&self) -> Result<(), Error> {
+        let Shared { device, limits, scratch, .. } = &*self.shared;
+        scratch.trim(device, limits)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn plan(
+        &self,
+        problem: &Problem,
+        operation: Operation,
+        vector_width: u32,
+    ) -> Result<Plan, Error> {
+        let Planning { caps, adapter, tuning } = &*self.planning;
+        tuning.plan(adapter, problem, operation, vector_width, caps)
+    }
+}
+
+impl Shared {
+    pub(super) fn compiled(&self, plan: &Plan) -> Result<Arc<Compiled>, Error> {
+        self.pipelines.get(&self.device, plan)
+    }
+    /// Scratch as it is now.
+    pub(super) fn scratch(&self) -> scratch::Buffers {
+        self.scratch.buffers()
+    }
+
+    pub(super) fn attach_scratch(&self, user: &Arc<Inner>) -> Result<(), Error> {
+        self.scratch.attach(&self.device, &self.limits, user)
+    }
+}

@@ -1,0 +1,104 @@
+//! Plans with equal text keys have equal texts: that is what lets them share a pipeline.
+
+use std::collections::{HashMap, HashSet};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
+use wgpu_layernorm::shader::{Dialect, assemble};
+use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+
+fn adapters() -> [Caps; 3] {
+    let subgroup = Some(SubgroupSizes { min: 32, max: 32 });
+    let gpu = Caps { subgroup, shader_f16: true, max_storage_buffers: 16, ..Caps::webgpu_default() };
+    let subgroup = Some(SubgroupSizes { min: 8, max: 8 });
+    let software = Caps { kind: AdapterKind::Software, subgroup, shader_f16: false, ..gpu };
+    // Other limits make other walks of the same kernels.
+    [gpu, Caps { max_binding_bytes: 1 << 20, ..gpu }, software]
+}
+
+fn problems() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for cols in [7, 384, 4096, 20_000] {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            for parameter_dtype in [dtype, Dtype::F32] {
+                for normalization in [Normalization::Layer, Normalization::Rms] {
+                    for affine in [Affine::None, Affine::Gain, Affine::GainBias] {
+                        let problem = Problem { cols, dtype, parameter_dtype, ..Problem::default() };
+                        problems.push(Problem { normalization, affine, ..problem });
+                    }
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn plans() -> Vec<Plan> {
+    let gradients = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
+    let mut plans = Vec::new();
+    for caps in adapters() {
+        for problem in &problems() {
+            for vector_width in [1, 8] {
+                for statistics in [false, true] {
+                    let x_in = statistics.then_some(Tensor::Y);
+                    let forward = Forward { statistics, x_in, ..Forward::default() };
+                    plans.extend(Plan::forward(problem, forward, vector_width, &caps));
+                    plans.extend(
+                        Plan::forward_split(problem, forward, vector_width, &caps).into_iter().flatten(),
+                    );
+                }
+                for dx in gradients {
+                    for (dgain, dbias) in
+                        gradients.iter().flat_map(|gain| gradients.map(|bias| (*gain, bias)))
+                    {
+                        let backward = Backward { dx, dgain, dbias, ..Backward::default() };
+                        plans.extend(Plan::backward(problem, backward, vector_width, &caps));
+                        let split = Plan::backward_split(problem, backward, vector_width, &caps);
+                        plans.extend(split.into_iter().flatten());
+                        if backward.has_parameters() {
+                            plans.extend(Plan::reduce_parameters(problem, backward, vector_width, &caps));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    plans
+}
+
+/// The text after its first line, the label.
+fn text(plan: &Plan) -> String {
+    let source = assemble(plan, Dialect::Naga).unwrap().source;
+    source.split_once('\n').unwrap().1.to_owned()
+}
+
+#[test]
+fn plans_with_equal_keys_have_equal_texts() {
+    let plans: HashSet<Plan> = plans().into_iter().collect();
+    let mut of_key: HashMap<Plan, String> = HashMap::new();
+    for plan in &plans {
+        let key = plan.text_key();
+        assert_eq!(key.text_key(), key, "the key of a key is itself");
+        let text = text(plan);
+        let other = of_key.entry(key).or_insert_with(|| text.clone());
+        assert!(*other == text, "{} has another text than its key's other plans", plan.label());
+    }
+    // They are worth having: without them, each of these plans is a pipeline.
+    assert!(plans.len() > 2 * of_key.len(), "{} plans, {} keys", plans.len(), of_key.len());
+    let texts: HashSet<&String> = of_key.values().collect();
+    assert!(of_key.len() < 2 * texts.len(), "{} keys of {} texts", of_key.len(), texts.len());
+}
+
+#[test]
+fn what_becomes_of_a_sum_over_rows_changes_its_last_kernel_alone() {
+    let [caps, ..] = adapters();
+    let problem = Problem { cols: 384, ..Problem::default() };
+    let backward =
+        |gradient| Backward { dgain: Some(gradient), dbias: Some(gradient), ..Backward::default() };
+    let keys = |plan: &dyn Fn(Backward) -> Plan| {
+        [Gradient::Overwrite, Gradient::Accumulate].map(|gradient| plan(backward(gradient)).text_key())
+    };
+    let [overwrite, accumulate] = keys(&|backward| Plan::backward(&problem, backward, 8, &caps).unwrap());
+    assert_eq!(overwrite, accumulate);
+    let [overwrite, accumulate] =
+        keys(&|backward| Plan::reduce_parameters(&problem, backward, 8, &caps).unwrap());
+    assert_ne!(overwrite, accumulate);
+}
