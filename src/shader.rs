@@ -75,6 +75,7 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     }
     segment(&mut text, segments::ROW);
     segment(&mut text, segments::NUMERICS);
+    segment(&mut text, threads(plan, dialect));
     segment(&mut text, reduction(plan));
     segment(&mut text, format(plan.row_storage));
     segment(&mut text, slots(plan));
@@ -201,10 +202,24 @@ fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
     }
 }
 
+/// How threads are numbered, where the reduction does not say it.
+fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
+    match (plan.reduction, dialect) {
+        (Reduction::Thread | Reduction::Subgroup | Reduction::Workgroup, _) => "",
+        (Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_), Dialect::Naga) => {
+            segments::THREADS_BY_SUBGROUP
+        }
+        (Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_), Dialect::Browser) => {
+            segments::THREADS_BY_INDEX
+        }
+    }
+}
+
 fn reduction(plan: &Plan) -> &'static str {
     match plan.reduction {
         Reduction::Thread => segments::REDUCE_THREAD,
         Reduction::Lanes => segments::REDUCE_LANES,
+        Reduction::Adaptive => segments::REDUCE_ADAPTIVE,
         Reduction::Subgroup => segments::REDUCE_SUBGROUP,
         Reduction::Subgroups(_) => segments::REDUCE_SUBGROUPS,
         Reduction::Workgroup => segments::REDUCE_WORKGROUP,
@@ -237,7 +252,9 @@ fn first_of_row(plan: &Plan) -> &'static str {
     match plan.reduction {
         Reduction::Thread => segments::FIRST_BY_THREAD,
         Reduction::Subgroup => segments::FIRST_BY_LANE,
-        Reduction::Lanes | Reduction::Subgroups(_) | Reduction::Workgroup => segments::FIRST_BY_LOAD,
+        Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_) | Reduction::Workgroup => {
+            segments::FIRST_BY_LOAD
+        }
     }
 }
 
@@ -488,7 +505,10 @@ mod segments {
         ROW = "common/row"
         NUMERICS = "common/numerics"
         REDUCE_THREAD = "common/reduce_thread"
+        THREADS_BY_SUBGROUP = "common/threads_by_subgroup"
+        THREADS_BY_INDEX = "common/threads_by_index"
         REDUCE_LANES = "common/reduce_lanes"
+        REDUCE_ADAPTIVE = "common/reduce_adaptive"
         REDUCE_SUBGROUP = "common/reduce_subgroup"
         REDUCE_SUBGROUPS = "common/reduce_subgroups"
         REDUCE_WORKGROUP = "common/reduce_workgroup"

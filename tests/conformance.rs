@@ -1,5 +1,5 @@
-//! The cases of `verify` on every adapter, in up to five modes: with all that the adapter has; where it has subgroup operations or
-//! 16-bit floats, without them; with rows split; and on software adapters with the plans of a GPU, rows split and not. The
+//! The cases of `verify` on every adapter, in up to seven modes: with all that the adapter has; where it has subgroup operations or
+//! 16-bit floats, without them; with rows split; and on software adapters with the plans of a GPU, rows split and not; and where there are subgroups, under a false report of their sizes. The
 //! cases are one covering array, in which the mode and what the adapter's plan is are factors: what is covered does not shrink
 //! with the adapter's features. A test for each, named after adapter, mode and case. No adapter is a failure.
 
@@ -8,7 +8,7 @@ mod faults;
 use faults::FAULTS;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu_layernorm::plan::{AdapterKind, RowSplit};
+use wgpu_layernorm::plan::{AdapterKind, RowSplit, SubgroupSizes};
 use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, verify, wgpu};
 
 fn main() {
@@ -27,6 +27,18 @@ fn main() {
             let with_ladder = || open().map(|context| context.with_ladder(AdapterKind::Gpu));
             modes.push(("gpu", RowSplit::Never, with_ladder()));
             modes.push(("split-gpu", RowSplit::Always, with_ladder()));
+        }
+        // Sizes that are not known, and twice those that there are.
+        let sizes = [("uncertain", Some(4), Some(64)), ("misreported", None, None)];
+        for (mode, min, max) in
+            sizes.into_iter().filter(|_| adapter.features().contains(wgpu::Features::SUBGROUP))
+        {
+            let info = adapter.get_info();
+            let twice = info.subgroup_max_size * 2;
+            let sizes = SubgroupSizes { min: min.unwrap_or(twice), max: max.unwrap_or(twice) };
+            let context =
+                open().map(|context| context.with_ladder(AdapterKind::Gpu).with_subgroup_sizes(sizes));
+            modes.push((mode, RowSplit::Never, context));
         }
         let is_gl = adapter.get_info().backend == wgpu::Backend::Gl;
         // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a second.

@@ -1,20 +1,10 @@
 // row_sum where the row's threads are an aligned group of a subgroup's lanes: a butterfly, in which every lane of the
-// group ends up with the same bits. Barriers: none. Needs: Sums, THREADS_PER_ROW (at most the smallest subgroup size).
+// group ends up with the same bits. Barriers: none. Needs: Sums, Invocation, THREADS_PER_ROW (at most the smallest subgroup
+// size), and a workgroup of full subgroups.
 //
 //     lane   0   1   2   3
 //     ^ 1    01  01  23  23
 //     ^ 2    0123 ...
-//
-// Lanes are taken to be invocations in order, as they are on every adapter seen; `layernorm verify` shows if not.
-
-struct Invocation {
-    index: u32,
-}
-
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
-    kernel(Invocation(index), workgroup);
-}
 
 fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
     var total = sums;

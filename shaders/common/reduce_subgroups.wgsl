@@ -1,44 +1,31 @@
 // row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
 // leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many are spread over the lanes of
 // its subgroup: one thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
-// Barriers: 1. Needs: Sums, WORKGROUP_SIZE.
+// Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups will do, full or not, and of other sizes than the adapter
+// names: what counts is how many there really are.
 //
 // Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
 // barrier behind the threads that write the other.
 
-// The smallest size that the adapter's subgroups may have: it bounds how many there are.
+// The smallest size that the adapter says its subgroups have: there should be no more than these.
 const SUBGROUP_MIN: u32 = 32u;
 const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
+// No subgroup of WebGPU is smaller, so there are no more than these.
+const LEAST_SUBGROUP: u32 = 4u;
+const ROOM: u32 = (WORKGROUP_SIZE + LEAST_SUBGROUP - 1u) / LEAST_SUBGROUP;
 // As many are added up in less time than a subgroup operation takes.
 const FEW_SUBGROUPS: u32 = 8u;
 
-struct Invocation {
-    index: u32,
-    subgroup_size: u32,
-    lane: u32,
-}
-
-// The subgroup's builtins are parameters and not in a struct: naga makes no valid HLSL of those.
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(local_invocation_index) index: u32,
-    @builtin(subgroup_size) subgroup_size: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-) {
-    kernel(Invocation(index, subgroup_size, lane), workgroup);
-}
-
-var<workgroup> subgroup_sums: array<Sums, 2u * MOST_SUBGROUPS>;
+var<workgroup> subgroup_sums: array<Sums, 2u * ROOM>;
 
 fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
-    let first = half * MOST_SUBGROUPS;
+    let first = half * ROOM;
     let subgroup_sum = subgroupAdd(sums);
     if (invocation.lane == 0u) {
-        subgroup_sums[first + invocation.index / invocation.subgroup_size] = subgroup_sum;
+        subgroup_sums[first + invocation.subgroup] = subgroup_sum;
     }
     workgroupBarrier();
-    let subgroups = WORKGROUP_SIZE / invocation.subgroup_size;
+    let subgroups = invocation.subgroups;
     var total = Sums();
     if (MOST_SUBGROUPS <= FEW_SUBGROUPS) {
         for (var i = 0u; i < MOST_SUBGROUPS; i++) {
@@ -46,10 +33,17 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
                 total += subgroup_sums[first + i];
             }
         }
+        // None, but on an adapter that names a larger size than it has.
+        for (var i = MOST_SUBGROUPS; i < subgroups; i++) {
+            total += subgroup_sums[first + i];
+        }
         return total;
     }
-    for (var i = invocation.lane; i < subgroups; i += invocation.subgroup_size) {
-        total += subgroup_sums[first + i];
+    // As many trips for all lanes, so that all take part in what follows.
+    for (var group = 0u; group < subgroups; group += invocation.subgroup_size) {
+        if (group + invocation.lane < subgroups) {
+            total += subgroup_sums[first + group + invocation.lane];
+        }
     }
     return subgroupAdd(total);
 }

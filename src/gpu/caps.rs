@@ -1,10 +1,7 @@
 //! [`Caps`] read from a device, and what to ask an adapter for.
 
+use crate::plan::quirks::{self, AdapterNames, Backend};
 use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
-
-/// PCI vendors, as adapters name theirs.
-const AMD: u32 = 0x1002;
-const INTEL: u32 = 0x8086;
 
 /// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
 /// None is required.
@@ -34,16 +31,12 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         && (4..=128).contains(&sizes.min)
         && (sizes.min..=128).contains(&sizes.max);
     let is_software = info.device_type == wgpu::DeviceType::Cpu;
-    Caps {
+    let reported = Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
-        // Browsers do not say whose GPU it is, and Chrome's compiler adds no bound to loops that end. A software adapter's own
-        // plans are written out whatever this says: here it is for the plans of a GPU on one, which SwiftShader compiles at once
-        // with loops and not within minutes without.
-        unrolls_loops: info.backend == wgpu::Backend::BrowserWebGpu
-            || [AMD, INTEL].contains(&info.vendor)
-            || is_software && !is_llvmpipe(&info),
+        full_subgroups: false,
+        unrolls_loops: false,
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),
@@ -52,12 +45,17 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         storage_alignment: limits.min_storage_buffer_offset_alignment,
-        max_loop_trips: if is_llvmpipe_that_stops_looping(&info) {
-            Caps::LAVAPIPE_22_LOOP_TRIPS
-        } else {
-            u32::MAX
-        },
-    }
+        max_loop_trips: u32::MAX,
+    };
+    let backend = match info.backend {
+        wgpu::Backend::Metal => Backend::Metal,
+        wgpu::Backend::Dx12 => Backend::Dx12,
+        wgpu::Backend::Gl => Backend::Gl,
+        wgpu::Backend::BrowserWebGpu => Backend::Browser,
+        _ => Backend::Vulkan,
+    };
+    let driver = format!("{}, {}", info.driver, info.driver_info);
+    quirks::apply(reported, &AdapterNames { backend, vendor: info.vendor, name: &info.name, driver: &driver })
 }
 
 /// The adapter as [`Tuning`](crate::plan::Tuning) knows it.
@@ -68,35 +66,4 @@ pub fn tuned_adapter(info: &wgpu::AdapterInfo) -> TunedAdapter {
         .filter(|part| !part.is_empty())
         .collect();
     TunedAdapter { name: info.name.clone(), backend: info.backend.to_string(), driver: parts.join(", ") }
-}
-
-/// Mesa's software rasteriser, behind Vulkan (lavapipe) and GL: 22.3.6 stops after 65,535 loop trips of an invocation,
-/// 25.0.7 does not. Versions between, and versions that cannot be read, are taken to stop.
-fn is_llvmpipe_that_stops_looping(info: &wgpu::AdapterInfo) -> bool {
-    is_llvmpipe(info)
-        && mesa_major(&info.driver_info).or_else(|| mesa_major(&info.driver)).is_none_or(|mesa| mesa < 25)
-}
-
-fn is_llvmpipe(info: &wgpu::AdapterInfo) -> bool {
-    [&info.name, &info.driver, &info.driver_info]
-        .iter()
-        .any(|text| text.to_ascii_lowercase().contains("llvmpipe"))
-}
-
-/// The 22 of "Mesa 22.3.6".
-fn mesa_major(text: &str) -> Option<u32> {
-    let version = text.split_once("Mesa ")?.1;
-    version.split('.').next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mesa_versions_are_read_from_driver_texts() {
-        assert_eq!(mesa_major("Mesa 22.3.6 (LLVM 15.0.6)"), Some(22));
-        assert_eq!(mesa_major("4.5 (Core Profile) Mesa 25.0.7-2"), Some(25));
-        assert_eq!(mesa_major("llvmpipe"), None);
-    }
 }

@@ -8,7 +8,7 @@ use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
 use super::{check_buffer_size, checked, checked_later, required_features, required_limits};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, RowSplit, Tuning};
+use crate::plan::{AdapterKind, Caps, RowSplit, SubgroupSizes, Tuning};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -159,6 +159,13 @@ impl Context {
     #[must_use]
     pub fn with_ladder(self, kind: AdapterKind) -> Self {
         Self { kernels: self.kernels.with_ladder(kind), norms: Arc::default(), ..self }
+    }
+
+    /// The same device with plans as for subgroups of these sizes, see
+    /// [`KernelsDescriptor::subgroup_sizes`](super::KernelsDescriptor::subgroup_sizes).
+    #[must_use]
+    pub fn with_subgroup_sizes(self, sizes: SubgroupSizes) -> Self {
+        Self { kernels: self.kernels.with_subgroup_sizes(sizes), norms: Arc::default(), ..self }
     }
 
     /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`].

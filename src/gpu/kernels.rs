@@ -6,7 +6,7 @@ use super::prepared::Inner;
 use super::scratch::{self, Scratch};
 use super::uniforms::Uniforms;
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, Operation, Plan, TunedAdapter, Tuning};
+use crate::plan::{AdapterKind, Caps, Operation, Plan, SubgroupSizes, TunedAdapter, Tuning};
 use crate::types::Problem;
 use std::sync::Arc;
 
@@ -16,6 +16,10 @@ pub struct KernelsDescriptor<'a> {
     /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a
     /// driver have them wrong.
     pub subgroups: bool,
+    /// Plan as for subgroups of these sizes where the device has any, whatever sizes it says, and take none of them to be full.
+    /// Results are right with any sizes: reductions look at what there is. Default: as it says, and as is known of its
+    /// driver.
+    pub subgroup_sizes: Option<SubgroupSizes>,
     /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
     pub ladder: Option<AdapterKind>,
     /// Rungs to plan from instead of the ladder, where it has entries for the device's adapter and these
@@ -28,7 +32,7 @@ pub struct KernelsDescriptor<'a> {
 
 impl Default for KernelsDescriptor<'_> {
     fn default() -> Self {
-        Self { subgroups: true, ladder: None, tuning: None, pipeline_cache: None }
+        Self { subgroups: true, subgroup_sizes: None, ladder: None, tuning: None, pipeline_cache: None }
     }
 }
 
@@ -83,6 +87,9 @@ impl Kernels {
         if !descriptor.subgroups {
             caps.subgroup = None;
         }
+        if let Some(sizes) = descriptor.subgroup_sizes {
+            caps = with_sizes(caps, sizes);
+        }
         caps.kind = descriptor.ladder.unwrap_or(caps.kind);
         let adapter = tuned_adapter(&device.adapter_info());
         let tuning = descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default();
@@ -93,6 +100,14 @@ impl Kernels {
     pub(crate) fn with_ladder(&self, kind: AdapterKind) -> Self {
         let Planning { caps, adapter, tuning } = &*self.planning;
         let caps = Caps { kind, ..*caps };
+        let planning = Planning { caps, adapter: adapter.clone(), tuning: tuning.clone() };
+        Self { shared: Arc::clone(&self.shared), planning: Arc::new(planning) }
+    }
+
+    /// The same pipelines, but calls are planned as for subgroups of these sizes.
+    pub(crate) fn with_subgroup_sizes(&self, sizes: SubgroupSizes) -> Self {
+        let Planning { caps, adapter, tuning } = &*self.planning;
+        let caps = with_sizes(*caps, sizes);
         let planning = Planning { caps, adapter: adapter.clone(), tuning: tuning.clone() };
         Self { shared: Arc::clone(&self.shared), planning: Arc::new(planning) }
     }
@@ -172,5 +187,13 @@ impl Shared {
 
     pub(super) fn attach_scratch(&self, user: &Arc<Inner>) -> Result<(), Error> {
         self.scratch.attach(&self.device, &self.limits, user)
+    }
+}
+
+/// Of a device without subgroup operations nothing changes.
+fn with_sizes(caps: Caps, sizes: SubgroupSizes) -> Caps {
+    match caps.subgroup {
+        Some(_) => Caps { subgroup: Some(sizes), full_subgroups: false, ..caps },
+        None => caps,
     }
 }

@@ -25,6 +25,9 @@ pub struct Caps {
     pub kind: AdapterKind,
     /// The subgroup sizes, or `None` where subgroup operations are missing or not to be used.
     pub subgroup: Option<SubgroupSizes>,
+    /// Whether every subgroup of a workgroup is known to be full, where its size divides the workgroup's. Reductions then take no
+    /// barrier for rows within a subgroup; else they find out, and take one.
+    pub full_subgroups: bool,
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
     /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
@@ -58,6 +61,7 @@ impl Caps {
         Self {
             kind: AdapterKind::Gpu,
             subgroup: None,
+            full_subgroups: false,
             shader_f16: false,
             unrolls_loops: false,
             max_invocations: 256,

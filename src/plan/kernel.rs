@@ -1,6 +1,6 @@
 //! The kernels, and how the threads of a row add up in them.
 
-use super::AdapterKind;
+use super::{AdapterKind, SubgroupSizes};
 
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,11 +108,28 @@ pub enum Reduction {
     Thread,
     /// The row's threads are a part of every subgroup: an exchange between lanes, no barrier.
     Lanes,
+    /// The row's threads may be a part of a subgroup or several, and a workgroup's subgroups may be full or not: an exchange
+    /// between as many lanes as there are, and one barrier.
+    Adaptive,
     /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
     Subgroup,
     /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
-    /// the smallest subgroup size, which bounds how many partial sums there are.
+    /// the smallest subgroup size that the adapter names, up to which partial sums are added up without a loop.
     Subgroups(u32),
     /// A tree in workgroup memory, for adapters without subgroup operations.
     Workgroup,
+}
+
+impl Reduction {
+    /// Bytes of workgroup memory that a workgroup of `invocations` takes to add up values of `sums` bytes.
+    pub(super) const fn workgroup_bytes(self, invocations: u32, sums: u32) -> u32 {
+        // Two halves, used in turn, so that one barrier a reduction is enough.
+        let in_turn = 2 * sums;
+        match self {
+            Self::Thread | Self::Lanes | Self::Subgroup => 0,
+            Self::Adaptive => invocations.saturating_mul(in_turn),
+            Self::Subgroups(_) => invocations.div_ceil(SubgroupSizes::LEAST).saturating_mul(in_turn),
+            Self::Workgroup => invocations.saturating_mul(sums),
+        }
+    }
 }

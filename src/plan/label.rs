@@ -28,6 +28,7 @@ impl Plan {
         match self.reduction {
             Reduction::Thread => label += "/thread",
             Reduction::Lanes => label += "/lanes",
+            Reduction::Adaptive => label += "/adaptive",
             Reduction::Subgroup => label += "/subgroup",
             Reduction::Subgroups(min) => label += &format!("/subgroups{min}"),
             Reduction::Workgroup => label += "/workgroup",

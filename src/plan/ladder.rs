@@ -168,6 +168,8 @@ const GPU_WORKGROUP_ROWS: u32 = 64;
 /// two vec4 each so that a subgroup holds many rows; from 128 columns on, a thread fills its budget of 8 vec4 before
 /// the row gets more threads, since the reduction's cost grows with threads and not with values.
 const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
+/// Threads of a workgroup that is one row: fewer leave most of a core idle.
+const LEAST_ROW_WORKGROUP: u32 = 64;
 /// Threads of a workgroup that narrow rows share.
 const GPU_WORKGROUP: u32 = 128;
 
@@ -505,26 +507,25 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
     match caps.subgroup {
         _ if threads == 1 => (Reduction::Thread, shared(workgroup)),
         Some(sizes)
-            if caps.kind == AdapterKind::Software && sizes.min == sizes.max && threads == sizes.min =>
+            if caps.kind == AdapterKind::Software
+                && caps.full_subgroups
+                && sizes.min == sizes.max
+                && threads == sizes.min =>
         {
             (Reduction::Subgroup, 1)
         }
-        Some(sizes) if threads <= sizes.min => (Reduction::Lanes, shared(workgroup)),
-        // Several whole subgroups: the workgroup is the row.
-        Some(sizes) if threads >= sizes.max => (Reduction::Subgroups(sizes.min), 1),
-        // Between the smallest and the largest size a subgroup might mix rows.
-        Some(_) | None => (Reduction::Workgroup, shared(workgroup)),
+        Some(sizes) if caps.full_subgroups && threads <= sizes.min => (Reduction::Lanes, shared(workgroup)),
+        // Several subgroups: the workgroup is the row.
+        Some(sizes) if threads >= sizes.max.max(LEAST_ROW_WORKGROUP) => (Reduction::Subgroups(sizes.min), 1),
+        // Between the smallest and the largest size a row may be a part of a subgroup or several.
+        Some(_) => (Reduction::Adaptive, shared(workgroup)),
+        None => (Reduction::Workgroup, shared(workgroup)),
     }
 }
 
 fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
     let invocations = rung.threads_per_row * rung.rows_per_workgroup;
-    let sums = kernel.sums_bytes();
-    let bytes = match rung.reduction {
-        Reduction::Workgroup => sums * invocations,
-        Reduction::Subgroups(min) => 2 * sums * rung.threads_per_row.div_ceil(min),
-        _ => 0,
-    };
+    let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes());
     let combines_slots = rung.rows_per_workgroup > 1 && kernel.combines_slots(caps.kind);
     let slot_bytes = if combines_slots { SLOT_SUM_BYTES * invocations } else { 0 };
     invocations <= caps.max_invocations && bytes + slot_bytes <= caps.max_workgroup_bytes

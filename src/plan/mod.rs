@@ -12,6 +12,8 @@ mod label;
 mod ladder;
 mod launch;
 mod operation;
+#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
+pub(crate) mod quirks;
 mod shape;
 mod tensor;
 mod text_key;
@@ -418,9 +420,13 @@ impl Plan {
             {
                 Ok(())
             }
-            (Reduction::Lanes, Some(sizes)) if self.threads_per_row <= sizes.min => Ok(()),
+            (Reduction::Lanes, Some(sizes)) if caps.full_subgroups && self.threads_per_row <= sizes.min => {
+                Ok(())
+            }
+            (Reduction::Adaptive, Some(_)) => Ok(()),
             (Reduction::Subgroup, Some(sizes))
-                if sizes.min == sizes.max
+                if caps.full_subgroups
+                    && sizes.min == sizes.max
                     && self.threads_per_row == sizes.min
                     && self.rows_per_workgroup == 1 =>
             {
@@ -481,20 +487,17 @@ impl Plan {
     /// Whether the shader uses subgroup operations.
     #[must_use]
     pub const fn uses_subgroups(&self) -> bool {
-        matches!(self.reduction, Reduction::Lanes | Reduction::Subgroup | Reduction::Subgroups(_))
+        matches!(
+            self.reduction,
+            Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroup | Reduction::Subgroups(_)
+        )
     }
 
     /// Bytes of workgroup memory.
     #[must_use]
     pub const fn workgroup_bytes(&self) -> u32 {
         let sums = self.kernel.sums_bytes();
-        let reduction = match self.reduction {
-            Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
-            // Two halves, used in turn, so that one barrier a reduction is enough.
-            Reduction::Subgroups(0) => u32::MAX,
-            Reduction::Subgroups(min) => self.threads_per_row.div_ceil(min).saturating_mul(2 * sums),
-            Reduction::Workgroup => self.workgroup_size().saturating_mul(sums),
-        };
+        let reduction = self.reduction.workgroup_bytes(self.workgroup_size(), sums);
         let slots = if self.combine_slots { self.workgroup_size().saturating_mul(SLOT_SUM_BYTES) } else { 0 };
         reduction.saturating_add(slots)
     }
@@ -519,7 +522,8 @@ impl Plan {
         let reduction = match self.reduction {
             Reduction::Thread | Reduction::Subgroup => 0,
             Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
-            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min.max(1))),
+            Reduction::Adaptive => u64::from(self.threads_per_row),
+            Reduction::Subgroups(_) => u64::from(self.threads_per_row.div_ceil(SubgroupSizes::LEAST)),
         };
         let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
         // Levels of the tree over the slots of a workgroup.

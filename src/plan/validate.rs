@@ -13,9 +13,12 @@ impl SubgroupSizes {
         if sizes.are_plausible() { Some(sizes) } else { None }
     }
 
+    /// No subgroup of WebGPU is smaller.
+    pub(super) const LEAST: u32 = 4;
+
     const fn are_plausible(self) -> bool {
         let Self { min, max } = self;
-        min.is_power_of_two() && max.is_power_of_two() && 4 <= min && min <= max && max <= 128
+        min.is_power_of_two() && max.is_power_of_two() && Self::LEAST <= min && min <= max && max <= 128
     }
 }
 

@@ -24,10 +24,16 @@ pub struct Variant {
 }
 
 /// Adapters that between them reach every reduction and every storage.
-fn adapters() -> [Caps; 10] {
+fn adapters() -> [Caps; 12] {
     let gpu = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
     let subgroups = |min, max| Some(SubgroupSizes { min, max });
-    let wide = Caps { subgroup: subgroups(32, 32), shader_f16: true, max_storage_buffers: 16, ..gpu };
+    let wide = Caps {
+        subgroup: subgroups(32, 32),
+        full_subgroups: true,
+        shader_f16: true,
+        max_storage_buffers: 16,
+        ..gpu
+    };
     [
         Caps { max_storage_buffers: 16, ..gpu },
         Caps { max_storage_buffers: 16, unrolls_loops: false, ..gpu },
@@ -37,6 +43,8 @@ fn adapters() -> [Caps; 10] {
         Caps { max_invocations: 128, ..wide },
         Caps { subgroup: subgroups(8, 32), max_invocations: 1024, max_workgroup_bytes: 32_768, ..wide },
         Caps { subgroup: subgroups(64, 128), ..wide },
+        Caps { subgroup: subgroups(4, 64), full_subgroups: false, ..wide },
+        Caps { subgroup: subgroups(4, 64), full_subgroups: false, unrolls_loops: false, ..wide },
         Caps { kind: AdapterKind::Software, subgroup: subgroups(8, 8), ..wide },
         Caps { kind: AdapterKind::Software, subgroup: subgroups(4, 4), shader_f16: false, ..wide },
         Caps { kind: AdapterKind::Software, subgroup: None, shader_f16: false, ..wide },
@@ -136,6 +144,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         // Few subgroups are added up one after the other, many by a second subgroup operation.
         Reduction::Subgroups(min) => 3 + u8::from(plan.workgroup_size().div_ceil(min) > super::FEW_SUBGROUPS),
         Reduction::Workgroup => 5,
+        Reduction::Adaptive => 6,
     };
     // Every column of a row's last step is there, or the last of its vec4s is, or neither.
     let tail = match plan.cols {

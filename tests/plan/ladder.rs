@@ -161,13 +161,23 @@ fn the_backward_ladder_has_these_edges() {
 }
 
 #[test]
-fn subgroups_of_uncertain_size_are_used_where_either_size_is_right() {
-    let caps = Caps { subgroup: Some(SubgroupSizes { min: 16, max: 64 }), ..Caps::webgpu_default() };
-    for (cols, reduction) in
-        [(128, Reduction::Lanes), (1024, Reduction::Workgroup), (2048, Reduction::Subgroups(16))]
-    {
-        let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
-        assert_eq!(plan.reduction, reduction, "{cols} columns");
+fn subgroups_of_uncertain_size_adapt_between_the_smallest_and_the_largest() {
+    let caps = |full_subgroups| Caps {
+        subgroup: Some(SubgroupSizes { min: 16, max: 64 }),
+        full_subgroups,
+        ..Caps::webgpu_default()
+    };
+    for (cols, known, unknown) in [
+        (128, Reduction::Lanes, Reduction::Adaptive),
+        (1024, Reduction::Adaptive, Reduction::Adaptive),
+        (2048, Reduction::Subgroups(16), Reduction::Subgroups(16)),
+    ] {
+        for (full_subgroups, reduction) in [(true, known), (false, unknown)] {
+            let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps(full_subgroups)).unwrap();
+            assert_eq!(plan.reduction, reduction, "{cols} columns, full: {full_subgroups}");
+            let rows = if cols == 2048 { 1 } else { 128 / plan.threads_per_row };
+            assert_eq!(plan.rows_per_workgroup, rows, "{cols} columns");
+        }
     }
 }
 
@@ -256,7 +266,7 @@ fn every_limit_that_is_passed_is_named() {
     let native = Plan::forward(&half, Forward::default(), 1, &Caps { shader_f16: true, ..caps }).unwrap();
     for (plan, caps, named, has, needs) in [
         (plan, Caps { max_invocations: 128, ..caps }, "invocations", "128", "256"),
-        (plan, Caps { max_workgroup_bytes: 16, ..caps }, "workgroup memory", "16", "256"),
+        (plan, Caps { max_workgroup_bytes: 16, ..caps }, "workgroup memory", "16", "2048"),
         (plan, Caps { max_storage_buffers: 5, ..caps }, "storage buffers", "5", "6"),
         (plan, Caps { max_loop_trips: 3, ..caps }, "loop trips", "3", "at least"),
         (plan, Caps { max_binding_bytes: 1 << 14, ..caps }, "binding", "16384", "at least 33554432"),

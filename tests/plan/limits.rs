@@ -44,7 +44,12 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
         }
         Reduction::Lanes => {
             prop_assert!(threads <= caps.subgroup.unwrap().min, "a row must not cross a subgroup's end");
+            prop_assert!(caps.full_subgroups);
             0
+        }
+        Reduction::Adaptive => {
+            prop_assert!(caps.subgroup.is_some());
+            2 * sums_bytes * invocations
         }
         Reduction::Subgroup => {
             let sizes = caps.subgroup.unwrap();
@@ -54,7 +59,7 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
         Reduction::Subgroups(min) => {
             let sizes = caps.subgroup.unwrap();
             prop_assert!(min <= sizes.min && threads >= sizes.max && plan.rows_per_workgroup == 1);
-            2 * sums_bytes * threads / min
+            2 * sums_bytes * threads.div_ceil(4)
         }
         Reduction::Workgroup => sums_bytes * invocations,
     };

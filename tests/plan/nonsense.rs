@@ -122,16 +122,23 @@ fn any_caps() -> impl Strategy<Value = Caps> {
     ];
     let alignment = prop_oneof![3 => (2..=31_u32).prop_map(|log2| 1 << log2), 1 => number()];
     (
-        (kind, subgroup, any::<[bool; 2]>(), number(), number()),
+        (kind, subgroup, any::<[bool; 3]>(), number(), number()),
         (number(), number(), long_number(), alignment, number()),
     )
         .prop_map(
             |(
-                (kind, subgroup, [shader_f16, unrolls_loops], max_invocations, max_workgroup_bytes),
+                (
+                    kind,
+                    subgroup,
+                    [full_subgroups, shader_f16, unrolls_loops],
+                    max_invocations,
+                    max_workgroup_bytes,
+                ),
                 (max_storage_buffers, max_workgroups, max_binding_bytes, storage_alignment, max_loop_trips),
             )| Caps {
                 kind,
                 subgroup,
+                full_subgroups,
                 shader_f16,
                 unrolls_loops,
                 max_invocations,

@@ -121,17 +121,18 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
     ];
     let trips = prop::sample::select(vec![u32::MAX, Caps::LAVAPIPE_22_LOOP_TRIPS]);
     (
-        (kind, subgroup, any::<[bool; 2]>(), invocations, workgroup_bytes),
+        (kind, subgroup, any::<[bool; 3]>(), invocations, workgroup_bytes),
         (4..=32_u32, workgroups, binding_bytes, 5..=8_u32, trips),
     )
         .prop_map(
             |(
-                (kind, subgroup, [shader_f16, unrolls_loops], invocations, workgroup_bytes),
+                (kind, subgroup, [full_subgroups, shader_f16, unrolls_loops], invocations, workgroup_bytes),
                 (buffers, workgroups, binding, log2, trips),
             )| {
                 Caps {
                     kind,
                     subgroup,
+                    full_subgroups,
                     shader_f16,
                     unrolls_loops,
                     max_invocations: invocations,
@@ -248,7 +249,11 @@ pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = C
 
 /// An adapter with subgroups of 32, as NVIDIA's, beside WebGPU's default limits.
 pub(crate) fn subgroups_of_32() -> Caps {
-    Caps { subgroup: Some(SubgroupSizes { min: 32, max: 32 }), ..Caps::webgpu_default() }
+    Caps {
+        subgroup: Some(SubgroupSizes { min: 32, max: 32 }),
+        full_subgroups: true,
+        ..Caps::webgpu_default()
+    }
 }
 
 pub(crate) fn f32_of(cols: u32) -> Problem {

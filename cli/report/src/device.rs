@@ -211,6 +211,7 @@ const fn reduction(reduction: Reduction) -> &'static str {
         Reduction::Thread => "thread",
         Reduction::Lanes => "lanes",
         Reduction::Subgroup => "subgroup",
+        Reduction::Adaptive => "adaptive",
         Reduction::Subgroups(_) => "subgroups",
         Reduction::Workgroup => "workgroup",
     }

@@ -87,7 +87,7 @@ pub(crate) struct Choice {
         value_parser = parse_part,
         help_heading = "Adapter",
         conflicts_with_all = [
-            "kind", "subgroup_sizes", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",
+            "kind", "subgroup_sizes", "full_subgroups", "shader_f16", "unrolls_loops", "max_invocations", "max_workgroup_bytes",
             "max_storage_buffers", "max_workgroups", "max_binding_bytes", "storage_alignment",
         ]
     )]
@@ -100,6 +100,10 @@ pub(crate) struct Choice {
     /// The smallest and the largest subgroup, such as 32..32, or none: without subgroup operations [default: none]
     #[arg(long, value_name = "MIN..MAX|none", value_parser = parse_subgroup_sizes, help_heading = "Adapter")]
     subgroup_sizes: Option<Subgroups>,
+
+    /// Every workgroup is made of full subgroups, as Vulkan's REQUIRE_FULL_SUBGROUPS demands: rows within one take no barrier
+    #[arg(long, help_heading = "Adapter")]
+    full_subgroups: bool,
 
     /// The device has 16-bit floats
     #[arg(long, help_heading = "Adapter")]
@@ -263,6 +267,7 @@ impl Choice {
             ("--adapter", self.adapter.is_some()),
             ("--kind", self.kind.is_some()),
             ("--subgroup-sizes", self.subgroup_sizes.is_some()),
+            ("--full-subgroups", self.full_subgroups),
             ("--shader-f16", self.shader_f16),
             ("--unrolls-loops", self.unrolls_loops),
             ("--max-invocations", self.max_invocations.is_some()),
@@ -447,6 +452,7 @@ impl Choice {
                 Some(Subgroups::Sizes(sizes)) => Some(sizes),
                 Some(Subgroups::None) | None => None,
             },
+            full_subgroups: self.full_subgroups,
             shader_f16: self.shader_f16,
             unrolls_loops: self.unrolls_loops,
             max_invocations: self.max_invocations.unwrap_or(default.max_invocations),

@@ -113,6 +113,7 @@ struct Limits {
 struct PlannedFor {
     kind: &'static str,
     subgroup_sizes: Option<[u32; 2]>,
+    full_subgroups: bool,
     shader_f16: bool,
     unrolls_loops: bool,
     max_invocations: u32,
@@ -260,6 +261,7 @@ impl PlannedFor {
                 AdapterKind::Software => "software",
             },
             subgroup_sizes: caps.subgroup.map(|sizes| [sizes.min, sizes.max]),
+            full_subgroups: caps.full_subgroups,
             shader_f16: caps.shader_f16,
             unrolls_loops: caps.unrolls_loops,
             max_invocations: caps.max_invocations,
@@ -354,6 +356,7 @@ const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
     match plan.reduction {
         Reduction::Thread | Reduction::Workgroup => None,
         Reduction::Lanes => Some([plan.threads_per_row, 128]),
+        Reduction::Adaptive => Some([4, 128]),
         Reduction::Subgroup => Some([plan.workgroup_size(), plan.workgroup_size()]),
         Reduction::Subgroups(min) => Some([min, plan.threads_per_row]),
     }

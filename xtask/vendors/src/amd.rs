@@ -254,6 +254,7 @@ fn caps(family: &str) -> Caps {
     Caps {
         kind: AdapterKind::Gpu,
         subgroup: Some(SubgroupSizes { min, max: 64 }),
+        full_subgroups: true,
         shader_f16: true,
         unrolls_loops: true,
         max_invocations: 1024,

@@ -1,0 +1,239 @@
+//! What is known of drivers, as data: a row for each fact, with its evidence. Of a driver that no row names nothing is taken
+//! for granted, and it gets the form of each kernel that is right on any.
+
+use super::{Caps, SubgroupSizes};
+
+/// How an adapter names itself: what rows look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdapterNames<'a> {
+    pub(crate) backend: Backend,
+    /// The PCI vendor.
+    pub(crate) vendor: u32,
+    pub(crate) name: &'a str,
+    /// The driver's name and version.
+    pub(crate) driver: &'a str,
+}
+
+/// The API behind wgpu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Vulkan,
+    Metal,
+    Dx12,
+    Gl,
+    Browser,
+}
+
+/// What a row says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fact {
+    /// Every subgroup of a workgroup is full where its size divides the workgroup's: [`Caps::full_subgroups`].
+    FullSubgroups,
+    /// [`Caps::unrolls_loops`].
+    UnrollsLoops,
+    /// The sizes are these, whatever the adapter says.
+    Sizes(SubgroupSizes),
+    /// Subgroups may be as large as this, whatever the adapter says.
+    LargestSize(u32),
+    /// [`Caps::max_loop_trips`], before this version of Mesa.
+    LoopTrips { trips: u32, before_mesa: u32 },
+}
+
+struct Row {
+    backend: Option<Backend>,
+    vendor: Option<u32>,
+    /// A part of the adapter's name or of its driver's, in lower case.
+    pattern: &'static str,
+    fact: Fact,
+    #[allow(dead_code, reason = "for readers, and for who changes the row")]
+    evidence: &'static str,
+}
+
+const AMD: u32 = 0x1002;
+const INTEL: u32 = 0x8086;
+const NVIDIA: u32 = 0x10de;
+
+use Backend::{Browser, Dx12, Metal, Vulkan};
+use Fact::{FullSubgroups, LargestSize, LoopTrips, Sizes, UnrollsLoops};
+
+const ROWS: &[Row] = &[
+    Row {
+        backend: Some(Vulkan),
+        vendor: Some(NVIDIA),
+        pattern: "nvidia",
+        fact: FullSubgroups,
+        evidence: "verify on an H200, driver 550 and later, all cases (reports/, 2026-11)",
+    },
+    Row {
+        backend: Some(Vulkan),
+        vendor: Some(AMD),
+        pattern: "radv",
+        fact: FullSubgroups,
+        evidence: "waves of a workgroup are numbered and filled in order (Mesa's aco_instruction_selection); not run on a GPU",
+    },
+    Row {
+        backend: Some(Vulkan),
+        vendor: Some(AMD),
+        pattern: "radv",
+        fact: UnrollsLoops,
+        evidence: "compiled for four families, no memory for arrays; some unrolled texts spill (2026-11-27, Mesa 22.3.6)",
+    },
+    Row {
+        backend: Some(Vulkan),
+        vendor: Some(INTEL),
+        pattern: "mesa",
+        fact: UnrollsLoops,
+        evidence: "loops and unrolled texts compile to the same code on Gen 12 and DG2 (2026-11-22, Mesa 22.3.6)",
+    },
+    Row {
+        backend: Some(Metal),
+        vendor: None,
+        pattern: "apple",
+        fact: Sizes(SubgroupSizes { min: 32, max: 32 }),
+        evidence: "wgpu 30 says 4 to 64 for every Metal device; WebKit and Dawn take 32 for Apple's; not run",
+    },
+    Row {
+        backend: Some(Dx12),
+        vendor: None,
+        pattern: "",
+        fact: LargestSize(128),
+        evidence: "Microsoft on WaveLaneCountMax: only the minimum is to be relied upon; not run",
+    },
+    Row {
+        backend: Some(Browser),
+        vendor: None,
+        pattern: "",
+        fact: FullSubgroups,
+        evidence: "all cases in Chromium 156 on SwiftShader (2026-11-27); threads are numbered by invocation there",
+    },
+    Row {
+        backend: Some(Browser),
+        vendor: None,
+        pattern: "",
+        fact: UnrollsLoops,
+        evidence: "Chromium's compiler adds no bound to loops that end; Firefox's, naga, does, and cannot be told from here",
+    },
+    Row {
+        backend: None,
+        vendor: None,
+        pattern: "llvmpipe",
+        fact: FullSubgroups,
+        evidence: "conformance on lavapipe and GL (Mesa 22.3.6): one subgroup is one SIMD vector",
+    },
+    Row {
+        backend: None,
+        vendor: None,
+        pattern: "llvmpipe",
+        fact: LoopTrips { trips: Caps::LAVAPIPE_22_LOOP_TRIPS, before_mesa: 25 },
+        evidence: "22.3.6 stops after 65,535 trips of an invocation, 25.0.7 does not (2026-11-22)",
+    },
+    Row {
+        backend: None,
+        vendor: None,
+        pattern: "swiftshader",
+        fact: FullSubgroups,
+        evidence: "conformance on SwiftShader of Chromium 156: one subgroup is four lanes of a SIMD vector",
+    },
+    Row {
+        backend: None,
+        vendor: None,
+        pattern: "swiftshader",
+        fact: UnrollsLoops,
+        evidence: "a GPU's unrolled texts take it minutes to compile, with loops no time (Chromium 156)",
+    },
+];
+
+impl Row {
+    fn is_of(&self, adapter: &AdapterNames<'_>) -> bool {
+        let has = |text: &str| text.to_ascii_lowercase().contains(self.pattern);
+        self.backend.is_none_or(|backend| backend == adapter.backend)
+            && self.vendor.is_none_or(|vendor| vendor == adapter.vendor)
+            && (has(adapter.name) || has(adapter.driver))
+    }
+}
+
+/// The caps as the adapter reports them, corrected by what is known of it.
+pub(crate) fn apply(reported: Caps, adapter: &AdapterNames<'_>) -> Caps {
+    let mut caps = reported;
+    for row in ROWS.iter().filter(|row| row.is_of(adapter)) {
+        match row.fact {
+            FullSubgroups => caps.full_subgroups = true,
+            UnrollsLoops => caps.unrolls_loops = true,
+            Sizes(sizes) => caps.subgroup = caps.subgroup.map(|_| sizes),
+            LargestSize(max) => {
+                caps.subgroup = caps.subgroup.map(|sizes| SubgroupSizes { max: max.max(sizes.max), ..sizes });
+            }
+            // A version that cannot be read is taken for an old one.
+            LoopTrips { trips, before_mesa } => {
+                if mesa_major(adapter.driver).is_none_or(|major| major < before_mesa) {
+                    caps.max_loop_trips = trips;
+                }
+            }
+        }
+    }
+    caps
+}
+
+/// The 22 of "Mesa 22.3.6".
+fn mesa_major(text: &str) -> Option<u32> {
+    let version = text.split_once("Mesa ")?.1;
+    version.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(backend: Backend, vendor: u32, name: &str, driver: &str) -> Caps {
+        let reported = Caps { subgroup: Some(SubgroupSizes { min: 4, max: 64 }), ..Caps::webgpu_default() };
+        apply(reported, &AdapterNames { backend, vendor, name, driver })
+    }
+
+    #[test]
+    fn each_row_is_applied_to_its_adapters_and_to_no_others() {
+        let unknown = caps(Vulkan, 0x5143, "Adreno (TM) 740", "Qualcomm");
+        assert_eq!((unknown.full_subgroups, unknown.unrolls_loops), (false, false));
+        assert_eq!(unknown.max_loop_trips, u32::MAX);
+        let nvidia = caps(Vulkan, NVIDIA, "NVIDIA H200", "NVIDIA, 550.54");
+        assert_eq!((nvidia.full_subgroups, nvidia.unrolls_loops), (true, false));
+        let radv = caps(Vulkan, AMD, "AMD Radeon RX 6800 (RADV NAVI21)", "radv, Mesa 22.3.6");
+        assert_eq!((radv.full_subgroups, radv.unrolls_loops), (true, true));
+        let windows = caps(Vulkan, AMD, "AMD Radeon RX 6800", "AMD proprietary driver");
+        assert_eq!((windows.full_subgroups, windows.unrolls_loops), (false, false));
+        let intel = caps(Vulkan, INTEL, "Intel(R) Arc", "Intel open-source Mesa driver, Mesa 25.0.7");
+        assert_eq!((intel.full_subgroups, intel.unrolls_loops), (false, true));
+        let apple = caps(Metal, 0, "Apple M3 Max", "");
+        assert_eq!(apple.subgroup, Some(SubgroupSizes { min: 32, max: 32 }));
+        let macs = caps(Metal, AMD, "AMD Radeon Pro 5500M", "");
+        assert_eq!(macs.subgroup, Some(SubgroupSizes { min: 4, max: 64 }));
+        assert_eq!(caps(Dx12, NVIDIA, "NVIDIA", "").subgroup, Some(SubgroupSizes { min: 4, max: 128 }));
+        let browser = caps(Browser, 0, "", "");
+        assert_eq!((browser.full_subgroups, browser.unrolls_loops), (true, true));
+        let lavapipe = caps(Vulkan, 0x10005, "llvmpipe (LLVM 15.0.6)", "llvmpipe, Mesa 22.3.6 (LLVM 15.0.6)");
+        assert_eq!(lavapipe.max_loop_trips, Caps::LAVAPIPE_22_LOOP_TRIPS);
+        assert!(lavapipe.full_subgroups && !lavapipe.unrolls_loops);
+        let newer = caps(Backend::Gl, 0x10005, "llvmpipe (LLVM 19)", "4.5 (Core Profile) Mesa 25.0.7-2");
+        assert_eq!(newer.max_loop_trips, u32::MAX);
+        let unread = caps(Vulkan, 0x10005, "llvmpipe", "");
+        assert_eq!(unread.max_loop_trips, Caps::LAVAPIPE_22_LOOP_TRIPS);
+        let swiftshader = caps(Vulkan, 0x1ae0, "SwiftShader Device (Subzero)", "SwiftShader driver");
+        assert_eq!((swiftshader.full_subgroups, swiftshader.unrolls_loops), (true, true));
+    }
+
+    /// An adapter without subgroup operations gets none by a row.
+    #[test]
+    fn rows_add_no_feature() {
+        for (backend, name) in [(Metal, "Apple M3"), (Dx12, "Microsoft Basic Render Driver")] {
+            let names = AdapterNames { backend, vendor: 0, name, driver: "" };
+            assert_eq!(apply(Caps::webgpu_default(), &names).subgroup, None);
+        }
+    }
+
+    #[test]
+    fn patterns_are_in_lower_case_and_rows_have_evidence() {
+        for row in ROWS {
+            assert_eq!(row.pattern, row.pattern.to_ascii_lowercase());
+            assert!(row.evidence.len() > 20, "{}", row.evidence);
+        }
+    }
+}
