@@ -2,7 +2,7 @@
 
 use super::buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 use crate::error::Error;
-use crate::plan::{Span, Tensor};
+use crate::plan::{Plan, Pooled, Span, Tensor};
 use crate::types::{Affine, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
@@ -67,18 +67,24 @@ impl<'a> Placed<'a> {
         Ok(self)
     }
 
+    /// Whether any of its bytes, or of those between its rows, are among some of a buffer.
+    pub(super) fn is_within(&self, buffer: &wgpu::Buffer, begin: u64, end: u64) -> bool {
+        self.buffer == buffer
+            && self.rows > 0
+            && self.span.row_byte(0) < end
+            && begin < self.span.end(self.rows)
+    }
+
     fn same_rows(&self, other: &Self) -> bool {
         self.buffer == other.buffer && self.span == other.span
     }
 
-    /// Whether the bytes from first to last element intersect.
+    /// Whether they have bytes in common.
     fn overlaps(&self, other: &Self) -> bool {
-        if self.rows == 0 || other.rows == 0 {
-            return false;
-        }
-        let range = |placed: &Self| (placed.span.row_byte(0), placed.span.end(placed.rows));
-        let ((begin, end), (other_begin, other_end)) = (range(self), range(other));
-        self.buffer == other.buffer && begin < other_end && other_begin < end
+        self.buffer == other.buffer
+            && self.rows > 0
+            && other.rows > 0
+            && self.span.overlaps(self.rows, &other.span, other.rows)
     }
 }
 
@@ -204,6 +210,16 @@ impl<'a> Call<'a> {
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
 
+    /// What the buffers ask for of a plan's bindings.
+    pub(super) fn pooled(&self, plan: &Plan) -> Pooled {
+        // The device's scratch lies with nothing else.
+        let buffer = |tensor| match self.get(tensor) {
+            Some(placed) => Some(placed.buffer),
+            None => self.scratch.as_ref().map(wgpu::BufferSlice::buffer),
+        };
+        plan.pooled_by(|a, b| buffer(a).is_some() && buffer(a) == buffer(b))
+    }
+
     fn check_overlaps(&self, statistics_are_written: bool) -> Result<(), Error> {
         let is_written = |placed: &Placed<'_>| match placed.tensor {
             Tensor::Y | Tensor::Sum | Tensor::Dx | Tensor::Dgain | Tensor::Dbias => true,
@@ -218,21 +234,17 @@ impl<'a> Call<'a> {
                 if !is_written(written) || written.buffer != other.buffer {
                     continue;
                 }
+                if !written.overlaps(other) {
+                    continue;
+                }
                 let why = if is_written(other) {
-                    if !written.overlaps(other) {
-                        continue;
-                    }
                     "both are written, and their bytes overlap"
                 } else {
                     let rows_are_written = matches!(written.tensor, Tensor::Y | Tensor::Sum | Tensor::Dx);
                     if may_be_in_place(other) && rows_are_written && written.same_rows(other) {
                         continue;
                     }
-                    // dgain and dbias are written by a dispatch of their own, which reads only its scratch.
-                    if matches!(written.tensor, Tensor::Dgain | Tensor::Dbias) && !written.overlaps(other) {
-                        continue;
-                    }
-                    "wgpu does not let one dispatch read and write the same buffer"
+                    "one is written while the other is read, and their bytes overlap"
                 };
                 return Err(Error::Overlap {
                     written: written.tensor.name(),

@@ -2,11 +2,11 @@
 
 use super::buffers::{BackwardBuffers, ForwardBuffers};
 use super::call::Call;
-use super::cuts::{Layout, Stage};
+use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Tensor};
+use crate::plan::{Backward, Caps, Forward, Operation, Plan, Pooled, RowSplit, Tensor};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
@@ -157,7 +157,9 @@ impl LayerNorm {
     ///   each other.
     /// - [`Error::Invalid`]: a row stride is below `cols`.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
-    /// - [`Error::Overlap`]: an output shares a buffer with another tensor, but is not in place.
+    /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
+    ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the
+    ///   device's storage alignment, if one of them is written.
     /// - [`Error::Unsupported`]: the device lacks a limit.
     /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
@@ -191,7 +193,11 @@ impl LayerNorm {
             let compiled = self.kernels.shared().compiled(plan)?;
             let label = format!("{}/{}", self.label, plan.kernel.name());
             let first = cuts.len();
-            cuts.extend(layout.cuts(number, stages.len(), plan, self.problem.eps));
+            let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps);
+            if self.kernels.shared().is_browser {
+                check_windows(plan, &of_plan)?;
+            }
+            cuts.extend(of_plan);
             stages.push(Stage { plan: *plan, compiled, label, cuts: first..cuts.len() });
         }
         Prepared::new(&self.kernels, call.rows, layout.scratch, stages, cuts)
@@ -206,10 +212,11 @@ impl LayerNorm {
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
         let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        match self.row_split {
-            RowSplit::Never => Ok(vec![self.plan(Operation::Forward(forward), vector_width)?]),
-            RowSplit::Always => Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into()),
-        }
+        let plans: Vec<Plan> = match self.row_split {
+            RowSplit::Never => vec![self.plan(Operation::Forward(forward), vector_width)?],
+            RowSplit::Always => Plan::forward_split(problem, forward, vector_width, caps)?.into(),
+        };
+        Ok(plans.into_iter().map(|plan| plan.with_pooled(call.pooled(&plan))).collect())
     }
 
     fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
@@ -219,7 +226,7 @@ impl LayerNorm {
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
-        plan.partial_cols == 0 && by_ladder.as_ref() != Ok(plan)
+        plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))
     }
 
     fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
@@ -238,6 +245,6 @@ impl LayerNorm {
         if backward.has_parameters() {
             plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);
         }
-        Ok(plans)
+        Ok(plans.into_iter().map(|plan| plan.with_pooled(call.pooled(&plan))).collect())
     }
 }
