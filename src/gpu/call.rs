@@ -95,6 +95,8 @@ pub(super) struct Call<'a> {
     pub(super) tensors: Vec<Placed<'a>>,
     /// Scratch of the caller's.
     pub(super) scratch: Option<wgpu::BufferSlice<'a>>,
+    /// Whether any two of them lie in one buffer.
+    pub(super) shares_buffers: bool,
 }
 
 impl<'a> Call<'a> {
@@ -184,7 +186,11 @@ impl<'a> Call<'a> {
         if let Some(place) = statistics {
             tensors.push(Placed::statistics(rows, place)?);
         }
-        let call = Self { rows, tensors, scratch };
+        let scratch_buffer = scratch.as_ref().map(wgpu::BufferSlice::buffer);
+        let buffers = || tensors.iter().map(|placed| placed.buffer).chain(scratch_buffer).enumerate();
+        let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
+        let shares_buffers = buffers().any(is_shared) || scratch.is_some();
+        let call = Self { rows, tensors, scratch, shares_buffers };
         call.check_overlaps(statistics_are_written(row_tensors))?;
         Ok(call)
     }

@@ -174,6 +174,10 @@ impl Shared {
         self.scratch.buffers()
     }
 
+    pub(super) fn reserve_scratch(&self, bytes: scratch::Bytes) -> Result<(), Error> {
+        self.scratch.reserve(&self.device, &self.limits, bytes)
+    }
+
     pub(super) fn attach_scratch(&self, user: &Arc<Inner>) -> Result<(), Error> {
         self.scratch.attach(&self.device, &self.limits, user)
     }

@@ -8,6 +8,8 @@ use super::prepared::Prepared;
 use crate::error::Error;
 use crate::plan::{Backward, Caps, Forward, Operation, Plan, Pooled, RowSplit, Tensor};
 use crate::types::{Affine, Dtype, Normalization, Problem};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,11 @@ pub struct LayerNorm {
     label: String,
     problem: Problem,
     row_split: RowSplit,
+    planned: RwLock<Planned>,
 }
+
+/// The plans of calls so far, by operation and vector width, as for tensors in buffers of their own.
+type Planned = HashMap<(Operation, u32), Arc<[Plan]>>;
 
 impl LayerNorm {
     /// A normalisation by `kernels`. Compiles nothing yet: the first
@@ -87,6 +93,7 @@ impl LayerNorm {
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),
             problem,
             row_split: descriptor.row_split,
+            planned: RwLock::default(),
         })
     }
 
@@ -211,16 +218,44 @@ impl LayerNorm {
             x_in: call.alias(Tensor::X, &outputs),
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        let plans: Vec<Plan> = match self.row_split {
-            RowSplit::Never => vec![self.plan(Operation::Forward(forward), vector_width)?],
-            RowSplit::Always => Plan::forward_split(problem, forward, vector_width, caps)?.into(),
-        };
-        Ok(plans.into_iter().map(|plan| plan.with_pooled(call.pooled(&plan))).collect())
+        self.plans(Operation::Forward(forward), call)
     }
 
-    fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
-        self.kernels.plan(&self.problem, operation, vector_width)
+    /// The plans of a call, in the order of their dispatches.
+    fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
+        let plans = self.planned(operation, call.vector_width())?;
+        if !call.shares_buffers {
+            return Ok(plans.to_vec());
+        }
+        Ok(plans.iter().map(|plan| plan.with_pooled(call.pooled(plan))).collect())
+    }
+
+    /// The same for tensors in buffers of their own.
+    pub(super) fn planned(&self, operation: Operation, vector_width: u32) -> Result<Arc<[Plan]>, Error> {
+        let key = (operation, vector_width);
+        if let Some(plans) = self.planned.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(plans));
+        }
+        let (problem, caps) = (&self.problem, self.caps());
+        let whole = |operation| self.kernels.plan(problem, operation, vector_width);
+        let mut plans = match (self.row_split, operation) {
+            (RowSplit::Never, operation) => vec![whole(operation)?],
+            (RowSplit::Always, Operation::Forward(forward)) => {
+                Plan::forward_split(problem, forward, vector_width, caps)?.into()
+            }
+            (RowSplit::Always, Operation::Backward(backward) | Operation::ReduceParameters(backward)) => {
+                Plan::backward_split(problem, backward, vector_width, caps)?.into()
+            }
+        };
+        if let Operation::Backward(backward) = operation
+            && backward.has_parameters()
+        {
+            plans.push(whole(Operation::ReduceParameters(backward))?);
+        }
+        let plans: Arc<[Plan]> = plans.into();
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        planned.insert(key, Arc::clone(&plans));
+        Ok(plans)
     }
 
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
@@ -237,14 +272,6 @@ impl LayerNorm {
             x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        let mut plans = match self.row_split {
-            RowSplit::Never => vec![self.plan(Operation::Backward(backward), vector_width)?],
-            RowSplit::Always => Plan::backward_split(problem, backward, vector_width, caps)?.into(),
-        };
-        if backward.has_parameters() {
-            plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);
-        }
-        Ok(plans.into_iter().map(|plan| plan.with_pooled(call.pooled(&plan))).collect())
+        self.plans(Operation::Backward(backward), call)
     }
 }
