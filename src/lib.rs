@@ -41,6 +41,7 @@
 //!
 //! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`](mod@reference),
 //!   [`plan`] and [`shader`].
+//! - `backends` (default): all back ends of wgpu, which are otherwise the application's to choose.
 //! - `rayon` (default): the reference uses all cores.
 //! - `json`: reading and writing tuning files ([`plan::Tuning`]), which takes serde and `serde_json`.
 //! - `translate`: the texts as SPIR-V, MSL, HLSL and GLSL, through naga.
