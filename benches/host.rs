@@ -7,6 +7,9 @@
 //! where wgpu checks what was recorded; nothing is submitted. `latency` is the time from an empty encoder to the end of the
 //! work on the device, of one row and of the copies of its bytes.
 //!
+//! `places` is what a pool costs that hands out other places each time: preparing a call over buffers that
+//! were seen before, beside the bind group and the written uniform that it comes to.
+//!
 //! Pipelines are created by new `Kernels` each time: `first` with what the driver keeps by itself, in memory
 //! and on disk, `from_cache` from a `wgpu::PipelineCache` that has them, where the device has one. Mesa keeps
 //! nothing by itself with
@@ -15,13 +18,12 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use wgpu::util::DeviceExt as _;
 use wgpu_layernorm::bench::{CopyForm, CopyKernel};
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
 use wgpu_layernorm::shader::{self, Dialect};
 use wgpu_layernorm::{
-    AdapterChoice, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, Kernels, KernelsDescriptor,
-    LayerNorm, LayerNormDescriptor, Problem, adapters, required_features, required_limits,
+    AdapterChoice, BackwardBuffers, BufferRows, Context, Dtype, ForwardBuffers, Gradient, Kernels,
+    KernelsDescriptor, LayerNorm, LayerNormDescriptor, Problem, adapters, required_features, required_limits,
 };
 
 const ROWS: u64 = 64;
@@ -208,11 +210,16 @@ fn prepare(criterion: &mut Criterion) {
     });
 }
 
-/// A dispatch of a kernel as somebody would write it who has only the text.
+/// A dispatch of a kernel as somebody would write it who has only the text: the uniform at a dynamic offset.
 struct ByHand {
     pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+    uniform: wgpu::Buffer,
     bind_group: wgpu::BindGroup,
 }
+
+/// Bytes of the kernels' uniform.
+const UNIFORM_BYTES: u64 = 96;
 
 impl ByHand {
     /// `tensors` in the order of the shader's bindings.
@@ -224,38 +231,114 @@ impl ByHand {
             label: None,
             source: wgpu::ShaderSource::Wgsl(shader.source.into()),
         });
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None },
+            count: None,
+        };
+        let storage = shader.bindings.iter().map(|binding| {
+            entry(binding.binding, wgpu::BufferBindingType::Storage { read_only: !binding.writable })
+        });
+        let entries: Vec<_> =
+            std::iter::once(entry(0, wgpu::BufferBindingType::Uniform)).chain(storage).collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries };
+        let layout = device.create_bind_group_layout(&descriptor);
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
-            layout: None,
+            layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            })),
             module: &module,
             entry_point: Some(shader::ENTRY_POINT),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         });
         // Nothing is run, so its contents do not matter.
-        let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        let uniform = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
-            contents: &[0; 256],
-            usage: wgpu::BufferUsages::UNIFORM,
+            size: 1 << 16,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
         });
-        let buffers = std::iter::once(&uniform).chain(tensors.iter().copied());
-        let entries: Vec<_> = (0..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-            .collect();
-        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        Self { pipeline, bind_group }
+        let bind_group = bind(device, &layout, &uniform, tensors);
+        Self { pipeline, layout, uniform, bind_group }
     }
 
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.set_bind_group(0, &self.bind_group, &[256]);
         pass.dispatch_workgroups(64, 1, 1);
     }
+}
+
+fn bind(
+    device: &wgpu::Device,
+    layout: &wgpu::BindGroupLayout,
+    uniform: &wgpu::Buffer,
+    tensors: &[&wgpu::Buffer],
+) -> wgpu::BindGroup {
+    let bound = |buffer, size| {
+        let size = wgpu::BufferSize::new(size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size })
+    };
+    let resources = std::iter::once(bound(uniform, UNIFORM_BYTES))
+        .chain(tensors.iter().map(|tensor| bound(*tensor, tensor.size())));
+    let entries: Vec<_> =
+        (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}
+
+/// Preparing a call over buffers that were seen before, at places that were not, beside the bind group and
+/// the write of the uniform that it comes to.
+fn places(criterion: &mut Criterion) {
+    const PLACES: u64 = 4096;
+    let context = context();
+    let (device, queue) = (context.device(), context.queue());
+    // Each place begins 256 bytes, or 64 values, after the one before.
+    let buffers = Buffers::new(&context, ROWS + PLACES * 64 / u64::from(COLS), COLS);
+    let norm = layer_norm(&context);
+    let at = |place: u64| {
+        let ([x, y, _], [gain, bias, ..]) = (&buffers.rows, &buffers.vectors);
+        let rows = |buffer| BufferRows { buffer, offset: place * 64, stride: None };
+        ForwardBuffers {
+            gain: Some(gain.into()),
+            bias: Some(bias.into()),
+            ..ForwardBuffers::new(ROWS, rows(x), rows(y))
+        }
+    };
+    let plans = norm.plan_forward(&at(0)).expect("there is a plan");
+    let ([x, y, _], [gain, bias, ..]) = (&buffers.rows, &buffers.vectors);
+    let by_hand = ByHand::new(&context, &plans[0], &[x, gain, bias, y]);
+    let mut group = criterion.benchmark_group("places");
+    // What is written by the queue is kept until something is submitted.
+    let timed = |iterations: u64, work: &dyn Fn(u64)| {
+        let mut time = std::time::Duration::ZERO;
+        for first in (0..iterations).step_by(64) {
+            let start = std::time::Instant::now();
+            (first..iterations.min(first + 64)).for_each(|i| work(i % PLACES));
+            time += start.elapsed();
+            queue.submit([]);
+            device.poll(wgpu::PollType::wait_indefinitely()).expect("the device is there");
+        }
+        time
+    };
+    group.bench_function("forward/prepared", |bencher| {
+        bencher.iter_custom(|iterations| {
+            timed(iterations, &|place| drop(norm.prepare_forward(&at(place)).expect("the call is valid")))
+        });
+    });
+    group.bench_function("forward/by_hand", |bencher| {
+        bencher.iter_custom(|iterations| {
+            timed(iterations, &|place| {
+                let slot = place % 256 * 256;
+                queue.write_buffer(&by_hand.uniform, slot, &[7; UNIFORM_BYTES as usize]);
+                drop(bind(device, &by_hand.layout, &by_hand.uniform, &[x, gain, bias, y]));
+            })
+        });
+    });
 }
 
 fn record(criterion: &mut Criterion) {
@@ -283,6 +366,16 @@ fn record(criterion: &mut Criterion) {
     assert_eq!(prepared.dispatch_count(), 1);
     group.bench_function("forward/prepared", |bencher| {
         bencher.iter_with_large_drop(|| finished(&|pass| prepared.record(pass)));
+    });
+    group.bench_function("forward/rows", |bencher| {
+        let next = std::cell::Cell::new(0);
+        bencher.iter_with_large_drop(|| {
+            finished(&|pass| {
+                // 0 rows are no dispatch.
+                next.set(next.get() % (ROWS - 1) + 1);
+                prepared.record_rows(pass, next.get()).expect("no more rows than were prepared for");
+            })
+        });
     });
     group.bench_function("forward/by_hand", |bencher| {
         bencher.iter_with_large_drop(|| finished(&|pass| by_hand.record(pass)));
@@ -341,5 +434,5 @@ fn latency(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, assemble, prepare, record, latency);
+criterion_group!(benches, assemble, prepare, places, record, latency);
 criterion_main!(benches);

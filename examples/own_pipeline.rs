@@ -68,7 +68,7 @@ fn main() -> Result<(), Error> {
         &LayerNormDescriptor { label: Some("key_norm"), cols: 64, ..LayerNormDescriptor::default() },
     )?;
     let keys_of = |buffer| BufferRows { buffer, offset: COLS as u64, stride: Some(STRIDE as u64) };
-    // Two tensors may lie in one buffer, as long as no dispatch writes one of them and reads the other.
+    // Tensors may share a buffer, all of them if need be.
     let gain = BufferVector { buffer: &parameters, offset: 0 };
     let bias = BufferVector { buffer: &parameters, offset: COLS as u64 };
     let forward = norm.prepare_forward(&ForwardBuffers {

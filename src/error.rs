@@ -53,11 +53,9 @@ pub enum Error {
         /// The usage that is missing.
         needs: String,
     },
-    /// Two tensors share a buffer, at least one of them is written, and they are neither exactly the same nor, both written,
-    /// apart.
-    #[error(
-        "buffer {written} is that of {other}, needs to be another, or exactly the same rows (in place): {why}"
-    )]
+    /// Two tensors share bytes of a buffer, at least one of them is written, and they are not exactly the
+    /// same.
+    #[error("{written} and {other} overlap, need to lie apart or, in place, in exactly the same rows: {why}")]
     Overlap {
         /// The tensor that is written.
         written: &'static str,

@@ -41,6 +41,7 @@
 //!
 //! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`](mod@reference),
 //!   [`plan`] and [`shader`].
+//! - `backends` (default): all back ends of wgpu, which are otherwise the application's to choose.
 //! - `rayon` (default): the reference uses all cores.
 //! - `json`: reading and writing tuning files ([`plan::Tuning`]), which takes serde and `serde_json`.
 //! - `translate`: the texts as SPIR-V, MSL, HLSL and GLSL, through naga.
@@ -66,8 +67,8 @@ pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use gpu::{
     AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferVector, Context, ForwardBuffers,
-    ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, adapters,
-    caps_of_device, describe_adapter, required_features, required_limits, tuned_adapter,
+    ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, WarmOptions,
+    adapters, caps_of_device, describe_adapter, required_features, required_limits, tuned_adapter,
 };
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,

@@ -46,7 +46,8 @@ pub struct Binding {
     pub tensor: Tensor,
     /// The type of the array's elements.
     pub element: &'static str,
-    /// `read_write` if true, else `read`.
+    /// `read_write` if true, else `read`. What is only read is `read_write` too where it lies in the buffer
+    /// of what is written, see [`Plan::with_pooled`].
     pub writable: bool,
 }
 
@@ -170,7 +171,7 @@ fn bindings(plan: &Plan) -> Vec<Binding> {
     (1..)
         .zip(plan.tensors())
         .map(|(binding, tensor)| {
-            let writable = plan.writes(tensor);
+            let writable = plan.binds_read_write(tensor);
             Binding { binding, tensor, element: element(plan, tensor, writable), writable }
         })
         .collect()
@@ -394,7 +395,7 @@ fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
         (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::LOAD_PACKED_X8,
         (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::LOAD_PACKED_X4,
         (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::LOAD_PACKED_X2,
-        (Storage::PackedF16 | Storage::PackedBf16, _) if plan.writes(bound) => {
+        (Storage::PackedF16 | Storage::PackedBf16, _) if plan.binds_read_write(bound) => {
             segments::LOAD_PACKED_X1_ATOMIC
         }
         (Storage::PackedF16 | Storage::PackedBf16, _) => segments::LOAD_PACKED_X1,

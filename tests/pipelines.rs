@@ -2,9 +2,10 @@
 #![cfg(feature = "gpu")]
 
 use std::sync::Barrier;
+use wgpu_layernorm::plan::{Backward, Forward, Pooled, Tensor};
 use wgpu_layernorm::{
-    AdapterChoice, BackwardBuffers, Context, ForwardBuffers, Gradient, Kernels, LayerNorm,
-    LayerNormDescriptor, wgpu,
+    AdapterChoice, BackwardBuffers, BufferRows, BufferVector, Context, ForwardBuffers, Gradient, Kernels,
+    LayerNorm, LayerNormDescriptor, Prepared, WarmOptions, wgpu,
 };
 
 const ROWS: u64 = 4;
@@ -105,4 +106,102 @@ fn threads_that_need_one_pipeline_compile_it_once() {
         }
     });
     assert_eq!(kernels.pipelines(), 1);
+}
+
+/// A step of training over one buffer: forward with a residual, and backward with all gradients.
+fn pooled_step(norm: &LayerNorm, pool: &wgpu::Buffer, own_scratch: bool) -> [Prepared; 2] {
+    let row_bytes = ROWS * u64::from(COLS);
+    let rows = |place: u64| BufferRows { buffer: pool, offset: place * row_bytes, stride: None };
+    let vector = |place: u64| BufferVector { buffer: pool, offset: place * row_bytes };
+    let scratch = own_scratch.then(|| pool.slice(14 * row_bytes * 4..));
+    let forward = norm.prepare_forward(&ForwardBuffers {
+        residual: Some(rows(1)),
+        sum: Some(rows(1)),
+        gain: Some(vector(3)),
+        bias: Some(vector(4)),
+        statistics: Some(vector(5)),
+        scratch,
+        ..ForwardBuffers::new(ROWS, rows(0), rows(2))
+    });
+    let backward = norm.prepare_backward(&BackwardBuffers {
+        gain: Some(vector(3)),
+        dx: Some(rows(6)),
+        dgain: Some(vector(7)),
+        dbias: Some(vector(8)),
+        scratch,
+        ..BackwardBuffers::new(ROWS, rows(1), rows(9), vector(5))
+    });
+    [forward.unwrap(), backward.unwrap()]
+}
+
+#[test]
+fn a_step_after_warming_compiles_nothing() {
+    let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");
+    let pool = context.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 1 << 20,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    let (forward, backward) = (
+        Forward { residual: true, statistics: true, x_in: None, residual_in: Some(Tensor::Sum) },
+        Backward {
+            dx: Some(Gradient::Overwrite),
+            dgain: Some(Gradient::Overwrite),
+            dbias: Some(Gradient::Overwrite),
+            ..Backward::default()
+        },
+    );
+    let options = WarmOptions {
+        forward: &[forward],
+        backward: &[backward],
+        rows: ROWS,
+        submit: true,
+        ..WarmOptions::default()
+    };
+    for pooled_scratch in [false, true] {
+        let kernels = Kernels::new(context.device(), context.queue());
+        let norm = norm(&kernels, COLS, 1e-5);
+        // Kernels for buffers apart are other ones, but for the sums over rows where scratch is the device's.
+        norm.warm(&options).unwrap();
+        assert_eq!(kernels.pipelines(), 3);
+        norm.warm(&WarmOptions { pooled: Pooled::Everything, pooled_scratch, ..options }).unwrap();
+        let (warm, scratch) = (kernels.pipelines(), kernels.scratch_bytes());
+        assert_eq!(warm, if pooled_scratch { 6 } else { 5 });
+        assert!(scratch > 0, "scratch is reserved");
+
+        let calls = pooled_step(&norm, &pool, pooled_scratch);
+        pollster::block_on(context.run(&[&calls[0], &calls[1]], &[&pool])).unwrap();
+        assert_eq!(
+            kernels.pipelines(),
+            warm,
+            "pipelines after a step, scratch in the pool: {pooled_scratch}"
+        );
+        assert_eq!(kernels.scratch_bytes(), scratch);
+    }
+    // What was not asked for is not there.
+    let norm = norm(context.kernels(), COLS, 1e-5);
+    norm.warm(&WarmOptions { forward: &[forward], pooled: Pooled::Rows, ..WarmOptions::default() }).unwrap();
+    let warm = context.kernels().pipelines();
+    pooled_step(&norm, &pool, false);
+    assert_eq!(context.kernels().pipelines(), warm + 3);
+}
+
+#[test]
+fn an_alignment_is_that_of_the_places_to_come() {
+    let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");
+    let buffers = Buffers::new(context.device());
+    let kernels = Kernels::new(context.device(), context.queue());
+    let norm = norm(&kernels, 32, 1e-5);
+    let forward = Forward { statistics: true, ..Forward::default() };
+    for (alignment, elements) in [(16, 4), (8, 2), (4, 1)] {
+        norm.warm(&WarmOptions { forward: &[forward], alignment, ..WarmOptions::default() }).unwrap();
+        let warm = kernels.pipelines();
+        let x = BufferRows { offset: elements, ..BufferRows::from(&buffers.rows[0]) };
+        norm.prepare_forward(&ForwardBuffers { x, ..buffers.forward() }).unwrap();
+        assert_eq!(kernels.pipelines(), warm, "rows at multiples of {alignment} bytes");
+    }
+    assert_eq!(kernels.pipelines(), 3, "each alignment is another kernel");
+    let error = norm.warm(&WarmOptions { alignment: 2, ..WarmOptions::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "alignment is 2, needs to be a power of two from 4 on");
 }

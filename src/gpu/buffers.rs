@@ -37,8 +37,9 @@ impl<'a> From<&'a wgpu::Buffer> for BufferVector<'a> {
     }
 }
 
-/// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the call then
-/// works in place. Otherwise what is written and what is read must be in different buffers, as wgpu demands.
+/// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
+/// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
+/// in the same buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardBuffers<'a> {
     /// Number of rows.
@@ -81,7 +82,7 @@ impl<'a> ForwardBuffers<'a> {
 }
 
 /// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place. Otherwise
-/// what is written and what is read must be in different buffers, as wgpu demands.
+/// what is written must not share bytes with anything else, but may lie in the same buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardBuffers<'a> {
     /// Number of rows.

@@ -2,7 +2,7 @@
 
 use super::buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 use crate::error::Error;
-use crate::plan::{Span, Tensor};
+use crate::plan::{Plan, Pooled, Span, Tensor};
 use crate::types::{Affine, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
@@ -67,18 +67,24 @@ impl<'a> Placed<'a> {
         Ok(self)
     }
 
+    /// Whether any of its bytes, or of those between its rows, are among some of a buffer.
+    pub(super) fn is_within(&self, buffer: &wgpu::Buffer, begin: u64, end: u64) -> bool {
+        self.buffer == buffer
+            && self.rows > 0
+            && self.span.row_byte(0) < end
+            && begin < self.span.end(self.rows)
+    }
+
     fn same_rows(&self, other: &Self) -> bool {
         self.buffer == other.buffer && self.span == other.span
     }
 
-    /// Whether the bytes from first to last element intersect.
+    /// Whether they have bytes in common.
     fn overlaps(&self, other: &Self) -> bool {
-        if self.rows == 0 || other.rows == 0 {
-            return false;
-        }
-        let range = |placed: &Self| (placed.span.row_byte(0), placed.span.end(placed.rows));
-        let ((begin, end), (other_begin, other_end)) = (range(self), range(other));
-        self.buffer == other.buffer && begin < other_end && other_begin < end
+        self.buffer == other.buffer
+            && self.rows > 0
+            && other.rows > 0
+            && self.span.overlaps(self.rows, &other.span, other.rows)
     }
 }
 
@@ -89,6 +95,8 @@ pub(super) struct Call<'a> {
     pub(super) tensors: Vec<Placed<'a>>,
     /// Scratch of the caller's.
     pub(super) scratch: Option<wgpu::BufferSlice<'a>>,
+    /// Whether any two of them lie in one buffer.
+    pub(super) shares_buffers: bool,
 }
 
 impl<'a> Call<'a> {
@@ -178,7 +186,11 @@ impl<'a> Call<'a> {
         if let Some(place) = statistics {
             tensors.push(Placed::statistics(rows, place)?);
         }
-        let call = Self { rows, tensors, scratch };
+        let scratch_buffer = scratch.as_ref().map(wgpu::BufferSlice::buffer);
+        let buffers = || tensors.iter().map(|placed| placed.buffer).chain(scratch_buffer).enumerate();
+        let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
+        let shares_buffers = buffers().any(is_shared) || scratch.is_some();
+        let call = Self { rows, tensors, scratch, shares_buffers };
         call.check_overlaps(statistics_are_written(row_tensors))?;
         Ok(call)
     }
@@ -204,6 +216,16 @@ impl<'a> Call<'a> {
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
 
+    /// What the buffers ask for of a plan's bindings.
+    pub(super) fn pooled(&self, plan: &Plan) -> Pooled {
+        // The device's scratch lies with nothing else.
+        let buffer = |tensor| match self.get(tensor) {
+            Some(placed) => Some(placed.buffer),
+            None => self.scratch.as_ref().map(wgpu::BufferSlice::buffer),
+        };
+        plan.pooled_by(|a, b| buffer(a).is_some() && buffer(a) == buffer(b))
+    }
+
     fn check_overlaps(&self, statistics_are_written: bool) -> Result<(), Error> {
         let is_written = |placed: &Placed<'_>| match placed.tensor {
             Tensor::Y | Tensor::Sum | Tensor::Dx | Tensor::Dgain | Tensor::Dbias => true,
@@ -218,21 +240,17 @@ impl<'a> Call<'a> {
                 if !is_written(written) || written.buffer != other.buffer {
                     continue;
                 }
+                if !written.overlaps(other) {
+                    continue;
+                }
                 let why = if is_written(other) {
-                    if !written.overlaps(other) {
-                        continue;
-                    }
                     "both are written, and their bytes overlap"
                 } else {
                     let rows_are_written = matches!(written.tensor, Tensor::Y | Tensor::Sum | Tensor::Dx);
                     if may_be_in_place(other) && rows_are_written && written.same_rows(other) {
                         continue;
                     }
-                    // dgain and dbias are written by a dispatch of their own, which reads only its scratch.
-                    if matches!(written.tensor, Tensor::Dgain | Tensor::Dbias) && !written.overlaps(other) {
-                        continue;
-                    }
-                    "wgpu does not let one dispatch read and write the same buffer"
+                    "one is written while the other is read, and their bytes overlap"
                 };
                 return Err(Error::Overlap {
                     written: written.tensor.name(),

@@ -32,8 +32,13 @@ pub fn describe_adapter(info: &wgpu::AdapterInfo) -> String {
     format!("{name} [{}{separator}{driver}]", info.backend)
 }
 
-/// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first.
+/// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first. None where wgpu was compiled
+/// without any back end.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
+    // wgpu panics then.
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return Vec::new();
+    }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
     let mut adapters = instance.enumerate_adapters(backends).await;
@@ -88,9 +93,14 @@ impl Context {
     /// Opens the adapter that was chosen.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the name is empty; [`Error::NoAdapter`] where none matches; [`Error::Device`] where it cannot
-    /// be opened.
+    /// [`Error::Invalid`] where the name is empty; [`Error::NoAdapter`] where none matches;
+    /// [`Error::Unsupported`] where wgpu was compiled without any back end; [`Error::Device`] where the
+    /// adapter cannot be opened.
     pub async fn new(choice: &AdapterChoice) -> Result<Self, Error> {
+        if wgpu::Instance::enabled_backend_features().is_empty() {
+            let needs = "at least one: by the feature `backends`, or by one of wgpu's own, such as `vulkan`";
+            return Err(Error::unsupported("the set of back ends in this build of wgpu", "empty", needs));
+        }
         let name = match choice {
             AdapterChoice::Named(name) => Some(name.clone()),
             AdapterChoice::Auto => std::env::var("WGPU_ADAPTER_NAME").ok(),

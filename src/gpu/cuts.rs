@@ -152,7 +152,14 @@ impl<'c, 'a> Layout<'c, 'a> {
             let needs = self.own_scratch_bytes();
             return Err(Error::BufferTooSmall { buffer: "scratch", has: own.size(), needs, unit: "bytes" });
         }
-        Ok(())
+        match self.call.tensors.iter().find(|placed| placed.is_within(own.buffer(), begin, end)) {
+            None => Ok(()),
+            Some(placed) => Err(Error::Overlap {
+                written: "scratch",
+                other: placed.tensor.name(),
+                why: "scratch is written, and their bytes overlap",
+            }),
+        }
     }
 
     pub(super) fn has_dispatches(&self, plan: usize) -> bool {
@@ -240,6 +247,34 @@ impl<'c, 'a> Layout<'c, 'a> {
     }
 }
 
+/// That browsers take the windows of a dispatch: no two of one buffer may have bytes in common if one is
+/// written.
+pub(super) fn check_windows(plan: &Plan, cuts: &[Cut]) -> Result<(), Error> {
+    let tensors = plan.tensors();
+    for windows in cuts.iter().map(|cut| &cut.windows) {
+        let bound: Vec<_> = tensors.iter().zip(windows).collect();
+        for (i, (first, window)) in bound.iter().enumerate() {
+            for (second, other) in &bound[i + 1..] {
+                let (Source::Given(a), Source::Given(b)) = (&window.source, &other.source) else { continue };
+                let is_written = plan.binds_read_write(**first) || plan.binds_read_write(**second);
+                let overlaps =
+                    window.begin < other.begin + other.length && other.begin < window.begin + window.length;
+                if a == b && is_written && overlaps {
+                    let swap = !plan.writes(**first) && plan.writes(**second);
+                    let (written, other) = if swap { (second, first) } else { (first, second) };
+                    return Err(Error::Overlap {
+                        written: written.name(),
+                        other: other.name(),
+                        why: "a browser binds each tensor from a multiple of the device's storage alignment on, and \
+                              lets no two bindings of a dispatch have bytes in common if one is written",
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What parts of scratch begin at a multiple of: a binding may begin there, and a vec4.
 fn alignment(caps: &Caps) -> u64 {
     u64::from(caps.storage_alignment.max(16))
@@ -274,5 +309,40 @@ fn rows_of(placed: &Placed<'_>, dispatch: &Dispatch) -> (u64, u64) {
     match placed.span.stride {
         0 => (0, 1),
         _ => (dispatch.first_row, dispatch.rows.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, BufferRows, Context, ForwardBuffers};
+    use crate::plan::Forward;
+    use crate::types::{Affine, Problem};
+
+    /// Two rows of 16 values, x from the start of a buffer and y after it.
+    fn check(y_offset: u64, y_stride: u64, storage_alignment: u32) -> Result<(), Error> {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        let buffer = context.create("pool", 4096).unwrap();
+        let problem = Problem { cols: 16, affine: Affine::None, ..Problem::default() };
+        let y = BufferRows { buffer: &buffer, offset: y_offset, stride: Some(y_stride) };
+        let call = Call::forward(&problem, &ForwardBuffers::new(2, &buffer, y)).unwrap();
+        let caps = Caps { storage_alignment, ..Caps::webgpu_default() };
+        let plan = Plan::forward(&problem, Forward::default(), 8, &caps).unwrap();
+        let plan = plan.with_pooled(call.pooled(&plan));
+        assert!(plan.binds_read_write(Tensor::X));
+        let layout = Layout::new(&call, std::iter::once(&plan), &caps).unwrap();
+        check_windows(&plan, &layout.cuts(0, 0, &plan, 1e-5))
+    }
+
+    #[test]
+    fn windows_that_browsers_refuse_are_refused_with_the_reason() {
+        assert_eq!(check(64, 16, 256), Ok(()));
+        // 128 bytes of x; y begins after them, its window does not.
+        assert_eq!(check(32, 16, 128), Ok(()));
+        let error = check(32, 16, 256).unwrap_err();
+        assert!(matches!(error, Error::Overlap { written: "y", other: "x", .. }), "{error:?}");
+        assert!(error.to_string().contains("a browser binds"), "{error}");
+        check(68, 16, 256).unwrap();
+        check(60, 20, 256).unwrap_err();
     }
 }

@@ -7,6 +7,7 @@ use super::scratch::{self, Scratch};
 use super::uniforms::Uniforms;
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, Operation, Plan, SubgroupSizes, TunedAdapter, Tuning};
+use crate::shader::Dialect;
 use crate::types::Problem;
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) queue: wgpu::Queue,
     /// Read once: in browsers each read asks for some forty numbers.
     pub(super) limits: wgpu::Limits,
+    pub(super) is_browser: bool,
     pipelines: Pipelines,
     pub(super) uniforms: Uniforms,
     scratch: Scratch,
@@ -74,12 +76,13 @@ impl Kernels {
     /// Kernels planned and compiled as described. Compiles nothing yet.
     #[must_use]
     pub fn with(device: &wgpu::Device, queue: &wgpu::Queue, descriptor: &KernelsDescriptor<'_>) -> Self {
-        let limits = device.limits();
+        let (limits, info) = (device.limits(), device.adapter_info());
         let shared = Shared {
             device: device.clone(),
             queue: queue.clone(),
             uniforms: Uniforms::new(&limits),
             limits,
+            is_browser: info.backend == wgpu::Backend::BrowserWebGpu,
             pipelines: Pipelines::new(descriptor.pipeline_cache.cloned()),
             scratch: Scratch::default(),
         };
@@ -91,7 +94,7 @@ impl Kernels {
             caps = with_sizes(caps, sizes);
         }
         caps.kind = descriptor.ladder.unwrap_or(caps.kind);
-        let adapter = tuned_adapter(&device.adapter_info());
+        let adapter = tuned_adapter(&info);
         let tuning = descriptor.tuning.map(|tuning| tuning.of_adapter(&adapter)).unwrap_or_default();
         Self { shared: Arc::new(shared), planning: Arc::new(Planning { caps, adapter, tuning }) }
     }
@@ -178,11 +181,16 @@ impl Kernels {
 
 impl Shared {
     pub(super) fn compiled(&self, plan: &Plan) -> Result<Arc<Compiled>, Error> {
-        self.pipelines.get(&self.device, plan)
+        let dialect = if self.is_browser { Dialect::Browser } else { Dialect::Naga };
+        self.pipelines.get(&self.device, dialect, plan)
     }
     /// Scratch as it is now.
     pub(super) fn scratch(&self) -> scratch::Buffers {
         self.scratch.buffers()
+    }
+
+    pub(super) fn reserve_scratch(&self, bytes: scratch::Bytes) -> Result<(), Error> {
+        self.scratch.reserve(&self.device, &self.limits, bytes)
     }
 
     pub(super) fn attach_scratch(&self, user: &Arc<Inner>) -> Result<(), Error> {

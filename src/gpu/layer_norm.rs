@@ -2,12 +2,14 @@
 
 use super::buffers::{BackwardBuffers, ForwardBuffers};
 use super::call::Call;
-use super::cuts::{Layout, Stage};
+use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Tensor};
+use crate::plan::{Backward, Caps, Forward, Operation, Plan, Pooled, RowSplit, Tensor};
 use crate::types::{Affine, Dtype, Normalization, Problem};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,11 @@ pub struct LayerNorm {
     label: String,
     problem: Problem,
     row_split: RowSplit,
+    planned: RwLock<Planned>,
 }
+
+/// The plans of calls so far, by operation and vector width, as for tensors in buffers of their own.
+type Planned = HashMap<(Operation, u32), Arc<[Plan]>>;
 
 impl LayerNorm {
     /// A normalisation by `kernels`. Compiles nothing yet: the first
@@ -87,6 +93,7 @@ impl LayerNorm {
             label: descriptor.label.unwrap_or("layer_norm").to_owned(),
             problem,
             row_split: descriptor.row_split,
+            planned: RwLock::default(),
         })
     }
 
@@ -157,7 +164,9 @@ impl LayerNorm {
     ///   each other.
     /// - [`Error::Invalid`]: a row stride is below `cols`.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
-    /// - [`Error::Overlap`]: an output shares a buffer with another tensor, but is not in place.
+    /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
+    ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the
+    ///   device's storage alignment, if one of them is written.
     /// - [`Error::Unsupported`]: the device lacks a limit.
     /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
@@ -191,7 +200,11 @@ impl LayerNorm {
             let compiled = self.kernels.shared().compiled(plan)?;
             let label = format!("{}/{}", self.label, plan.kernel.name());
             let first = cuts.len();
-            cuts.extend(layout.cuts(number, stages.len(), plan, self.problem.eps));
+            let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps);
+            if self.kernels.shared().is_browser {
+                check_windows(plan, &of_plan)?;
+            }
+            cuts.extend(of_plan);
             stages.push(Stage { plan: *plan, compiled, label, cuts: first..cuts.len() });
         }
         Prepared::new(&self.kernels, call.rows, layout.scratch, stages, cuts)
@@ -205,21 +218,50 @@ impl LayerNorm {
             x_in: call.alias(Tensor::X, &outputs),
             residual_in: call.alias(Tensor::Residual, &outputs),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        match self.row_split {
-            RowSplit::Never => Ok(vec![self.plan(Operation::Forward(forward), vector_width)?]),
-            RowSplit::Always => Ok(Plan::forward_split(problem, forward, vector_width, caps)?.into()),
-        }
+        self.plans(Operation::Forward(forward), call)
     }
 
-    fn plan(&self, operation: Operation, vector_width: u32) -> Result<Plan, Error> {
-        self.kernels.plan(&self.problem, operation, vector_width)
+    /// The plans of a call, in the order of their dispatches.
+    fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
+        let plans = self.planned(operation, call.vector_width())?;
+        if !call.shares_buffers {
+            return Ok(plans.to_vec());
+        }
+        Ok(plans.iter().map(|plan| plan.with_pooled(call.pooled(plan))).collect())
+    }
+
+    /// The same for tensors in buffers of their own.
+    pub(super) fn planned(&self, operation: Operation, vector_width: u32) -> Result<Arc<[Plan]>, Error> {
+        let key = (operation, vector_width);
+        if let Some(plans) = self.planned.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(plans));
+        }
+        let (problem, caps) = (&self.problem, self.caps());
+        let whole = |operation| self.kernels.plan(problem, operation, vector_width);
+        let mut plans = match (self.row_split, operation) {
+            (RowSplit::Never, operation) => vec![whole(operation)?],
+            (RowSplit::Always, Operation::Forward(forward)) => {
+                Plan::forward_split(problem, forward, vector_width, caps)?.into()
+            }
+            (RowSplit::Always, Operation::Backward(backward) | Operation::ReduceParameters(backward)) => {
+                Plan::backward_split(problem, backward, vector_width, caps)?.into()
+            }
+        };
+        if let Operation::Backward(backward) = operation
+            && backward.has_parameters()
+        {
+            plans.push(whole(Operation::ReduceParameters(backward))?);
+        }
+        let plans: Arc<[Plan]> = plans.into();
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        planned.insert(key, Arc::clone(&plans));
+        Ok(plans)
     }
 
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
-        plan.partial_cols == 0 && by_ladder.as_ref() != Ok(plan)
+        plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))
     }
 
     fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
@@ -230,14 +272,6 @@ impl LayerNorm {
             x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
             dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
         };
-        let (problem, vector_width, caps) = (&self.problem, call.vector_width(), self.caps());
-        let mut plans = match self.row_split {
-            RowSplit::Never => vec![self.plan(Operation::Backward(backward), vector_width)?],
-            RowSplit::Always => Plan::backward_split(problem, backward, vector_width, caps)?.into(),
-        };
-        if backward.has_parameters() {
-            plans.push(self.plan(Operation::ReduceParameters(backward), vector_width)?);
-        }
-        Ok(plans)
+        self.plans(Operation::Backward(backward), call)
     }
 }

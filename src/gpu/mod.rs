@@ -16,6 +16,7 @@ mod pipelines;
 mod prepared;
 mod scratch;
 mod uniforms;
+mod warm;
 
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
@@ -23,6 +24,7 @@ pub use context::{AdapterChoice, BackwardResult, Context, ForwardResult, adapter
 pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;
+pub use warm::WarmOptions;
 
 use crate::error::Error;
 use std::pin::pin;

@@ -46,7 +46,12 @@ impl Pipelines {
     }
 
     /// The pipeline of a plan. No lock is held while one is assembled or compiled but that of its own cell.
-    pub(super) fn get(&self, device: &wgpu::Device, plan: &Plan) -> Result<Arc<Compiled>, Error> {
+    pub(super) fn get(
+        &self,
+        device: &wgpu::Device,
+        dialect: Dialect,
+        plan: &Plan,
+    ) -> Result<Arc<Compiled>, Error> {
         let key = plan.text_key();
         if let Some(cell) = lock(&self.cells).by_key.get(&key).cloned() {
             // Where the first try failed, the text is assembled once more.
@@ -54,7 +59,7 @@ impl Pipelines {
                 return Ok(Arc::clone(compiled));
             }
         }
-        let shader = shader::assemble(&key, dialect(device))?;
+        let shader = shader::assemble(&key, dialect)?;
         let text = shader.source.split_once('\n').map_or("", |(_, text)| text);
         let cell = {
             let mut cells = lock(&self.cells);
@@ -79,13 +84,6 @@ impl Pipelines {
 /// What a thread leaves that panics while it holds one of these locks is whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn dialect(device: &wgpu::Device) -> Dialect {
-    match device.adapter_info().backend {
-        wgpu::Backend::BrowserWebGpu => Dialect::Browser,
-        _ => Dialect::Naga,
-    }
 }
 
 fn compile(

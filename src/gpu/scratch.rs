@@ -58,6 +58,16 @@ impl Scratch {
         self.lock().buffers.iter().flatten().map(wgpu::Buffer::size).sum()
     }
 
+    /// Makes the buffers large enough for calls to come.
+    pub(super) fn reserve(
+        &self,
+        device: &wgpu::Device,
+        limits: &wgpu::Limits,
+        needs: Bytes,
+    ) -> Result<(), Error> {
+        Self::resize(self.lock(), device, limits, |has| most(has, needs))
+    }
+
     /// Makes the buffers large enough for a call, and keeps them so for as long as it is there.
     pub(super) fn attach(
         &self,

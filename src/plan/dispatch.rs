@@ -43,6 +43,31 @@ impl Span {
         }
     }
 
+    /// Whether these rows and those of another tensor in the same buffer have bytes in common. Rows of
+    /// different strides count as whole ranges, what lies between them included.
+    #[must_use]
+    pub const fn overlaps(&self, rows: u64, other: &Self, other_rows: u64) -> bool {
+        let (begin, end) = (self.row_byte(0), self.end(rows));
+        let (other_begin, other_end) = (other.row_byte(0), other.end(other_rows));
+        if rows == 0 || other_rows == 0 || begin >= other_end || other_begin >= end {
+            return false;
+        }
+        let stride = self.stride * self.element_bytes as u64;
+        if stride == 0 || stride != other.stride * other.element_bytes as u64 {
+            return true;
+        }
+        // Both repeat after a stride: where the other begins in it, and whether it ends before this one
+        // begins again.
+        let row = self.cols as u64 * self.element_bytes as u64;
+        let other_row = other.cols as u64 * other.element_bytes as u64;
+        let between = if other_begin >= begin {
+            (other_begin - begin) % stride
+        } else {
+            (stride - (begin - other_begin) % stride) % stride
+        };
+        !(between >= row && between + other_row <= stride)
+    }
+
     /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
     /// `alignment`, and its length, a multiple of 4.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The names of plans.
 
-use super::{Operation, Plan, Reduction, Tensor};
+use super::{Operation, Plan, Pooled, Reduction, Tensor};
 use crate::types::Gradient;
 
 impl Plan {
@@ -48,6 +48,11 @@ impl Plan {
         if self.combine_slots {
             label += "/combine_slots";
         }
+        label += match self.pooled {
+            Pooled::Nothing => "",
+            Pooled::Rows => "/pooled_rows",
+            Pooled::Everything => "/pooled",
+        };
         for (name, present) in self.options() {
             if present {
                 label += "/";

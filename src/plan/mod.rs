@@ -12,6 +12,7 @@ mod label;
 mod ladder;
 mod launch;
 mod operation;
+mod pooled;
 #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
 pub(crate) mod quirks;
 mod shape;
@@ -27,6 +28,7 @@ pub use kernel::{Kernel, Reduction};
 pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use operation::{Backward, Forward, Operation};
+pub use pooled::Pooled;
 pub(crate) use shape::Shape;
 pub use tensor::{Storage, Tensor};
 pub use traffic::Traffic;
@@ -111,6 +113,8 @@ pub struct Plan {
     pub rows_per_slot: u32,
     /// The most partial sums of the parameter gradients that a dispatch leaves.
     pub max_partial_rows: u32,
+    /// Which inputs are bound as outputs are; see [`Plan::with_pooled`].
+    pub pooled: Pooled,
 }
 
 /// Four float32.
@@ -351,6 +355,7 @@ impl Plan {
             least_slots: rung.least_slots,
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
+            pooled: Pooled::Nothing,
         };
         // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter ends them.
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);

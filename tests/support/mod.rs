@@ -32,9 +32,13 @@ pub(crate) fn values(seed: u32, count: usize) -> Vec<f32> {
 }
 
 pub(crate) fn buffer(context: &Context, values: &[f32]) -> wgpu::Buffer {
+    buffer_of_bytes(context, bytemuck::cast_slice(values))
+}
+
+pub(crate) fn buffer_of_bytes(context: &Context, contents: &[u8]) -> wgpu::Buffer {
     context.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
         label: None,
-        contents: bytemuck::cast_slice(values),
+        contents,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
     })
 }
@@ -55,6 +59,9 @@ pub(crate) fn recorded(
 
 /// The bits of buffers, after the calls.
 pub(crate) fn run(context: &Context, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Vec<Vec<u32>> {
-    let downloads = pollster::block_on(context.run(calls, outputs)).unwrap();
-    downloads.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect()
+    run_bytes(context, calls, outputs).iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect()
+}
+
+pub(crate) fn run_bytes(context: &Context, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Vec<Vec<u8>> {
+    pollster::block_on(context.run(calls, outputs)).unwrap()
 }

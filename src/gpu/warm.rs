@@ -1,0 +1,168 @@
+//! Compiling before a call is there.
+
+use super::checked;
+use super::layer_norm::LayerNorm;
+use super::params::Params;
+use super::pipelines::Compiled;
+use super::scratch::Part;
+use super::uniforms::Uniforms;
+use crate::error::Error;
+use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
+use std::sync::Arc;
+
+/// What decides which kernels calls will need, beside the
+/// [`LayerNormDescriptor`](crate::LayerNormDescriptor).
+#[derive(Clone, Copy, Debug)]
+pub struct WarmOptions<'a> {
+    /// Options of the forward calls that will come: which tensors they have, and what is in place.
+    pub forward: &'a [Forward],
+    /// Options of the backward calls.
+    pub backward: &'a [Backward],
+    /// Bytes of which offsets and row strides will be multiples, in their buffers. With 16, the default,
+    /// threads move 16 bytes at a time, if the columns allow; other alignments are other kernels.
+    pub alignment: u64,
+    /// Which tensors will share a buffer, outputs among them. Default: no input lies in the buffer of an
+    /// output.
+    pub pooled: Pooled,
+    /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
+    pub pooled_scratch: bool,
+    /// The most rows of a call: the device's scratch is reserved for so many. Default: 0, none is.
+    pub rows: u64,
+    /// Whether each kernel is also run over no rows, since some drivers (Mesa's software adapters are of
+    /// them) compile when a kernel first runs and not when its pipeline is created. That is a submit to the
+    /// queue, which is not waited for. Default: no.
+    pub submit: bool,
+}
+
+impl Default for WarmOptions<'_> {
+    fn default() -> Self {
+        Self {
+            forward: &[],
+            backward: &[],
+            alignment: 16,
+            pooled: Pooled::Nothing,
+            pooled_scratch: false,
+            rows: 0,
+            submit: false,
+        }
+    }
+}
+
+impl WarmOptions<'_> {
+    /// Whether two tensors of a call will lie in one buffer.
+    fn share_a_buffer(&self, a: Tensor, b: Tensor) -> bool {
+        let is_in_pool = |tensor| match (tensor, self.pooled) {
+            (_, Pooled::Nothing) => false,
+            (Tensor::Partials | Tensor::RowPartials, _) => self.pooled_scratch,
+            (Tensor::Gain | Tensor::Bias, pooled) => pooled == Pooled::Everything,
+            _ => true,
+        };
+        is_in_pool(a) && is_in_pool(b)
+    }
+}
+
+impl LayerNorm {
+    /// Compiles what calls with such options will need, now, so that preparing them later compiles nothing.
+    /// On any thread: others that need the same pipelines wait for these only. Browsers compile in the
+    /// background whatever is done; there the first call may still wait.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the alignment is not one that tensors can have; [`Error::Unsupported`] where
+    /// the device cannot run one of the calls; [`Error::Device`] where wgpu fails.
+    pub fn warm(&self, options: &WarmOptions<'_>) -> Result<(), Error> {
+        let vector_width = self.vector_width(options.alignment)?;
+        let forward = options.forward.iter().map(|forward| Operation::Forward(*forward));
+        let backward = options.backward.iter().map(|backward| Operation::Backward(*backward));
+        let shared = self.kernels().shared();
+        let mut scratch = [0; 2];
+        let mut compiled: Vec<(Plan, Arc<Compiled>)> = Vec::new();
+        for operation in forward.chain(backward) {
+            for plan in self.planned(operation, vector_width)?.iter() {
+                let plan = plan.with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));
+                compiled.push((plan, shared.compiled(&plan)?));
+                if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
+                    let bytes = &mut scratch[Part::Partials as usize];
+                    *bytes = plan.most_scratch_bytes(options.rows).max(*bytes);
+                }
+                let bytes = &mut scratch[Part::RowPartials as usize];
+                *bytes = plan.row_partials_bytes(options.rows).max(*bytes);
+            }
+        }
+        if !options.pooled_scratch {
+            shared.reserve_scratch(scratch)?;
+        }
+        if options.submit {
+            self.run_over_no_rows(&compiled)?;
+        }
+        Ok(())
+    }
+
+    /// The widest access that tensors at multiples of so many bytes allow.
+    fn vector_width(&self, alignment: u64) -> Result<u32, Error> {
+        let problem = self.problem();
+        let parameters = problem.affine.has_gain().then_some(problem.parameter_dtype.size());
+        let sizes = || std::iter::once(problem.dtype.size()).chain(parameters);
+        let least = sizes().max().unwrap_or(4).into();
+        if alignment < least || !alignment.is_power_of_two() {
+            return Err(Error::invalid("alignment", alignment, format!("a power of two from {least} on")));
+        }
+        let width = |element_bytes: u32| {
+            let elements = alignment / u64::from(element_bytes);
+            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes }.vector_width()
+        };
+        Ok(sizes().map(width).min().unwrap_or(8))
+    }
+
+    /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
+    fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
+        let shared = self.kernels().shared();
+        let params =
+            Params { workgroups_x: 1, slot_rows: 1, one: 1.0, eps: self.problem().eps, ..Params::default() };
+        let reserved = [shared.uniforms.reserve(&shared.device, &params)?];
+        // The sum over no partial sums is stored: of the first columns.
+        let size = u64::from(self.problem().cols).next_multiple_of(8) * 4 + 256;
+        checked(&shared.device, "running kernels over no rows", || {
+            Uniforms::write(&shared.queue, &reserved);
+            let [super::uniforms::Reserved { slot, .. }] = &reserved;
+            let mut encoder =
+                shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut buffers: Vec<wgpu::Buffer> = Vec::new();
+            for (plan, compiled) in compiled {
+                let count = plan.tensors().len();
+                while buffers.len() < count {
+                    buffers.push(shared.device.create_buffer(&wgpu::BufferDescriptor {
+                        label: Some("layer_norm/warm"),
+                        size,
+                        usage: wgpu::BufferUsages::STORAGE,
+                        mapped_at_creation: false,
+                    }));
+                }
+                let uniform = wgpu::BufferBinding {
+                    buffer: &slot.chunk.buffer,
+                    offset: 0,
+                    size: wgpu::BufferSize::new(size_of::<Params>() as u64),
+                };
+                let uniform =
+                    wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) };
+                let storage = (1..).zip(&buffers[..count]).map(|(binding, buffer)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: buffer.as_entire_binding(),
+                });
+                let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+                let bind_group = shared.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some("layer_norm/warm"),
+                    layout: &compiled.layout,
+                    entries: &entries,
+                });
+                pass.set_pipeline(&compiled.pipeline);
+                pass.set_bind_group(0, &bind_group, &[slot.offset]);
+                pass.dispatch_workgroups(1, 1, 1);
+            }
+            drop(pass);
+            shared.queue.submit([encoder.finish()]);
+        })?;
+        shared.uniforms.publish(&reserved);
+        Ok(())
+    }
+}
