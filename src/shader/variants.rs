@@ -7,7 +7,9 @@
 
 use crate::covering::{self, Levels};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, Reduction, SubgroupSizes, Tensor};
+use crate::plan::{
+    AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, SubgroupSizes, Tensor,
+};
 use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -175,10 +177,11 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         gradient(dx),
         gradient(dgain),
         gradient(dbias),
+        plan.pooled as u8,
     ]
 }
 
-pub(crate) const FACTORS: usize = 22;
+pub(crate) const FACTORS: usize = 23;
 
 /// Rows of 2^5 steps and more are loops over as many.
 const MOST_STEPS_LEVEL: u8 = 5;
@@ -217,9 +220,11 @@ impl Product {
     }
 
     fn keep(&mut self, plan: Plan, caps: &Caps) {
-        let levels = levels(&plan);
-        if self.known.insert(levels) {
-            self.variants.push((Variant { plan, caps: *caps }, levels));
+        for plan in Pooled::ALL.map(|pooled| plan.with_pooled(pooled)) {
+            let levels = levels(&plan);
+            if self.known.insert(levels) {
+                self.variants.push((Variant { plan, caps: *caps }, levels));
+            }
         }
     }
 }
