@@ -6,11 +6,16 @@ use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 const AMD: u32 = 0x1002;
 const INTEL: u32 = 0x8086;
 
-/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
-/// None is required.
+/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats,
+/// and on a software adapter 64-bit integers. None is required.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
-    adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16)
+    let gains = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+    let on_a_cpu = match adapter.get_info().device_type {
+        wgpu::DeviceType::Cpu => wgpu::Features::SHADER_INT64,
+        _ => wgpu::Features::empty(),
+    };
+    adapter.features() & (gains | on_a_cpu)
 }
 
 /// The limits to open a device with so that the kernels can use all that the adapter has. WebGPU's default limits
@@ -33,11 +38,13 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         && sizes.max.is_power_of_two()
         && (4..=128).contains(&sizes.min)
         && (sizes.min..=128).contains(&sizes.max);
+    let shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
     let is_software = info.device_type == wgpu::DeviceType::Cpu;
     Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
+        shader_int64,
         // Browsers do not say whose GPU it is, and Chrome's compiler adds no bound to loops that end. A software adapter's own
         // plans are written out whatever this says: here it is for the plans of a GPU on one, which SwiftShader compiles at once
         // with loops and not within minutes without.
@@ -51,7 +58,11 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
-        storage_alignment: limits.min_storage_buffer_offset_alignment,
+        // Rows that start on words of four times 64 bits do so in their bindings too.
+        storage_alignment: match limits.min_storage_buffer_offset_alignment {
+            least if shader_int64 => least.max(32),
+            least => least,
+        },
         max_loop_trips: if is_llvmpipe_that_stops_looping(&info) {
             Caps::LAVAPIPE_22_LOOP_TRIPS
         } else {

@@ -27,6 +27,9 @@ pub struct Caps {
     pub subgroup: Option<SubgroupSizes>,
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
+    /// Whether kernels may access memory in words of 64 bits. Only a software adapter gains from it: there an access is a loop
+    /// over lanes, whose cost is that of its components, whatever their size.
+    pub shader_int64: bool,
     /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
     /// the arrays that they index in registers. Mesa's do for AMD, where some texts that are written out spill registers, and
     /// for Intel. For others the text is written out, see [`Plan::unroll`](super::Plan::unroll).
@@ -59,6 +62,7 @@ impl Caps {
             kind: AdapterKind::Gpu,
             subgroup: None,
             shader_f16: false,
+            shader_int64: false,
             unrolls_loops: false,
             max_invocations: 256,
             max_workgroup_bytes: 16_384,

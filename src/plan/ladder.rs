@@ -110,8 +110,8 @@ struct SoftwareBudget {
 }
 
 /// Of subgroups with [`SOFTWARE_LANES`] lanes or more. On lavapipe of Mesa 22.3.6
-/// - rows of 1024, 2048 and 4096 columns compile in 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward; held,
-///   2048x4096 ran at 0.65 and 0.56 of the copy, streamed at 0.55 and 0.36;
+/// - rows of 1024, 2048 and 4096 columns compiled in 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward before texts
+///   were short (now 0.5 and 1.6 s at 1024); held, 2048x4096 ran at 0.65 and 0.56 of the copy, streamed at 0.55 and 0.36;
 /// - forward 2048x4096 ran at 0.53 of the copy with blocks of 4 rows, 0.55 with 8;
 /// - backward 2048x4096 and 256x16384 ran, in runs of 16 vec4, at 0.34 and 0.32 with blocks of 4 rows, 0.40 and 0.38 with 8, 0.38
 ///   and 0.20 with 16, which leave the second-level cache.
@@ -138,8 +138,8 @@ const FEW_LANES: SoftwareBudget = SoftwareBudget {
 /// `backward_streamed` compiles in 11 s with 8 rows, in 2 with 2.
 const NO_LANES: SoftwareBudget = SoftwareBudget { backward_block_rows: 2, ..FEW_LANES };
 
-/// vec4s of x, and as many of dy, that a thread holds on a software adapter: a load of 16 bits is two.
-const SOFTWARE_BACKWARD_VEC4: u32 = 32;
+/// vec4s of a row that a thread holds on a software adapter, whatever its loads: more take seconds to compile.
+const SOFTWARE_VEC4: u32 = 32;
 /// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
@@ -219,6 +219,7 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
             software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
         }
         AdapterKind::Gpu => {
             let max_invocations = caps.max_invocations.min(FORWARD_FEW_THREADS);
@@ -240,7 +241,7 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
-                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_BACKWARD_VEC4)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
@@ -395,7 +396,9 @@ fn gpu_walk(rung: Rung, threads: u32) -> Rung {
 
 /// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
 fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Rung> {
-    let threads = if shape.loads(1) <= SOFTWARE_OWN_ROW_LOADS.min(loads) {
+    // A thread's registers count here, whatever its loads.
+    let own_row_loads = if shape.wide { SOFTWARE_OWN_ROW_LOADS / 2 } else { SOFTWARE_OWN_ROW_LOADS };
+    let threads = if shape.loads(1) <= own_row_loads.min(loads) {
         1
     } else {
         software_threads(caps).min(threads_that_fill(shape))
@@ -547,7 +550,7 @@ pub(super) fn candidates(
         Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
     };
-    let shape = Shape::new(problem, vector_width);
+    let shape = Shape::new(problem, vector_width, caps);
     let (most_vec4, workgroups, most_threads) = match caps.kind {
         AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
         // Barriers lose, see SOFTWARE_LANES and docs/performance.md.

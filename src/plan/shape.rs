@@ -1,25 +1,35 @@
 //! The part of a problem that the ladder looks at, and how threads divide it.
 
-use super::Plan;
+use super::{AdapterKind, Caps, Plan};
 use crate::types::Problem;
+
+/// What [`Span::vector_width`](super::Span::vector_width) says of rows that all start on 32 bytes.
+pub(crate) const WIDE: u32 = 16;
 
 /// The part of a problem that the ladder looks at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) cols: u32,
     pub(crate) vector_width: u32,
+    /// Whether accesses are of words of 64 bits.
+    pub(crate) wide: bool,
 }
 
 impl Shape {
-    /// `vector_width` is lowered to what dtype and cols allow.
-    pub(super) fn new(problem: &Problem, vector_width: u32) -> Self {
-        let widest = Plan::max_vector_width(problem.dtype, problem.cols);
-        Self { cols: problem.cols, vector_width: largest_common_power_of_two(widest, vector_width.into()) }
+    /// `vector_width` is lowered to what dtype, cols and adapter allow.
+    pub(crate) fn new(problem: &Problem, vector_width: u32, caps: &Caps) -> Self {
+        let wide = caps.kind == AdapterKind::Software && caps.shader_int64 && vector_width == WIDE;
+        let narrow = Plan::max_vector_width(problem.dtype, problem.cols);
+        let width = |widest| largest_common_power_of_two(widest, vector_width.into());
+        if wide && width(2 * narrow) == 32 / problem.dtype.size() && problem.cols.is_multiple_of(2 * narrow) {
+            return Self { cols: problem.cols, vector_width: 2 * narrow, wide };
+        }
+        Self { cols: problem.cols, vector_width: width(narrow), wide: false }
     }
 
     /// Columns that a thread covers in one step.
     pub(crate) const fn step_values(&self) -> u32 {
-        if self.vector_width == 8 { 8 } else { 4 }
+        4 * parts(self.vector_width)
     }
 
     /// Steps of a row's `threads`.
@@ -35,6 +45,15 @@ impl Shape {
     /// Loads of a thread that reads its part of a row once.
     pub(crate) const fn loads(&self, threads: u32) -> u32 {
         self.steps(threads) * (self.step_values() / self.vector_width)
+    }
+}
+
+/// vec4s that one access of `vector_width` elements moves.
+pub(super) const fn parts(vector_width: u32) -> u32 {
+    match vector_width {
+        16 => 4,
+        8 => 2,
+        _ => 1,
     }
 }
 

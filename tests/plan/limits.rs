@@ -76,7 +76,9 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
     } else {
         case.problem.dtype
     };
-    prop_assert!(plan.vector_width <= case.vector_width.min(16 / dtype.size()));
+    prop_assert!(!plan.uses_int64() || caps.shader_int64 && caps.kind == AdapterKind::Software);
+    let most_bytes = if plan.uses_int64() { 32 } else { 16 };
+    prop_assert!(plan.vector_width <= case.vector_width.min(most_bytes / dtype.size()));
     prop_assert_eq!(plan.cols % plan.vector_width, 0, "an access would cross the row's end");
     prop_assert_eq!(plan.cols, case.problem.cols);
     let is_split = plan.partial_cols > 0;
