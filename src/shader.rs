@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 use std::fmt::Write as _;
-use unroll::{Bound, substitute, unroll};
+use unroll::{Bound, Limits, substitute, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,7 +78,7 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     segment(&mut text, segments::NUMERICS);
     segment(&mut text, threads(plan, dialect));
     segment(&mut text, reduction(plan));
-    segment(&mut text, format(plan.row_storage));
+    segment(&mut text, format(plan));
     segment(&mut text, slots(plan));
     operation(&mut text, plan);
     segment(&mut text, body(plan.kernel));
@@ -86,7 +86,13 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
         .map_err(|message| Error::Assembly { label: label.clone(), message })?;
     let mut source = expand_aliases(&text);
     if plan.unroll {
-        source = unroll(&source, &loop_bounds(plan), MOST_TRIPS);
+        let run = plan.short.then_some(RUN_TRIPS);
+        if plan.short && plan.workgroup_size() == plan.threads_per_row {
+            // What the loop over the rows has asked already.
+            source = source
+                .replace("let has_row = first_row + slot_in_workgroup < rows.end;", "let has_row = true;");
+        }
+        source = unroll(&source, &loop_bounds(plan), Limits { most_trips: MOST_TRIPS, run });
     }
     Ok(Shader { label, source, bindings })
 }
@@ -115,6 +121,9 @@ fn expand_aliases(text: &str) -> String {
 /// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU half of that. So do
 /// those over the rows of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
+
+/// Steps that are written out of a loop which runs once a slot, where the text is to be [short](Plan::short).
+const RUN_TRIPS: u32 = 4;
 
 /// Where there are more, `reduce_subgroups.wgsl` has no such loop.
 const FEW_SUBGROUPS: u32 = 8;
@@ -192,6 +201,8 @@ fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
         _ => {}
     }
     match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => "vec4<u64>",
+        (_, 16) => "vec4<u64>",
         (Storage::F32, 4 | 8) => "vec4<f32>",
         (Storage::F32, 2) => "vec2<f32>",
         (Storage::F32, _) => "f32",
@@ -227,9 +238,10 @@ fn reduction(plan: &Plan) -> &'static str {
     }
 }
 
-fn format(storage: Storage) -> &'static str {
-    match storage {
+fn format(plan: &Plan) -> &'static str {
+    match plan.row_storage {
         Storage::F32 => segments::FORMAT_F32,
+        Storage::NativeF16 | Storage::PackedF16 if plan.short => segments::FORMAT_PACKED_F16_BITS,
         // A sum rounded by WGSL's own f16 and back is left as it was by NVIDIA's compiler.
         Storage::NativeF16 | Storage::PackedF16 => segments::FORMAT_PACKED_F16,
         Storage::PackedBf16 => segments::FORMAT_PACKED_BF16,
@@ -387,6 +399,9 @@ fn gradient(text: &mut String, plan: &Plan, tensor: Tensor, gradient: Option<Gra
 /// `load_<tensor>`, reading the binding of `bound`.
 fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
     let access = match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => segments::LOAD_F32_WORDS,
+        (Storage::F32, 16) => segments::LOAD_F32_WORDS_X16,
+        (_, 16) => segments::LOAD_PACKED_WORDS,
         (Storage::F32, 8) => segments::LOAD_F32_X8,
         (Storage::F32, 4) => segments::LOAD_F32_X4,
         (Storage::F32, 2) => segments::LOAD_F32_X2,
@@ -407,6 +422,9 @@ fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
 /// `store_<tensor>`.
 fn store(text: &mut String, plan: &Plan, tensor: Tensor) {
     let access = match (storage(plan, tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => segments::STORE_F32_WORDS,
+        (Storage::F32, 16) => segments::STORE_F32_WORDS_X16,
+        (_, 16) => segments::STORE_PACKED_WORDS,
         (Storage::F32, 8) => segments::STORE_F32_X8,
         (Storage::F32, 4) => segments::STORE_F32_X4,
         (Storage::F32, 2) => segments::STORE_F32_X2,
@@ -443,7 +461,7 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         constants.push(("FEW_SUBGROUPS", unsigned(FEW_SUBGROUPS)));
         constants.push(("SUBGROUP_MIN", unsigned(min)));
     }
-    if matches!(plan.row_storage, Storage::PackedF16 | Storage::NativeF16) {
+    if matches!(plan.row_storage, Storage::PackedF16 | Storage::NativeF16) && !plan.short {
         constants.push(("BRANCH", plan.branch.to_string()));
     }
     if plan.partial_cols > 0 {
@@ -530,7 +548,11 @@ mod segments {
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"
         FORMAT_PACKED_F16 = "io/format/packed_f16"
+        FORMAT_PACKED_F16_BITS = "io/format/packed_f16_bits"
         FORMAT_PACKED_BF16 = "io/format/packed_bf16"
+        LOAD_F32_WORDS = "io/load/f32_words"
+        LOAD_F32_WORDS_X16 = "io/load/f32_words_x16"
+        LOAD_PACKED_WORDS = "io/load/packed_words"
         LOAD_F32_X8 = "io/load/f32_x8"
         LOAD_F32_X4 = "io/load/f32_x4"
         LOAD_F32_X2 = "io/load/f32_x2"
@@ -541,6 +563,9 @@ mod segments {
         LOAD_PACKED_X2 = "io/load/packed_x2"
         LOAD_PACKED_X1 = "io/load/packed_x1"
         LOAD_PACKED_X1_ATOMIC = "io/load/packed_x1_atomic"
+        STORE_F32_WORDS = "io/store/f32_words"
+        STORE_F32_WORDS_X16 = "io/store/f32_words_x16"
+        STORE_PACKED_WORDS = "io/store/packed_words"
         STORE_F32_X8 = "io/store/f32_x8"
         STORE_F32_X4 = "io/store/f32_x4"
         STORE_F32_X2 = "io/store/f32_x2"

@@ -50,6 +50,7 @@ pub struct Module {
     module: naga::Module,
     info: ModuleInfo,
     native_f16: bool,
+    int64: bool,
 }
 
 /// How HLSL is compiled: shader model 6.2 has 16-bit types.
@@ -70,7 +71,7 @@ impl Module {
             .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)
             .map_err(|error| fault(error.emit_to_string(&shader.source)))?;
-        Ok(Self { shader, module, info, native_f16: plan.uses_native_f16() })
+        Ok(Self { shader, module, info, native_f16: plan.uses_native_f16(), int64: plan.uses_int64() })
     }
 
     /// The shader that was validated.
@@ -153,12 +154,12 @@ impl Module {
         Ok(Text { source, entry_point })
     }
 
-    /// GLSL 4.50; `None` where the plan uses native f16, which GLSL has not.
+    /// GLSL 4.50; `None` where the plan uses native f16 or words of 64 bits, which GLSL has not.
     ///
     /// # Errors
     /// [`Error::Assembly`] where naga cannot: a fault of this crate.
     pub fn glsl(&self) -> Result<Option<Text>, Error> {
-        if self.native_f16 {
+        if self.native_f16 || self.int64 {
             return Ok(None);
         }
         let options = glsl::Options {
@@ -248,6 +249,7 @@ impl Module {
 fn capabilities(plan: &Plan) -> Capabilities {
     let mut capabilities = Capabilities::empty();
     capabilities.set(Capabilities::SHADER_FLOAT16, plan.uses_native_f16());
+    capabilities.set(Capabilities::SHADER_INT64, plan.uses_int64());
     capabilities.set(Capabilities::SUBGROUP, plan.uses_subgroups());
     // unpack2x16float: core WGSL, a capability to naga because of downlevel GL.
     let unpacks_f16 = |storage| matches!(storage, Storage::PackedF16 | Storage::NativeF16);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, Storage, SubgroupSizes};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storage, SubgroupSizes};
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
 use wgpu_layernorm::translate::{Checks, Module};
@@ -62,7 +62,54 @@ fn check(plans: &[&Plan]) -> Result<(), String> {
     };
     let glsl = translate().map_err(|error| error.to_string())?;
     // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for them.
-    if glsl.is_some() == plans[0].uses_native_f16() { Err("GLSL and native f16".to_owned()) } else { Ok(()) }
+    let is_beyond_glsl = plans[0].uses_native_f16() || plans[0].uses_int64();
+    if glsl.is_some() == is_beyond_glsl { Err("GLSL and native f16".to_owned()) } else { Ok(()) }
+}
+
+/// On a software adapter with 64-bit integers rows on 32 bytes are accessed in words of 64 bits, and no others.
+#[test]
+fn texts_with_words_of_64_bits_compile() {
+    let caps = Caps {
+        kind: AdapterKind::Software,
+        subgroup: Some(SubgroupSizes { min: 8, max: 8 }),
+        shader_f16: true,
+        shader_int64: true,
+        max_storage_buffers: 16,
+        ..Caps::webgpu_default()
+    };
+    let overwrite = Some(Gradient::Overwrite);
+    let backward = Backward { dx: overwrite, dgain: overwrite, dbias: overwrite, ..Backward::default() };
+    let residual = Forward { residual: true, statistics: true, ..Forward::default() };
+    let storages = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
+    for ((dtype, parameter_dtype), cols) in storages.flat_map(|s| [16, 1024, 40_000].map(|cols| (s, cols))) {
+        let problem = Problem { cols, dtype, parameter_dtype, ..Problem::default() };
+        let plans = |width: u32, caps: &Caps| {
+            let mut plans = vec![
+                Plan::forward(&problem, residual, width, caps).unwrap(),
+                Plan::backward(&problem, backward, width, caps).unwrap(),
+            ];
+            plans.extend(Plan::forward_split(&problem, residual, width, caps).unwrap());
+            plans.extend(Plan::backward_split(&problem, backward, width, caps).unwrap());
+            plans
+        };
+        for plan in plans(16, &caps) {
+            assert!(plan.uses_int64(), "{}", plan.label());
+            assert!(
+                assemble(&plan, Dialect::Naga).unwrap().source.contains("array<vec4<u64>>"),
+                "{}",
+                plan.label()
+            );
+            if let Some(failure) = failure(&[&plan]) {
+                panic!("{failure}");
+            }
+        }
+        let gpu = Caps { kind: AdapterKind::Gpu, ..caps };
+        let narrow = plans(8, &caps).into_iter().chain(plans(16, &gpu));
+        for plan in narrow.chain(plans(16, &Caps { shader_int64: false, ..caps })) {
+            assert!(!plan.uses_int64(), "{}", plan.label());
+            assert!(!assemble(&plan, Dialect::Naga).unwrap().source.contains("u64"), "{}", plan.label());
+        }
+    }
 }
 
 /// The module's bindings and sizes are what the host is told.

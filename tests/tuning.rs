@@ -109,7 +109,7 @@ fn entries_that_cannot_be_meant_are_refused() {
     refused(&|entry| entry.key.cols = 0, &["cols", "1 to 16777216"]);
     refused(&|entry| entry.key.cols = u32::MAX, &["cols", "1 to 16777216"]);
     refused(&|entry| entry.key.cols = 1022, &["vector_width is 4", "at most 2"]);
-    for width in [0, 3, 8, u32::MAX] {
+    for width in [0, 3, 16, u32::MAX] {
         refused(&|entry| entry.key.vector_width = width, &["vector_width", &width.to_string()]);
     }
     refused(&|entry| entry.speedup = -1.0, &["speedup is -1"]);

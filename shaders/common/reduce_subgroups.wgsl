@@ -1,25 +1,23 @@
 // row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
 // leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many are spread over the lanes of
 // its subgroup: one thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
-// Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups will do, full or not, and of other sizes than the adapter
-// names: what counts is how many there really are.
+// Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups of SUBGROUP_MIN lanes and more will do, full or
+// not: what counts is how many there really are.
 //
 // Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
 // barrier behind the threads that write the other.
 
-// The smallest size that the adapter says its subgroups have: there should be no more than these.
+// The smallest size that the adapter's subgroups may have, where that is known, or 4, the smallest of WebGPU: it bounds how many
+// there are.
 const SUBGROUP_MIN: u32 = 32u;
 const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
-// No subgroup of WebGPU is smaller, so there are no more than these.
-const LEAST_SUBGROUP: u32 = 4u;
-const ROOM: u32 = (WORKGROUP_SIZE + LEAST_SUBGROUP - 1u) / LEAST_SUBGROUP;
 // As many are added up in less time than a subgroup operation takes.
 const FEW_SUBGROUPS: u32 = 8u;
 
-var<workgroup> subgroup_sums: array<Sums, 2u * ROOM>;
+var<workgroup> subgroup_sums: array<Sums, 2u * MOST_SUBGROUPS>;
 
 fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
-    let first = half * ROOM;
+    let first = half * MOST_SUBGROUPS;
     let subgroup_sum = subgroupAdd(sums);
     if (invocation.lane == 0u) {
         subgroup_sums[first + invocation.subgroup] = subgroup_sum;
@@ -32,10 +30,6 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
             if (i < subgroups) {
                 total += subgroup_sums[first + i];
             }
-        }
-        // None, but on an adapter that names a larger size than it has.
-        for (var i = MOST_SUBGROUPS; i < subgroups; i++) {
-            total += subgroup_sums[first + i];
         }
         return total;
     }

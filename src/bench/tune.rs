@@ -5,7 +5,7 @@ use super::measure::{Bench, Options, Set};
 use super::workload::Workload;
 use crate::error::Error;
 use crate::gpu::{LayerNorm, tuned_adapter};
-use crate::plan::{Plan, RowSplit, Rung, Tuning, TuningEntry, TuningKey};
+use crate::plan::{Plan, RowSplit, Rung, Shape, Tuning, TuningEntry, TuningKey, WIDE};
 use crate::types::{Dtype, Element};
 use half::{bf16, f16};
 use std::sync::Arc;
@@ -39,7 +39,9 @@ impl Bench {
             normalization: problem.normalization,
             dtype: problem.dtype,
             cols: problem.cols,
-            vector_width: Plan::max_vector_width(problem.dtype, problem.cols),
+            // Of a problem that is none there are no rungs.
+            vector_width: Shape::new(problem, WIDE, &self.context().caps())
+                .map_or(1, |shape| shape.vector_width),
         }
     }
 
@@ -78,8 +80,7 @@ impl Bench {
         let ladder = self.norm(workload, None)?;
         let (first, plans) = Set::first(self.context(), &ladder, workload, &inputs)?;
         let own = plans[0];
-        let rungs =
-            Plan::candidates(&workload.problem, own.operation, own.vector_width, &self.context().caps())?;
+        let rungs = Plan::candidates(&workload.problem, own.operation, WIDE, &self.context().caps())?;
         if !go_on(0, rungs.len()) {
             return Ok(None);
         }

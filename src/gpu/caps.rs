@@ -3,11 +3,16 @@
 use crate::plan::quirks::{self, AdapterNames, Backend};
 use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 
-/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats.
-/// None is required.
+/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats,
+/// and on a software adapter 64-bit integers. None is required.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
-    adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16)
+    let gains = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+    let on_a_cpu = match adapter.get_info().device_type {
+        wgpu::DeviceType::Cpu => wgpu::Features::SHADER_INT64,
+        _ => wgpu::Features::empty(),
+    };
+    adapter.features() & (gains | on_a_cpu)
 }
 
 /// The limits to open a device with so that the kernels can use all that the adapter has. WebGPU's default limits
@@ -30,12 +35,14 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         && sizes.max.is_power_of_two()
         && (4..=128).contains(&sizes.min)
         && (sizes.min..=128).contains(&sizes.max);
+    let shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
     let is_software = info.device_type == wgpu::DeviceType::Cpu;
     let reported = Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
         subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         full_subgroups: false,
+        shader_int64,
         unrolls_loops: false,
         max_invocations: limits
             .max_compute_invocations_per_workgroup
@@ -44,7 +51,11 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
-        storage_alignment: limits.min_storage_buffer_offset_alignment,
+        // Rows that start on words of four times 64 bits do so in their bindings too.
+        storage_alignment: match limits.min_storage_buffer_offset_alignment {
+            least if shader_int64 => least.max(32),
+            least => least,
+        },
         max_loop_trips: u32::MAX,
     };
     let backend = match info.backend {

@@ -30,6 +30,9 @@ pub struct Caps {
     pub full_subgroups: bool,
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
+    /// Whether kernels may access memory in words of 64 bits. Only a software adapter gains from it: there an access is a loop
+    /// over lanes, whose cost is that of its components, whatever their size.
+    pub shader_int64: bool,
     /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
     /// the arrays that they index in registers. Mesa's do for AMD, where some texts that are written out spill registers, and
     /// for Intel. For others the text is written out, see [`Plan::unroll`](super::Plan::unroll).
@@ -63,6 +66,7 @@ impl Caps {
             subgroup: None,
             full_subgroups: false,
             shader_f16: false,
+            shader_int64: false,
             unrolls_loops: false,
             max_invocations: 256,
             max_workgroup_bytes: 16_384,

@@ -1,6 +1,6 @@
 //! Cutting a call into dispatches that keep an adapter's limits.
 
-use super::{Caps, Kernel, Plan, largest_common_power_of_two};
+use super::{Caps, Kernel, Plan, WIDE, largest_common_power_of_two};
 use crate::error::Error;
 
 /// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer holds: its end,
@@ -19,13 +19,20 @@ pub struct Span {
 
 impl Span {
     /// How many elements can be accessed at once wherever a row starts, in the unit of [`Plan::vector_width`]: 8
-    /// where every row starts on 16 bytes.
+    /// where every row starts on 16 bytes, 16 where every row starts on 32.
     #[must_use]
     pub const fn vector_width(&self) -> u32 {
         // No kernel knows others: of those, one at a time.
         let full = if self.has_known_elements() { 16 / self.element_bytes } else { return 1 };
-        let width = largest_common_power_of_two(largest_common_power_of_two(full, self.offset), self.stride);
-        if width == full { 8 } else { width }
+        let width =
+            largest_common_power_of_two(largest_common_power_of_two(2 * full, self.offset), self.stride);
+        if width == 2 * full {
+            WIDE
+        } else if width == full {
+            8
+        } else {
+            width
+        }
     }
 
     /// The byte at which row `row` starts.

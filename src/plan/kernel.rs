@@ -1,6 +1,6 @@
 //! The kernels, and how the threads of a row add up in them.
 
-use super::{AdapterKind, SubgroupSizes};
+use super::AdapterKind;
 
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,7 +114,7 @@ pub enum Reduction {
     /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
     Subgroup,
     /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
-    /// the smallest subgroup size that the adapter names, up to which partial sums are added up without a loop.
+    /// the smallest subgroup size that there may be, which bounds how many partial sums there are.
     Subgroups(u32),
     /// A tree in workgroup memory, for adapters without subgroup operations.
     Workgroup,
@@ -128,7 +128,9 @@ impl Reduction {
         match self {
             Self::Thread | Self::Lanes | Self::Subgroup => 0,
             Self::Adaptive => invocations.saturating_mul(in_turn),
-            Self::Subgroups(_) => invocations.div_ceil(SubgroupSizes::LEAST).saturating_mul(in_turn),
+            // 0 divides nothing, and is no plan's.
+            Self::Subgroups(0) => u32::MAX,
+            Self::Subgroups(min) => invocations.div_ceil(min).saturating_mul(in_turn),
             Self::Workgroup => invocations.saturating_mul(sums),
         }
     }

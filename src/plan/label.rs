@@ -39,6 +39,9 @@ impl Plan {
         if self.unroll {
             label += "/unrolled";
         }
+        if self.short {
+            label += "/short";
+        }
         if self.hold_parameters {
             label += "/hold_parameters";
         }

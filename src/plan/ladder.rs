@@ -5,7 +5,7 @@
 //! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
 //! flight, so narrow rows share a workgroup.
 
-use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, SLOT_SUM_BYTES, Shape};
+use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, SLOT_SUM_BYTES, Shape, SubgroupSizes};
 use crate::error::Error;
 use crate::types::Problem;
 
@@ -118,8 +118,8 @@ struct SoftwareBudget {
 }
 
 /// Of subgroups with [`SOFTWARE_LANES`] lanes or more. On lavapipe of Mesa 22.3.6
-/// - rows of 1024, 2048 and 4096 columns compile in 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward; held,
-///   2048x4096 ran at 0.65 and 0.56 of the copy, streamed at 0.55 and 0.36;
+/// - rows of 1024, 2048 and 4096 columns compiled in 1.4, 4.3 and 21 s in forward and 3.2, 19 and 91 s in backward before texts
+///   were short (now 0.5 and 1.6 s at 1024); held, 2048x4096 ran at 0.65 and 0.56 of the copy, streamed at 0.55 and 0.36;
 /// - forward 2048x4096 ran at 0.53 of the copy with blocks of 4 rows, 0.55 with 8;
 /// - backward 2048x4096 and 256x16384 ran, in runs of 16 vec4, at 0.34 and 0.32 with blocks of 4 rows, 0.40 and 0.38 with 8, 0.38
 ///   and 0.20 with 16, which leave the second-level cache.
@@ -146,8 +146,8 @@ const FEW_LANES: SoftwareBudget = SoftwareBudget {
 /// `backward_streamed` compiles in 11 s with 8 rows, in 2 with 2.
 const NO_LANES: SoftwareBudget = SoftwareBudget { backward_block_rows: 2, ..FEW_LANES };
 
-/// vec4s of x, and as many of dy, that a thread holds on a software adapter: a load of 16 bits is two.
-const SOFTWARE_BACKWARD_VEC4: u32 = 32;
+/// vec4s of a row that a thread holds on a software adapter, whatever its loads: more take seconds to compile.
+const SOFTWARE_VEC4: u32 = 32;
 /// Up to this many loads a thread holds a row of its own, and a subgroup as many rows as it has lanes: no sums over lanes,
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
@@ -203,7 +203,8 @@ const SPLIT_PARTIAL_COLS: u32 = 8192;
 /// The most chunks there, as far as a thread's loops may be that long: each chunk of the second kernel reads what all of them
 /// have left.
 const SPLIT_MOST_PARTIALS: u32 = 64;
-/// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU.
+/// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU; half as many where backward accesses one
+/// element at a time, which spills on gfx1100 with all gradients accumulated (Mesa 22.3.6).
 const SPLIT_APPLY_VEC4: u32 = 4;
 
 /// Scratch for partial sums stays below this.
@@ -229,6 +230,7 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
             software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
         }
         AdapterKind::Gpu => {
             let max_invocations = caps.max_invocations.min(FORWARD_FEW_THREADS);
@@ -250,7 +252,7 @@ pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<R
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
-                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_BACKWARD_VEC4)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
@@ -339,7 +341,9 @@ fn split(kernels: [Kernel; 2], shape: &Shape, caps: &Caps) -> Result<[(Rung, Chu
     let of_first = Chunks::of(shape, threads, wanted.min(most_steps(block_rows)).max(1));
     let (steps, second) = match caps.kind {
         AdapterKind::Gpu => {
-            (SPLIT_APPLY_VEC4 * 4 / shape.step_values(), gpu_walk(second, GPU_THREADS_IN_FLIGHT))
+            let backward_by_one = shape.vector_width == 1 && kernels[1] == Kernel::BackwardSplitApply;
+            let vec4 = if backward_by_one { SPLIT_APPLY_VEC4 / 2 } else { SPLIT_APPLY_VEC4 };
+            (vec4 * 4 / shape.step_values(), gpu_walk(second, GPU_THREADS_IN_FLIGHT))
         }
         AdapterKind::Software => {
             let steps = software_budget(caps).split_loads * shape.vector_width / shape.step_values();
@@ -405,7 +409,9 @@ fn gpu_walk(rung: Rung, threads: u32) -> Rung {
 
 /// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
 fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Rung> {
-    let threads = if shape.loads(1) <= SOFTWARE_OWN_ROW_LOADS.min(loads) {
+    // A thread's registers count here, whatever its loads.
+    let own_row_loads = if shape.wide { SOFTWARE_OWN_ROW_LOADS / 2 } else { SOFTWARE_OWN_ROW_LOADS };
+    let threads = if shape.loads(1) <= own_row_loads.min(loads) {
         1
     } else {
         software_threads(caps).min(threads_that_fill(shape))
@@ -516,7 +522,11 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
         }
         Some(sizes) if caps.full_subgroups && threads <= sizes.min => (Reduction::Lanes, shared(workgroup)),
         // Several subgroups: the workgroup is the row.
-        Some(sizes) if threads >= sizes.max.max(LEAST_ROW_WORKGROUP) => (Reduction::Subgroups(sizes.min), 1),
+        Some(sizes) if threads >= sizes.max.max(LEAST_ROW_WORKGROUP) => {
+            // Where nobody knows that there are no smaller ones, there is room for the smallest.
+            let min = if caps.full_subgroups { sizes.min } else { SubgroupSizes::LEAST };
+            (Reduction::Subgroups(min), 1)
+        }
         // Between the smallest and the largest size a row may be a part of a subgroup or several.
         Some(_) => (Reduction::Adaptive, shared(workgroup)),
         None => (Reduction::Workgroup, shared(workgroup)),
@@ -556,7 +566,7 @@ pub(super) fn candidates(
         Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
     };
-    let shape = Shape::new(problem, vector_width)?;
+    let shape = Shape::new(problem, vector_width, caps)?;
     let (most_vec4, workgroups, most_threads) = match caps.kind {
         AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
         // Barriers lose, see SOFTWARE_LANES and docs/performance.md.

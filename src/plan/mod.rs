@@ -29,14 +29,13 @@ pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use operation::{Backward, Forward, Operation};
 pub use pooled::Pooled;
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Shape, WIDE, largest_common_power_of_two};
 pub use tensor::{Storage, Tensor};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
 
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
-use shape::largest_common_power_of_two;
 
 /// Whether several workgroups may share a row, in a call of two dispatches: for rows so few and wide that rows alone leave
 /// most of an adapter idle.
@@ -79,7 +78,7 @@ pub struct Plan {
     pub row_storage: Storage,
     /// How gain, bias, dgain and dbias lie in their buffers.
     pub parameter_storage: Storage,
-    /// Neighbouring elements that a thread reads or writes at once: 1, 2, 4 or 8.
+    /// Neighbouring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
     pub vector_width: u32,
     /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
     pub threads_per_row: u32,
@@ -101,6 +100,9 @@ pub struct Plan {
     /// Whether loops over steps, runs and parts are written out in the text, for compilers that do not
     /// [unroll](Caps::unrolls_loops) them.
     pub unroll: bool,
+    /// Whether of the loops that are written out those which run once a slot stay loops over short runs: to the compiler of a
+    /// software adapter an access to memory costs as much time there as in a loop over rows.
+    pub short: bool,
     /// Whether what float16 cannot hold is branched to, as suits a GPU: a software adapter runs both sides of a branch for all
     /// lanes. (For bfloat16 there is one value less to tell apart, and it made no difference there.)
     pub branch: bool,
@@ -144,7 +146,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width)?;
+        let shape = Shape::new(problem, vector_width, caps)?;
         let rung = ladder::forward(&shape, caps)?;
         Self::with(problem, Operation::Forward(forward), &shape, rung, caps)
     }
@@ -161,7 +163,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width)?;
+        let shape = Shape::new(problem, vector_width, caps)?;
         let rung = ladder::backward(&shape, backward.has_parameters(), caps)?;
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
@@ -178,7 +180,7 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width)?;
+        let shape = Shape::new(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(&shape, caps)?;
         let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
         // It binds no y: an input that lies there is read where it is.
@@ -211,7 +213,7 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width)?;
+        let shape = Shape::new(problem, vector_width, caps)?;
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         Ok([
             // It writes no gradient: x and dy are read where they are.
@@ -233,9 +235,9 @@ impl Plan {
         problem.validate()?;
         let caps = &caps.for_plans()?;
         let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
-        let shape = Shape::new(&parameters, vector_width)?;
+        let shape = Shape::new(&parameters, vector_width, caps)?;
         // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
-        let shape = Shape { vector_width: shape.vector_width.min(4), ..shape };
+        let shape = Shape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
         let rung = ladder::reduce_parameters(&shape, caps);
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
@@ -255,7 +257,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width)?;
+        let shape = Shape::new(problem, vector_width, caps)?;
         rung.validate(&shape, operation.name())?;
         Self::with(problem, operation, &shape, rung, caps)
     }
@@ -343,6 +345,7 @@ impl Plan {
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
             unroll: caps.kind == AdapterKind::Software || !caps.unrolls_loops,
+            short: caps.kind == AdapterKind::Software,
             branch: caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F16,
             combine_slots: rung.rows_per_workgroup > 1
                 && match operation {
@@ -417,6 +420,9 @@ impl Plan {
         if self.uses_native_f16() && !caps.shader_f16 {
             return Err(Error::unsupported("feature shader-f16", "missing", "it"));
         }
+        if self.uses_int64() && !caps.shader_int64 {
+            return Err(Error::unsupported("feature SHADER_INT64", "missing", "it"));
+        }
         match (self.reduction, caps.subgroup) {
             (Reduction::Workgroup, _) => Ok(()),
             // In `backward_reduce_parameters` the threads lie side by side over columns, and slots add up over slices.
@@ -438,7 +444,9 @@ impl Plan {
                 Ok(())
             }
             (Reduction::Subgroups(min), Some(sizes))
-                if min <= sizes.min && self.threads_per_row >= sizes.max && self.rows_per_workgroup == 1 =>
+                if min <= (if caps.full_subgroups { sizes.min } else { SubgroupSizes::LEAST })
+                    && self.threads_per_row >= sizes.max
+                    && self.rows_per_workgroup == 1 =>
             {
                 Ok(())
             }
@@ -456,10 +464,10 @@ impl Plan {
         self.threads_per_row.saturating_mul(self.rows_per_workgroup)
     }
 
-    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type, else 1.
+    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type or 32 of float32, 4 for 32 bytes of a 16-bit type, else 1.
     #[must_use]
     pub const fn parts(&self) -> u32 {
-        if self.vector_width == 8 { 2 } else { 1 }
+        shape::parts(self.vector_width)
     }
 
     /// Columns that the threads of a row cover in one step.
@@ -487,6 +495,12 @@ impl Plan {
     #[must_use]
     pub const fn uses_native_f16(&self) -> bool {
         matches!(self.row_storage, Storage::NativeF16) || matches!(self.parameter_storage, Storage::NativeF16)
+    }
+
+    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`].
+    #[must_use]
+    pub const fn uses_int64(&self) -> bool {
+        matches!((self.row_storage, self.vector_width), (Storage::F32, 8) | (_, 16))
     }
 
     /// Whether the shader uses subgroup operations.
@@ -528,7 +542,7 @@ impl Plan {
             Reduction::Thread | Reduction::Subgroup => 0,
             Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
             Reduction::Adaptive => u64::from(self.threads_per_row),
-            Reduction::Subgroups(_) => u64::from(self.threads_per_row.div_ceil(SubgroupSizes::LEAST)),
+            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min.max(1))),
         };
         let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
         // Levels of the tree over the slots of a workgroup.

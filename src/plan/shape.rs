@@ -1,29 +1,38 @@
 //! The part of a problem that the ladder looks at, and how threads divide it.
 
-use super::Plan;
+use super::{AdapterKind, Caps, Plan};
 use crate::error::Error;
 use crate::types::Problem;
+
+/// What [`Span::vector_width`](super::Span::vector_width) says of rows that all start on 32 bytes.
+pub(crate) const WIDE: u32 = 16;
 
 /// The part of a problem that the ladder looks at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) cols: u32,
     pub(crate) vector_width: u32,
+    /// Whether accesses are of words of 64 bits.
+    pub(crate) wide: bool,
 }
 
 impl Shape {
-    /// `vector_width` is lowered to what dtype and cols allow. 0 is not: every width divides it.
-    pub(super) fn new(problem: &Problem, vector_width: u32) -> Result<Self, Error> {
-        if ![1, 2, 4, 8].contains(&vector_width) {
-            return Err(Error::invalid("vector_width", vector_width, "1, 2, 4 or 8"));
+    /// `vector_width` is lowered to what dtype, cols and adapter allow. 0 is not: every width divides it.
+    pub(crate) fn new(problem: &Problem, vector_width: u32, caps: &Caps) -> Result<Self, Error> {
+        if ![1, 2, 4, 8, WIDE].contains(&vector_width) {
+            return Err(Error::invalid("vector_width", vector_width, "1, 2, 4, 8 or 16"));
         }
-        let widest = Plan::max_vector_width(problem.dtype, problem.cols);
-        Ok(Self { cols: problem.cols, vector_width: vector_width.min(widest) })
+        let narrow = Plan::max_vector_width(problem.dtype, problem.cols);
+        let is_full = narrow == 16 / problem.dtype.size() && problem.cols.is_multiple_of(2 * narrow);
+        let has_words = caps.kind == AdapterKind::Software && caps.shader_int64;
+        let wide = has_words && vector_width == WIDE && is_full;
+        let vector_width = if wide { 2 * narrow } else { vector_width.min(narrow) };
+        Ok(Self { cols: problem.cols, vector_width, wide })
     }
 
     /// Columns that a thread covers in one step.
     pub(crate) const fn step_values(&self) -> u32 {
-        if self.vector_width == 8 { 8 } else { 4 }
+        4 * parts(self.vector_width)
     }
 
     /// Steps of a row's `threads`.
@@ -39,6 +48,15 @@ impl Shape {
     /// Loads of a thread that reads its part of a row once.
     pub(crate) const fn loads(&self, threads: u32) -> u32 {
         self.steps(threads) * (self.step_values() / self.vector_width)
+    }
+}
+
+/// vec4s that one access of `vector_width` elements moves.
+pub(super) const fn parts(vector_width: u32) -> u32 {
+    match vector_width {
+        16 => 4,
+        8 => 2,
+        _ => 1,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A table cannot break a call: a rung that no kernel could run is refused when it is added or read, and one that exceeds a
 //! limit of the device is ignored. A key has no rows, so tuned plans keep batch invariance as the ladder's do.
 
+use super::shape::largest_common_power_of_two;
 use super::{Caps, Operation, Plan, Rung, Shape};
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
@@ -79,7 +80,8 @@ impl TuningEntry {
         if let Err(Error::Invalid { what: field, has, needs }) = problem.validate() {
             return Err(Error::invalid(what(&field), has, needs));
         }
-        let most = Plan::max_vector_width(*dtype, *cols);
+        // Of 64-bit words.
+        let most = largest_common_power_of_two(32 / dtype.size(), (*cols).into());
         if !vector_width.is_power_of_two() || *vector_width > most {
             let needs = format!("a power of two of at most {most}");
             return Err(Error::invalid(what("vector_width"), vector_width, needs));
@@ -88,7 +90,8 @@ impl TuningEntry {
             return Err(Error::invalid(what("speedup"), self.speedup, "a positive number"));
         }
         let Some(rung) = &self.rung else { return Ok(()) };
-        match Shape::new(&problem, *vector_width).and_then(|shape| rung.validate(&shape, operation)) {
+        let shape = Shape { cols: *cols, vector_width: *vector_width, wide: false };
+        match rung.validate(&shape, operation) {
             Err(Error::Invalid { what: field, has, needs }) => Err(Error::invalid(what(&field), has, needs)),
             result => result,
         }
@@ -159,7 +162,7 @@ impl Tuning {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Plan, Error> {
-        let width = Shape::new(problem, vector_width)?.vector_width;
+        let width = Shape::new(problem, vector_width, caps)?.vector_width;
         let is_its = |entry: &&TuningEntry| {
             let TuningKey { adapter: tuned, operation: name, normalization, dtype, cols, vector_width } =
                 &entry.key;

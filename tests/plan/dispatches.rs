@@ -67,8 +67,7 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
     let reduction = match plan.reduction {
         Reduction::Workgroup => u64::from(plan.threads_per_row.ilog2()),
         Reduction::Adaptive => u64::from(plan.threads_per_row),
-        // Down to the smallest subgroup that there is.
-        Reduction::Subgroups(_) => u64::from(plan.threads_per_row.div_ceil(4)),
+        Reduction::Subgroups(min) => u64::from(plan.threads_per_row / min) - 1,
         Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
     };
     let block = u64::from(plan.block_rows);

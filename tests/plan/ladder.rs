@@ -170,7 +170,7 @@ fn subgroups_of_uncertain_size_adapt_between_the_smallest_and_the_largest() {
     for (cols, known, unknown) in [
         (128, Reduction::Lanes, Reduction::Adaptive),
         (1024, Reduction::Adaptive, Reduction::Adaptive),
-        (2048, Reduction::Subgroups(16), Reduction::Subgroups(16)),
+        (2048, Reduction::Subgroups(16), Reduction::Subgroups(4)),
     ] {
         for (full_subgroups, reduction) in [(true, known), (false, unknown)] {
             let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps(full_subgroups)).unwrap();
@@ -266,7 +266,7 @@ fn every_limit_that_is_passed_is_named() {
     let native = Plan::forward(&half, Forward::default(), 1, &Caps { shader_f16: true, ..caps }).unwrap();
     for (plan, caps, named, has, needs) in [
         (plan, Caps { max_invocations: 128, ..caps }, "invocations", "128", "256"),
-        (plan, Caps { max_workgroup_bytes: 16, ..caps }, "workgroup memory", "16", "2048"),
+        (plan, Caps { max_workgroup_bytes: 16, ..caps }, "workgroup memory", "16", "256"),
         (plan, Caps { max_storage_buffers: 5, ..caps }, "storage buffers", "5", "6"),
         (plan, Caps { max_loop_trips: 3, ..caps }, "loop trips", "3", "at least"),
         (plan, Caps { max_binding_bytes: 1 << 14, ..caps }, "binding", "16384", "at least 33554432"),

@@ -122,7 +122,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
     ];
     let alignment = prop_oneof![3 => (2..=31_u32).prop_map(|log2| 1 << log2), 1 => number()];
     (
-        (kind, subgroup, any::<[bool; 3]>(), number(), number()),
+        (kind, subgroup, any::<[bool; 4]>(), number(), number()),
         (number(), number(), long_number(), alignment, number()),
     )
         .prop_map(
@@ -130,7 +130,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                 (
                     kind,
                     subgroup,
-                    [full_subgroups, shader_f16, unrolls_loops],
+                    [full_subgroups, shader_f16, shader_int64, unrolls_loops],
                     max_invocations,
                     max_workgroup_bytes,
                 ),
@@ -140,6 +140,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                 subgroup,
                 full_subgroups,
                 shader_f16,
+                shader_int64,
                 unrolls_loops,
                 max_invocations,
                 max_workgroup_bytes,

@@ -121,12 +121,18 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
     ];
     let trips = prop::sample::select(vec![u32::MAX, Caps::LAVAPIPE_22_LOOP_TRIPS]);
     (
-        (kind, subgroup, any::<[bool; 3]>(), invocations, workgroup_bytes),
+        (kind, subgroup, any::<[bool; 4]>(), invocations, workgroup_bytes),
         (4..=32_u32, workgroups, binding_bytes, 5..=8_u32, trips),
     )
         .prop_map(
             |(
-                (kind, subgroup, [full_subgroups, shader_f16, unrolls_loops], invocations, workgroup_bytes),
+                (
+                    kind,
+                    subgroup,
+                    [full_subgroups, shader_f16, shader_int64, unrolls_loops],
+                    invocations,
+                    workgroup_bytes,
+                ),
                 (buffers, workgroups, binding, log2, trips),
             )| {
                 Caps {
@@ -134,6 +140,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
                     subgroup,
                     full_subgroups,
                     shader_f16,
+                    shader_int64,
                     unrolls_loops,
                     max_invocations: invocations,
                     max_workgroup_bytes: workgroup_bytes,

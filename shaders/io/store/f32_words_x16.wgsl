@@ -1,0 +1,14 @@
+// float32, two times 32 bytes in four words of 64 bits, beside 16-bit rows: array<vec4<u64>>.
+// `tensor` stands for the name of the tensor. Columns beyond the row are left alone.
+fn store_tensor(start: u32, step: u32, thread: u32, values: Values) {
+    let column = columns(step, 0u, thread).x;
+    if (column < COLS) {
+        let i = (start + column) / 8u;
+        let low_even = vec4<u64>(bitcast<vec4<u32>>(vec4<f32>(values[0].xz, values[1].xz)));
+        let low_odd = vec4<u64>(bitcast<vec4<u32>>(vec4<f32>(values[0].yw, values[1].yw)));
+        tensor[i] = low_even | (low_odd << vec4<u32>(32u));
+        let high_even = vec4<u64>(bitcast<vec4<u32>>(vec4<f32>(values[2].xz, values[3].xz)));
+        let high_odd = vec4<u64>(bitcast<vec4<u32>>(vec4<f32>(values[2].yw, values[3].yw)));
+        tensor[i + 1u] = high_even | (high_odd << vec4<u32>(32u));
+    }
+}
