@@ -69,7 +69,10 @@ impl Plan {
         }
         let dtype = if self.row_storage == Storage::F32 { Dtype::F32 } else { Dtype::F16 };
         // float16 of WGSL's own is for rows whose values do not pair up.
-        let widest = if self.uses_native_f16() { 1 } else { Self::max_vector_width(dtype, self.cols) };
+        let narrow = if self.uses_native_f16() { 1 } else { Self::max_vector_width(dtype, self.cols) };
+        // Of 64-bit words as many again, where all of a row is in such words.
+        let has_words = narrow == 16 / dtype.size() && self.cols.is_multiple_of(2 * narrow);
+        let widest = if has_words && self.short { 2 * narrow } else { narrow };
         if !self.vector_width.is_power_of_two() || self.vector_width > widest {
             return wrong("vector_width", self.vector_width, format!("a power of two of at most {widest}"));
         }

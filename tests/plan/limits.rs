@@ -59,7 +59,7 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
         Reduction::Subgroups(min) => {
             let sizes = caps.subgroup.unwrap();
             prop_assert!(min <= sizes.min && threads >= sizes.max && plan.rows_per_workgroup == 1);
-            prop_assert!(caps.full_subgroups || min == 4, "a driver may have smaller ones than it says");
+            prop_assert!(caps.full_subgroups || min <= 4, "a driver may have smaller ones than it says");
             2 * sums_bytes * threads / min
         }
         Reduction::Workgroup => sums_bytes * invocations,
