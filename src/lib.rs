@@ -68,7 +68,8 @@ pub use error::Error;
 pub use gpu::{
     AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferVector, Context, ForwardBuffers,
     ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, WarmOptions,
-    adapters, caps_of_device, describe_adapter, required_features, required_limits, tuned_adapter,
+    adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features, required_limits,
+    tuned_adapter,
 };
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,

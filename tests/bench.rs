@@ -10,7 +10,8 @@ use wgpu_layernorm::plan::{
 };
 use wgpu_layernorm::verify::{self, Layout, tuned_cases};
 use wgpu_layernorm::{
-    AdapterChoice, Context, Dtype, Error, Gradient, Normalization, Problem, adapters, tuned_adapter, wgpu,
+    AdapterChoice, Context, Dtype, Error, Gradient, Normalization, Problem, adapter_info_of_device, adapters,
+    tuned_adapter, wgpu,
 };
 
 /// As little time and memory as it can do with.
@@ -36,7 +37,7 @@ fn tuning_finds_a_rung_that_is_right_or_keeps_the_ladder() {
         open(adapters().await.first().expect("an adapter")).await.expect("an adapter that opens")
     });
     let mut bench = Bench::new(&context, SHORT).unwrap();
-    let adapter = tuned_adapter(&context.device().adapter_info());
+    let adapter = tuned_adapter(&adapter_info_of_device(context.device()));
     let mut tuning = Tuning::default();
     for (operation, dtype, normalization, cols) in [
         (Operation::ForwardResidual, Dtype::F16, Normalization::Rms, 40),
@@ -86,7 +87,7 @@ fn tuning_finds_a_rung_that_is_right_or_keeps_the_ladder() {
 #[test]
 fn candidates_give_right_results() {
     let context = pollster::block_on(Context::new(&AdapterChoice::Auto)).unwrap();
-    let adapter = tuned_adapter(&context.device().adapter_info());
+    let adapter = tuned_adapter(&adapter_info_of_device(context.device()));
     for (kind, every) in [(AdapterKind::Software, 3), (AdapterKind::Gpu, 5)] {
         let context = context.clone().with_ladder(kind);
         for (cols, operation) in [

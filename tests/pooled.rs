@@ -11,7 +11,7 @@ use wgpu_layernorm::plan::{Kernel, RowSplit};
 use wgpu_layernorm::wgpu;
 use wgpu_layernorm::{
     BackwardBuffers, BufferRows, BufferVector, Context, Dtype, Error, ForwardBuffers, Gradient, LayerNorm,
-    LayerNormDescriptor, Normalization, adapters,
+    LayerNormDescriptor, Normalization, adapter_info_of_device, adapters,
 };
 
 /// Where a tensor lies: elements of its own type.
@@ -233,7 +233,7 @@ fn one_buffer_holds_everything_in_every_storage() {
         ] {
             // llvmpipe's GL takes long to compile; on it a storage with halves of words is as good as
             // another.
-            let is_gl = context.device().adapter_info().backend == wgpu::Backend::Gl;
+            let is_gl = adapter_info_of_device(context.device()).backend == wgpu::Backend::Gl;
             if is_gl && (dtype, parameter_dtype) != (Dtype::Bf16, Dtype::F32) {
                 continue;
             }

@@ -6,7 +6,7 @@ use crate::output;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use wgpu_layernorm::plan::Tuning;
-use wgpu_layernorm::{Context, tuned_adapter, wgpu};
+use wgpu_layernorm::{Context, adapter_info_of_device, tuned_adapter, wgpu};
 
 /// Which plans to run.
 #[derive(Args, Debug)]
@@ -33,7 +33,7 @@ pub(crate) fn read(flag: &str, path: &Path) -> Result<Tuning, Failure> {
 /// The context with plans from the table, if there is one. That it has nothing for the adapter is said on stderr.
 pub(crate) fn apply(context: Context, tuning: Option<&Tuning>) -> Context {
     let Some(tuning) = tuning else { return context };
-    if of_adapter(tuning, &context.device().adapter_info()).entries().is_empty() {
+    if of_adapter(tuning, &adapter_info_of_device(context.device())).entries().is_empty() {
         output::note(&format!("note: --tuning has no entries for {}", context.description()));
     }
     context.with_tuning(tuning.clone())

@@ -4,7 +4,7 @@ use super::check::Inputs;
 use super::measure::{Bench, Options, Set};
 use super::workload::Workload;
 use crate::error::Error;
-use crate::gpu::{LayerNorm, tuned_adapter};
+use crate::gpu::{LayerNorm, adapter_info_of_device, tuned_adapter};
 use crate::plan::{Plan, RowSplit, Rung, Shape, Tuning, TuningEntry, TuningKey, WIDE};
 use crate::types::{Dtype, Element};
 use half::{bf16, f16};
@@ -34,7 +34,7 @@ impl Bench {
     pub fn tuning_key(&self, workload: &Workload) -> TuningKey {
         let problem = &workload.problem;
         TuningKey {
-            adapter: tuned_adapter(&self.context().device().adapter_info()),
+            adapter: tuned_adapter(&adapter_info_of_device(self.context().device())),
             operation: workload.operation.name().to_owned(),
             normalization: problem.normalization,
             dtype: problem.dtype,
@@ -49,7 +49,7 @@ impl Bench {
     ///
     /// Each of [`Plan::candidates`] is checked as [`Bench::measure`] checks, and those that are right get a few rounds in turn
     /// with the ladder's plan. The best three are timed in turn with it for [`Options::budget`] each, and the best of those once
-    /// more: only that counts, since the best of several noisy times is better than what it is the time of. Before each step
+    /// more. Only that last time counts, because the best of several noisy times is biased. Before each step
     /// `go_on` is asked with the number of the candidate and how many there are; if it says no, nothing is found: `None`.
     ///
     /// # Errors

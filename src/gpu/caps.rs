@@ -1,5 +1,6 @@
 //! [`Caps`] read from a device, and what to ask an adapter for.
 
+use super::adapter_info_of_device;
 use crate::plan::quirks::{self, AdapterNames, Backend};
 use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 
@@ -26,20 +27,16 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 /// subgroups or 16-bit floats count only if they were asked for (see [`required_features`]).
 #[must_use]
 pub fn caps_of_device(device: &wgpu::Device) -> Caps {
-    let info = device.adapter_info();
+    let info = adapter_info_of_device(device);
     let features = device.features();
     let limits = device.limits();
     // An adapter that names sizes outside WebGPU's range, or in the wrong order, is not to be trusted with any.
-    let sizes = SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size };
-    let plausible = sizes.min.is_power_of_two()
-        && sizes.max.is_power_of_two()
-        && (4..=128).contains(&sizes.min)
-        && (sizes.min..=128).contains(&sizes.max);
+    let sizes = SubgroupSizes::new(info.subgroup_min_size, info.subgroup_max_size);
     let shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
     let is_software = info.device_type == wgpu::DeviceType::Cpu;
     let reported = Caps {
         kind: if is_software { AdapterKind::Software } else { AdapterKind::Gpu },
-        subgroup: (features.contains(wgpu::Features::SUBGROUP) && plausible).then_some(sizes),
+        subgroup: sizes.filter(|_| features.contains(wgpu::Features::SUBGROUP)),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         full_subgroups: false,
         shader_int64,

@@ -6,7 +6,9 @@ use super::buffers::{BackwardBuffers, BufferRows, ForwardBuffers};
 use super::kernels::Kernels;
 use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::prepared::Prepared;
-use super::{check_buffer_size, checked, checked_later, required_features, required_limits};
+use super::{
+    adapter_info_of_device, check_buffer_size, checked, checked_later, required_features, required_limits,
+};
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, RowSplit, SubgroupSizes, Tuning};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, Statistics};
@@ -218,7 +220,7 @@ impl Context {
     /// [`describe_adapter`] of the device's adapter.
     #[must_use]
     pub fn description(&self) -> String {
-        describe_adapter(&self.device().adapter_info())
+        describe_adapter(&adapter_info_of_device(self.device()))
     }
 
     /// Normalises host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread

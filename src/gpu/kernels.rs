@@ -1,5 +1,6 @@
 //! What all normalisations of a device share.
 
+use super::adapter_info_of_device;
 use super::caps::{caps_of_device, tuned_adapter};
 use super::pipelines::{Compiled, Pipelines};
 use super::prepared::Inner;
@@ -76,7 +77,7 @@ impl Kernels {
     /// Kernels planned and compiled as described. Compiles nothing yet.
     #[must_use]
     pub fn with(device: &wgpu::Device, queue: &wgpu::Queue, descriptor: &KernelsDescriptor<'_>) -> Self {
-        let (limits, info) = (device.limits(), device.adapter_info());
+        let (limits, info) = (device.limits(), adapter_info_of_device(device));
         let shared = Shared {
             device: device.clone(),
             queue: queue.clone(),

@@ -32,7 +32,7 @@ async function adapterName() {
   if (!navigator.gpu) throw new Error("it is not there for the workers of a page");
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("navigator.gpu.requestAdapter() has found none");
-  const { vendor, architecture, device } = adapter.info;
+  const { vendor, architecture, device } = adapter.info ?? {};
   return [vendor, architecture, device].filter(Boolean).join(" ");
 }
 

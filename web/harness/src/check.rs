@@ -72,6 +72,7 @@ pub(crate) fn run(address: &str, options: &Options) -> Result<()> {
         } else {
             print(&format!("browser: {version}"));
             test.without_webgpu(address)?;
+            test.with_poor_webgpu(address)?;
             test.with_webgpu(address, options.cases)?;
         }
         problems.extend(test.problems);
@@ -117,6 +118,31 @@ impl Test<'_> {
         let text = self.text(&page, "document.querySelector('#trouble:not([hidden])')?.innerText")?;
         self.expect(text.contains("no adapter"), || "without an adapter the page does not say so".to_owned());
         self.look_at(&page, DESKTOP, "no-adapter")
+    }
+
+    /// A browser whose devices are of no adapter, as Safari 26.0, and that cannot map a buffer as it is made, as one whose
+    /// memory is short: cases pass all the same.
+    fn with_poor_webgpu(&mut self, address: &str) -> Result<()> {
+        let page = self.browser.open(Some(&before_workers(POOR_WEBGPU)))?;
+        self.browser.show(&page, DESKTOP)?;
+        self.browser.navigate(&page, address)?;
+        self.wait_for_state(&page, &["ready"], Duration::from_secs(60))?;
+        self.press(&page, "run")?;
+        let start = Instant::now();
+        let done = "document.querySelector('#done').innerText";
+        while number_in(&self.text(&page, done)?) < 6 {
+            if self.state(&page)? != "running" || start.elapsed() > MOST_WITHOUT_PROGRESS {
+                return Err(self.trouble(&page));
+            }
+            self.browser.pause(Duration::from_millis(100))?;
+        }
+        self.press(&page, "stop")?;
+        self.wait_for_state(&page, &["stopped"], Duration::from_secs(60))?;
+        let verdict = self.text(&page, "document.querySelector('#verdict-text').innerText")?;
+        self.expect(verdict.contains("passed") && number_in(&verdict) >= 6, || {
+            format!("without adapterInfo and mapped buffers the page says `{verdict}`")
+        });
+        self.look_at(&page, DESKTOP, "poor-webgpu")
     }
 
     fn with_webgpu(&mut self, address: &str, cases: Cases) -> Result<()> {
@@ -304,6 +330,28 @@ impl Test<'_> {
         }
         Ok(())
     }
+}
+
+/// Devices without `adapterInfo`, and a `RangeError` for every buffer that is to be mapped as it is made.
+const POOR_WEBGPU: &str = "
+    delete GPUDevice.prototype.adapterInfo;
+    const { createBuffer } = GPUDevice.prototype;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      if (descriptor.mappedAtCreation) throw new RangeError('size is too large');
+      return createBuffer.call(this, descriptor);
+    };";
+
+/// A script for a page whose workers, which are modules, run `script` before their own.
+fn before_workers(script: &str) -> String {
+    let script = Value::from(script);
+    format!(
+        "const before = 'data:text/javascript,' + encodeURIComponent({script});
+        const Plain = Worker;
+        self.Worker = function (url, options) {{
+          const imports = [before, new URL(url, location).href].map((url) => `import ${{JSON.stringify(url)}};`);
+          return new Plain(URL.createObjectURL(new Blob(imports, {{ type: 'text/javascript' }})), options);
+        }};"
+    )
 }
 
 /// What a report comes to.
