@@ -74,8 +74,10 @@ pub enum Error {
         /// What the call needs.
         needs: String,
     },
-    /// The text of a shader cannot be put together: a fault of this crate, which its tests would have to show.
-    #[error("shader {label} cannot be assembled: {message}")]
+    /// The text of a shader cannot be put together: a fault of this crate.
+    #[error(
+        "shader {label} cannot be assembled: {message}; this is a fault of wgpu-layernorm, please report it"
+    )]
     Assembly {
         /// The variant.
         label: String,

@@ -3,6 +3,8 @@
 use crate::error::Error;
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
+use std::fmt;
+use std::str::FromStr;
 
 /// The storage type of a tensor. All arithmetic is in float32 whatever the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,10 +54,31 @@ impl Dtype {
     }
 }
 
-impl std::fmt::Display for Dtype {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+impl FromStr for Dtype {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("dtype", &Self::ALL, Self::name, name)
+    }
+}
+
+/// The word of a name.
+pub(crate) fn by_name<T: Copy>(
+    what: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, Error> {
+    all.iter().copied().find(|word| name(*word) == text).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|word| name(*word)).collect();
+        Error::invalid(what, format_args!("{text:?}"), format!("one of {}", names.join(", ")))
+    })
 }
 
 /// Which statistic of a row it is divided by.
@@ -69,7 +92,24 @@ pub enum Normalization {
     Rms,
 }
 
+impl fmt::Display for Normalization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Normalization {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("normalization", &Self::ALL, Self::name, name)
+    }
+}
+
 impl Normalization {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Layer, Self::Rms];
+
     /// `layer` or `rms`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -92,7 +132,24 @@ pub enum Affine {
     GainBias,
 }
 
+impl fmt::Display for Affine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Affine {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("affine", &Self::ALL, Self::name, name)
+    }
+}
+
 impl Affine {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Gain, Self::GainBias];
+
     /// Whether there is a gain.
     #[must_use]
     pub const fn has_gain(self) -> bool {
@@ -124,6 +181,34 @@ pub enum Gradient {
     Overwrite,
     /// The gradient is added to it, in float32, and rounded once.
     Accumulate,
+}
+
+impl Gradient {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Overwrite, Self::Accumulate];
+
+    /// `overwrite` or `accumulate`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Overwrite => "overwrite",
+            Self::Accumulate => "accumulate",
+        }
+    }
+}
+
+impl fmt::Display for Gradient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Gradient {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("gradient", &Self::ALL, Self::name, name)
+    }
 }
 
 /// A normalisation over rows of `cols` values, whatever the number of rows.
@@ -253,10 +338,10 @@ fn round_to_f32(value: f64) -> f32 {
     value as f32
 }
 
-/// The float32 between which and zero nothing lies that is nearer to `value`, its last bit set if that is not exact
-/// (Boldo, Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
+/// Rounds to odd: truncates `value` toward zero to float32 and, if that was not exact, sets the last bit (Boldo,
+/// Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
 ///
-/// What was cut off can thus not be taken for a tie when the result is rounded again, to 16 bits. `f16::from_f64` and
+/// What was cut off cannot be taken for a tie then when the result is rounded again, to 16 bits. `f16::from_f64` and
 /// `bf16::from_f64` of half 2.7 round twice, or drop the low bits of `value` first.
 #[inline]
 fn round_to_odd(value: f64) -> f32 {
@@ -334,6 +419,23 @@ mod tests {
             message(Problem { parameter_dtype: Dtype::F16, ..good }).starts_with("parameter_dtype"),
             "f32 rows with f16 parameters"
         );
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        fn check<T: FromStr<Err = Error> + fmt::Display + PartialEq + fmt::Debug>(all: &[T], says: &str) {
+            for word in all {
+                assert_eq!(word.to_string().parse().as_ref(), Ok(word));
+            }
+            for wrong in ["", "F32", " layer", "gain-bias"] {
+                let error = wrong.parse::<T>().unwrap_err();
+                assert_eq!(error.to_string(), says.replace("TEXT", &format!("{wrong:?}")));
+            }
+        }
+        check(&Dtype::ALL, "dtype is TEXT, needs to be one of f32, f16, bf16");
+        check(&Normalization::ALL, "normalization is TEXT, needs to be one of layer, rms");
+        check(&Affine::ALL, "affine is TEXT, needs to be one of none, gain, gain_bias");
+        check(&Gradient::ALL, "gradient is TEXT, needs to be one of overwrite, accumulate");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files, Plot};
 use crate::tuning::{self, TuningFlag};
+use crate::words::{dtypes, normalizations, operations};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use layernorm_report::baseline::{self, Change};
@@ -41,16 +42,16 @@ pub(crate) struct Bench {
     shape: Vec<Shape>,
 
     /// Storage of rows and parameters
-    #[arg(long, value_enum, num_args = 1.., default_values = ["f32", "f16"])]
-    dtype: Vec<DtypeFlag>,
+    #[arg(long, value_parser = dtypes(), num_args = 1.., default_values = ["f32", "f16"])]
+    dtype: Vec<Dtype>,
 
-    /// What to time
-    #[arg(long, value_enum, num_args = 1.., default_values = ["forward", "backward"])]
-    operation: Vec<OperationFlag>,
+    /// What to time: x to y; x and a residual to their sum and y; x and dy to dx, dgain and dbias; x and dy to dx
+    #[arg(long, value_parser = operations(), num_args = 1.., default_values = ["forward", "backward"])]
+    operation: Vec<Operation>,
 
     /// Layer norm with gain and bias, RMS norm with a gain, or both
-    #[arg(long, value_enum, num_args = 1.., default_values = ["layer"])]
-    normalization: Vec<NormalizationFlag>,
+    #[arg(long, value_parser = normalizations(), num_args = 1.., default_values = ["layer"])]
+    normalization: Vec<Normalization>,
 
     /// Whether several workgroups share a row, which changes the order of its sums: it pays where rows are
     /// too few to fill the adapter and too wide for registers
@@ -125,32 +126,6 @@ impl FromStr for Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DtypeFlag {
-    F32,
-    F16,
-    Bf16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum OperationFlag {
-    /// x to y
-    Forward,
-    /// x and a residual to their sum and y
-    ForwardResidual,
-    /// x and dy to dx, dgain and dbias
-    Backward,
-    /// x and dy to dx
-    BackwardDx,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NormalizationFlag {
-    Layer,
-    Rms,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RowSplitFlag {
     Never,
     Always,
@@ -161,36 +136,6 @@ impl From<RowSplitFlag> for RowSplit {
         match flag {
             RowSplitFlag::Never => Self::Never,
             RowSplitFlag::Always => Self::Always,
-        }
-    }
-}
-
-impl From<DtypeFlag> for Dtype {
-    fn from(flag: DtypeFlag) -> Self {
-        match flag {
-            DtypeFlag::F32 => Self::F32,
-            DtypeFlag::F16 => Self::F16,
-            DtypeFlag::Bf16 => Self::Bf16,
-        }
-    }
-}
-
-impl From<OperationFlag> for Operation {
-    fn from(flag: OperationFlag) -> Self {
-        match flag {
-            OperationFlag::Forward => Self::Forward,
-            OperationFlag::ForwardResidual => Self::ForwardResidual,
-            OperationFlag::Backward => Self::Backward,
-            OperationFlag::BackwardDx => Self::BackwardDx,
-        }
-    }
-}
-
-impl From<NormalizationFlag> for Normalization {
-    fn from(flag: NormalizationFlag) -> Self {
-        match flag {
-            NormalizationFlag::Layer => Self::Layer,
-            NormalizationFlag::Rms => Self::Rms,
         }
     }
 }
@@ -264,13 +209,7 @@ fn workloads(args: &Bench) -> Vec<Workload> {
         for normalization in &args.normalization {
             for dtype in &args.dtype {
                 for Shape { rows, cols } in &shapes {
-                    let workload = Workload::new(
-                        (*operation).into(),
-                        (*normalization).into(),
-                        (*dtype).into(),
-                        *rows,
-                        *cols,
-                    );
+                    let workload = Workload::new(*operation, *normalization, *dtype, *rows, *cols);
                     if !workloads.contains(&workload) {
                         workloads.push(workload);
                     }

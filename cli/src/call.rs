@@ -7,7 +7,8 @@ use crate::files;
 use crate::output;
 use crate::tensors::{TensorFile, TensorInfo, file_dtype};
 use crate::tuning::{self, TuningFlag};
-use clap::{Args, ValueEnum};
+use crate::words::normalizations;
+use clap::Args;
 use std::path::PathBuf;
 use wgpu_layernorm::{Affine, Dtype, Normalization, Problem};
 
@@ -22,8 +23,8 @@ pub(crate) struct Common {
     pub(crate) output: PathBuf,
 
     /// Layer norm, or RMS norm, which takes the mean as 0; its eps is not PyTorch's unless --eps says so
-    #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
-    normalization: NormalizationFlag,
+    #[arg(long, value_parser = normalizations(), default_value_t = Normalization::Layer)]
+    normalization: Normalization,
 
     /// Added to the variance (mean square) before the root; torch: what PyTorch takes where it is given none, 1e-5 for
     /// layer norm and 2^-23 for RMS norm, whatever the type of x
@@ -46,21 +47,6 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     tuning: TuningFlag,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum NormalizationFlag {
-    Layer,
-    Rms,
-}
-
-impl From<NormalizationFlag> for Normalization {
-    fn from(flag: NormalizationFlag) -> Self {
-        match flag {
-            NormalizationFlag::Layer => Self::Layer,
-            NormalizationFlag::Rms => Self::Rms,
-        }
-    }
 }
 
 /// `--eps`.
@@ -124,9 +110,9 @@ impl Call {
                 cols,
                 dtype: x.dtype,
                 parameter_dtype: x.dtype,
-                normalization: common.normalization.into(),
+                normalization: common.normalization,
                 affine,
-                eps: common.eps.of(common.normalization.into()),
+                eps: common.eps.of(common.normalization),
             },
             rows: x.elements() / cols as usize,
             file,

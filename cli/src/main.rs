@@ -21,6 +21,7 @@ mod tensors;
 mod tune;
 mod tuning;
 mod verify;
+mod words;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;

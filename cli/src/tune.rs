@@ -1,19 +1,20 @@
 //! `layernorm tune`: looks for plans that beat the ladder's on this machine's adapters, and keeps them in a file.
 
 use crate::adapters::{self, parse_part};
-use crate::bench::{DtypeFlag, NormalizationFlag, OperationFlag, parse_margin, parse_seconds};
+use crate::bench::{parse_margin, parse_seconds};
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
 use crate::tuning;
+use crate::words::{dtypes, normalizations, operations};
 use clap::Args;
 use indicatif::ProgressBar;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgpu_layernorm::bench::{self, Bench as Timer, Options, Tuned, Workload};
+use wgpu_layernorm::bench::{self, Bench as Timer, Operation, Options, Tuned, Workload};
 use wgpu_layernorm::plan::{Tuning, TuningEntry};
-use wgpu_layernorm::{Error, Problem, wgpu};
+use wgpu_layernorm::{Dtype, Error, Normalization, Problem, wgpu};
 
 /// Look for plans that run faster than the built-in ones on this machine, and keep them in a file.
 ///
@@ -49,16 +50,16 @@ pub(crate) struct Tune {
     rows: Option<u64>,
 
     /// Storage of rows and parameters
-    #[arg(long, value_enum, num_args = 1.., default_values = ["f32", "f16"])]
-    dtype: Vec<DtypeFlag>,
+    #[arg(long, value_parser = dtypes(), num_args = 1.., default_values = ["f32", "f16"])]
+    dtype: Vec<Dtype>,
 
-    /// What to tune
-    #[arg(long, value_enum, num_args = 1.., default_values = ["forward", "backward"])]
-    operation: Vec<OperationFlag>,
+    /// What to tune, as in bench
+    #[arg(long, value_parser = operations(), num_args = 1.., default_values = ["forward", "backward"])]
+    operation: Vec<Operation>,
 
     /// Layer norm with gain and bias, RMS norm with a gain, or both
-    #[arg(long, value_enum, num_args = 1.., default_values = ["layer"])]
-    normalization: Vec<NormalizationFlag>,
+    #[arg(long, value_parser = normalizations(), num_args = 1.., default_values = ["layer"])]
+    normalization: Vec<Normalization>,
 
     /// How much faster than the ladder's a plan must be, in percent
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = parse_margin, allow_negative_numbers = true)]
@@ -161,13 +162,7 @@ fn workloads(args: &Tune) -> Result<Vec<Workload>, Failure> {
             for dtype in &args.dtype {
                 for cols in &widths {
                     let rows = args.rows.unwrap_or((VALUES / u64::from(*cols)).max(1));
-                    let workload = Workload::new(
-                        (*operation).into(),
-                        (*normalization).into(),
-                        (*dtype).into(),
-                        rows,
-                        *cols,
-                    );
+                    let workload = Workload::new(*operation, *normalization, *dtype, rows, *cols);
                     workload.validate()?;
                     if !workloads.contains(&workload) {
                         workloads.push(workload);

@@ -1,7 +1,9 @@
 //! What is timed.
 
 use crate::error::Error;
-use crate::types::{Affine, Dtype, Normalization, Problem};
+use crate::types::{Affine, Dtype, Normalization, Problem, by_name};
+use std::fmt;
+use std::str::FromStr;
 
 /// A call, told from others by the tensors of rows that it reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +49,20 @@ impl Operation {
             Self::Forward | Self::Backward | Self::BackwardDx => 1,
             Self::ForwardResidual => 2,
         }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("operation", &Self::ALL, Self::name, name)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Which variant: the operation and its options, and the adapter or the limits to plan for.
 
 use crate::adapters::parse_part;
-use crate::call::NormalizationFlag;
 use crate::compute::Compute;
 use crate::failure::Failure;
+use crate::words::{affines, dtypes, normalizations};
 use clap::{Args, ValueEnum};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
-use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Problem};
+use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
@@ -28,20 +28,20 @@ pub(crate) struct Choice {
     cols: Option<u32>,
 
     /// Storage of x, residual, sum, y, dy and dx [default: f32]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    dtype: Option<DtypeFlag>,
+    #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
+    dtype: Option<Dtype>,
 
     /// Storage of gain, bias, dgain and dbias, f32 or that of the rows [default: that of the rows]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    parameter_dtype: Option<DtypeFlag>,
+    #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
+    parameter_dtype: Option<Dtype>,
 
     /// Layer norm, or RMS norm, which takes the mean as 0 [default: layer]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    normalization: Option<NormalizationFlag>,
+    #[arg(long, value_parser = normalizations(), help_heading = "Kernel")]
+    normalization: Option<Normalization>,
 
-    /// Which of gain and bias there are [default: gain-bias]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    affine: Option<AffineFlag>,
+    /// Which of gain and bias there are [default: gain_bias]
+    #[arg(long, value_parser = affines(), help_heading = "Kernel")]
+    affine: Option<Affine>,
 
     /// Elements at once, 1, 2, 4 or 8: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every type
     /// [default: 8, as far as N divides cols]
@@ -157,20 +157,6 @@ impl OperationFlag {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DtypeFlag {
-    F32,
-    F16,
-    Bf16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum AffineFlag {
-    None,
-    Gain,
-    GainBias,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OutputFlag {
     Y,
     Sum,
@@ -216,16 +202,6 @@ fn by_flag(error: Error) -> Failure {
             wrong(format!("--{} is {has}, needs to be {needs}", what.replace('_', "-")))
         }
         error => error.into(),
-    }
-}
-
-impl From<DtypeFlag> for Dtype {
-    fn from(flag: DtypeFlag) -> Self {
-        match flag {
-            DtypeFlag::F32 => Self::F32,
-            DtypeFlag::F16 => Self::F16,
-            DtypeFlag::Bf16 => Self::Bf16,
-        }
     }
 }
 
@@ -345,17 +321,13 @@ impl Choice {
     }
 
     fn problem(&self) -> Problem {
-        let dtype = self.dtype.map_or(Dtype::F32, Dtype::from);
+        let dtype = self.dtype.unwrap_or_default();
         Problem {
             cols: self.cols.unwrap_or_default(),
             dtype,
-            parameter_dtype: self.parameter_dtype.map_or(dtype, Dtype::from),
-            normalization: self.normalization.unwrap_or(NormalizationFlag::Layer).into(),
-            affine: match self.affine.unwrap_or(AffineFlag::GainBias) {
-                AffineFlag::None => Affine::None,
-                AffineFlag::Gain => Affine::Gain,
-                AffineFlag::GainBias => Affine::GainBias,
-            },
+            parameter_dtype: self.parameter_dtype.unwrap_or(dtype),
+            normalization: self.normalization.unwrap_or_default(),
+            affine: self.affine.unwrap_or_default(),
             ..Problem::default()
         }
     }
