@@ -47,8 +47,8 @@ fn measure_on_cpu<T: Element>(norm: &Norm<T>) -> Result<Measured<T>, Failure> {
     };
     Ok(Measured {
         results,
-        forward: median_time(|| forward().map(drop).map_err(Into::into))?,
-        backward: median_time(|| backward().map(drop).map_err(Into::into))?,
+        forward: median_time(|| forward().map(drop))?,
+        backward: median_time(|| backward().map(drop))?,
     })
 }
 

@@ -136,7 +136,7 @@ fn an_adapter_that_is_not_there() {
         assert!(result.stderr.contains(says) && result.stderr.lines().count() == 1, "{result:?}");
     };
     refused(&["verify", "--adapter", "Voodoo 2"], "there are");
-    refused(&["verify", "--case", "Voodoo 2"], "an example is forward");
+    refused(&["verify", "--case", "Voodoo 2"], "an example is ");
     refused(&["verify", "--json", &room.path("absent/report")], "directory");
     refused(&["bench", "--adapter", "Voodoo 2"], "there are");
     for flag in ["--json", "--html", "--markdown", "--svg"] {
