@@ -219,7 +219,7 @@ struct ByHand {
 }
 
 /// Bytes of the kernels' uniform.
-const UNIFORM_BYTES: u64 = 96;
+const UNIFORM_BYTES: usize = 96;
 
 impl ByHand {
     /// `tensors` in the order of the shader's bindings.
@@ -284,7 +284,7 @@ fn bind(
         let size = wgpu::BufferSize::new(size);
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size })
     };
-    let resources = std::iter::once(bound(uniform, UNIFORM_BYTES))
+    let resources = std::iter::once(bound(uniform, UNIFORM_BYTES as u64))
         .chain(tensors.iter().map(|tensor| bound(*tensor, tensor.size())));
     let entries: Vec<_> =
         (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
@@ -334,7 +334,7 @@ fn places(criterion: &mut Criterion) {
         bencher.iter_custom(|iterations| {
             timed(iterations, &|place| {
                 let slot = place % 256 * 256;
-                queue.write_buffer(&by_hand.uniform, slot, &[7; UNIFORM_BYTES as usize]);
+                queue.write_buffer(&by_hand.uniform, slot, &[7; UNIFORM_BYTES]);
                 drop(bind(device, &by_hand.layout, &by_hand.uniform, &[x, gain, bias, y]));
             })
         });

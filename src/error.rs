@@ -84,6 +84,15 @@ pub enum Error {
         /// What does not fit.
         message: String,
     },
+    /// What went wrong in a call of a normalisation that has a label, see
+    /// `LayerNormDescriptor::label`.
+    #[error("{label}: {error}")]
+    Labelled {
+        /// The label.
+        label: String,
+        /// What went wrong.
+        error: Box<Self>,
+    },
     /// No adapter matches what was asked for.
     #[error("no adapter matches {requested}; present: {}", if present.is_empty() { "none (on Debian and Ubuntu, apt-get install mesa-vulkan-drivers gives a software adapter)".to_owned() } else { present.join(", ") })]
     NoAdapter {
@@ -121,11 +130,20 @@ impl Error {
         Self::Unsupported { what: what.into(), has: has.to_string(), needs: needs.to_string() }
     }
 
+    /// The error without the label of its normalisation.
+    #[must_use]
+    pub fn unlabelled(&self) -> &Self {
+        match self {
+            Self::Labelled { error, .. } => error.unlabelled(),
+            error => error,
+        }
+    }
+
     /// Whether the call itself is wrong, on any device.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(
-            self,
+            self.unlabelled(),
             Self::Invalid { .. }
                 | Self::MissingBuffer { .. }
                 | Self::UnusedBuffer { .. }
@@ -138,6 +156,6 @@ impl Error {
     /// Whether another adapter, or this one opened with more features or limits, could do it.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
-        matches!(self, Self::Unsupported { .. } | Self::NoAdapter { .. })
+        matches!(self.unlabelled(), Self::Unsupported { .. } | Self::NoAdapter { .. })
     }
 }

@@ -84,6 +84,7 @@ pub(crate) fn by_name<T: Copy>(
 /// Which statistic of a row it is divided by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Normalization {
     /// Layer normalisation (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
     #[default]
@@ -122,6 +123,7 @@ impl Normalization {
 
 /// Which learned parameters are applied after normalising.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Affine {
     /// `y = xhat`
     None,

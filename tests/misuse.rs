@@ -180,25 +180,25 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     for (name, expected, norm, buffers) in [
         (
             "no gain",
-            "invalid: buffer gain is missing: the problem's affine has it",
+            "invalid: buffer gain is missing: `affine` has a gain",
             &full,
             ForwardBuffers { bias: bias_at, ..forward },
         ),
         (
             "no bias",
-            "invalid: buffer bias is missing: the problem's affine has it",
+            "invalid: buffer bias is missing: `affine` has a bias; many norms have a gain alone, `Affine::Gain`",
             &full,
             ForwardBuffers { gain: gain_at, ..forward },
         ),
         (
             "gain without use",
-            "invalid: buffer gain was given but is not used: the problem's affine does not have it",
+            "invalid: buffer gain was given but is not used: `affine` has no gain",
             &plain,
             ForwardBuffers { gain: gain_at, ..forward },
         ),
         (
             "bias without use",
-            "invalid: buffer bias was given but is not used: the problem's affine does not have it",
+            "invalid: buffer bias was given but is not used: `affine` has no bias",
             &with_gain,
             ForwardBuffers { gain: gain_at, bias: bias_at, ..forward },
         ),
@@ -423,10 +423,10 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             &plain,
             none,
         ),
-        ("no gain", "invalid: buffer gain is missing: the problem's affine has it", &full, backward),
+        ("no gain", "invalid: buffer gain is missing: `affine` has a gain", &full, backward),
         (
             "gain without use",
-            "invalid: buffer gain was given but is not used: the problem's affine does not have it",
+            "invalid: buffer gain was given but is not used: `affine` has no gain",
             &plain,
             BackwardBuffers { gain: gain_at, ..backward },
         ),
@@ -538,13 +538,13 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ),
         (
             "dgain without gain",
-            "invalid: buffer dgain was given but is not used: the problem's affine has no gain",
+            "invalid: buffer dgain was given but is not used: `affine` has no gain",
             &plain,
             BackwardBuffers { dgain: vector(&dgain, 0), ..backward },
         ),
         (
             "dbias without bias",
-            "invalid: buffer dbias was given but is not used: the problem's affine has no bias",
+            "invalid: buffer dbias was given but is not used: `affine` has no bias",
             &with_gain,
             BackwardBuffers { gain: gain_at, dbias: vector(&dbias, 0), ..backward },
         ),
@@ -624,7 +624,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ),
         (
             "gain without use",
-            "invalid: buffer gain was given but is not used: the problem's affine does not have it",
+            "invalid: buffer gain was given but is not used: `affine` has no gain",
             ForwardInputs { gain, ..inputs },
         ),
     ] {
@@ -644,7 +644,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ),
         (
             "no gain",
-            "invalid: buffer gain is missing: the problem's affine has it",
+            "invalid: buffer gain is missing: `affine` has a gain",
             BackwardInputs { gain: None, ..inputs },
         ),
         (
@@ -680,6 +680,25 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     assert_eq!(uncaptured.load(Ordering::SeqCst), 1, "the handler counts nothing");
 }
 
+#[test]
+fn an_error_says_which_of_many_normalisations_it_is_about() {
+    let context = context();
+    let descriptor = LayerNormDescriptor { label: Some("block 7, norm 2"), ..LayerNormDescriptor::rms(COLS) };
+    let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+    let x = storage(context.device(), &[0.0; 4]);
+    let error = norm.prepare_forward(&ForwardBuffers::new(1, &x, &x)).unwrap_err();
+    assert_eq!(error.to_string(), "block 7, norm 2: buffer gain is missing: `affine` has a gain");
+    assert!(error.is_invalid() && !error.is_unsupported());
+    assert!(matches!(error.unlabelled(), Error::MissingBuffer { buffer: "gain", .. }));
+    let gain = Some(BufferVector::from(&x));
+    // RMS norm has a gain alone.
+    norm.plan_forward(&ForwardBuffers {
+        gain,
+        ..ForwardBuffers::new(1, &x, &storage(context.device(), &[0.0; 4]))
+    })
+    .unwrap();
+}
+
 /// x, y, gain and bias fit in four bindings; the statistics would be the fifth.
 #[test]
 fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
@@ -705,6 +724,14 @@ fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
     let prepared = norm.prepare_forward(&fits).unwrap();
     let y = pollster::block_on(context.run(&[&prepared], &[&y])).unwrap();
     assert_eq!(bytemuck::pod_collect_to_vec::<u8, f32>(&y[0]), [3.0, 4.0, 5.0, 6.0]);
+
+    let problem = Problem { cols: COLS, ..Problem::default() };
+    let x = Rows { data: &[1.0, 2.0, 3.0, 4.0][..], stride: 4 };
+    let (gain, bias) = (Some(&[0.0; 4][..]), Some(&[3.0_f32, 4.0, 5.0, 6.0][..]));
+    let inputs = ForwardInputs { rows: 1, x, residual: None, gain, bias };
+    assert!(context.forward_blocking(&problem, &inputs).unwrap_err().is_unsupported());
+    let result = context.forward_without_statistics_blocking(&problem, &inputs).unwrap();
+    assert_eq!((&result.y[..], &result.statistics[..]), (&[3.0, 4.0, 5.0, 6.0][..], &[][..]));
 }
 
 /// A binding of 1 MiB holds 2^18 values.

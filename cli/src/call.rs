@@ -60,9 +60,9 @@ impl Eps {
     const fn of(self, normalization: Normalization) -> f32 {
         match (self, normalization) {
             (Self::Number(eps), _) => eps,
-            (Self::Torch, Normalization::Layer) => 1e-5,
             // The epsilon of the type that it computes in, which for 16 bits is float32 too.
             (Self::Torch, Normalization::Rms) => f32::EPSILON,
+            (Self::Torch, _) => 1e-5,
         }
     }
 }

@@ -49,8 +49,10 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalising, `[rows, cols]`; needs `sum`.
     pub residual: Option<BufferRows<'a>>,
     /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// Output, `[rows, cols]`.
     pub y: BufferRows<'a>,
@@ -90,17 +92,22 @@ pub struct BackwardBuffers<'a> {
     /// What forward normalised, `[rows, cols]`: its x, or its sum if there was a residual.
     pub x: BufferRows<'a>,
     /// The gradient of y, `[rows, cols]`.
+    #[doc(alias = "grad_output")]
     pub dy: BufferRows<'a>,
     /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, `[rows, 2]` float32.
     pub statistics: BufferVector<'a>,
     /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike; the gradient that
     /// reaches the sum on other ways is what [`Gradient::Accumulate`] adds to.
+    #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
     /// Output, `[cols]`.
+    #[doc(alias = "grad_weight", alias = "dgamma")]
     pub dgain: Option<BufferVector<'a>>,
     /// Output, `[cols]`.
+    #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<BufferVector<'a>>,
     /// Whether dx replaces or is added to what its buffer holds.
     pub dx_gradient: Gradient,

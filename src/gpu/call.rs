@@ -135,10 +135,10 @@ impl<'a> Call<'a> {
             });
         }
         if buffers.dgain.is_some() && !problem.affine.has_gain() {
-            return Err(Error::UnusedBuffer { buffer: "dgain", why: "the problem's affine has no gain" });
+            return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
         }
         if buffers.dbias.is_some() && !problem.affine.has_bias() {
-            return Err(Error::UnusedBuffer { buffer: "dbias", why: "the problem's affine has no bias" });
+            return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
         }
         let row_tensors = [
             (Tensor::X, Some(&buffers.x)),
@@ -279,11 +279,13 @@ fn statistics_are_written(row_tensors: &[(Tensor, Option<&BufferRows<'_>>)]) -> 
 
 /// gain and bias are given exactly where the affine has them. Backward takes no bias.
 fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
-    let check = |buffer, wanted: bool, given: bool| match (wanted, given) {
-        (true, false) => Err(Error::MissingBuffer { buffer, why: "the problem's affine has it" }),
-        (false, true) => Err(Error::UnusedBuffer { buffer, why: "the problem's affine does not have it" }),
+    let check = |buffer, wanted: bool, given: bool, [has, has_not]: [&'static str; 2]| match (wanted, given) {
+        (true, false) => Err(Error::MissingBuffer { buffer, why: has }),
+        (false, true) => Err(Error::UnusedBuffer { buffer, why: has_not }),
         _ => Ok(()),
     };
-    check("gain", affine.has_gain(), gain)?;
-    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias))
+    let bias_text =
+        ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
+    check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
+    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
 }

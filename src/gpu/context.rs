@@ -76,7 +76,7 @@ pub struct ForwardResult<T> {
     pub y: Vec<T>,
     /// `x + residual`, `[rows, cols]`; with a residual.
     pub sum: Option<Vec<T>>,
-    /// Mean and rstd of each row.
+    /// Mean and rstd of each row; empty by [`Context::forward_without_statistics`].
     pub statistics: Vec<Statistics>,
 }
 
@@ -234,6 +234,28 @@ impl Context {
         problem: &Problem,
         inputs: &ForwardInputs<'_, T, P>,
     ) -> Result<ForwardResult<T>, Error> {
+        self.forward_with(problem, inputs, true).await
+    }
+
+    /// As [`Context::forward`], but without statistics, which are empty then. It is faster, and a binding
+    /// less.
+    ///
+    /// # Errors
+    /// As [`Context::forward`].
+    pub async fn forward_without_statistics<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+    ) -> Result<ForwardResult<T>, Error> {
+        self.forward_with(problem, inputs, false).await
+    }
+
+    async fn forward_with<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+        with_statistics: bool,
+    ) -> Result<ForwardResult<T>, Error> {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
         check_vector("gain", problem, problem.affine.has_gain(), inputs.gain)?;
@@ -248,23 +270,25 @@ impl Context {
         let sum = inputs.residual.map(|_| self.create("sum", row_bytes)).transpose()?;
         let gain = inputs.gain.map(|gain| self.upload("gain", gain)).transpose()?;
         let bias = inputs.bias.map(|bias| self.upload("bias", bias)).transpose()?;
-        let statistics = self.create("statistics", rows * size_of::<Statistics>() as u64)?;
+        let statistics = with_statistics
+            .then(|| self.create("statistics", rows * size_of::<Statistics>() as u64))
+            .transpose()?;
         let prepared = norm.prepare_forward(&ForwardBuffers {
             residual: residual.as_ref().zip(inputs.residual).map(|(buffer, rows)| strided(buffer, rows)),
             gain: gain.as_ref().map(Into::into),
             bias: bias.as_ref().map(Into::into),
             sum: sum.as_ref().map(Into::into),
-            statistics: Some((&statistics).into()),
+            statistics: statistics.as_ref().map(Into::into),
             ..ForwardBuffers::new(rows, strided(&x, inputs.x), &y)
         })?;
-        let outputs: Vec<_> = [Some(&y), sum.as_ref(), Some(&statistics)].into_iter().flatten().collect();
+        let outputs: Vec<_> = [Some(&y), sum.as_ref(), statistics.as_ref()].into_iter().flatten().collect();
         let mut bytes = self.run(&[&prepared], &outputs).await?.into_iter();
         let mut next = || bytes.next().unwrap_or_default();
         let values = inputs.rows * problem.cols as usize;
         Ok(ForwardResult {
             y: decode(&next(), values),
             sum: inputs.residual.map(|_| decode(&next(), values)),
-            statistics: decode(&next(), inputs.rows),
+            statistics: statistics.map(|_| decode(&next(), inputs.rows)).unwrap_or_default(),
         })
     }
 
@@ -443,6 +467,18 @@ impl Context {
         inputs: &ForwardInputs<'_, T, P>,
     ) -> Result<ForwardResult<T>, Error> {
         pollster::block_on(self.forward(problem, inputs))
+    }
+
+    /// [`Context::forward_without_statistics`], waiting.
+    ///
+    /// # Errors
+    /// Those of [`Context::forward`].
+    pub fn forward_without_statistics_blocking<T: Element, P: Element>(
+        &self,
+        problem: &Problem,
+        inputs: &ForwardInputs<'_, T, P>,
+    ) -> Result<ForwardResult<T>, Error> {
+        pollster::block_on(self.forward_without_statistics(problem, inputs))
     }
 
     /// [`Context::backward`], waiting.

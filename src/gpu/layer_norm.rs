@@ -14,9 +14,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormDescriptor<'a> {
-    /// Names pipelines, buffers and bind groups in graphics debuggers.
+    /// Names bind groups and passes in graphics debuggers, and says in errors which of many normalisations it
+    /// is.
     pub label: Option<&'a str>,
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
+    #[doc(alias = "normalized_shape", alias = "hidden_size")]
     pub cols: u32,
     /// Storage of x, residual, sum, y, dy and dx. Default: f32.
     pub dtype: Dtype,
@@ -27,6 +29,7 @@ pub struct LayerNormDescriptor<'a> {
     /// Default: gain and bias.
     pub affine: Affine,
     /// Added to the variance before the root. Default: 1e-5.
+    #[doc(alias = "epsilon")]
     pub eps: f32,
     /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows
     /// come with it.
@@ -50,6 +53,19 @@ impl Default for LayerNormDescriptor<'_> {
 }
 
 impl LayerNormDescriptor<'_> {
+    /// Layer norm of `cols` columns in f32, with gain and bias.
+    #[must_use]
+    pub fn layer(cols: u32) -> Self {
+        Self { cols, ..Self::default() }
+    }
+
+    /// RMS norm of `cols` columns in f32, with a gain alone, as models have it.
+    #[must_use]
+    #[doc(alias = "rms_norm")]
+    pub fn rms(cols: u32) -> Self {
+        Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
+    }
+
     /// The problem that is described.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -69,7 +85,7 @@ impl LayerNormDescriptor<'_> {
 #[derive(Debug)]
 pub struct LayerNorm {
     kernels: Kernels,
-    label: String,
+    label: Option<String>,
     problem: Problem,
     row_split: RowSplit,
     planned: RwLock<Planned>,
@@ -90,7 +106,7 @@ impl LayerNorm {
         problem.validate()?;
         Ok(Self {
             kernels: kernels.clone(),
-            label: descriptor.label.unwrap_or("layer_norm").to_owned(),
+            label: descriptor.label.map(str::to_owned),
             problem,
             row_split: descriptor.row_split,
             planned: RwLock::default(),
@@ -121,7 +137,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
     pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.forward_plans(&Call::forward(&self.problem, buffers)?)
+        self.labelled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?))
     }
 
     /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
@@ -130,7 +146,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
     pub fn plan_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers)
+        self.labelled(|| self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers))
     }
 
     /// Bytes that [`ForwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 but
@@ -139,9 +155,11 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
     pub fn forward_scratch_bytes(&self, buffers: &ForwardBuffers<'_>) -> Result<u64, Error> {
-        let call = Call::forward(&self.problem, buffers)?;
-        let plans = self.forward_plans(&call)?;
-        Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+        self.labelled(|| {
+            let call = Call::forward(&self.problem, buffers)?;
+            let plans = self.forward_plans(&call)?;
+            Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+        })
     }
 
     /// Bytes that [`BackwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 where
@@ -151,9 +169,11 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
     pub fn backward_scratch_bytes(&self, buffers: &BackwardBuffers<'_>) -> Result<u64, Error> {
-        let call = Call::backward(&self.problem, buffers)?;
-        let plans = self.backward_plans(&call, buffers)?;
-        Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+        self.labelled(|| {
+            let call = Call::backward(&self.problem, buffers)?;
+            let plans = self.backward_plans(&call, buffers)?;
+            Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
+        })
     }
 
     /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far, of any
@@ -170,9 +190,11 @@ impl LayerNorm {
     /// - [`Error::Unsupported`]: the device lacks a limit.
     /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
-        let call = Call::forward(&self.problem, buffers)?;
-        let plans = self.forward_plans(&call)?;
-        self.prepare(&call, &plans)
+        self.labelled(|| {
+            let call = Call::forward(&self.problem, buffers)?;
+            let plans = self.forward_plans(&call)?;
+            self.prepare(&call, &plans)
+        })
     }
 
     /// Checks a backward call and makes it ready to be recorded. The partial sums of dgain and dbias lie in
@@ -183,9 +205,19 @@ impl LayerNorm {
     /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, and
     /// [`Error::Overlap`] where dx accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
-        let call = Call::backward(&self.problem, buffers)?;
-        let plans = self.backward_plans(&call, buffers)?;
-        self.prepare(&call, &plans)
+        self.labelled(|| {
+            let call = Call::backward(&self.problem, buffers)?;
+            let plans = self.backward_plans(&call, buffers)?;
+            self.prepare(&call, &plans)
+        })
+    }
+
+    /// The label, if there is one, on what goes wrong.
+    pub(super) fn labelled<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        work().map_err(|error| match &self.label {
+            Some(label) => Error::Labelled { label: label.clone(), error: Box::new(error) },
+            None => error,
+        })
     }
 
     /// The dispatches of all plans of a call, bound.
@@ -198,7 +230,7 @@ impl LayerNorm {
                 continue;
             }
             let compiled = self.kernels.shared().compiled(plan)?;
-            let label = format!("{}/{}", self.label, plan.kernel.name());
+            let label = format!("{}/{}", self.label.as_deref().unwrap_or("layer_norm"), plan.kernel.name());
             let first = cuts.len();
             let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps);
             if self.kernels.shared().is_browser {

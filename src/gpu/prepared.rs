@@ -121,6 +121,13 @@ impl Prepared {
         Ok(())
     }
 
+    /// Records the call into a compute pass of its own, for whoever has none.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let label = self.inner.stages.first().map(|stage| stage.label.as_str());
+        let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
+        self.record(&mut encoder.begin_compute_pass(&descriptor));
+    }
+
     /// The rows that the call was prepared for: the most that it can be recorded with.
     #[must_use]
     pub fn rows(&self) -> u64 {

@@ -5,6 +5,7 @@ use super::AdapterKind;
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Kernel {
     /// Forward; the row stays in registers between its one read and its one write.
     ForwardCached,
@@ -103,6 +104,7 @@ impl Kernel {
 /// How the threads of a row add up their values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Reduction {
     /// One thread holds the row.
     Thread,
@@ -121,6 +123,19 @@ pub enum Reduction {
 }
 
 impl Reduction {
+    /// `thread`, `lanes`, `subgroup`, `adaptive`, `subgroups` or `workgroup`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Lanes => "lanes",
+            Self::Subgroup => "subgroup",
+            Self::Adaptive => "adaptive",
+            Self::Subgroups(_) => "subgroups",
+            Self::Workgroup => "workgroup",
+        }
+    }
+
     /// Bytes of workgroup memory that a workgroup of `invocations` takes to add up values of `sums` bytes.
     pub(super) const fn workgroup_bytes(self, invocations: u32, sums: u32) -> u32 {
         // Two halves, used in turn, so that one barrier a reduction is enough.

@@ -43,6 +43,7 @@ use crate::types::{Affine, Dtype, Normalization, Problem};
 /// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
 /// may differ between the two, within the same tolerances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RowSplit {
     /// Never.
     #[default]

@@ -6,6 +6,7 @@ use super::{Plan, Tensor};
 /// where an input lies in the buffer of an output, beside it and not in the same bytes, as in an allocator's
 /// pool: one dispatch uses a buffer in one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Pooled {
     /// None: no input lies in an output's buffer.
     #[default]

@@ -69,6 +69,7 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
         Reduction::Adaptive => u64::from(plan.threads_per_row),
         Reduction::Subgroups(min) => u64::from(plan.threads_per_row / min) - 1,
         Reduction::Thread | Reduction::Lanes | Reduction::Subgroup => 0,
+        other => panic!("{other:?} has no trips here"),
     };
     let block = u64::from(plan.block_rows);
     let run = u64::from(plan.run_steps());
@@ -99,6 +100,7 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
         Kernel::BackwardSplitApply => rows * (1 + partials + steps + reduction) + 2 * steps,
         // Batches of four, loaded in one loop and added up in another.
         Kernel::BackwardReduceParameters => rows.div_ceil(4) * (1 + 2 * 4) + slots,
+        other => panic!("{other:?} has no trips here"),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
             2 * sums_bytes * threads / min
         }
         Reduction::Workgroup => sums_bytes * invocations,
+        other => panic!("{other:?} has no bytes here"),
     };
     let leaves_partials = plan.kernel == Kernel::BackwardCached
         && plan.parameter_gradients() > 0

@@ -98,6 +98,7 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             }
         }
         Kernel::BackwardReduceParameters => {}
+        other => panic!("{other:?} has no traffic here"),
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::format::{
 };
 use serde_json::{Map, Value, json};
 use wgpu_layernorm::bench::{self, Workload};
-use wgpu_layernorm::plan::{self, Reduction};
+use wgpu_layernorm::plan;
 use wgpu_layernorm::verify::{self, Case, Outcome};
 use wgpu_layernorm::{Error, wgpu};
 
@@ -186,7 +186,7 @@ impl Plan {
             rows_per_workgroup: plan.rows_per_workgroup,
             vector_width: plan.vector_width,
             steps: plan.steps,
-            reduction: reduction(plan.reduction).to_owned(),
+            reduction: plan.reduction.name().to_owned(),
             more: more(plan),
             then: Vec::new(),
         }
@@ -204,15 +204,4 @@ fn more(plan: &plan::Plan) -> Map<String, Value> {
         ("parameter_storage", json!(plan.parameter_storage.name())),
     ];
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-const fn reduction(reduction: Reduction) -> &'static str {
-    match reduction {
-        Reduction::Thread => "thread",
-        Reduction::Lanes => "lanes",
-        Reduction::Subgroup => "subgroup",
-        Reduction::Adaptive => "adaptive",
-        Reduction::Subgroups(_) => "subgroups",
-        Reduction::Workgroup => "workgroup",
-    }
 }

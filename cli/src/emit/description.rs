@@ -354,11 +354,11 @@ fn element_bytes(element: &str) -> u32 {
 
 const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
     match plan.reduction {
-        Reduction::Thread | Reduction::Workgroup => None,
         Reduction::Lanes => Some([plan.threads_per_row, 128]),
         Reduction::Adaptive => Some([4, 128]),
         Reduction::Subgroup => Some([plan.workgroup_size(), plan.workgroup_size()]),
         Reduction::Subgroups(min) => Some([min, plan.threads_per_row]),
+        _ => None,
     }
 }
 
