@@ -127,17 +127,19 @@ pub(crate) mod tests {
     ) -> BTreeSet<Vec<(usize, u8)>> {
         let mut all = BTreeSet::new();
         for row in rows {
-            for first in 0..N {
-                for second in first + 1..N {
-                    let pair = vec![(first, row[first]), (second, row[second])];
+            let levels: Vec<(usize, u8)> = row.into_iter().enumerate().collect();
+            for (first, rest) in (1..)
+                .map(|after| levels.split_at(after))
+                .take(N)
+                .filter_map(|(to, rest)| Some((to.last()?, rest)))
+            {
+                for (place, second) in rest.iter().enumerate() {
                     match strength {
                         Strength::Pairs => {
-                            all.insert(pair);
+                            all.insert(vec![*first, *second]);
                         }
                         Strength::Triples => {
-                            for third in second + 1..N {
-                                all.insert([&pair[..], &[(third, row[third])]].concat());
-                            }
+                            all.extend(rest[place + 1..].iter().map(|third| vec![*first, *second, *third]));
                         }
                     }
                 }

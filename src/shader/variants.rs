@@ -117,7 +117,7 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
 
 /// What a text depends on, and the width of its row beside it: the factors of the array, a level each.
 pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
-    let log2 = |value: u32| value.max(1).ilog2() as u8;
+    let log2 = |value: u32| u8::try_from(value.max(1).ilog2()).unwrap_or(u8::MAX);
     let gradient = |gradient: Option<Gradient>| gradient.map_or(0, |gradient| 1 + gradient as u8);
     let (mut residual, mut statistics) = (false, false);
     let (x_in, other_in);

@@ -224,6 +224,16 @@ fn is_defined(case: &Case) -> bool {
     !(*gain == Values::OneHuge && *dy == Values::OneHuge)
 }
 
+/// Every two levels of two factors, whether or not they go together.
+fn pairs() -> impl Iterator<Item = [(usize, usize); 2]> {
+    let levels = || {
+        COUNTS.iter().enumerate().flat_map(|(factor, count)| (0..*count).map(move |level| (factor, level)))
+    };
+    levels()
+        .flat_map(move |first| levels().map(move |second| [first, second]))
+        .filter(|[first, second]| first.0 < second.0)
+}
+
 /// Rows between which every two levels that go together do so in several ways.
 static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     /// For each pair: how many cases, of how many tries.
@@ -232,21 +242,17 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     let mut known = HashSet::new();
     let mut pool = Vec::new();
-    for first in 0..FACTORS {
-        for second in first + 1..FACTORS {
-            for (a, b) in (0..COUNTS[first]).flat_map(|a| (0..COUNTS[second]).map(move |b| (a, b))) {
-                let mut found = 0;
-                for _ in 0..TRIES {
-                    let levels = random_levels(&mut random, [(first, a), (second, b)]);
-                    let Some(case) = case(&levels) else { continue };
-                    if known.insert(levels) {
-                        pool.push((levels, case));
-                    }
-                    found += 1;
-                    if found == WANTED {
-                        break;
-                    }
-                }
+    for given in pairs() {
+        let mut found = 0;
+        for _ in 0..TRIES {
+            let levels = random_levels(&mut random, given);
+            let Some(case) = case(&levels) else { continue };
+            if known.insert(levels) {
+                pool.push((levels, case));
+            }
+            found += 1;
+            if found == WANTED {
+                break;
             }
         }
     }
@@ -348,28 +354,21 @@ mod tests {
     }
 
     /// Why two levels do not go together, if they do not: the only pairs that may be missing.
-    fn is_excluded(first: usize, a: usize, second: usize, b: usize) -> bool {
+    fn is_excluded(given: [(usize, usize); 2]) -> bool {
         // With any completion whatever: a pair that no completion of many fits is one that `case` refuses.
         let mut random = Random::new(2);
-        (0..2000).all(|_| case(&random_levels(&mut random, [(first, a), (second, b)])).is_none())
+        (0..2000).all(|_| case(&random_levels(&mut random, given)).is_none())
     }
 
     #[test]
     fn every_pair_of_levels_that_go_together_is_in_the_array() {
         let levels: Vec<_> = POOL.iter().map(|(levels, _)| *levels).collect();
         let chosen = covering::choose(&levels, Strength::Pairs);
-        for first in 0..FACTORS {
-            for second in first + 1..FACTORS {
-                for (a, b) in (0..COUNTS[first]).flat_map(|a| (0..COUNTS[second]).map(move |b| (a, b))) {
-                    let has = |place: &usize| {
-                        usize::from(levels[*place][first]) == a && usize::from(levels[*place][second]) == b
-                    };
-                    if !chosen.iter().any(has) {
-                        let names = [(first, a), (second, b)];
-                        assert!(is_excluded(first, a, second, b), "factors and levels {names:?}");
-                    }
-                }
-            }
+        for given in pairs() {
+            let has = |place: &usize| {
+                given.iter().all(|(factor, level)| usize::from(levels[*place][*factor]) == *level)
+            };
+            assert!(chosen.iter().any(has) || is_excluded(given), "factors and levels {given:?}");
         }
         // No more than a software adapter runs in some minutes.
         assert!(chosen.len() < 450, "{} cases", chosen.len());

@@ -26,6 +26,7 @@ impl Random {
     }
 
     /// Uniform among the numbers below `bound`.
+    #[allow(clippy::cast_possible_truncation, reason = "less than `bound`")]
     pub(crate) const fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
