@@ -142,9 +142,9 @@ proptest! {
             let most = plan.most_partial_rows(call.rows);
             let needs = (0..=call.rows).map(left).max().unwrap_or(0);
             prop_assert!(needs <= most, "{} partial sums of up to {} rows, not {}", needs, call.rows, most);
-            // And not much is wasted.
+            // And not more than half is wasted, beside a workgroup's: slots have whole blocks of rows.
             let spare = if plan.combine_slots { 1 } else { plan.rows_per_workgroup };
-            prop_assert!(most <= needs + spare, "{} partial sums where {} would do", most, needs);
+            prop_assert!(most <= 2 * needs + spare, "{} partial sums where {} would do", most, needs);
             prop_assert!(plan.most_scratch_bytes(call.rows) <= caps.max_binding_bytes);
         }
     }
