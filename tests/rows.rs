@@ -229,3 +229,22 @@ fn more_rows_than_were_prepared_for_are_refused() {
     let untouched: Vec<u32> = values(5, 40).iter().map(|value| value.to_bits()).collect();
     assert_eq!(got[0], untouched, "nothing was recorded");
 }
+
+#[test]
+fn a_call_records_itself_into_a_pass_of_its_own() {
+    let context = context();
+    let norm = LayerNorm::new(context.kernels(), &LayerNormDescriptor::layer(8)).unwrap();
+    let of = |seed| buffer(&context, &values(seed, 24));
+    let (x, gain, y, other) = (of(1), of(2), of(3), of(3));
+    let call = |y| {
+        let (gain, bias) = (Some((&gain).into()), Some((&gain).into()));
+        norm.prepare_forward(&ForwardBuffers { gain, bias, ..ForwardBuffers::new(3, &x, y) }).unwrap()
+    };
+    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    call(&y).encode(&mut encoder);
+    context.queue().submit([encoder.finish(), recorded(&context, |pass| call(&other).record(pass))]);
+    let got = run(&context, &[], &[&y, &other]);
+    assert!(
+        got[0] == got[1] && got[0] != values(3, 24).iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    );
+}

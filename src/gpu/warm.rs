@@ -18,8 +18,9 @@ pub struct WarmOptions<'a> {
     pub forward: &'a [Forward],
     /// Options of the backward calls.
     pub backward: &'a [Backward],
-    /// Bytes of which offsets and row strides will be multiples, in their buffers. With 16, the default,
-    /// threads move 16 bytes at a time, if the columns allow; other alignments are other kernels.
+    /// Bytes of which all offsets and row strides will be multiples, in their buffers, a power of two.
+    /// Threads move up to 16 bytes at a time, 32 on some software adapters, as far as alignment and columns
+    /// allow; each width is another kernel. Default: 256, as much as any binding asks for.
     pub alignment: u64,
     /// Which tensors will share a buffer, outputs among them. Default: no input lies in the buffer of an
     /// output.
@@ -39,7 +40,7 @@ impl Default for WarmOptions<'_> {
         Self {
             forward: &[],
             backward: &[],
-            alignment: 16,
+            alignment: 256,
             pooled: Pooled::Nothing,
             pooled_scratch: false,
             rows: 0,

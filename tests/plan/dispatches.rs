@@ -135,11 +135,12 @@ proptest! {
             if plan.parameter_gradients() == 0 || plan.kernel == Kernel::BackwardReduceParameters {
                 continue;
             }
-            let left = |rows: u64| match plan.dispatches(rows, &[], caps).unwrap()[..] {
-                [] => 0,
-                [dispatch, ..] => dispatch.partial_rows,
+            // Of the rows of one dispatch: those of a call may be cut into more.
+            let of_first = |rows: u64, what: fn(&Dispatch) -> u32| {
+                plan.dispatches(rows, &[], caps).unwrap().first().map_or(0, what)
             };
-            let most = plan.most_partial_rows(call.rows);
+            let left = |rows: u64| of_first(rows, |dispatch| dispatch.partial_rows);
+            let most = plan.most_partial_rows(of_first(call.rows, |dispatch| dispatch.rows).into());
             let needs = (0..=call.rows).map(left).max().unwrap_or(0);
             prop_assert!(needs <= most, "{} partial sums of up to {} rows, not {}", needs, call.rows, most);
             // And not more than half is wasted, beside a workgroup's: slots have whole blocks of rows.
