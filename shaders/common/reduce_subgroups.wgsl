@@ -48,8 +48,11 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
         }
         return total;
     }
-    for (var i = invocation.lane; i < subgroups; i += invocation.subgroup_size) {
-        total += subgroup_sums[first + i];
+    // As many trips for all lanes, so that all take part in what follows.
+    for (var group = 0u; group < subgroups; group += invocation.subgroup_size) {
+        if (group + invocation.lane < subgroups) {
+            total += subgroup_sums[first + group + invocation.lane];
+        }
     }
     return subgroupAdd(total);
 }
