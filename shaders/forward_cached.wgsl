@@ -7,8 +7,8 @@
 // On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a load costs
 // there what a load from memory costs, wherever it is served from.
 //
-// Needs: load_input, store_input, first_of_row, load_parameters, apply_affine, store_y, store_statistics,
-// row_sum (2 calls a row).
+// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, store_y,
+// store_statistics, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -70,6 +70,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
 
         // Every thread has read its part of the row, and shift: from here on the row may be written.
+        before_writing();
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
                 var values: Values;

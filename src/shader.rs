@@ -8,7 +8,7 @@ mod unroll;
 pub mod variants;
 
 use crate::error::Error;
-use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
+use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 use std::fmt::Write as _;
 use unroll::{Bound, substitute, unroll};
@@ -240,6 +240,14 @@ fn first_of_row(plan: &Plan) -> &'static str {
     }
 }
 
+/// What a row's threads do between reading it and writing it, or another tensor.
+fn before_writing(plan: &Plan, forward: Forward) -> &'static str {
+    let is_in_place = forward.x_in.is_some() || forward.residual_in.is_some();
+    let is_loaded_by_all = plan.normalization == Normalization::Layer
+        && matches!(plan.reduction, Reduction::Lanes | Reduction::Subgroups(_) | Reduction::Workgroup);
+    if is_in_place && is_loaded_by_all { segments::INPUT_IN_PLACE } else { segments::INPUT_APART }
+}
+
 fn body(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::ForwardCached => segments::FORWARD_CACHED,
@@ -308,6 +316,7 @@ fn operation(text: &mut String, plan: &Plan) {
                 _ => {
                     segment(text, segments::CACHED);
                     segment(text, first_of_row(plan));
+                    segment(text, before_writing(plan, forward));
                 }
             }
         }
@@ -529,6 +538,8 @@ mod segments {
         STORE_PACKED_X2 = "io/store/packed_x2"
         STORE_PACKED_X1_ATOMIC = "io/store/packed_x1_atomic"
         INPUT_X = "input/x"
+        INPUT_APART = "input/apart"
+        INPUT_IN_PLACE = "input/in_place"
         INPUT_SUM = "input/sum"
         INPUT_STORED_SUM = "input/stored_sum"
         AFFINE_NONE = "affine/none"
