@@ -340,6 +340,7 @@ fn operation(text: &mut String, plan: &Plan) {
             if matches!(plan.kernel, Kernel::BackwardStreamed | Kernel::BackwardSplitSums) {
                 segment(text, segments::BACKWARD_WALK);
             }
+            segment(text, segments::LARGE_DXHAT);
         }
         Operation::ReduceParameters(backward) => {
             segment(text, segments::PARTIALS);
@@ -413,7 +414,7 @@ fn store(text: &mut String, plan: &Plan, tensor: Tensor) {
 fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
     let centred = || (plan.normalization == Normalization::Layer).to_string();
-    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16).to_string();
+    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16);
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
     let sum_scale = log2_cols + 1;
@@ -442,11 +443,19 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     match plan.operation {
         Operation::Forward(_) => {
             constants.push(("CENTRED", centred()));
-            constants.push(("WIDE_RANGE", wide_range));
+            constants.push(("WIDE_RANGE", wide_range.to_string()));
             // docs/numerics.md derives it: scaled, sums of squares stay finite up to the largest float32.
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            if matches!(plan.operation, Operation::Backward(_)) {
+                // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
+                // a chunk do not know whether dx is wanted.
+                let has_wide_gain = plan.affine.has_gain() && plan.parameter_storage == Storage::F32;
+                let counts = backward.dx.is_some() || plan.kernel == Kernel::BackwardSplitSums;
+                constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
+                constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
+            }
             constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
             constants.push(("WITH_DBIAS", backward.dbias.is_some().to_string()));
             constants.push(("PARAMETER_GRADIENTS", unsigned(plan.parameter_gradients().max(1))));
@@ -513,6 +522,7 @@ mod segments {
         FIRST_BY_THREAD = "input/first_by_thread"
         BACKWARD = "common/backward"
         BACKWARD_WALK = "common/backward_walk"
+        LARGE_DXHAT = "common/large_dxhat"
         ROW_PARTIALS = "common/row_partials"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"

@@ -23,7 +23,7 @@ pub(crate) struct Common {
     #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
     normalization: NormalizationFlag,
 
-    /// Added to the variance (mean square) before the root
+    /// Added to the variance (mean square) before the root; may be 0
     #[arg(long, value_name = "E", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: f32,
 

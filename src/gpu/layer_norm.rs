@@ -30,7 +30,7 @@ pub struct LayerNormDescriptor<'a> {
     pub normalization: Normalization,
     /// Default: gain and bias.
     pub affine: Affine,
-    /// Added to the variance before the root. Default: 1e-5.
+    /// Added to the variance before the root; may be 0. Default: 1e-5.
     pub eps: f32,
     /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a driver
     /// have them wrong.
