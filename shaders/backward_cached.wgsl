@@ -13,10 +13,14 @@
 // which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
 // a row of a real model: 4.5 units off without, 2.9 with).
 //
+// Where a dxhat exceeds float32, the second reduction is of the row's means instead
+// (common/large_dxhat.wgsl).
+//
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, row_sum (2 calls a row), slot_sum (2
-// calls for each of VECTORS), partial_row_of, leaves_sum.
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, write_large_dx,
+// write_dx, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS), partial_row_of,
+// leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -35,7 +39,7 @@ struct RowResidue {
 // definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2. Where eps outweighs the variance nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let left = sums * MEAN_FACTOR;
-    let from_eps = params.eps * means.rstd * means.rstd;
+    let from_eps = (params.eps * means.rstd) * means.rstd;
     let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
     return RowResidue(select(0.0, left.x, CENTRED), select(0.0, dx_xhat, from_eps < 0.5));
 }
@@ -111,7 +115,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 let i = step * PARTS + part;
                 xhat[i] -= means.delta;
                 if (WITH_DGAIN && has_row) {
-                    sum_dgain[i] = add_product(sum_dgain[i], dy[i], xhat[i]);
+                    sum_dgain[i] = add_product(sum_dgain[i], dy[i], gain_factor(xhat[i], dy[i], saved));
                 }
                 // dy has served; its registers hold dx / rstd from here on.
                 dy[i] = keep_row(projected(xhat[i], dxhat[part], means), step, part, thread);
@@ -120,17 +124,27 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         if (WITH_DX) {
-            let left_sums = Sums(add_components(left), add_components(left_product), 0.0);
-            let residue = row_residue(row_sum(invocation, left_sums, half), means);
+            var left_sums = Sums(add_components(left), add_components(left_product), 0.0);
+            if (WIDE_RANGE && means.is_large) {
+                left_sums = small_sums(row, 0u, thread, saved, means.delta);
+            }
+            left_sums = row_sum(invocation, left_sums, half);
             half = 1u - half;
-            if (has_row) {
+            // A dx / rstd may exceed float32 where the means do not.
+            let is_large = means.is_large || is_not_finite(left_sums.x) || is_not_finite(left_sums.y);
+            if (WIDE_RANGE && has_row && is_large) {
+                write_large_dx(row, 0u, thread, saved, small_means(means, left_sums));
+            } else if (has_row) {
+                let residue = row_residue(left_sums, means);
+                // With a wide range, rows that are not finite are large.
+                let nan = select(means.nan, 0u, WIDE_RANGE);
                 for (var step = 0u; step < STEPS; step++) {
                     var dx: Values;
                     for (var part = 0u; part < PARTS; part++) {
                         let i = step * PARTS + part;
                         dx[part] = means.rstd * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
                     }
-                    write_dx(params.dx.x + row * params.dx.y, step, thread, dx);
+                    write_dx(params.dx.x + row * params.dx.y, step, thread, dx, nan);
                 }
             }
         }

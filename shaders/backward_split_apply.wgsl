@@ -8,8 +8,8 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its last, then
 // leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials, first_row_partial, row_sum (1 call a
-// row).
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, write_large_dx, write_dx,
+// update_partials, first_row_partial, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -37,11 +37,22 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         var own = Sums();
+        var small = Sums();
         for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
-            own += row_partials[first_row_partial(row) + partial].xyz;
+            let sums = row_partials[first_row_partial(row) + partial];
+            own += sums.xyz;
+            if (WIDE_RANGE) {
+                let is_small = sums.w > 0.0;
+                small += select(scaled_down(scaled_down(sums)), sums, is_small).xyz;
+                own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
+            }
         }
-        let means = row_means(row_sum(invocation, own, half), saved.rstd);
+        var means = row_means(row_sum(invocation, own, half), saved.rstd);
         half = 1u - half;
+        if (WIDE_RANGE) {
+            means = split_means(means, row_sum(invocation, small, half));
+            half = 1u - half;
+        }
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
                 var x_values = load_x(params.x.x + row * params.x.y, first_step + step, thread);
@@ -52,13 +63,20 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     let xhat = saved_xhat(x_values[part], saved) - means.delta;
                     dx[part] = means.rstd * projected(xhat, dx[part], means);
                     if (WITH_DGAIN) {
-                        sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], xhat);
+                        let factor = gain_factor(xhat, dy_values[part], saved);
+                        sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], factor);
                     }
                     if (WITH_DBIAS) {
                         sum_dbias[i] = add_product(sum_dbias[i], dy_values[part], vec4<f32>(1.0));
                     }
                 }
-                write_dx(params.dx.x + row * params.dx.y, first_step + step, thread, dx);
+                // A row in place is read once more.
+                if (!(WIDE_RANGE && means.is_large)) {
+                    write_dx(params.dx.x + row * params.dx.y, first_step + step, thread, dx, means.nan);
+                }
+            }
+            if (WIDE_RANGE && means.is_large) {
+                write_large_dx(row, first_step, thread, saved, means);
             }
         }
     }

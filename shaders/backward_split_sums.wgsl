@@ -5,7 +5,9 @@
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// Needs: load_block_statistics, walk_sums, first_row_partial, row_sum (1 call a row).
+// Sums of a chunk with a large dxhat are at a small scale (common/large_dxhat.wgsl), with a 1 beside them.
+//
+// Needs: load_block_statistics, walk_sums, row_means, small_sums, first_row_partial, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -21,15 +23,30 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        let saved = load_block_statistics(first_row, rows.end);
-        var own = walk_sums(first_row, rows.end, saved, first_step, first_step + STEPS, thread);
+        var saved_rows = load_block_statistics(first_row, rows.end);
+        var own = walk_sums(first_row, rows.end, saved_rows, first_step, first_step + STEPS, thread);
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
-                let sums = row_sum(invocation, own[b], half);
+                var sums = row_sum(invocation, own[b], half);
                 half = 1u - half;
+                var scaled = 0.0;
+                if (WIDE_RANGE) {
+                    // xhat as in row_means, but for delta, which no chunk knows.
+                    let means = row_means(sums, saved_rows[b].rstd);
+                    var small = Sums();
+                    if (means.is_large && first_row + b < rows.end) {
+                        small = small_sums(first_row + b, first_step, thread, saved_rows[b], 0.0);
+                    }
+                    small = row_sum(invocation, small, half);
+                    half = 1u - half;
+                    if (means.is_large) {
+                        sums = Sums(sums.x, small.yz);
+                        scaled = 1.0;
+                    }
+                }
                 if (first_row + b < rows.end && thread == 0u) {
-                    row_partials[first_row_partial(first_row + b) + chunk] = vec4<f32>(sums, 0.0);
+                    row_partials[first_row_partial(first_row + b) + chunk] = vec4<f32>(sums, scaled);
                 }
             }
         }

@@ -9,8 +9,8 @@
 // updates the slot's partial sums in memory, where they stay from block to block. Only the thread that owns a column
 // touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, load_x, load_dy, load_parameters, times_gain_plus, write_dx, update_partials,
-// row_sum (1 call a row).
+// Needs: load_block_statistics, walk_sums, load_x, load_dy, load_parameters, times_gain_plus, small_sums,
+// known_means, write_large_dx, write_dx, update_partials, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -34,6 +34,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             if (first_block + b < rows.end) {
                 means[b] = row_means(row_sum(invocation, sums[b], half), saved[b].rstd);
                 half = 1u - half;
+                if (WIDE_RANGE) {
+                    var small = Sums();
+                    if (means[b].is_large && first_row + b < rows.end) {
+                        small = small_sums(first_row + b, 0u, thread, saved[b], means[b].delta);
+                    }
+                    means[b] = known_means(means[b], row_sum(invocation, small, half));
+                    half = 1u - half;
+                }
             }
         }
 
@@ -55,10 +63,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
                             dx[part] = means[b].rstd * projected(xhat, dx[part], means[b]);
-                            sum_dgain[i][part] = fma(dy_values[part], xhat, sum_dgain[i][part]);
+                            let factor = gain_factor(xhat, dy_values[part], saved[b]);
+                            sum_dgain[i][part] = fma(dy_values[part], factor, sum_dgain[i][part]);
                             sum_dbias[i][part] += dy_values[part];
                         }
-                        write_dx(params.dx.x + row * params.dx.y, step, thread, dx);
+                        // A row in place is read once more.
+                        if (!(WIDE_RANGE && means[b].is_large)) {
+                            write_dx(params.dx.x + row * params.dx.y, step, thread, dx, means[b].nan);
+                        }
                     }
                 }
             }
@@ -69,6 +81,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 if (WITH_DBIAS) {
                     update_partials(partial_dbias(partial_row), run_step + i, thread, sum_dbias[i], is_first);
                 }
+            }
+        }
+        for (var b = 0u; b < BLOCK_ROWS; b++) {
+            if (WIDE_RANGE && means[b].is_large && first_row + b < rows.end) {
+                write_large_dx(first_row + b, 0u, thread, saved[b], means[b]);
             }
         }
         is_first = false;

@@ -7,7 +7,8 @@
 // On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a load costs
 // there what a load from memory costs, wherever it is served from.
 //
-// Needs: load_input, store_input, first_of_row, load_parameters, apply_affine, store_y, store_statistics,
+// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, store_y,
+// store_statistics,
 // row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
@@ -70,6 +71,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
 
         // Every thread has read its part of the row, and shift: from here on the row may be written.
+        before_writing();
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
                 var values: Values;
@@ -108,7 +110,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 for (var part = 0u; part < PARTS; part++) {
                     xhat[part] = fma(x[step * PARTS + part], vec4<f32>(scale.rstd), vec4<f32>(offset));
                 }
-                store_y(params.y.x + number * params.y.y, step, thread, apply_affine(parameters[step], xhat));
+                let y = apply_affine(parameters[step], xhat);
+                store_y(params.y.x + number * params.y.y, step, thread, y, scale.nan);
             }
             store_row_statistics(number, thread, row, scale);
         }

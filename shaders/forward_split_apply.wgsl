@@ -37,7 +37,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             for (var step = 0u; step < STEPS; step++) {
                 let xhat = normalised(load_input(number, first_step + step, thread), row);
                 let y = apply_affine(parameters[step], xhat);
-                store_y(params.y.x + number * params.y.y, first_step + step, thread, y);
+                store_y(params.y.x + number * params.y.y, first_step + step, thread, y, row.nan);
             }
             if (chunk == 0u) {
                 store_normaliser(number, thread, row);

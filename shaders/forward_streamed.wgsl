@@ -47,7 +47,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             for (var b = 0u; b < BLOCK_ROWS; b++) {
                 if (first_row + b < rows.end) {
                     let xhat = normalised(load_stored(x_start[b], step, thread), normalisers[b]);
-                    store_y(y_start[b], step, thread, apply_affine(parameters, xhat));
+                    store_y(y_start[b], step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
                 }
             }
         }

@@ -8,7 +8,7 @@ mod unroll;
 pub mod variants;
 
 use crate::error::Error;
-use crate::plan::{Kernel, Operation, Plan, Reduction, Storage, Tensor};
+use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 use std::fmt::Write as _;
 use unroll::{Bound, Limits, substitute, unroll};
@@ -271,6 +271,14 @@ fn first_of_row(plan: &Plan) -> &'static str {
     }
 }
 
+/// What a row's threads do between reading it and writing it, or another tensor.
+fn before_writing(plan: &Plan, forward: Forward) -> &'static str {
+    let is_in_place = forward.x_in.is_some() || forward.residual_in.is_some();
+    let is_loaded_by_all = plan.normalization == Normalization::Layer
+        && matches!(plan.reduction, Reduction::Lanes | Reduction::Subgroups(_) | Reduction::Workgroup);
+    if is_in_place && is_loaded_by_all { segments::INPUT_IN_PLACE } else { segments::INPUT_APART }
+}
+
 fn body(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::ForwardCached => segments::FORWARD_CACHED,
@@ -339,6 +347,7 @@ fn operation(text: &mut String, plan: &Plan) {
                 _ => {
                     segment(text, segments::CACHED);
                     segment(text, first_of_row(plan));
+                    segment(text, before_writing(plan, forward));
                 }
             }
         }
@@ -362,6 +371,7 @@ fn operation(text: &mut String, plan: &Plan) {
             if matches!(plan.kernel, Kernel::BackwardStreamed | Kernel::BackwardSplitSums) {
                 segment(text, segments::BACKWARD_WALK);
             }
+            segment(text, segments::LARGE_DXHAT);
         }
         Operation::ReduceParameters(backward) => {
             segment(text, segments::PARTIALS);
@@ -441,7 +451,7 @@ fn store(text: &mut String, plan: &Plan, tensor: Tensor) {
 fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
     let centred = || (plan.normalization == Normalization::Layer).to_string();
-    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16).to_string();
+    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16);
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
     let sum_scale = log2_cols + 1;
@@ -470,11 +480,19 @@ fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     match plan.operation {
         Operation::Forward(_) => {
             constants.push(("CENTRED", centred()));
-            constants.push(("WIDE_RANGE", wide_range));
+            constants.push(("WIDE_RANGE", wide_range.to_string()));
             // docs/numerics.md derives it: scaled, sums of squares stay finite up to the largest float32.
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            if matches!(plan.operation, Operation::Backward(_)) {
+                // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
+                // a chunk do not know whether dx is wanted.
+                let has_wide_gain = plan.affine.has_gain() && plan.parameter_storage == Storage::F32;
+                let counts = backward.dx.is_some() || plan.kernel == Kernel::BackwardSplitSums;
+                constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
+                constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
+            }
             constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
             constants.push(("WITH_DBIAS", backward.dbias.is_some().to_string()));
             constants.push(("PARAMETER_GRADIENTS", unsigned(plan.parameter_gradients().max(1))));
@@ -544,6 +562,7 @@ mod segments {
         FIRST_BY_THREAD = "input/first_by_thread"
         BACKWARD = "common/backward"
         BACKWARD_WALK = "common/backward_walk"
+        LARGE_DXHAT = "common/large_dxhat"
         ROW_PARTIALS = "common/row_partials"
         PARTIALS = "common/partials"
         FORMAT_F32 = "io/format/f32"
@@ -576,6 +595,8 @@ mod segments {
         STORE_PACKED_X2 = "io/store/packed_x2"
         STORE_PACKED_X1_ATOMIC = "io/store/packed_x1_atomic"
         INPUT_X = "input/x"
+        INPUT_APART = "input/apart"
+        INPUT_IN_PLACE = "input/in_place"
         INPUT_SUM = "input/sum"
         INPUT_STORED_SUM = "input/stored_sum"
         AFFINE_NONE = "affine/none"

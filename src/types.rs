@@ -226,7 +226,9 @@ pub struct Problem {
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,
-    /// Added to the variance (mean square) before the root; at least [`Problem::MIN_EPS`].
+    /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
+    /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
+    /// xhat, rstd and dx are 0.
     pub eps: f32,
 }
 
@@ -248,9 +250,6 @@ impl Problem {
     /// The widest row: 2^24 values, up to where float32 counts exactly.
     pub const MAX_COLS: u32 = 1 << 24;
 
-    /// The smallest eps: below it, squares that are lost to float32 underflow could matter beside it.
-    pub const MIN_EPS: f32 = 1e-28;
-
     /// Checks the fields against their documented ranges.
     ///
     /// # Errors
@@ -259,12 +258,8 @@ impl Problem {
         if self.cols == 0 || self.cols > Self::MAX_COLS {
             return Err(Error::invalid("cols", self.cols, format!("1 to {}", Self::MAX_COLS)));
         }
-        if !(self.eps.is_finite() && self.eps >= Self::MIN_EPS) {
-            return Err(Error::invalid(
-                "eps",
-                self.eps,
-                format!("a finite number of at least {:e}", Self::MIN_EPS),
-            ));
+        if !(self.eps.is_finite() && self.eps >= 0.0) {
+            return Err(Error::invalid("eps", self.eps, "a finite number of at least 0"));
         }
         if self.parameter_dtype != self.dtype && self.parameter_dtype != Dtype::F32 {
             let needs = match self.dtype {
@@ -414,7 +409,10 @@ mod tests {
             message(Problem { cols: Problem::MAX_COLS + 1, ..good }).starts_with("cols"),
             "too many cols"
         );
-        for eps in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-29] {
+        for eps in [0.0, 1e-40, 1e-29] {
+            assert_eq!(Problem { eps, ..good }.validate(), Ok(()), "eps {eps}");
+        }
+        for eps in [-1.0, -1e-40, f32::NAN, f32::INFINITY] {
             assert!(message(Problem { eps, ..good }).starts_with("eps"), "eps {eps}");
         }
         assert!(

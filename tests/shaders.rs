@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storage, SubgroupSizes};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storage, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
 use wgpu_layernorm::translate::{Checks, Module};
-use wgpu_layernorm::{Dtype, Gradient, Problem};
+use wgpu_layernorm::{Dtype, Gradient, Normalization, Problem};
 
 #[test]
 fn every_variant_compiles_for_every_back_end() {
@@ -214,6 +214,29 @@ fn no_body_names_a_half_of_workgroup_memory() {
         for (call, _) in body.match_indices("row_sum(").chain(body.match_indices("row_moments(")) {
             let arguments = body[call..].split(';').next().unwrap();
             assert!(arguments.contains("half"), "{}: {arguments}", plan.label());
+        }
+    }
+}
+
+/// All threads load a row's first value, which the first thread may then write over: a barrier for storage
+/// stands between.
+#[test]
+fn rows_in_place_are_written_behind_a_barrier() {
+    let tree = Caps::webgpu_default();
+    let lanes = Caps { subgroup: Some(SubgroupSizes { min: 32, max: 32 }), ..tree };
+    let in_place = Forward { x_in: Some(Tensor::Y), ..Forward::default() };
+    for (caps, cols) in [(tree, 384), (lanes, 384), (lanes, 4096)] {
+        for (forward, normalization, has_barrier) in [
+            (in_place, Normalization::Layer, true),
+            (in_place, Normalization::Rms, false),
+            (Forward::default(), Normalization::Layer, false),
+        ] {
+            let problem = Problem { cols, normalization, ..Problem::default() };
+            let plan = Plan::forward(&problem, forward, 4, &caps).unwrap();
+            let source = assemble(&plan, Dialect::Naga).unwrap().source;
+            assert_eq!(source.contains("storageBarrier();"), has_barrier, "{}", plan.label());
+            let body = &source[source.find("fn kernel").unwrap()..];
+            assert!(body.find("before_writing();") < body.find("store_input("), "{}", plan.label());
         }
     }
 }

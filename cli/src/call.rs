@@ -26,8 +26,8 @@ pub(crate) struct Common {
     #[arg(long, value_parser = normalizations(), default_value_t = Normalization::Layer)]
     normalization: Normalization,
 
-    /// Added to the variance (mean square) before the root; torch: what PyTorch takes where it is given none, 1e-5 for
-    /// layer norm and 2^-23 for RMS norm, whatever the type of x
+    /// Added to the variance (mean square) before the root, may be 0; torch: what PyTorch takes where it is given none, 1e-5
+    /// for layer norm and 2^-23 for RMS norm, whatever the type of x
     #[arg(long, value_name = "E|torch", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Eps,
 

@@ -18,3 +18,13 @@ fn times_gain_plus(gain: Parameters, v: Values, summand: f32) -> Values {
     }
     return sum;
 }
+
+// dxhat at 2^-144, see numerics.wgsl
+fn small_dxhat(gain: Parameters, dy: Values) -> Values {
+    var factors = gain;
+    var small = dy;
+    for (var part = 0u; part < PARTS; part++) {
+        small[part] = scaled_down(small[part]) * scaled_down(factors[part]);
+    }
+    return small;
+}

@@ -17,3 +17,12 @@ fn times_gain_plus(parameters: Parameters, dy: Values, summand: f32) -> Values {
     }
     return sum;
 }
+
+// dxhat at 2^-144, see numerics.wgsl
+fn small_dxhat(parameters: Parameters, dy: Values) -> Values {
+    var small = dy;
+    for (var part = 0u; part < PARTS; part++) {
+        small[part] = scaled_down(scaled_down(small[part]));
+    }
+    return small;
+}

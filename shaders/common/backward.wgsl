@@ -14,6 +14,8 @@ const CENTRED: bool = true;
 // Which sums over rows are wanted.
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
+// Whether dx is wanted, and may be in range where dxhat is not (large_dxhat.wgsl).
+const WIDE_RANGE: bool = true;
 
 struct RowStatistics {
     mean: f32,
@@ -24,9 +26,20 @@ fn load_statistics(row: u32) -> RowStatistics {
     return RowStatistics(statistics[params.statistics + 2u * row], statistics[params.statistics + 2u * row + 1u]);
 }
 
-// xhat by the saved statistics, in quarters so that no difference overflows.
+// xhat by the saved statistics. Where the deviation is large, in quarters, so that no difference overflows.
 fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    return scaled_difference(x, saved.mean, 0.25) * (4.0 * saved.rstd);
+    let is_large = saved.rstd < 1.0;
+    let difference = scaled_difference(x, saved.mean, select(1.0, 0.25, is_large));
+    return difference * (saved.rstd * select(1.0, 4.0, is_large));
+}
+
+// What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what
+// is not finite for 0.
+fn gain_factor(xhat: vec4<f32>, dy: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
+    if (CENTRED && COLS == 1u) {
+        return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
+    }
+    return xhat;
 }
 
 // Means over a row, from sums of terms scaled by SUM_SCALE.
@@ -35,18 +48,25 @@ struct RowMeans {
     delta: f32,
     dxhat: f32,
     dxhat_xhat: f32,
-    // The saved rstd; NaN where dy has a NaN or an infinity, so that all of the row's dx is NaN.
+    // The saved rstd, 0 where all of the row's dx is 0.
     rstd: f32,
+    // Whether the means are none: the row is not finite, or a dxhat of it exceeds float32.
+    is_large: bool,
+    // All bits where all of the row's dx is NaN, as far as it is known: see numerics.wgsl.
+    nan: u32,
 }
 
 // From the sums of xhat, dxhat and dxhat * xhat.
 fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let means = sums * MEAN_FACTOR;
-    let row_rstd = poison(rstd, sums.y);
+    let is_large = is_not_finite(sums.y) || is_not_finite(sums.z) || is_not_finite(rstd);
+    // Without a wide range only what is not finite makes such sums.
+    let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
     if (CENTRED) {
-        return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd);
+        let row_rstd = select(rstd, 0.0, COLS == 1u);
+        return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, means.z, row_rstd);
+    return RowMeans(0.0, 0.0, means.z, rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

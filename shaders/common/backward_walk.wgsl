@@ -16,6 +16,10 @@ fn load_block_statistics(first_row: u32, end_row: u32) -> array<RowStatistics, B
     return saved;
 }
 
+// A dxhat from here on makes the sum of dxhat NaN, and with it the row large (large_dxhat.wgsl). Below it no
+// dx / rstd and no sum exceeds float32.
+const LARGE_DXHAT: f32 = 0x1p104f;
+
 // Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there. Needs: load_x,
 // load_dy, load_parameters, times_gain_plus.
 //
@@ -31,6 +35,7 @@ fn walk_sums(
 ) -> array<Sums, BLOCK_ROWS> {
     var saved = block_statistics;
     var totals = array<Compensated, BLOCK_ROWS>();
+    var largest = array<vec4<f32>, BLOCK_ROWS>();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
         var parameters: array<Parameters, RUN_STEPS>;
         for (var i = 0u; i < RUN_STEPS; i++) {
@@ -46,16 +51,20 @@ fn walk_sums(
             var run_product = Compensated();
             for (var i = 0u; i < RUN_STEPS; i++) {
                 let step = run_step + i;
-                var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-                var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
+                // Steps beyond the last are those of another workgroup, which may be at work on them.
+                let loaded_step = min(step, end_step - 1u);
+                var x_values = load_x(params.x.x + row * params.x.y, loaded_step, thread);
+                var dy_values = load_dy(params.dy.x + row * params.dy.y, loaded_step, thread);
                 var dxhat = times_gain_plus(parameters[i], dy_values, 0.0);
                 for (var part = 0u; part < PARTS; part++) {
-                    // Steps beyond the last are those of another workgroup.
                     let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
                     let scaled_xhat = select(vec4<f32>(), saved_xhat(x_values[part], saved[b]) * SUM_SCALE, is_in);
                     let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
                     run_xhat += scaled_xhat;
                     run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
+                    if (WIDE_RANGE) {
+                        largest[b] = max(largest[b], abs(row_dxhat));
+                    }
                     run_product = add_compensated(run_product, row_dxhat * scaled_xhat);
                 }
             }
@@ -66,6 +75,10 @@ fn walk_sums(
     var sums: array<Sums, BLOCK_ROWS>;
     for (var b = 0u; b < BLOCK_ROWS; b++) {
         sums[b] = totals[b].sum.xyz;
+        let most = max(max(largest[b].x, largest[b].y), max(largest[b].z, largest[b].w));
+        if (WIDE_RANGE && most >= LARGE_DXHAT) {
+            sums[b].y = or_nan(totals[b].sum, 0xffffffffu).y;
+        }
     }
     return sums;
 }

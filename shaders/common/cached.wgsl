@@ -7,10 +7,13 @@
 //     var     (sum(c * c) - delta * sum(c)) / cols
 //     y       gain * (c - delta) / sqrt(var + eps * scale * scale) + bias
 //
-// scale is 1, or a small power of two where squares would overflow. RMS norm: shift, mean and delta are 0.
+// scale is 1, or a power of two where squares would overflow or underflow. RMS norm: shift, mean and delta
+// are 0.
 
-// From this mean |x - shift| on, values are scaled by SMALL_SCALE before they are squared.
+// From this sum of terms on, values are scaled by SMALL_SCALE before they are squared.
 const LARGE: f32 = 1.0;
+// Below this one, squares may underflow.
+const TINY: f32 = 0x1p-37f;
 
 // x - shift, scaled so that its sum cannot overflow.
 fn shifted_term(x: vec4<f32>, shift: f32) -> vec4<f32> {
@@ -31,6 +34,10 @@ fn row_mean(sums: Sums, shift: f32) -> RowMean {
     }
     if (WIDE_RANGE) {
         row.scale = select(1.0, SMALL_SCALE, sums.y >= LARGE);
+        // A mean of 1 or more has differences of 2^-25 at least, or none.
+        if (params.eps < ENOUGH_EPS && sums.y < TINY && abs(row.mean) < 1.0) {
+            row.scale = BIG_SCALE;
+        }
     }
     return row;
 }
@@ -44,6 +51,8 @@ struct RowScale {
     delta: f32,
     // 1 / sqrt(var + eps * scale * scale)
     rstd: f32,
+    // All bits where the row is not finite: see numerics.wgsl.
+    nan: u32,
 }
 
 // From the sums of c and of c * c.
@@ -52,11 +61,11 @@ fn row_scale(sums: Sums, row: RowMean) -> RowScale {
     if (CENTRED) {
         delta = sums.x / f32(COLS);
     }
-    let variance = max((sums.y - delta * sums.x) / f32(COLS), 0.0);
-    let rstd = reciprocal_sqrt(fma(params.eps * row.scale, row.scale, variance));
-    return RowScale(delta, poison(rstd, sums.y));
+    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / f32(COLS), row.scale);
+    // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
+    return RowScale(delta, rstd, bits_if_not_finite(sums.y) | bits_if_not_finite(row.mean));
 }
 
 fn store_row_statistics(number: u32, thread: u32, row: RowMean, scale: RowScale) {
-    store_statistics(number, thread, row.mean + scale.delta / row.scale, scale.rstd * row.scale);
+    store_statistics(number, thread, row.mean + scale.delta / row.scale, scale.rstd * row.scale, scale.nan);
 }

@@ -37,14 +37,17 @@ fn merge_row_partials(row: u32, thread: u32, scale: f32) -> Moments {
     return own;
 }
 
-// As above at scale 1, but finite where the row is: chunks of which one is scaled, or whose squares together overflow, are
-// merged again, scaled.
+// As above at the largest scale that all chunks have, but finite where the row is: chunks whose squares
+// together overflow are merged again at the next smaller one.
 fn finite_row_partials(row: u32, thread: u32) -> Moments {
-    var own = merge_row_partials(row, thread, 1.0);
-    if (WIDE_RANGE) {
-        if (own.scale < 1.0 || is_not_finite(own.squares)) {
-            own = merge_row_partials(row, thread, SMALL_SCALE);
-        }
+    if (!WIDE_RANGE) {
+        return merge_row_partials(row, thread, 1.0);
+    }
+    var scale = select(1.0, BIG_SCALE, params.eps < ENOUGH_EPS);
+    var own = merge_row_partials(row, thread, scale);
+    while (scale >= 1.0 && (own.scale < scale || is_not_finite(own.squares))) {
+        scale = select(SMALL_SCALE, 1.0, scale > 1.0);
+        own = merge_row_partials(row, thread, scale);
     }
     return own;
 }

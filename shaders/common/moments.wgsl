@@ -8,7 +8,8 @@
 //
 // RMS norm: the mean is 0, and the squares are around 0.
 
-// Of x * scale, with scale 1, or SMALL_SCALE where squares would overflow. The mean is mean + low.
+// Of x * scale, with scale 1, SMALL_SCALE where squares would overflow, or BIG_SCALE where they would
+// underflow. The mean is mean + low.
 struct Moments {
     count: f32,
     mean: f32,
@@ -49,46 +50,52 @@ fn merge_vectors(a: VectorMoments, b: VectorMoments) -> VectorMoments {
     return merged;
 }
 
-fn merge_moments(a: Moments, b: Moments) -> Moments {
-    let first = at_scale(a, min(a.scale, b.scale));
-    let second = at_scale(b, min(a.scale, b.scale));
-    let vectors = merge_vectors(as_vectors(first), as_vectors(second));
-    return Moments(vectors.count.x, vectors.mean.x, vectors.low.x, vectors.squares.sum.x, first.scale);
+// The components' moments together: x with y and z with w, then both.
+fn merge_components(total: VectorMoments, scale: f32) -> Moments {
+    let pairs = merge_vectors(total, turned(total, false));
+    let all = merge_vectors(pairs, turned(pairs, true));
+    return Moments(all.count.x, all.mean.x, all.low.x, all.squares.sum.x, scale);
 }
 
-fn as_vectors(a: Moments) -> VectorMoments {
-    return VectorMoments(
-        vec4<f32>(a.count),
-        vec4<f32>(a.mean),
-        vec4<f32>(a.low),
-        Compensated(vec4<f32>(a.squares), vec4<f32>()),
-    );
+// Each component's neighbour, or that of the other half.
+fn turned(a: VectorMoments, by_half: bool) -> VectorMoments {
+    let squares = a.squares.sum;
+    if (by_half) {
+        return VectorMoments(a.count.zwxy, a.mean.zwxy, a.low.zwxy, Compensated(squares.zwxy, vec4<f32>()));
+    }
+    return VectorMoments(a.count.yxwz, a.mean.yxwz, a.low.yxwz, Compensated(squares.yxwz, vec4<f32>()));
 }
 
-// The same moments at another scale, of which there are two. The square of SMALL_SCALE is too small for float32, and
+// The same moments at a scale that is not larger. The square of SMALL_SCALE is too small for float32, and
 // compilers that reorder would take it first, as NVIDIA's does: 1 - params.one is 0, which they do not know.
 fn at_scale(a: Moments, scale: f32) -> Moments {
-    let factor = select(SMALL_SCALE, 1.0, a.scale == scale);
-    let scaled_once = fma(a.squares, factor, 1.0 - params.one);
-    return Moments(a.count, a.mean * factor, a.low * factor, scaled_once * factor, scale);
+    let to_one = select(1.0, 1.0 / BIG_SCALE, a.scale > 1.0 && scale <= 1.0);
+    let factor = select(1.0, SMALL_SCALE, a.scale >= 1.0 && scale < 1.0);
+    let scaled_once = fma(a.squares * to_one, to_one * factor, 1.0 - params.one);
+    return Moments(a.count, a.mean * to_one * factor, a.low * to_one * factor, scaled_once * factor, scale);
 }
 
-// From these on, moments at scale 1 are brought to SMALL_SCALE: below them, neither the sum of the threads' squares nor that
-// of their means' squares can overflow.
+// From these on, moments are brought to a smaller scale: below them, neither the sum of the threads' squares
+// nor that of their means' squares can overflow.
 const LARGE_SQUARES: f32 = 0x1p96f;
 const LARGE_OFFSET: f32 = 0x1p36f;
+// Below this, squares at scale 1 may have underflowed.
+const TINY_SQUARES: f32 = 0x1p-72f;
+// What a thread with large squares counts for, beside others that count 1: more than a row has threads.
+const LARGE_VOTE: f32 = 4096.0;
 
 // The moments of all threads of the row together, which have `count` columns. Three calls of row_sum, in halves `half`, the
 // other and `half`: the next call begins with the other.
 fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> Moments {
     let is_first = invocation.index % THREADS_PER_ROW == 0u;
     // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.
-    let small_mean = at_scale(own, SMALL_SCALE).mean;
-    let is_large = select(0.0, 1.0, own.scale < 1.0 || own.squares >= LARGE_SQUARES);
-    let known = row_sum(invocation, Sums(select(0.0, small_mean, is_first), is_large), half);
-    let known_scale = select(1.0, SMALL_SCALE, known.y > 0.0);
+    let unscaled = select(select(0.25, 0.25 / SMALL_SCALE, own.scale < 1.0), 0.25 / BIG_SCALE, own.scale > 1.0);
+    let is_large = own.scale < 1.0 || own.squares >= LARGE_SQUARES;
+    let vote = select(select(1.0, 0.0, own.scale > 1.0), LARGE_VOTE, is_large);
+    let known = row_sum(invocation, Sums(select(0.0, own.mean * unscaled, is_first), vote), half);
+    let known_scale = select(select(1.0, BIG_SCALE, known.y == 0.0), SMALL_SCALE, known.y >= LARGE_VOTE);
     let known_part = at_scale(own, known_scale);
-    let known_near = known.x * (known_scale / SMALL_SCALE);
+    let known_near = known.x * (4.0 * known_scale);
 
     // In quarters: means may be twice the largest float32 apart. Without low, which a compiler would add to the mean first, as
     // Mesa does: it is in e, and what this leaves of the row's mean in `left`.
@@ -96,8 +103,8 @@ fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> M
     let weight = known_part.count / count;
     let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)), 1u - half);
     let is_small = known_scale < 1.0 || quarters.y < 0.25 * LARGE_OFFSET;
-    let scale = select(SMALL_SCALE, known_scale, is_small);
-    let factor = scale / known_scale;
+    let factor = select(select(SMALL_SCALE, 1.0 / BIG_SCALE, known_scale > 1.0), 1.0, is_small);
+    let scale = known_scale * factor;
     let part = at_scale(known_part, scale);
     let near = known_near * factor;
     let from_near = quarters.x * (4.0 * factor);

@@ -9,12 +9,21 @@ struct Normaliser {
     low: f32,
     scale: f32,
     rstd: f32,
+    // All bits where the row is not finite: see numerics.wgsl.
+    nan: u32,
 }
 
-fn normaliser(row: Moments) -> Normaliser {
-    let variance = max(row.squares / row.count, 0.0);
-    let rstd = reciprocal_sqrt(fma(params.eps * row.scale, row.scale, variance));
-    return Normaliser(row.mean, row.low, row.scale, poison(rstd, row.squares));
+fn normaliser(moments: Moments) -> Normaliser {
+    var row = moments;
+    // A large value again and again, whose sum a compiler has let overflow: eps would be lost at the small
+    // scale.
+    if (row.scale < 1.0 && row.squares / row.count < LEAST_VARIANCE) {
+        row = Moments(row.count, row.mean / row.scale, row.low / row.scale, 0.0, 1.0);
+    }
+    let rstd = reciprocal_deviation(row.squares / row.count, row.scale);
+    // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
+    let nan = bits_if_not_finite(row.squares) | bits_if_not_finite(row.mean);
+    return Normaliser(row.mean, row.low, row.scale, rstd, nan);
 }
 
 fn normalised(x: Values, row: Normaliser) -> Values {
@@ -27,5 +36,5 @@ fn normalised(x: Values, row: Normaliser) -> Values {
 }
 
 fn store_normaliser(number: u32, thread: u32, row: Normaliser) {
-    store_statistics(number, thread, row.mean / row.scale + row.low / row.scale, row.rstd * row.scale);
+    store_statistics(number, thread, row.mean / row.scale + row.low / row.scale, row.rstd * row.scale, row.nan);
 }

@@ -16,9 +16,16 @@ fn is_not_finite(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;
 }
 
-// v, or NaN where `total` is not finite.
-fn poison(v: f32, total: f32) -> f32 {
-    return select(v, bitcast<f32>(bitcast<u32>(total) | 0x7fc00000u), is_not_finite(total));
+// NaN travels as a word beside the values: all bits in a row that is not finite, none in the others. Stores
+// take the bits of a NaN for each word by it, which no compiler can reason away, as it may a NaN in
+// arithmetic where it assumes that there is none.
+fn bits_if_not_finite(v: f32) -> u32 {
+    return select(0u, 0xffffffffu, is_not_finite(v));
+}
+
+// v, or NaN where `nan` has all bits.
+fn or_nan(v: vec4<f32>, nan: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(v), vec4<u32>(0x7fc00000u), nan != 0u));
 }
 
 // The first 8 bits of a significand: products of three such numbers are exact.
@@ -37,6 +44,33 @@ fn reciprocal_sqrt(v: f32) -> f32 {
     let leading = 1.0 - v_leading * r_leading * r_leading;
     let off = leading - (v - v_leading) * r_leading * r_leading - v * (r - r_leading) * (r + r_leading);
     return fma(0.5 * r, off, r);
+}
+
+// 2^-144, at which a product of any two float32 is one too, is none itself: it is this twice.
+const ROOT_SCALE: f32 = 0x1p-72f;
+
+// v * ROOT_SCALE. `params.one` is 1, which compilers do not know: they would take both factors of a product
+// together, which is 0, or multiply by them last.
+fn scaled_down(v: vec4<f32>) -> vec4<f32> {
+    return fma(v, vec4<f32>(ROOT_SCALE * params.one), vec4<f32>(1.0 - params.one));
+}
+
+// From this eps on, squares that are lost to underflow do not count beside it.
+const ENOUGH_EPS: f32 = 1e-28;
+// Values are scaled by this before they are squared where their squares would underflow, and eps is too small
+// to hide it.
+const BIG_SCALE: f32 = 0x1p63f;
+// A variance below this, of values scaled so, is none: the standard deviation is below 2^-126.
+const LEAST_VARIANCE: f32 = 0x1p-126f;
+
+// 1 / sqrt(variance + eps * scale * scale), of values scaled by `scale`; 0 where there is no variance. Small
+// ones are taken larger, as the parts that reciprocal_sqrt takes them apart into would underflow.
+fn reciprocal_deviation(variance: f32, scale: f32) -> f32 {
+    let eps = select(0.0, params.eps, params.eps >= 0x1p-126f);
+    let v = fma(eps * scale, scale, max(variance, 0.0));
+    let is_small = v < 0x1p-90f;
+    let rstd = reciprocal_sqrt(max(v, LEAST_VARIANCE) * select(1.0, 0x1p64f, is_small));
+    return select(0.0, rstd * select(1.0, 0x1p32f, is_small), v >= LEAST_VARIANCE);
 }
 
 // A sum that keeps what rounding loses of it (Kahan 1965).

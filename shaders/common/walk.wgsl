@@ -13,11 +13,12 @@ fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, ag
         var run = VectorMoments();
         for (var i = 0u; i < RUN_STEPS; i++) {
             let step = run_step + i;
+            // Steps beyond the last are those of another workgroup, which may be at work on them.
+            let loaded_step = min(step, end_step - 1u);
             if (again) {
-                x[i] = load_stored(stored_start(number), step, thread);
+                x[i] = load_stored(stored_start(number), loaded_step, thread);
             } else {
-                x[i] = load_input(number, step, thread);
-                // Steps beyond the last are those of another workgroup, which may be at work on them.
+                x[i] = load_input(number, loaded_step, thread);
                 if (stores && step < end_step) {
                     store_input(number, step, thread, x[i]);
                 }
@@ -52,24 +53,20 @@ fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, ag
         run.squares.sum = sum_cc;
         total = merge_vectors(total, run);
     }
-    return merge_moments(
-        merge_moments(
-            Moments(total.count.x, total.mean.x, total.low.x, total.squares.sum.x, scale),
-            Moments(total.count.y, total.mean.y, total.low.y, total.squares.sum.y, scale),
-        ),
-        merge_moments(
-            Moments(total.count.z, total.mean.z, total.low.z, total.squares.sum.z, scale),
-            Moments(total.count.w, total.mean.w, total.low.w, total.squares.sum.w, scale),
-        ),
-    );
+    return merge_components(total, scale);
 }
 
-// As `walk` at scale 1, but finite where the row is: squares that overflow are taken again, scaled.
+// As `walk` at scale 1, but finite where the row is: squares that overflow, or underflow where eps is too
+// small to hide it, are taken again, scaled.
 fn finite_walk(number: u32, first_step: u32, end_step: u32, thread: u32, stores: bool) -> Moments {
     var own = walk(number, first_step, end_step, thread, 1.0, false, stores);
     if (WIDE_RANGE) {
-        if (is_not_finite(own.squares) || is_not_finite(own.mean)) {
-            own = walk(number, first_step, end_step, thread, SMALL_SCALE, true, false);
+        let is_large = is_not_finite(own.squares) || is_not_finite(own.mean);
+        // A mean of 1 or more has differences of 2^-25 at least, or none.
+        let is_tiny = params.eps < ENOUGH_EPS && own.squares < TINY_SQUARES && abs(own.mean) < 1.0;
+        if (is_large || is_tiny) {
+            let scale = select(BIG_SCALE, SMALL_SCALE, is_large);
+            own = walk(number, first_step, end_step, thread, scale, true, false);
         }
     }
     return own;

@@ -20,5 +20,5 @@ fn load_stored(start: u32, step: u32, thread: u32) -> Values {
 }
 
 fn store_input(row: u32, step: u32, thread: u32, values: Values) {
-    store_sum(params.sum.x + row * params.sum.y, step, thread, values);
+    store_sum(params.sum.x + row * params.sum.y, step, thread, values, 0u);
 }

@@ -4,5 +4,5 @@ fn update_partials(start: u32, step: u32, thread: u32, sums: Values, first: bool
     if (!first) {
         values = add_values(load_partials(start, step, thread), sums);
     }
-    store_partials(start, step, thread, values);
+    store_partials(start, step, thread, values, 0u);
 }

@@ -28,7 +28,7 @@ pub struct LayerNormDescriptor<'a> {
     pub normalization: Normalization,
     /// Default: gain and bias.
     pub affine: Affine,
-    /// Added to the variance before the root. Default: 1e-5.
+    /// Added to the variance before the root; may be 0. Default: 1e-5.
     #[doc(alias = "epsilon")]
     pub eps: f32,
     /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows

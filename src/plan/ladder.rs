@@ -445,7 +445,7 @@ fn software_threads(caps: &Caps) -> u32 {
 const fn walk_trips_per_step(kernel: Kernel) -> u32 {
     match kernel {
         Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply => 17,
-        _ => 12,
+        _ => 14,
     }
 }
 

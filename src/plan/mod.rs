@@ -554,15 +554,19 @@ impl Plan {
             Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
                 8 + 5 * trips + steps + 2 * runs + 3 * reduction
             }
-            // The partial moments twice, the second time scaled.
-            Kernel::ForwardSplitApply => 1 + 6 * trips + 2 * row_partials + 3 * reduction,
-            Kernel::BackwardCached => 1 + 7 * trips + 2 * reduction + 2 * trips * slots,
-            // Two walks in whole runs, each with a loop for what serves a block, and the update of the partial sums.
+            // The partial moments up to three times, once a scale, in two loops each.
+            Kernel::ForwardSplitApply => 4 + 6 * trips + 6 * row_partials + 3 * reduction,
+            // Two more walks where a row is large. Their loops over parts do not count: adapters with a limit
+            // get texts in which those are written out.
+            Kernel::BackwardCached => 1 + 7 * trips + 2 * steps + 2 * reduction + 2 * trips * slots,
+            // Two walks in whole runs, each with a loop for what serves a block, and the update of the
+            // partial sums; and two of large rows.
             Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
                 let run_steps = runs * u64::from(self.run_steps());
-                6 + 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs + reduction
+                let whole_runs = 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs;
+                6 + whole_runs + 2 * steps + 2 * reduction
             }
-            Kernel::BackwardSplitApply => 1 + 7 * trips + row_partials + reduction,
+            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
             Kernel::BackwardReduceParameters => {
                 let batch = u64::from(Self::REDUCE_BATCH);
                 let batches = u64::from(self.max_partial_rows)

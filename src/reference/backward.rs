@@ -1,7 +1,7 @@
 //! The gradients of forward.
 
 use super::{
-    check_gradient, check_parameter, check_problem, dot, map_in_order, mean_and_rstd, mean_for_layer,
+    RowStatistics, check_gradient, check_parameter, check_problem, dot, map_in_order, mean_for_layer,
     parameter_or, rows_per_block,
 };
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -117,9 +117,9 @@ fn backward_block<T: Element, O: Real>(
         for (xhat, x) in xhat.iter_mut().zip(x) {
             *xhat = x.to_f64();
         }
-        let [mean, rstd] = mean_and_rstd(problem, &xhat);
+        let row = RowStatistics::new(problem, &xhat);
         for xhat in &mut xhat {
-            *xhat = (*xhat - mean) * rstd;
+            *xhat = row.xhat(*xhat);
         }
         add_to(&mut column_sums.dgain, dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat));
         add_to(&mut column_sums.dbias, dy.iter().map(|dy| dy.to_f64()));
@@ -134,8 +134,10 @@ fn backward_block<T: Element, O: Real>(
             // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
             _ => f64::NAN,
         };
-        let values =
-            dxhat.iter().zip(&xhat).map(|(dxhat, xhat)| rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
+        let values = dxhat
+            .iter()
+            .zip(&xhat)
+            .map(|(dxhat, xhat)| row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
         store(dx_gradient, dx, values);
     }
     column_sums
@@ -397,7 +399,7 @@ mod tests {
         assert_eq!(Call::good().run(), (String::new(), true));
         let table: [Wrong; 17] = [
             (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
-            (|call| call.problem.eps = f32::NAN, "eps is NaN, needs to be a finite number of at least 1e-28"),
+            (|call| call.problem.eps = f32::NAN, "eps is NaN, needs to be a finite number of at least 0"),
             (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
             (|call| call.gain = None, "buffer gain is missing: the problem's affine has one"),
             (

@@ -1,7 +1,7 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    check_length, check_parameter, check_problem, map_in_order, mean_and_rstd, parameter_or, rows_per_block,
+    RowStatistics, check_length, check_parameter, check_problem, map_in_order, parameter_or, rows_per_block,
 };
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
@@ -26,7 +26,8 @@ pub struct ForwardOutputs<'a, T, O> {
 /// ```
 ///
 /// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN for its
-/// rstd), in RMS norm too, and touches no other row.
+/// rstd), in RMS norm too, and touches no other row. A row without variance where eps is 0 (a standard
+/// deviation below 2^-126) has rstd 0, and so y = bias.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
@@ -102,12 +103,12 @@ fn forward_block<T: Element, O: Real>(problem: &Problem, gain: &[f64], bias: &[f
                 *sum = T::from_f64(*value);
             }
         }
-        let [mean, rstd] = mean_and_rstd(problem, &values);
+        let row = RowStatistics::new(problem, &values);
         for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(gain).zip(bias) {
-            *y = O::from_f64(gain * ((value - mean) * rstd) + bias);
+            *y = O::from_f64(gain * row.xhat(*value) + bias);
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
-            *statistics = [mean, rstd];
+            *statistics = [row.mean(), row.rstd];
         }
     }
 }
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(Call::good().run(), (String::new(), true));
         let table: [Wrong; 21] = [
             (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
-            (|call| call.problem.eps = 0.0, "eps is 0, needs to be a finite number of at least 1e-28"),
+            (|call| call.problem.eps = -1.0, "eps is -1, needs to be a finite number of at least 0"),
             (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
             (
                 |call| (call.problem.dtype, call.problem.parameter_dtype) = (Dtype::Bf16, Dtype::Bf16),

@@ -40,18 +40,54 @@ fn map_in_order<I: Send, R: Send>(items: Vec<I>, work: impl Fn(I) -> R + Send + 
     }
 }
 
-/// ```text
-/// mean = sum(x) / cols                                 (0 for RMS norm)
-/// rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)
-/// ```
-///
-/// rstd is NaN for a row with a NaN or an infinity. Arithmetic alone would give 0 for an infinity in RMS norm, and
-/// with it a row that looks sound but for one value.
-fn mean_and_rstd(problem: &Problem, x: &[f64]) -> [f64; 2] {
-    let mean = mean_for_layer(problem, x);
-    let variance = sum_of(x, |x| (x - mean) * (x - mean)) / f64::from(problem.cols);
-    let rstd = if variance.is_finite() { 1.0 / (variance + f64::from(problem.eps)).sqrt() } else { f64::NAN };
-    [mean, rstd]
+/// Mean and rstd of a row, the mean in two parts: values near the first one differ from it exactly, and those
+/// of a constant row not at all, which counts where eps is 0.
+#[derive(Clone, Copy)]
+struct RowStatistics {
+    /// `x[0]`; 0 for RMS norm.
+    shift: f64,
+    /// What the mean is from there.
+    offset: f64,
+    rstd: f64,
+}
+
+impl RowStatistics {
+    /// ```text
+    /// mean = sum(x) / cols                                 (0 for RMS norm)
+    /// rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)      (0 where the root is below 2^-126)
+    /// ```
+    ///
+    /// rstd is NaN for a row with a NaN or an infinity. Arithmetic alone would give 0 for an infinity in RMS
+    /// norm, and with it a row that looks sound but for one value.
+    fn new(problem: &Problem, x: &[f64]) -> Self {
+        let shift = match problem.normalization {
+            Normalization::Layer => x.first().copied().unwrap_or(0.0),
+            Normalization::Rms => 0.0,
+        };
+        let cols = f64::from(problem.cols);
+        let offset = match problem.normalization {
+            Normalization::Layer => sum_of(x, |x| x - shift) / cols,
+            Normalization::Rms => 0.0,
+        };
+        let variance = sum_of(x, |x| ((x - shift) - offset).powi(2)) / cols;
+        // A subnormal eps counts as 0.
+        let eps = if problem.eps < f32::MIN_POSITIVE { 0.0 } else { f64::from(problem.eps) };
+        let root = (variance + eps).sqrt();
+        let rstd = match variance.is_finite() {
+            false => f64::NAN,
+            true if root < f64::from(f32::MIN_POSITIVE) => 0.0,
+            true => 1.0 / root,
+        };
+        Self { shift, offset, rstd }
+    }
+
+    fn mean(&self) -> f64 {
+        self.shift + self.offset
+    }
+
+    fn xhat(&self, x: f64) -> f64 {
+        ((x - self.shift) - self.offset) * self.rstd
+    }
 }
 
 /// The mean for layer norm; 0 for RMS norm, whose formulas are those of layer norm with every mean that comes from

@@ -101,8 +101,8 @@ const DATA: [Data; 14] = [
     Data::Cliff,
 ];
 
-/// The default; next to nothing; what the variance is; the least.
-const EPS: [f32; 4] = [1e-5, 1e-12, 1.0, Problem::MIN_EPS];
+/// The default; next to nothing; what the variance is; what squares that underflow may matter beside; nothing.
+const EPS: [f32; 5] = [1e-5, 1e-12, 1.0, 1e-28, 0.0];
 
 const VALUES: [Values; 5] = [Values::Normal, Values::Zero, Values::Large, Values::OneHuge, Values::Positive];
 

@@ -74,7 +74,7 @@ fn wrong_flags_and_tensors() {
     forward(&["--x", "x", "--residual", "turned"], &["--residual", "turned", "[4, 3]", "[3, 4]"]);
     forward(&["--x", "x", "--residual", "x16"], &["--residual", "x16", "F16", "F32"]);
     forward(&["--x", "x", "--residual", "absent"], &["--residual", "absent"]);
-    for eps in ["0", "-1", "nan", "inf", "1e-30", "small"] {
+    for eps in ["-1", "nan", "inf", "small"] {
         forward(&["--x", "x", "--eps", eps], &["--eps", eps]);
     }
     for cols in ["0", "-1", "16777217", "few"] {

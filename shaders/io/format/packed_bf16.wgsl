@@ -4,6 +4,9 @@ fn unpack(words: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bits);
 }
 
+// Two of them that are NaN.
+const NAN_WORD: u32 = 0x7fc07fc0u;
+
 const INFINITY: u32 = 0x7f800000u;
 
 // Rounds to nearest, ties to even: adds just under half of the last kept bit, and that bit. A NaN, whose carry could

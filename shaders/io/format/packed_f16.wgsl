@@ -3,6 +3,9 @@ fn unpack(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 
+// Two of them that are NaN.
+const NAN_WORD: u32 = 0x7e007e00u;
+
 // The bits of the largest float16, 65504, and of 65520, from which on rounding to nearest ends in infinity.
 const LARGEST_FINITE: u32 = 0x477fe000u;
 const FIRST_INFINITE: u32 = 0x477ff000u;

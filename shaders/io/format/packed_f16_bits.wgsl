@@ -4,6 +4,9 @@ fn unpack(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 
+// Two of them that are NaN.
+const NAN_WORD: u32 = 0x7e007e00u;
+
 // The bits of 2^-14, the smallest normal float16, of 65536, from which on all is infinity, and of infinity.
 const SMALLEST_NORMAL: u32 = 0x38800000u;
 const TOO_LARGE: u32 = 0x47800000u;

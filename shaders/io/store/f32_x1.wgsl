@@ -1,17 +1,19 @@
 // float32, four times 4 bytes: array<f32>.
-// `tensor` stands for the name of the tensor. Columns beyond the row are left alone.
-fn store_tensor(start: u32, step: u32, thread: u32, values: Values) {
+// `tensor` stands for the name of the tensor. Columns beyond the row are left alone. `nan`: see NaN in
+// common/numerics.wgsl.
+fn store_tensor(start: u32, step: u32, thread: u32, values: Values, nan: u32) {
     let column = columns(step, 0u, thread);
+    let v = or_nan(values[0], nan);
     if (column.x < COLS) {
-        tensor[start + column.x] = values[0].x;
+        tensor[start + column.x] = v.x;
     }
     if (column.y < COLS) {
-        tensor[start + column.y] = values[0].y;
+        tensor[start + column.y] = v.y;
     }
     if (column.z < COLS) {
-        tensor[start + column.z] = values[0].z;
+        tensor[start + column.z] = v.z;
     }
     if (column.w < COLS) {
-        tensor[start + column.w] = values[0].w;
+        tensor[start + column.w] = v.w;
     }
 }

@@ -1,15 +1,16 @@
 // 16-bit, four times one element, each in one half of a word: array<atomic<u32>>. The other half belongs to another
 // thread, workgroup or tensor, so only the bits that change are flipped, in one atomic step.
-// `tensor` stands for the name of the tensor. Columns beyond the row are left alone.
+// `tensor` stands for the name of the tensor. Columns beyond the row are left alone. `nan`: see NaN in
+// common/numerics.wgsl.
 fn store_tensor_half(i: u32, half: u32) {
     let shift = 16u * (i & 1u);
     let old = (atomicLoad(&tensor[i / 2u]) >> shift) & 0xffffu;
     atomicXor(&tensor[i / 2u], (old ^ half) << shift);
 }
 
-fn store_tensor(start: u32, step: u32, thread: u32, values: Values) {
+fn store_tensor(start: u32, step: u32, thread: u32, values: Values, nan: u32) {
     let column = columns(step, 0u, thread);
-    let words = pack(values[0]);
+    let words = select(pack(values[0]), vec2<u32>(NAN_WORD), nan != 0u);
     if (column.x < COLS) {
         store_tensor_half(start + column.x, words.x & 0xffffu);
     }
