@@ -36,9 +36,8 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
 const POISON_32: u32 = 0x7fea_dead;
 const POISON_16: u16 = 0x7fea;
 
-/// Where one column of gain or dy outweighs all others, the row's largest term is its own dx, and how far that is off is the
-/// roundings on its way and no average: of rstd, of dy times gain, of the two subtractions and of the product with rstd, and of
-/// what is added where cancellation is made up for: six units for four. See docs/numerics.md.
+/// Where one column of gain or dy outweighs all others, the row's largest term is that column's own y or dx, and how far that is
+/// off is the roundings on its way and no average: six units, see docs/numerics.md.
 const ONE_COLUMN: f64 = 6.0 / 4.0;
 
 /// Elements after the last row.
@@ -229,9 +228,24 @@ impl Runner<'_> {
             .zip(&expected_statistics)
             .map(|(row, statistics)| forward_terms(row, *statistics, gain.as_deref(), bias.as_deref()))
             .collect();
+        let most_xhat: Vec<f64> = stored
+            .chunks(cols)
+            .zip(&expected_statistics)
+            .map(|(row, [mean, rstd])| {
+                row.iter().map(|x| ((x.to_f64() - mean) * rstd).abs()).fold(0.0, f64::max)
+            })
+            .collect();
+        let size = |values: Option<&[P]>, column: usize| values.map(|values| values[column].to_f64().abs());
+        // What is off in xhat is relative to the row's largest: a column that outweighs the others is judged by its own gain,
+        // and so are the others beside it.
+        let own_terms = |row: usize, column: usize| {
+            let (gain, bias) = (size(gain.as_deref(), column), size(bias.as_deref(), column));
+            ONE_COLUMN * (gain.unwrap_or(1.0) * most_xhat[row] + bias.unwrap_or(0.0))
+        };
+        let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
         verdict.judge(Tensor::Y, cols, &y.values::<T>(&downloads[0]), |row, column| Expected {
             value: expected_y[row * cols + column],
-            terms: terms[row].terms,
+            terms: if one_outweighs { own_terms(row, column) } else { terms[row].terms },
             flushed: terms[row].flushed,
         });
         if let Some(statistics) = &statistics {

@@ -43,7 +43,8 @@ pub(crate) struct Choice {
     #[arg(long, value_parser = affines(), help_heading = "Kernel")]
     affine: Option<Affine>,
 
-    /// Elements at once, 1, 2, 4 or 8: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every type
+    /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every
+    /// type, and 16 for 32, which words of 64 bits take
     /// [default: 8, as far as N divides cols]
     #[arg(long, value_name = "N", help_heading = "Kernel")]
     vector_width: Option<u32>,

@@ -125,11 +125,14 @@ fn all_writes_each_variant_once() {
 #[test]
 fn wrong_calls() {
     assert_refused(&[], "--cols");
-    assert_refused(&["--cols", "64", "--vector-width", "3"], "1, 2, 4 or 8");
+    assert_refused(&["--cols", "64", "--vector-width", "3"], "1, 2, 4, 8 or 16");
     assert_refused(&["--cols", "7", "--vector-width", "4"], "--vector-width is 4");
     assert_refused(&["--cols", "12", "--dtype", "bf16", "--vector-width", "8"], "--vector-width is 8");
     assert_refused(&["--cols", "64", "--subgroup-sizes", "6..8"], "powers of two");
-    assert_refused(&["--cols", "64", "--vector-width", "0"], "--vector-width is 0, needs to be 1, 2, 4 or 8");
+    assert_refused(
+        &["--cols", "64", "--vector-width", "0"],
+        "--vector-width is 0, needs to be 1, 2, 4, 8 or 16",
+    );
     assert_refused(&["--cols", "64", "--max-invocations", "0"], "--max-invocations is 0");
     assert_refused(&["--cols", "64", "--max-workgroups", "0"], "--max-workgroups is 0");
     for alignment in ["0", "2", "48"] {

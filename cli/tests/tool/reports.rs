@@ -236,7 +236,8 @@ fn compare_lays_reports_beside_each_other() {
     let adapter = ["--adapter", "auto", "--json"];
     let shape = ["--shape", "40x64", "--dtype", "f32", "--operation", "forward"];
     assert_eq!(bench(&[&shape[..], &adapter, &[&measured]].concat()).code, Some(0));
-    let case = ["verify", "--case", "forward+statistics/f32/37x17/"];
+    let name = crate::one_case();
+    let case = ["verify", "--case", &name];
     assert_eq!(run(layernorm(&[&case[..], &adapter, &[&verified]].concat())).code, Some(0));
     // A measurement that failed on another machine, and one that it has alone.
     let mut other = read_json(&measured);
