@@ -274,8 +274,8 @@ fn first_of_row(plan: &Plan) -> &'static str {
 /// What a row's threads do between reading it and writing it, or another tensor.
 fn before_writing(plan: &Plan, forward: Forward) -> &'static str {
     let is_in_place = forward.x_in.is_some() || forward.residual_in.is_some();
-    let is_loaded_by_all = plan.normalization == Normalization::Layer
-        && matches!(plan.reduction, Reduction::Lanes | Reduction::Subgroups(_) | Reduction::Workgroup);
+    let is_loaded_by_all =
+        plan.normalization == Normalization::Layer && first_of_row(plan) == segments::FIRST_BY_LOAD;
     if is_in_place && is_loaded_by_all { segments::INPUT_IN_PLACE } else { segments::INPUT_APART }
 }
 

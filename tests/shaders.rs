@@ -223,9 +223,10 @@ fn no_body_names_a_half_of_workgroup_memory() {
 #[test]
 fn rows_in_place_are_written_behind_a_barrier() {
     let tree = Caps::webgpu_default();
-    let lanes = Caps { subgroup: Some(SubgroupSizes { min: 32, max: 32 }), ..tree };
+    let adaptive = Caps { subgroup: Some(SubgroupSizes { min: 32, max: 32 }), ..tree };
+    let lanes = Caps { full_subgroups: true, ..adaptive };
     let in_place = Forward { x_in: Some(Tensor::Y), ..Forward::default() };
-    for (caps, cols) in [(tree, 384), (lanes, 384), (lanes, 4096)] {
+    for (caps, cols) in [(tree, 384), (adaptive, 384), (lanes, 384), (lanes, 4096)] {
         for (forward, normalization, has_barrier) in [
             (in_place, Normalization::Layer, true),
             (in_place, Normalization::Rms, false),

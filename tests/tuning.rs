@@ -10,6 +10,7 @@ use wgpu_layernorm::{Dtype, Error, Gradient, Normalization, Problem};
 fn caps() -> Caps {
     Caps {
         subgroup: Some(SubgroupSizes { min: 32, max: 32 }),
+        full_subgroups: true,
         max_invocations: 1024,
         ..Caps::webgpu_default()
     }
