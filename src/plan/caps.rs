@@ -77,4 +77,14 @@ impl Caps {
             max_loop_trips: u32::MAX,
         }
     }
+
+    /// Whether texts are to be short, and accesses of 64-bit words where there are any: on software adapters, but for those whose
+    /// subgroups have few lanes. SwiftShader's compiler (4 lanes) takes minutes for arrays that rotate.
+    pub(crate) const fn wants_short_texts(&self) -> bool {
+        let has_few_lanes = match self.subgroup {
+            Some(sizes) => sizes.min < super::ladder::SOFTWARE_LANES,
+            None => false,
+        };
+        matches!(self.kind, AdapterKind::Software) && !has_few_lanes
+    }
 }
