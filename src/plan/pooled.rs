@@ -52,6 +52,7 @@ impl Plan {
     }
 
     /// What `is_shared`, whether two tensors lie in one buffer, asks for.
+    #[cfg(any(feature = "gpu", test))]
     pub(crate) fn pooled_by(&self, is_shared: impl Fn(Tensor, Tensor) -> bool) -> Pooled {
         let tensors = self.tensors();
         // What is bound read_write for the sake of one tensor must not meet another in a third buffer.
