@@ -71,6 +71,7 @@ fn check(plans: &[&Plan]) -> Result<(), String> {
 fn texts_with_words_of_64_bits_compile() {
     let caps = Caps {
         kind: AdapterKind::Software,
+        short_texts: true,
         subgroup: Some(SubgroupSizes { min: 8, max: 8 }),
         shader_f16: true,
         shader_int64: true,

@@ -41,6 +41,7 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         full_subgroups: false,
         shader_int64,
         unrolls_loops: false,
+        short_texts: false,
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),

@@ -37,6 +37,9 @@ pub struct Caps {
     /// the arrays that they index in registers. Mesa's do for AMD, where some texts that are written out spill registers, and
     /// for Intel. For others the text is written out, see [`Plan::unroll`](super::Plan::unroll).
     pub unrolls_loops: bool,
+    /// Whether texts for a software adapter are to be short, and accesses to be of 64-bit words where there are any: Mesa's
+    /// compiler takes a time that grows with the square of a text. Others take longer for what makes them short.
+    pub short_texts: bool,
     /// Invocations in a workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
@@ -68,6 +71,7 @@ impl Caps {
             shader_f16: false,
             shader_int64: false,
             unrolls_loops: false,
+            short_texts: false,
             max_invocations: 256,
             max_workgroup_bytes: 16_384,
             max_storage_buffers: 8,
@@ -76,15 +80,5 @@ impl Caps {
             storage_alignment: 256,
             max_loop_trips: u32::MAX,
         }
-    }
-
-    /// Whether texts are to be short, and accesses of 64-bit words where there are any: on software adapters, but for those whose
-    /// subgroups have few lanes. SwiftShader's compiler (4 lanes) takes minutes for arrays that rotate.
-    pub(crate) const fn wants_short_texts(&self) -> bool {
-        let has_few_lanes = match self.subgroup {
-            Some(sizes) => sizes.min < super::ladder::SOFTWARE_LANES,
-            None => false,
-        };
-        matches!(self.kind, AdapterKind::Software) && !has_few_lanes
     }
 }

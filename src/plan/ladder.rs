@@ -152,7 +152,7 @@ const SOFTWARE_VEC4: u32 = 32;
 /// which cost as much as loads (65536x64: 0.86 of the copy, 0.45 with a subgroup a row).
 const SOFTWARE_OWN_ROW_LOADS: u32 = 16;
 /// A software adapter runs a subgroup as the lanes of one SIMD unit; without subgroup operations, as many rows.
-pub(super) const SOFTWARE_LANES: u32 = 8;
+const SOFTWARE_LANES: u32 = 8;
 /// Slots that keep the cores of a CPU busy, and rows that a slot walks before there are more of them: gain and bias are
 /// loaded once a slot (4096x1024: 0.47 of the copy with 4 rows, 0.54 with 16, 0.61 with 64).
 const SOFTWARE_LEAST_SLOTS: u32 = 64;

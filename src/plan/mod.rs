@@ -346,7 +346,7 @@ impl Plan {
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,
             unroll: caps.kind == AdapterKind::Software || !caps.unrolls_loops,
-            short: caps.wants_short_texts(),
+            short: caps.kind == AdapterKind::Software && caps.short_texts,
             branch: caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F16,
             combine_slots: rung.rows_per_workgroup > 1
                 && match operation {

@@ -31,6 +31,8 @@ enum Fact {
     FullSubgroups,
     /// [`Caps::unrolls_loops`].
     UnrollsLoops,
+    /// [`Caps::short_texts`].
+    ShortTexts,
     /// The sizes are these, whatever the adapter says.
     Sizes(SubgroupSizes),
     /// Subgroups may be as large as this, whatever the adapter says.
@@ -54,7 +56,7 @@ const INTEL: u32 = 0x8086;
 const NVIDIA: u32 = 0x10de;
 
 use Backend::{Browser, Dx12, Metal, Vulkan};
-use Fact::{FullSubgroups, LargestSize, LoopTrips, Sizes, UnrollsLoops};
+use Fact::{FullSubgroups, LargestSize, LoopTrips, ShortTexts, Sizes, UnrollsLoops};
 
 const ROWS: &[Row] = &[
     Row {
@@ -124,6 +126,13 @@ const ROWS: &[Row] = &[
         backend: None,
         vendor: None,
         pattern: "llvmpipe",
+        fact: ShortTexts,
+        evidence: "backward at 1024 columns compiles in 1.5 s of CPU time for 4.9; SwiftShader takes minutes so (2026-11-29)",
+    },
+    Row {
+        backend: None,
+        vendor: None,
+        pattern: "llvmpipe",
         fact: LoopTrips { trips: Caps::LAVAPIPE_22_LOOP_TRIPS, before_mesa: 25 },
         evidence: "22.3.6 stops after 65,535 trips of an invocation, 25.0.7 does not (2026-11-22)",
     },
@@ -159,6 +168,7 @@ pub(crate) fn apply(reported: Caps, adapter: &AdapterNames<'_>) -> Caps {
         match row.fact {
             FullSubgroups => caps.full_subgroups = true,
             UnrollsLoops => caps.unrolls_loops = true,
+            ShortTexts => caps.short_texts = true,
             Sizes(sizes) => caps.subgroup = caps.subgroup.map(|_| sizes),
             LargestSize(max) => {
                 caps.subgroup = caps.subgroup.map(|sizes| SubgroupSizes { max: max.max(sizes.max), ..sizes });
@@ -209,15 +219,17 @@ mod tests {
         assert_eq!(caps(Dx12, NVIDIA, "NVIDIA", "").subgroup, Some(SubgroupSizes { min: 4, max: 128 }));
         let browser = caps(Browser, 0, "", "");
         assert_eq!((browser.full_subgroups, browser.unrolls_loops), (true, true));
+        assert!(!browser.short_texts, "Chromium runs on SwiftShader");
         let lavapipe = caps(Vulkan, 0x10005, "llvmpipe (LLVM 15.0.6)", "llvmpipe, Mesa 22.3.6 (LLVM 15.0.6)");
         assert_eq!(lavapipe.max_loop_trips, Caps::LAVAPIPE_22_LOOP_TRIPS);
-        assert!(lavapipe.full_subgroups && !lavapipe.unrolls_loops);
+        assert!(lavapipe.full_subgroups && !lavapipe.unrolls_loops && lavapipe.short_texts);
         let newer = caps(Backend::Gl, 0x10005, "llvmpipe (LLVM 19)", "4.5 (Core Profile) Mesa 25.0.7-2");
         assert_eq!(newer.max_loop_trips, u32::MAX);
         let unread = caps(Vulkan, 0x10005, "llvmpipe", "");
         assert_eq!(unread.max_loop_trips, Caps::LAVAPIPE_22_LOOP_TRIPS);
         let swiftshader = caps(Vulkan, 0x1ae0, "SwiftShader Device (Subzero)", "SwiftShader driver");
         assert_eq!((swiftshader.full_subgroups, swiftshader.unrolls_loops), (true, true));
+        assert!(!swiftshader.short_texts);
     }
 
     /// An adapter without subgroup operations gets none by a row.

@@ -1,6 +1,6 @@
 //! The part of a problem that the ladder looks at, and how threads divide it.
 
-use super::{Caps, Plan};
+use super::{AdapterKind, Caps, Plan};
 use crate::error::Error;
 use crate::types::Problem;
 
@@ -24,7 +24,7 @@ impl Shape {
         }
         let narrow = Plan::max_vector_width(problem.dtype, problem.cols);
         let is_full = narrow == 16 / problem.dtype.size() && problem.cols.is_multiple_of(2 * narrow);
-        let has_words = caps.wants_short_texts() && caps.shader_int64;
+        let has_words = caps.kind == AdapterKind::Software && caps.short_texts && caps.shader_int64;
         let wide = has_words && vector_width == WIDE && is_full;
         let vector_width = if wide { 2 * narrow } else { vector_width.min(narrow) };
         Ok(Self { cols: problem.cols, vector_width, wide })

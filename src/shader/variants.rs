@@ -47,9 +47,9 @@ fn adapters() -> [Caps; 12] {
         Caps { subgroup: subgroups(64, 128), ..wide },
         Caps { subgroup: subgroups(4, 64), full_subgroups: false, ..wide },
         Caps { subgroup: subgroups(4, 64), full_subgroups: false, unrolls_loops: false, ..wide },
-        Caps { kind: AdapterKind::Software, subgroup: subgroups(8, 8), ..wide },
+        Caps { kind: AdapterKind::Software, subgroup: subgroups(8, 8), short_texts: true, ..wide },
         Caps { kind: AdapterKind::Software, subgroup: subgroups(4, 4), shader_f16: false, ..wide },
-        Caps { kind: AdapterKind::Software, subgroup: None, shader_f16: false, ..wide },
+        Caps { kind: AdapterKind::Software, subgroup: None, shader_f16: false, short_texts: true, ..wide },
     ]
 }
 
@@ -178,10 +178,11 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         gradient(dgain),
         gradient(dbias),
         plan.pooled as u8,
+        u8::from(plan.short),
     ]
 }
 
-pub(crate) const FACTORS: usize = 23;
+pub(crate) const FACTORS: usize = 24;
 
 /// Rows of 2^5 steps and more are loops over as many.
 const MOST_STEPS_LEVEL: u8 = 5;

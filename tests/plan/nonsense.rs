@@ -122,7 +122,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
     ];
     let alignment = prop_oneof![3 => (2..=31_u32).prop_map(|log2| 1 << log2), 1 => number()];
     (
-        (kind, subgroup, any::<[bool; 4]>(), number(), number()),
+        (kind, subgroup, any::<[bool; 5]>(), number(), number()),
         (number(), number(), long_number(), alignment, number()),
     )
         .prop_map(
@@ -130,7 +130,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                 (
                     kind,
                     subgroup,
-                    [full_subgroups, shader_f16, shader_int64, unrolls_loops],
+                    [full_subgroups, shader_f16, shader_int64, unrolls_loops, short_texts],
                     max_invocations,
                     max_workgroup_bytes,
                 ),
@@ -142,6 +142,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                 shader_f16,
                 shader_int64,
                 unrolls_loops,
+                short_texts,
                 max_invocations,
                 max_workgroup_bytes,
                 max_storage_buffers,

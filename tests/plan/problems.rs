@@ -121,7 +121,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
     ];
     let trips = prop::sample::select(vec![u32::MAX, Caps::LAVAPIPE_22_LOOP_TRIPS]);
     (
-        (kind, subgroup, any::<[bool; 4]>(), invocations, workgroup_bytes),
+        (kind, subgroup, any::<[bool; 5]>(), invocations, workgroup_bytes),
         (4..=32_u32, workgroups, binding_bytes, 5..=8_u32, trips),
     )
         .prop_map(
@@ -129,7 +129,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
                 (
                     kind,
                     subgroup,
-                    [full_subgroups, shader_f16, shader_int64, unrolls_loops],
+                    [full_subgroups, shader_f16, shader_int64, unrolls_loops, short_texts],
                     invocations,
                     workgroup_bytes,
                 ),
@@ -142,6 +142,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
                     shader_f16,
                     shader_int64,
                     unrolls_loops,
+                    short_texts,
                     max_invocations: invocations,
                     max_workgroup_bytes: workgroup_bytes,
                     max_storage_buffers: buffers,
