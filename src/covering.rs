@@ -1,5 +1,5 @@
 //! Covering arrays: few rows of a pool that still hold every combination of levels, two or three factors at a time, that the
-//! pool holds. A fault that takes two options to show is then met, at a hundredth of the product's cost.
+//! pool holds. A fault that takes two options to show is then met, at a small part of the product's cost.
 //!
 //! For each combination that no row so far has, the one of some rows that have it which brings the most others (Cohen, Dalal,
 //! Fredman, Patton, "The AETG system", 1997). Nothing is random: equal pools give equal choices.
@@ -18,7 +18,7 @@ pub enum Strength {
     Triples,
 }
 
-/// Rows that are tried for a combination that no row so far has: with four times as many the array is a fiftieth smaller.
+/// Rows that are tried for a combination that no row so far has: with four times as many the array is a twentieth smaller.
 const TRIED: usize = 48;
 
 /// The places of the chosen rows in `pool`, in its order.

@@ -88,8 +88,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             }
             let web = web::run(&web::Options::default(), cli.no_install)?;
             let vendors = vendors(cli.no_install, &[])?;
-            // Each has said what it lacks or what has failed.
-            let worst = [steps, web, vendors].into_iter().find(|code| *code != ExitCode::SUCCESS);
+            // Each has said what it lacks or what has failed; a failure counts before something that is missing.
+            let not_run = ExitCode::from(steps::NOT_RUN);
+            let codes = [steps, web, vendors];
+            let failed = codes.into_iter().find(|code| ![ExitCode::SUCCESS, not_run].contains(code));
+            let worst = failed.or(codes.into_iter().find(|code| *code == not_run));
             Ok(worst.unwrap_or(ExitCode::SUCCESS))
         }
         Task::Web(options) => web::run(options, cli.no_install),

@@ -119,7 +119,7 @@ pub(crate) struct Adapters {
 }
 
 /// The exit code where nothing failed, but a step was not run because something is missing.
-const NOT_RUN: u8 = 3;
+pub(crate) const NOT_RUN: u8 = 3;
 
 /// What conformance reads: every case in every mode, where its default is one array of both.
 const EVERY_CASE: (&str, &str) = ("LAYERNORM_CONFORMANCE", "every_case");
