@@ -54,6 +54,7 @@ mod covering;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod op;
 pub mod plan;
 pub mod reference;
 pub mod shader;

@@ -186,21 +186,13 @@ fn bindings(plan: &Plan) -> Vec<Binding> {
         .collect()
 }
 
-fn storage(plan: &Plan, tensor: Tensor) -> Storage {
-    match tensor {
-        Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
-        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
-        Tensor::Statistics | Tensor::Partials | Tensor::RowPartials => Storage::F32,
-    }
-}
-
 fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
     match tensor {
         Tensor::Statistics => return "f32",
         Tensor::RowPartials => return "vec4<f32>",
         _ => {}
     }
-    match (storage(plan, tensor), plan.vector_width) {
+    match (plan.storage(tensor), plan.vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => "vec4<u64>",
         (_, 16) => "vec4<u64>",
         (Storage::F32, 4 | 8) => "vec4<f32>",
@@ -408,7 +400,7 @@ fn gradient(text: &mut String, plan: &Plan, tensor: Tensor, gradient: Option<Gra
 
 /// `load_<tensor>`, reading the binding of `bound`.
 fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
-    let access = match (storage(plan, tensor), plan.vector_width) {
+    let access = match (plan.storage(tensor), plan.vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => segments::LOAD_F32_WORDS,
         (Storage::F32, 16) => segments::LOAD_F32_WORDS_X16,
         (_, 16) => segments::LOAD_PACKED_WORDS,
@@ -431,7 +423,7 @@ fn load(text: &mut String, plan: &Plan, tensor: Tensor, bound: Tensor) {
 
 /// `store_<tensor>`.
 fn store(text: &mut String, plan: &Plan, tensor: Tensor) {
-    let access = match (storage(plan, tensor), plan.vector_width) {
+    let access = match (plan.storage(tensor), plan.vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => segments::STORE_F32_WORDS,
         (Storage::F32, 16) => segments::STORE_F32_WORDS_X16,
         (_, 16) => segments::STORE_PACKED_WORDS,

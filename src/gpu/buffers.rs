@@ -1,5 +1,6 @@
 //! The caller's buffers.
 
+use crate::plan::Tensor;
 use crate::types::Gradient;
 
 /// Rows of a tensor in a GPU buffer: row `r` starts at element `offset + r * stride`.
@@ -34,6 +35,27 @@ impl<'a> From<&'a wgpu::Buffer> for BufferVector<'a> {
     /// From the start of the buffer.
     fn from(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, offset: 0 }
+    }
+}
+
+/// Where a tensor lies, whatever its shape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    pub(super) buffer: &'a wgpu::Buffer,
+    pub(super) offset: u64,
+    /// Of rows alone.
+    pub(super) stride: Option<u64>,
+}
+
+impl<'a> From<BufferRows<'a>> for Given<'a> {
+    fn from(BufferRows { buffer, offset, stride }: BufferRows<'a>) -> Self {
+        Self { buffer, offset, stride }
+    }
+}
+
+impl<'a> From<BufferVector<'a>> for Given<'a> {
+    fn from(BufferVector { buffer, offset }: BufferVector<'a>) -> Self {
+        Self { buffer, offset, stride: None }
     }
 }
 
@@ -80,6 +102,18 @@ impl<'a> ForwardBuffers<'a> {
             statistics: None,
             scratch: None,
         }
+    }
+
+    pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
+        [
+            (Tensor::X, Some(self.x.into())),
+            (Tensor::Residual, self.residual.map(Into::into)),
+            (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::Bias, self.bias.map(Into::into)),
+            (Tensor::Y, Some(self.y.into())),
+            (Tensor::Sum, self.sum.map(Into::into)),
+            (Tensor::Statistics, self.statistics.map(Into::into)),
+        ]
     }
 }
 
@@ -141,5 +175,16 @@ impl<'a> BackwardBuffers<'a> {
             parameter_gradient: Gradient::Overwrite,
             scratch: None,
         }
+    }
+    pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
+        [
+            (Tensor::X, Some(self.x.into())),
+            (Tensor::Dy, Some(self.dy.into())),
+            (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::Statistics, Some(self.statistics.into())),
+            (Tensor::Dx, self.dx.map(Into::into)),
+            (Tensor::Dgain, self.dgain.map(Into::into)),
+            (Tensor::Dbias, self.dbias.map(Into::into)),
+        ]
     }
 }

@@ -1,14 +1,16 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
+use super::buffers::{BackwardBuffers, ForwardBuffers, Given};
 use crate::error::Error;
-use crate::plan::{Plan, Pooled, Span, Tensor};
+use crate::op::{Facts, Role, Shape};
+use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
 use crate::types::{Affine, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed<'a> {
     pub(super) tensor: Tensor,
+    facts: Facts,
     pub(super) buffer: &'a wgpu::Buffer,
     pub(super) span: Span,
     /// Rows of the tensor in the sense of `span`: 1 for gain and bias.
@@ -16,33 +18,30 @@ pub(super) struct Placed<'a> {
 }
 
 impl<'a> Placed<'a> {
-    fn rows(tensor: Tensor, problem: &Problem, rows: u64, place: &BufferRows<'a>) -> Result<Self, Error> {
-        let stride = place.stride.unwrap_or(problem.cols.into());
-        if stride < u64::from(problem.cols) {
-            return Err(Error::invalid(
-                format!("{}.stride", tensor.name()),
-                stride,
-                format!("at least cols, {}", problem.cols),
-            ));
-        }
-        let span =
-            Span { offset: place.offset, stride, cols: problem.cols, element_bytes: problem.dtype.size() };
-        Self { tensor, buffer: place.buffer, span, rows }.checked()
-    }
-
-    fn parameter(tensor: Tensor, problem: &Problem, place: &BufferVector<'a>) -> Result<Self, Error> {
-        let span = Span {
-            offset: place.offset,
-            stride: 0,
-            cols: problem.cols,
-            element_bytes: problem.parameter_dtype.size(),
+    /// The tensor as it lies in its buffer, if it can lie there.
+    fn new(
+        tensor: Tensor,
+        facts: Facts,
+        problem: &Problem,
+        rows: u64,
+        given: &Given<'a>,
+    ) -> Result<Self, Error> {
+        let Given { buffer, offset, stride } = *given;
+        let element_bytes = facts.stored.dtype(problem).size();
+        let cols = problem.cols;
+        let (span, rows) = match facts.shape {
+            Shape::Cols => (Span { offset, stride: 0, cols, element_bytes }, 1),
+            Shape::Statistics => (Span { offset, stride: 2, cols: 2, element_bytes }, rows),
+            Shape::Rows | Shape::Partials | Shape::RowPartials => {
+                let stride = stride.unwrap_or(cols.into());
+                if stride < u64::from(cols) {
+                    let field = format!("{}.stride", tensor.name());
+                    return Err(Error::invalid(field, stride, format!("at least cols, {cols}")));
+                }
+                (Span { offset, stride, cols, element_bytes }, rows)
+            }
         };
-        Self { tensor, buffer: place.buffer, span, rows: 1 }.checked()
-    }
-
-    fn statistics(rows: u64, place: &BufferVector<'a>) -> Result<Self, Error> {
-        let span = Span { offset: place.offset, stride: 2, cols: 2, element_bytes: 4 };
-        Self { tensor: Tensor::Statistics, buffer: place.buffer, span, rows }.checked()
+        Self { tensor, facts, buffer, span, rows }.checked()
     }
 
     /// Size and usage.
@@ -114,16 +113,8 @@ impl<'a> Call<'a> {
             }
             _ => {}
         }
-        let rows = buffers.rows;
-        let row_tensors = [
-            (Tensor::X, Some(&buffers.x)),
-            (Tensor::Residual, buffers.residual.as_ref()),
-            (Tensor::Y, Some(&buffers.y)),
-            (Tensor::Sum, buffers.sum.as_ref()),
-        ];
-        let parameters = [(Tensor::Gain, buffers.gain.as_ref()), (Tensor::Bias, buffers.bias.as_ref())];
-        let statistics = buffers.statistics.as_ref();
-        Self::place(problem, rows, &row_tensors, &parameters, statistics, buffers.scratch)
+        let operation = Operation::Forward(Forward::default());
+        Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)
     }
 
     pub(super) fn backward(problem: &Problem, buffers: &BackwardBuffers<'a>) -> Result<Self, Error> {
@@ -140,24 +131,15 @@ impl<'a> Call<'a> {
         if buffers.dbias.is_some() && !problem.affine.has_bias() {
             return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
         }
-        let row_tensors = [
-            (Tensor::X, Some(&buffers.x)),
-            (Tensor::Dy, Some(&buffers.dy)),
-            (Tensor::Dx, buffers.dx.as_ref()),
-        ];
-        let parameters = [
-            (Tensor::Gain, buffers.gain.as_ref()),
-            (Tensor::Dgain, buffers.dgain.as_ref()),
-            (Tensor::Dbias, buffers.dbias.as_ref()),
-        ];
-        let statistics = Some(&buffers.statistics);
-        let call =
-            Self::place(problem, buffers.rows, &row_tensors, &parameters, statistics, buffers.scratch)?;
-        let in_place = call.alias(Tensor::X, &[Tensor::Dx]).or(call.alias(Tensor::Dy, &[Tensor::Dx]));
-        if in_place.is_some() && buffers.dx_gradient == Gradient::Accumulate {
+        let operation = Operation::Backward(Backward::default());
+        let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
+        let in_dx = |input: &&Placed<'_>| call.lies_in(input.tensor) == Some(Tensor::Dx);
+        if let Some(input) = call.tensors.iter().find(in_dx)
+            && buffers.dx_gradient == Gradient::Accumulate
+        {
             return Err(Error::Overlap {
                 written: "dx",
-                other: if call.alias(Tensor::X, &[Tensor::Dx]).is_some() { "x" } else { "dy" },
+                other: input.tensor.name(),
                 why: "dx accumulates into its buffer, which then cannot be an input as well",
             });
         }
@@ -165,33 +147,24 @@ impl<'a> Call<'a> {
     }
 
     fn place(
+        operation: &Operation,
         problem: &Problem,
         rows: u64,
-        row_tensors: &[(Tensor, Option<&BufferRows<'a>>)],
-        parameters: &[(Tensor, Option<&BufferVector<'a>>)],
-        statistics: Option<&BufferVector<'a>>,
+        given: &[(Tensor, Option<Given<'a>>)],
         scratch: Option<wgpu::BufferSlice<'a>>,
     ) -> Result<Self, Error> {
-        let mut tensors = Vec::new();
-        for (tensor, place) in row_tensors {
-            if let Some(place) = place {
-                tensors.push(Placed::rows(*tensor, problem, rows, place)?);
+        let mut tensors = Vec::with_capacity(given.len());
+        for (tensor, given) in given {
+            if let (Some(given), Some(facts)) = (given, operation.facts(*tensor)) {
+                tensors.push(Placed::new(*tensor, facts, problem, rows, given)?);
             }
-        }
-        for (tensor, place) in parameters {
-            if let Some(place) = place {
-                tensors.push(Placed::parameter(*tensor, problem, place)?);
-            }
-        }
-        if let Some(place) = statistics {
-            tensors.push(Placed::statistics(rows, place)?);
         }
         let scratch_buffer = scratch.as_ref().map(wgpu::BufferSlice::buffer);
         let buffers = || tensors.iter().map(|placed| placed.buffer).chain(scratch_buffer).enumerate();
         let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
         let shares_buffers = buffers().any(is_shared) || scratch.is_some();
         let call = Self { rows, tensors, scratch, shares_buffers };
-        call.check_overlaps(statistics_are_written(row_tensors))?;
+        call.check_overlaps()?;
         Ok(call)
     }
 
@@ -199,10 +172,12 @@ impl<'a> Call<'a> {
         self.tensors.iter().find(|placed| placed.tensor == tensor)
     }
 
-    /// The output among `outputs` whose rows are exactly those of `input`.
-    pub(super) fn alias(&self, input: Tensor, outputs: &[Tensor]) -> Option<Tensor> {
+    /// The output whose rows are exactly those of `input`.
+    pub(super) fn lies_in(&self, input: Tensor) -> Option<Tensor> {
         let input = self.get(input)?;
-        outputs.iter().copied().find(|output| self.get(*output).is_some_and(|output| output.same_rows(input)))
+        let Role::Input { in_place } = input.facts.role else { return None };
+        let is_same = |output: &&Tensor| self.get(**output).is_some_and(|output| output.same_rows(input));
+        in_place.iter().find(is_same).copied()
     }
 
     /// Where the tensors lie.
@@ -212,7 +187,9 @@ impl<'a> Call<'a> {
 
     /// The widest access that the rows and parameters among the tensors allow.
     pub(super) fn vector_width(&self) -> u32 {
-        let rows_and_parameters = self.tensors.iter().filter(|placed| placed.tensor != Tensor::Statistics);
+        // Statistics are accessed one by one.
+        let is_wide = |placed: &&Placed<'_>| placed.facts.shape != Shape::Statistics;
+        let rows_and_parameters = self.tensors.iter().filter(is_wide);
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
 
@@ -226,14 +203,8 @@ impl<'a> Call<'a> {
         plan.pooled_by(|a, b| buffer(a).is_some() && buffer(a) == buffer(b))
     }
 
-    fn check_overlaps(&self, statistics_are_written: bool) -> Result<(), Error> {
-        let is_written = |placed: &Placed<'_>| match placed.tensor {
-            Tensor::Y | Tensor::Sum | Tensor::Dx | Tensor::Dgain | Tensor::Dbias => true,
-            Tensor::Statistics => statistics_are_written,
-            _ => false,
-        };
-        let may_be_in_place =
-            |placed: &Placed<'_>| matches!(placed.tensor, Tensor::X | Tensor::Residual | Tensor::Dy);
+    fn check_overlaps(&self) -> Result<(), Error> {
+        let is_written = |placed: &Placed<'_>| placed.facts.role == Role::Output;
         for (i, first) in self.tensors.iter().enumerate() {
             for second in &self.tensors[i + 1..] {
                 let (written, other) = if is_written(first) { (first, second) } else { (second, first) };
@@ -246,8 +217,8 @@ impl<'a> Call<'a> {
                 let why = if is_written(other) {
                     "both are written, and their bytes overlap"
                 } else {
-                    let rows_are_written = matches!(written.tensor, Tensor::Y | Tensor::Sum | Tensor::Dx);
-                    if may_be_in_place(other) && rows_are_written && written.same_rows(other) {
+                    let Role::Input { in_place } = other.facts.role else { continue };
+                    if in_place.contains(&written.tensor) && written.same_rows(other) {
                         continue;
                     }
                     "one is written while the other is read, and their bytes overlap"
@@ -270,11 +241,6 @@ pub(super) fn check_usage(name: &'static str, buffer: &wgpu::Buffer) -> Result<(
     }
     let needs = "BufferUsages::STORAGE".to_owned();
     Err(Error::BufferUsage { buffer: name, has: format!("{usages:?}"), needs })
-}
-
-/// Forward writes them, and alone has y.
-fn statistics_are_written(row_tensors: &[(Tensor, Option<&BufferRows<'_>>)]) -> bool {
-    row_tensors.iter().any(|(tensor, _)| *tensor == Tensor::Y)
 }
 
 /// gain and bias are given exactly where the affine has them. Backward takes no bias.

@@ -243,12 +243,11 @@ impl LayerNorm {
     }
 
     fn forward_plans(&self, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
-        let outputs = [Tensor::Y, Tensor::Sum];
         let forward = Forward {
             residual: call.get(Tensor::Residual).is_some(),
             statistics: call.get(Tensor::Statistics).is_some(),
-            x_in: call.alias(Tensor::X, &outputs),
-            residual_in: call.alias(Tensor::Residual, &outputs),
+            x_in: call.lies_in(Tensor::X),
+            residual_in: call.lies_in(Tensor::Residual),
         };
         self.plans(Operation::Forward(forward), call)
     }
@@ -301,8 +300,8 @@ impl LayerNorm {
             dx: buffers.dx.map(|_| buffers.dx_gradient),
             dgain: buffers.dgain.map(|_| buffers.parameter_gradient),
             dbias: buffers.dbias.map(|_| buffers.parameter_gradient),
-            x_in_dx: call.alias(Tensor::X, &[Tensor::Dx]).is_some(),
-            dy_in_dx: call.alias(Tensor::Dy, &[Tensor::Dx]).is_some(),
+            x_in_dx: call.lies_in(Tensor::X).is_some(),
+            dy_in_dx: call.lies_in(Tensor::Dy).is_some(),
         };
         self.plans(Operation::Backward(backward), call)
     }

@@ -1,7 +1,6 @@
 //! The names of plans.
 
-use super::{Operation, Plan, Pooled, Reduction, Tensor};
-use crate::types::Gradient;
+use super::{Plan, Pooled, Reduction};
 
 impl Plan {
     /// A name that tells variants apart: kernel, storage, shape and options.
@@ -56,35 +55,12 @@ impl Plan {
             Pooled::Rows => "/pooled_rows",
             Pooled::Everything => "/pooled",
         };
-        for (name, present) in self.options() {
+        for (name, present) in self.operation.options() {
             if present {
                 label += "/";
                 label += name;
             }
         }
         label
-    }
-
-    fn options(&self) -> Vec<(&'static str, bool)> {
-        match self.operation {
-            Operation::Forward(forward) => vec![
-                ("residual", forward.residual),
-                ("statistics", forward.statistics),
-                ("x_in_y", forward.x_in == Some(Tensor::Y)),
-                ("x_in_sum", forward.x_in == Some(Tensor::Sum)),
-                ("residual_in_y", forward.residual_in == Some(Tensor::Y)),
-                ("residual_in_sum", forward.residual_in == Some(Tensor::Sum)),
-            ],
-            Operation::Backward(backward) | Operation::ReduceParameters(backward) => vec![
-                ("dx", backward.dx.is_some()),
-                ("dx_accumulate", backward.dx == Some(Gradient::Accumulate)),
-                ("dgain", backward.dgain.is_some()),
-                ("dgain_accumulate", backward.dgain == Some(Gradient::Accumulate)),
-                ("dbias", backward.dbias.is_some()),
-                ("dbias_accumulate", backward.dbias == Some(Gradient::Accumulate)),
-                ("x_in_dx", backward.x_in_dx),
-                ("dy_in_dx", backward.dy_in_dx),
-            ],
-        }
     }
 }

@@ -536,7 +536,7 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
 fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
     let invocations = rung.threads_per_row * rung.rows_per_workgroup;
     let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes());
-    let combines_slots = rung.rows_per_workgroup > 1 && kernel.combines_slots(caps.kind);
+    let combines_slots = rung.rows_per_workgroup > 1 && super::combines_slots(kernel, caps.kind);
     let slot_bytes = if combines_slots { SLOT_SUM_BYTES * invocations } else { 0 };
     invocations <= caps.max_invocations && bytes + slot_bytes <= caps.max_workgroup_bytes
 }

@@ -7,14 +7,13 @@
 
 mod caps;
 mod dispatch;
-mod kernel;
 mod label;
 mod ladder;
 mod launch;
-mod operation;
 mod pooled;
 #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
 pub(crate) mod quirks;
+mod reduction;
 mod shape;
 mod tensor;
 mod text_key;
@@ -22,15 +21,15 @@ mod traffic;
 mod tuning;
 mod validate;
 
+pub use crate::op::{Backward, Forward, Kernel, Operation, Tensor};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
-pub use kernel::{Kernel, Reduction};
 pub use ladder::Rung;
 pub use launch::{Formula, Launch};
-pub use operation::{Backward, Forward, Operation};
 pub use pooled::Pooled;
+pub use reduction::Reduction;
 pub(crate) use shape::{Shape, WIDE, largest_common_power_of_two};
-pub use tensor::{Storage, Tensor};
+pub use tensor::Storage;
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
 
@@ -352,7 +351,7 @@ impl Plan {
                 && match operation {
                     Operation::Forward(_) => false,
                     Operation::Backward(backward) => {
-                        backward.has_parameters() && rung.kernel.combines_slots(caps.kind)
+                        backward.has_parameters() && combines_slots(rung.kernel, caps.kind)
                     }
                     Operation::ReduceParameters(_) => true,
                 },
@@ -672,4 +671,10 @@ impl Plan {
         (u64::from(partial_rows) * u64::from(self.cols))
             .saturating_mul(4 * u64::from(self.parameter_gradients()))
     }
+}
+
+/// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates its own
+/// in memory, and on a CPU barriers cost more than the partial sums do.
+const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
+    matches!((kernel, kind), (Kernel::BackwardCached, AdapterKind::Gpu))
 }

@@ -1,6 +1,7 @@
 //! Inputs and outputs in one buffer.
 
 use super::{Plan, Tensor};
+use crate::op::Shape;
 
 /// Which tensors that a dispatch only reads are bound as if it wrote them too. That is what wgpu asks for
 /// where an input lies in the buffer of an output, beside it and not in the same bytes, as in an allocator's
@@ -21,10 +22,10 @@ impl Pooled {
     /// All, from the fewest texts to the most.
     pub const ALL: [Self; 3] = [Self::Nothing, Self::Rows, Self::Everything];
 
-    const fn includes(self, tensor: Tensor) -> bool {
+    fn includes(self, shape: Option<Shape>) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Rows => !matches!(tensor, Tensor::Gain | Tensor::Bias),
+            Self::Rows => shape != Some(Shape::Cols),
             Self::Everything => true,
         }
     }
@@ -47,8 +48,8 @@ impl Plan {
     /// Whether the shader binds a tensor `read_write`: because it writes to it, or because the tensor lies in
     /// the buffer of one that it writes to.
     #[must_use]
-    pub const fn binds_read_write(&self, tensor: Tensor) -> bool {
-        self.writes(tensor) || self.pooled.includes(tensor)
+    pub fn binds_read_write(&self, tensor: Tensor) -> bool {
+        self.writes(tensor) || self.pooled.includes(self.shape(tensor))
     }
 
     /// What `is_shared`, whether two tensors lie in one buffer, asks for.

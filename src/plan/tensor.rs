@@ -1,50 +1,8 @@
 //! The tensors that a plan binds, and how they lie in their buffers.
 
-use super::{Kernel, Operation, Plan};
+use super::{Plan, Tensor};
+use crate::op::{Shape, Stored, Used};
 use crate::types::Dtype;
-
-/// The tensors that kernels bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are those of the formulas in the crate's documentation")]
-pub enum Tensor {
-    X,
-    Residual,
-    Gain,
-    Bias,
-    Y,
-    Sum,
-    Statistics,
-    Dy,
-    Dx,
-    Dgain,
-    Dbias,
-    /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
-    Partials,
-    /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
-    RowPartials,
-}
-
-impl Tensor {
-    /// The name in the shaders, in errors and in the documentation.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::X => "x",
-            Self::Residual => "residual",
-            Self::Gain => "gain",
-            Self::Bias => "bias",
-            Self::Y => "y",
-            Self::Sum => "sum",
-            Self::Statistics => "statistics",
-            Self::Dy => "dy",
-            Self::Dx => "dx",
-            Self::Dgain => "dgain",
-            Self::Dbias => "dbias",
-            Self::Partials => "partials",
-            Self::RowPartials => "row_partials",
-        }
-    }
-}
 
 /// How a tensor's elements lie in a buffer, for a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +30,22 @@ impl Storage {
         }
     }
 
+    /// Bytes of an element.
+    #[must_use]
+    pub const fn element_bytes(self) -> u32 {
+        self.dtype().size()
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub const fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::NativeF16 | Self::PackedF16 => Dtype::F16,
+            Self::PackedBf16 => Dtype::Bf16,
+        }
+    }
+
     /// The storage of a dtype in rows whose accesses are `vector_width` elements wide.
     pub(super) const fn of(dtype: Dtype, vector_width: u32, shader_f16: bool) -> Self {
         match dtype {
@@ -84,99 +58,37 @@ impl Storage {
 }
 
 impl Plan {
+    /// The tensors that the kernel uses, in the order of their bindings.
+    #[must_use]
+    pub fn used(&self) -> Vec<Used> {
+        self.operation.used(self.kernel, self.affine)
+    }
+
     /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters' uniform).
     #[must_use]
     pub fn tensors(&self) -> Vec<Tensor> {
-        let mut tensors = Vec::new();
-        match self.operation {
-            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitApply => {
-                if forward.residual {
-                    tensors.push(Tensor::Sum);
-                } else if forward.x_in.is_none() {
-                    tensors.push(Tensor::X);
-                }
-                self.push_gain(&mut tensors);
-                if self.affine.has_bias() {
-                    tensors.push(Tensor::Bias);
-                }
-                tensors.push(Tensor::Y);
-                if forward.statistics {
-                    tensors.push(Tensor::Statistics);
-                }
-            }
-            Operation::Forward(forward) => {
-                if forward.x_in.is_none() {
-                    tensors.push(Tensor::X);
-                }
-                if forward.residual && forward.residual_in.is_none() {
-                    tensors.push(Tensor::Residual);
-                }
-                self.push_gain(&mut tensors);
-                if self.affine.has_bias() {
-                    tensors.push(Tensor::Bias);
-                }
-                if self.kernel != Kernel::ForwardSplitStatistics {
-                    tensors.push(Tensor::Y);
-                }
-                if forward.residual {
-                    tensors.push(Tensor::Sum);
-                }
-                if forward.statistics {
-                    tensors.push(Tensor::Statistics);
-                }
-            }
-            Operation::Backward(backward) => {
-                if !backward.x_in_dx {
-                    tensors.push(Tensor::X);
-                }
-                if !backward.dy_in_dx {
-                    tensors.push(Tensor::Dy);
-                }
-                self.push_gain(&mut tensors);
-                tensors.push(Tensor::Statistics);
-                if backward.dx.is_some() {
-                    tensors.push(Tensor::Dx);
-                }
-                if self.parameter_gradients() > 0 {
-                    tensors.push(Tensor::Partials);
-                }
-            }
-            Operation::ReduceParameters(backward) => {
-                tensors.push(Tensor::Partials);
-                if backward.dgain.is_some() {
-                    tensors.push(Tensor::Dgain);
-                }
-                if backward.dbias.is_some() {
-                    tensors.push(Tensor::Dbias);
-                }
-            }
-        }
-        if self.kernel.is_split() {
-            tensors.push(Tensor::RowPartials);
-        }
-        tensors
+        let is_bound = |used: &Used| used.bound == used.tensor;
+        self.used().into_iter().filter(is_bound).map(|used| used.tensor).collect()
     }
 
-    fn push_gain(&self, tensors: &mut Vec<Tensor>) {
-        if self.affine.has_gain() {
-            tensors.push(Tensor::Gain);
-        }
-    }
-
-    /// Whether the shader writes to a tensor.
+    /// Whether the shader binds a tensor and writes to it.
     #[must_use]
-    pub const fn writes(&self, tensor: Tensor) -> bool {
-        match self.kernel {
-            Kernel::ForwardCached | Kernel::ForwardStreamed => {
-                matches!(tensor, Tensor::Y | Tensor::Sum | Tensor::Statistics)
-            }
-            Kernel::ForwardSplitStatistics => matches!(tensor, Tensor::Sum | Tensor::RowPartials),
-            Kernel::ForwardSplitApply => matches!(tensor, Tensor::Y | Tensor::Statistics),
-            Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardSplitApply => {
-                matches!(tensor, Tensor::Dx | Tensor::Partials)
-            }
-            Kernel::BackwardSplitSums => matches!(tensor, Tensor::RowPartials),
-            Kernel::BackwardReduceParameters => matches!(tensor, Tensor::Dgain | Tensor::Dbias),
+    pub fn writes(&self, tensor: Tensor) -> bool {
+        self.used().iter().any(|used| used.tensor == tensor && used.uses.writes > 0)
+    }
+
+    /// How a tensor of the plan's operation is stored.
+    #[must_use]
+    pub fn storage(&self, tensor: Tensor) -> Storage {
+        match self.operation.facts(tensor).map(|facts| facts.stored) {
+            Some(Stored::AsRows) => self.row_storage,
+            Some(Stored::AsParameters) => self.parameter_storage,
+            Some(Stored::F32) | None => Storage::F32,
         }
+    }
+
+    /// The shape of a tensor of the plan's operation.
+    pub(crate) fn shape(&self, tensor: Tensor) -> Option<Shape> {
+        self.operation.facts(tensor).map(|facts| facts.shape)
     }
 }

@@ -1,7 +1,9 @@
 //! The bytes that a plan moves between memory and registers.
 
-use super::{Dispatch, Kernel, Operation, Plan, Storage, Tensor};
-use crate::types::Gradient;
+use super::{Dispatch, Kernel, Plan};
+use crate::op::{Shape, Used};
+use crate::types::Statistics;
+use std::ops::Add;
 
 /// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not. gain and
 /// bias, which all rows share, count once a call.
@@ -21,15 +23,13 @@ impl Traffic {
     }
 }
 
-impl std::ops::Add for Traffic {
+impl Add for Traffic {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
         Self { read: self.read + other.read, written: self.written + other.written }
     }
 }
-
-const STATISTICS_BYTES: u64 = 8;
 
 impl Plan {
     /// The traffic of a call of this plan; in backward without the plan that sums the parameter gradients, which has
@@ -39,90 +39,56 @@ impl Plan {
         if self.validate().is_err() {
             return Traffic::default();
         }
+        let of = |used: &Used| self.traffic_of(used, dispatches);
+        self.used().iter().map(of).fold(Traffic::default(), Traffic::add)
+    }
+
+    fn traffic_of(&self, used: &Used, dispatches: &[Dispatch]) -> Traffic {
         let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
-        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
-        let cols = u64::from(self.cols);
-        let row = rows * cols * element_bytes(self.row_storage);
-        let parameter = cols * element_bytes(self.parameter_storage);
-        let partial_row = u64::from(self.parameter_gradients()) * cols * 4;
-        let partials = partial_rows * partial_row;
-        let statistics = rows * STATISTICS_BYTES;
-        let has = |tensor| self.tensors().contains(&tensor);
-        let once = |present: bool, bytes| if present { bytes } else { 0 };
-        let row_partials = self.row_partials_bytes(rows);
-        // Each chunk reads what all of the row's have left.
-        let merged = u64::from(self.chunks) * row_partials;
-        match self.operation {
-            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitStatistics => Traffic {
-                read: row + once(forward.residual, row),
-                written: once(forward.residual, row) + row_partials,
-            },
-            Operation::Forward(forward) if self.kernel == Kernel::ForwardSplitApply => Traffic {
-                read: row + merged + once(has(Tensor::Gain), parameter) + once(has(Tensor::Bias), parameter),
-                written: row + once(forward.statistics, statistics),
-            },
-            Operation::Backward(_) if self.kernel == Kernel::BackwardSplitSums => Traffic {
-                read: 2 * row + statistics + once(has(Tensor::Gain), parameter),
-                written: row_partials,
-            },
-            Operation::Forward(forward) => {
-                let inputs = if forward.residual { 2 } else { 1 };
-                // The second walk reads x again, or the sum that the first has written.
-                let read_again = once(self.kernel == Kernel::ForwardStreamed, row);
-                Traffic {
-                    read: inputs * row
-                        + read_again
-                        + once(has(Tensor::Gain), parameter)
-                        + once(has(Tensor::Bias), parameter),
-                    written: row + once(forward.residual, row) + once(forward.statistics, statistics),
-                }
+        let row = u64::from(self.cols) * u64::from(self.storage(used.tensor).element_bytes());
+        let (reads, writes) = (u64::from(used.uses.reads), u64::from(used.uses.writes));
+        let walks = |bytes| Traffic { read: reads * bytes, written: writes * bytes };
+        match used.shape {
+            Shape::Rows => walks(rows * row),
+            Shape::Cols => walks(row),
+            Shape::Statistics => walks(rows * size_of::<Statistics>() as u64),
+            // Each chunk reads what all of the row's have left.
+            Shape::RowPartials => {
+                let all = walks(self.row_partials_bytes(rows));
+                Traffic { read: u64::from(self.chunks) * all.read, ..all }
             }
-            Operation::Backward(backward) => {
-                let walks = if self.kernel == Kernel::BackwardStreamed { 2 } else { 1 };
-                let old_dx = once(backward.dx == Some(Gradient::Accumulate), row);
-                // Slots or workgroups write their partial sums once a dispatch, those of the streamed kernel once a block of rows. All
-                // but the first write of each reads it before.
-                let block = |dispatch: &Dispatch| {
-                    let blocks = u64::from(dispatch.rows.div_ceil(self.block_rows));
-                    blocks.next_multiple_of(self.rows_per_workgroup.into())
-                };
-                let updates = match self.kernel {
-                    Kernel::BackwardStreamed => dispatches.iter().map(block).sum::<u64>() * partial_row,
-                    _ => partials,
-                };
-                let read_back = updates.saturating_sub(self.scratch_bytes(dispatches));
-                Traffic {
-                    read: walks * 2 * row
-                        + old_dx
-                        + statistics
-                        + once(has(Tensor::Gain), parameter)
-                        + once(self.kernel == Kernel::BackwardSplitApply, merged)
-                        + read_back,
-                    written: once(backward.dx.is_some(), row) + updates,
-                }
+            Shape::Partials if self.kernel == Kernel::BackwardReduceParameters => {
+                Traffic { read: self.reduced_bytes(dispatches), written: 0 }
             }
-            Operation::ReduceParameters(backward) => {
-                let gradients = [backward.dgain, backward.dbias];
-                let count = |wanted: fn(&Option<Gradient>) -> bool| {
-                    gradients.iter().filter(|gradient| wanted(gradient)).count() as u64
-                };
-                // Slices load batches, which the last partial sum fills up.
-                let (slices, batch) = (u64::from(self.rows_per_workgroup), u64::from(Self::REDUCE_BATCH));
-                let batches = |slice: u64| partial_rows.saturating_sub(slice).div_ceil(slices * batch);
-                let loaded_rows = (0..slices).map(batches).sum::<u64>() * batch;
-                Traffic {
-                    read: loaded_rows * partial_row
-                        + count(|gradient| *gradient == Some(Gradient::Accumulate)) * parameter,
-                    written: count(Option::is_some) * parameter,
-                }
+            Shape::Partials => {
+                let written = self.updated_bytes(dispatches);
+                Traffic { read: written.saturating_sub(self.scratch_bytes(dispatches)), written }
             }
         }
     }
-}
 
-const fn element_bytes(storage: Storage) -> u64 {
-    match storage {
-        Storage::F32 => 4,
-        Storage::NativeF16 | Storage::PackedF16 | Storage::PackedBf16 => 2,
+    const fn partial_row_bytes(&self) -> u64 {
+        self.parameter_gradients() as u64 * self.cols as u64 * 4
+    }
+
+    /// What slots or workgroups write of their partial sums: once a dispatch, those of the streamed kernel once a block of rows.
+    /// All but the first write of each reads it before.
+    fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
+        let updates = |dispatch: &Dispatch| match self.kernel {
+            Kernel::BackwardStreamed => {
+                let blocks = u64::from(dispatch.rows.div_ceil(self.block_rows));
+                blocks.next_multiple_of(self.rows_per_workgroup.into())
+            }
+            _ => dispatch.partial_rows.into(),
+        };
+        dispatches.iter().map(updates).sum::<u64>() * self.partial_row_bytes()
+    }
+
+    /// What the slices of the reduction load: batches, which the last partial sum fills up.
+    fn reduced_bytes(&self, dispatches: &[Dispatch]) -> u64 {
+        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
+        let (slices, batch) = (u64::from(self.rows_per_workgroup), u64::from(Self::REDUCE_BATCH));
+        let batches = |slice: u64| partial_rows.saturating_sub(slice).div_ceil(slices * batch);
+        (0..slices).map(batches).sum::<u64>() * batch * self.partial_row_bytes()
     }
 }

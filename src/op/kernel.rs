@@ -1,6 +1,4 @@
-//! The kernels, and how the threads of a row add up in them.
-
-use super::AdapterKind;
+//! The kernels that operations run.
 
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,7 +58,7 @@ impl Kernel {
 
 impl Kernel {
     /// Bytes of an array's `Sums` in the shaders, what a thread adds up over a row at a time.
-    pub(super) const fn sums_bytes(self) -> u32 {
+    pub(crate) const fn sums_bytes(self) -> u32 {
         match self {
             Self::ForwardCached
             | Self::ForwardStreamed
@@ -83,14 +81,8 @@ impl Kernel {
         )
     }
 
-    /// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates
-    /// its own in memory, and on a CPU barriers cost more than the partial sums do.
-    pub(super) const fn combines_slots(self, kind: AdapterKind) -> bool {
-        matches!((self, kind), (Self::BackwardCached, AdapterKind::Gpu))
-    }
-
     /// Whether several workgroups share a row.
-    pub(super) const fn is_split(self) -> bool {
+    pub(crate) const fn is_split(self) -> bool {
         matches!(
             self,
             Self::ForwardSplitStatistics
@@ -98,55 +90,5 @@ impl Kernel {
                 | Self::BackwardSplitSums
                 | Self::BackwardSplitApply
         )
-    }
-}
-
-/// How the threads of a row add up their values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Reduction {
-    /// One thread holds the row.
-    Thread,
-    /// The row's threads are a part of every subgroup: an exchange between lanes, no barrier.
-    Lanes,
-    /// The row's threads may be a part of a subgroup or several, and a workgroup's subgroups may be full or not: an exchange
-    /// between as many lanes as there are, and one barrier.
-    Adaptive,
-    /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
-    Subgroup,
-    /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
-    /// the smallest subgroup size that there may be, which bounds how many partial sums there are.
-    Subgroups(u32),
-    /// A tree in workgroup memory, for adapters without subgroup operations.
-    Workgroup,
-}
-
-impl Reduction {
-    /// `thread`, `lanes`, `subgroup`, `adaptive`, `subgroups` or `workgroup`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Thread => "thread",
-            Self::Lanes => "lanes",
-            Self::Subgroup => "subgroup",
-            Self::Adaptive => "adaptive",
-            Self::Subgroups(_) => "subgroups",
-            Self::Workgroup => "workgroup",
-        }
-    }
-
-    /// Bytes of workgroup memory that a workgroup of `invocations` takes to add up values of `sums` bytes.
-    pub(super) const fn workgroup_bytes(self, invocations: u32, sums: u32) -> u32 {
-        // Two halves, used in turn, so that one barrier a reduction is enough.
-        let in_turn = 2 * sums;
-        match self {
-            Self::Thread | Self::Lanes | Self::Subgroup => 0,
-            Self::Adaptive => invocations.saturating_mul(in_turn),
-            // 0 divides nothing, and is no plan's.
-            Self::Subgroups(0) => u32::MAX,
-            Self::Subgroups(min) => invocations.div_ceil(min).saturating_mul(in_turn),
-            Self::Workgroup => invocations.saturating_mul(sums),
-        }
     }
 }

@@ -1,0 +1,144 @@
+//! Backward: dx, and the sums over rows dgain and dbias, see `docs/numerics.md`.
+
+use super::{Asked, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart};
+use crate::types::Gradient;
+
+/// What backward is asked for beyond the [`Problem`](crate::Problem).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Backward {
+    /// Whether dx is wanted, and what happens to the value there.
+    pub dx: Option<Gradient>,
+    /// Whether dgain is wanted.
+    pub dgain: Option<Gradient>,
+    /// Whether dbias is wanted.
+    pub dbias: Option<Gradient>,
+    /// Whether dx is written over x.
+    pub x_in_dx: bool,
+    /// Whether dx is written over dy.
+    pub dy_in_dx: bool,
+}
+
+impl Backward {
+    /// Whether dgain or dbias is wanted.
+    #[must_use]
+    pub const fn has_parameters(&self) -> bool {
+        self.dgain.is_some() || self.dbias.is_some()
+    }
+
+    pub(super) fn named(&self) -> Vec<(&'static str, bool)> {
+        vec![
+            ("dx", self.dx.is_some()),
+            ("dx_accumulate", self.dx == Some(Gradient::Accumulate)),
+            ("dgain", self.dgain.is_some()),
+            ("dgain_accumulate", self.dgain == Some(Gradient::Accumulate)),
+            ("dbias", self.dbias.is_some()),
+            ("dbias_accumulate", self.dbias == Some(Gradient::Accumulate)),
+            ("x_in_dx", self.x_in_dx),
+            ("dy_in_dx", self.dy_in_dx),
+        ]
+    }
+}
+
+/// Rows, read once, or twice where they are too wide for registers.
+const fn walked(asked: &Asked<Backward>) -> Uses {
+    match asked.kernel {
+        Kernel::BackwardStreamed => Uses::times(2, 0),
+        Kernel::BackwardReduceParameters => Uses::NONE,
+        _ => Uses::READ,
+    }
+}
+
+const fn is_reduction(asked: &Asked<Backward>) -> bool {
+    matches!(asked.kernel, Kernel::BackwardReduceParameters)
+}
+
+const fn gradient(wanted: Option<Gradient>) -> Uses {
+    match wanted {
+        None => Uses::NONE,
+        Some(Gradient::Overwrite) => Uses::WRITE,
+        Some(Gradient::Accumulate) => Uses::READ_AND_WRITE,
+    }
+}
+
+/// The kernels over rows come first; what they leave of dgain and dbias in partial sums, the last one adds up.
+pub(super) const TENSORS: &[Spec<Backward>] = &[
+    Spec {
+        tensor: Tensor::X,
+        role: Role::Input { in_place: &[Tensor::Dx] },
+        shape: Shape::Rows,
+        stored: Stored::AsRows,
+        uses: walked,
+        lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
+    },
+    Spec {
+        tensor: Tensor::Dy,
+        role: Role::Input { in_place: &[Tensor::Dx] },
+        shape: Shape::Rows,
+        stored: Stored::AsRows,
+        uses: walked,
+        lies_in: |backward| if backward.dy_in_dx { Some(Tensor::Dx) } else { None },
+    },
+    Spec {
+        tensor: Tensor::Gain,
+        role: Role::INPUT,
+        shape: Shape::Cols,
+        stored: Stored::AsParameters,
+        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Statistics,
+        role: Role::INPUT,
+        shape: Shape::Statistics,
+        stored: Stored::F32,
+        uses: |asked| Uses::READ.only_if(!is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Dx,
+        role: Role::Output,
+        shape: Shape::Rows,
+        stored: Stored::AsRows,
+        uses: |asked| gradient(asked.options.dx).only_if(!is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Partials,
+        role: Role::Scratch,
+        shape: Shape::Partials,
+        stored: Stored::F32,
+        uses: |asked| {
+            let uses = if is_reduction(asked) { Uses::READ } else { Uses::READ_AND_WRITE };
+            uses.only_if(asked.options.has_parameters())
+        },
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Dgain,
+        role: Role::Output,
+        shape: Shape::Cols,
+        stored: Stored::AsParameters,
+        uses: |asked| gradient(asked.options.dgain).only_if(is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Dbias,
+        role: Role::Output,
+        shape: Shape::Cols,
+        stored: Stored::AsParameters,
+        uses: |asked| gradient(asked.options.dbias).only_if(is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::RowPartials,
+        role: Role::Scratch,
+        shape: Shape::RowPartials,
+        stored: Stored::F32,
+        uses: |asked| match asked.kernel {
+            Kernel::BackwardSplitSums => Uses::WRITE,
+            Kernel::BackwardSplitApply => Uses::READ,
+            _ => Uses::NONE,
+        },
+        lies_in: apart,
+    },
+];

@@ -1,0 +1,250 @@
+//! The operations, each a table of its tensors. What else there is to know of a tensor follows from its row of the
+//! table: bindings and their order, which are written, bytes moved, sizes and usages that buffers must have, what may
+//! overlap, which windows are bound, what is loaded and stored in the shader, shapes in a variant's description.
+
+mod backward;
+mod forward;
+mod kernel;
+
+pub use backward::Backward;
+pub use forward::Forward;
+pub use kernel::Kernel;
+
+use crate::types::{Affine, Dtype, Problem};
+
+/// The tensors of all operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are those of the formulas in the crate's documentation")]
+#[non_exhaustive]
+pub enum Tensor {
+    X,
+    Residual,
+    Gain,
+    Bias,
+    Y,
+    Sum,
+    Statistics,
+    Dy,
+    Dx,
+    Dgain,
+    Dbias,
+    /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
+    Partials,
+    /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
+    RowPartials,
+}
+
+impl Tensor {
+    /// The name in the shaders, in errors and in the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Residual => "residual",
+            Self::Gain => "gain",
+            Self::Bias => "bias",
+            Self::Y => "y",
+            Self::Sum => "sum",
+            Self::Statistics => "statistics",
+            Self::Dy => "dy",
+            Self::Dx => "dx",
+            Self::Dgain => "dgain",
+            Self::Dbias => "dbias",
+            Self::Partials => "partials",
+            Self::RowPartials => "row_partials",
+        }
+    }
+}
+
+/// The shape of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shape {
+    /// `[rows, cols]`, with a stride between rows.
+    Rows,
+    /// `[cols]`: one row that serves all.
+    Cols,
+    /// `[rows, 2]`: mean and rstd.
+    Statistics,
+    /// Scratch between two dispatches of a call: `[partial_rows, gradients, cols]`.
+    Partials,
+    /// Scratch between two dispatches of a call: `[rows, row_partials, 4]`.
+    RowPartials,
+}
+
+/// Which of a problem's storages a tensor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// That of the rows.
+    AsRows,
+    /// That of gain and bias.
+    AsParameters,
+    /// float32, whatever the problem's are.
+    F32,
+}
+
+impl Stored {
+    /// What is stored.
+    pub(crate) const fn dtype(self, problem: &Problem) -> Dtype {
+        match self {
+            Self::AsRows => problem.dtype,
+            Self::AsParameters => problem.parameter_dtype,
+            Self::F32 => Dtype::F32,
+        }
+    }
+}
+
+/// What a tensor is to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The call reads it.
+    Input {
+        /// The outputs whose rows may be exactly its own: they are written over it.
+        in_place: &'static [Tensor],
+    },
+    /// The call writes it, and may read what was there.
+    Output,
+    /// One dispatch of the call leaves it for another.
+    Scratch,
+}
+
+impl Role {
+    const INPUT: Self = Self::Input { in_place: &[] };
+}
+
+/// What holds of a tensor in all calls of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) role: Role,
+    pub(crate) shape: Shape,
+    pub(crate) stored: Stored,
+}
+
+/// How often a kernel reads and writes all of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Walks that read it.
+    pub reads: u32,
+    /// Walks that write it.
+    pub writes: u32,
+}
+
+impl Uses {
+    const NONE: Self = Self::times(0, 0);
+    const READ: Self = Self::times(1, 0);
+    const WRITE: Self = Self::times(0, 1);
+    const READ_AND_WRITE: Self = Self::times(1, 1);
+
+    const fn times(reads: u32, writes: u32) -> Self {
+        Self { reads, writes }
+    }
+
+    const fn only_if(self, condition: bool) -> Self {
+        if condition { self } else { Self::NONE }
+    }
+}
+
+/// A row of an operation's table. `O` is what the operation is asked for.
+struct Spec<O> {
+    tensor: Tensor,
+    role: Role,
+    shape: Shape,
+    stored: Stored,
+    uses: fn(&Asked<O>) -> Uses,
+    /// The output whose rows are the tensor's own, where there is one: the kernel accesses it through that one's binding.
+    lies_in: fn(&O) -> Option<Tensor>,
+}
+
+/// What decides how a kernel uses a tensor.
+struct Asked<O> {
+    kernel: Kernel,
+    affine: Affine,
+    options: O,
+}
+
+/// In no other tensor.
+const fn apart<O>(_: &O) -> Option<Tensor> {
+    None
+}
+
+/// A tensor as a kernel uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The tensor.
+    pub tensor: Tensor,
+    /// Its shape.
+    pub shape: Shape,
+    /// Which of the storages it has.
+    pub stored: Stored,
+    /// How often it is read and written.
+    pub uses: Uses,
+    /// The tensor whose binding it is accessed through: itself, or the output that is written over it.
+    pub bound: Tensor,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// y, and with it sum and statistics.
+    Forward(Forward),
+    /// dx and the partial sums of dgain and dbias.
+    Backward(Backward),
+    /// dgain and dbias from their partial sums.
+    ReduceParameters(Backward),
+}
+
+impl Operation {
+    /// `forward`, `forward_residual`, `backward`, `backward_dx` (without gradients of parameters) or `reduce_parameters`: of
+    /// the first four, each reads and writes other tensors of rows.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forward(Forward { residual: false, .. }) => "forward",
+            Self::Forward(_) => "forward_residual",
+            Self::Backward(Backward { dgain: None, dbias: None, .. }) => "backward_dx",
+            Self::Backward(_) => "backward",
+            Self::ReduceParameters(_) => "reduce_parameters",
+        }
+    }
+
+    /// The tensors that a kernel uses, in the order of their bindings.
+    #[must_use]
+    pub fn used(&self, kernel: Kernel, affine: Affine) -> Vec<Used> {
+        match *self {
+            Self::Forward(options) => used(forward::TENSORS, Asked { kernel, affine, options }),
+            Self::Backward(options) | Self::ReduceParameters(options) => {
+                used(backward::TENSORS, Asked { kernel, affine, options })
+            }
+        }
+    }
+
+    /// What holds of one of the operation's tensors.
+    pub(crate) fn facts(&self, tensor: Tensor) -> Option<Facts> {
+        fn find<O>(table: &[Spec<O>], tensor: Tensor) -> Option<Facts> {
+            let Spec { role, shape, stored, .. } = *table.iter().find(|spec| spec.tensor == tensor)?;
+            Some(Facts { role, shape, stored })
+        }
+        match self {
+            Self::Forward(_) => find(forward::TENSORS, tensor),
+            Self::Backward(_) | Self::ReduceParameters(_) => find(backward::TENSORS, tensor),
+        }
+    }
+
+    /// The options by their names, those that are off too.
+    pub(crate) fn options(&self) -> Vec<(&'static str, bool)> {
+        match self {
+            Self::Forward(forward) => forward.named(),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.named(),
+        }
+    }
+}
+
+fn used<O>(table: &[Spec<O>], asked: Asked<O>) -> Vec<Used> {
+    let of = |spec: &Spec<O>| {
+        let Spec { tensor, shape, stored, .. } = *spec;
+        let bound = (spec.lies_in)(&asked.options).unwrap_or(tensor);
+        Used { tensor, shape, stored, uses: (spec.uses)(&asked), bound }
+    };
+    table.iter().map(of).filter(|used| used.uses != Uses::NONE).collect()
+}
