@@ -56,15 +56,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var parameters: array<Parameters, STEPS>;
     if (HOLD_PARAMETERS) {
         for (var step = 0u; step < STEPS; step++) {
-            parameters[step] = load_parameters(step, thread);
+            parameters[step] = load_parameters(rows.first, step, thread);
         }
     }
     var sum_dgain = array<PackedCompensated, VECTORS>();
     var sum_dbias = array<PackedCompensated, VECTORS>();
-    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < rows.end;
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         var xhat: array<vec4<f32>, VECTORS>;
@@ -73,8 +72,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var sum_dxhat = vec4<f32>();
         var sum_product = vec4<f32>();
         for (var step = 0u; step < STEPS; step++) {
-            var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-            var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
+            var x_values = load_x(row, step, thread);
+            var dy_values = load_dy(row, step, thread);
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
                 xhat[i] = keep_row(saved_xhat(x_values[part], saved), step, part, thread);
@@ -82,7 +81,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 dy[i] = dy_values[part];
             }
             if (!HOLD_PARAMETERS) {
-                parameters[step] = load_parameters(step, thread);
+                parameters[step] = load_parameters(row, step, thread);
             }
             var dxhat = times_gain_plus(parameters[step], dy_values, 0.0);
             for (var part = 0u; part < PARTS; part++) {
@@ -97,8 +96,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
-        let means = row_means(row_sum(invocation, sums, half), saved.rstd);
-        half = 1u - half;
+        let means = row_means(row_sum(invocation, sums), saved.rstd);
 
         var left = vec4<f32>();
         var left_product = vec4<f32>();
@@ -108,7 +106,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 dy_values[part] = dy[step * PARTS + part];
             }
             if (!HOLD_PARAMETERS) {
-                parameters[step] = load_parameters(step, thread);
+                parameters[step] = load_parameters(row, step, thread);
             }
             var dxhat = times_gain_plus(parameters[step], dy_values, -means.dxhat);
             for (var part = 0u; part < PARTS; part++) {
@@ -128,8 +126,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             if (WIDE_RANGE && means.is_large) {
                 left_sums = small_sums(row, 0u, thread, saved, means.delta);
             }
-            left_sums = row_sum(invocation, left_sums, half);
-            half = 1u - half;
+            left_sums = row_sum(invocation, left_sums);
             // A dx / rstd may exceed float32 where the means do not.
             let is_large = means.is_large || is_not_finite(left_sums.x) || is_not_finite(left_sums.y);
             if (WIDE_RANGE && has_row && is_large) {
@@ -144,7 +141,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         let i = step * PARTS + part;
                         dx[part] = means.rstd * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
                     }
-                    write_dx(params.dx.x + row * params.dx.y, step, thread, dx, nan);
+                    write_dx(row, step, thread, dx, nan);
                 }
             }
         }

@@ -90,7 +90,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         dbias = column_totals(invocation.index, sum_dbias);
     }
     if (leaves_sum(slice)) {
-        write_dgain(params.dgain, step, thread, dgain, 0u);
-        write_dbias(params.dbias, step, thread, dbias, 0u);
+        write_dgain(0u, step, thread, dgain, 0u);
+        write_dbias(0u, step, thread, dbias, 0u);
     }
 }

@@ -26,14 +26,13 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let first_step = chunk * STEPS;
     var parameters: array<Parameters, STEPS>;
     for (var step = 0u; step < STEPS; step++) {
-        parameters[step] = load_parameters(first_step + step, thread);
+        parameters[step] = load_parameters(rows.first, first_step + step, thread);
     }
     var sum_dgain = array<PackedCompensated, VECTORS>();
     var sum_dbias = array<PackedCompensated, VECTORS>();
-    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < rows.end;
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         var own = Sums();
@@ -47,16 +46,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
             }
         }
-        var means = row_means(row_sum(invocation, own, half), saved.rstd);
-        half = 1u - half;
+        var means = row_means(row_sum(invocation, own), saved.rstd);
         if (WIDE_RANGE) {
-            means = split_means(means, row_sum(invocation, small, half));
-            half = 1u - half;
+            means = split_means(means, row_sum(invocation, small));
         }
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
-                var x_values = load_x(params.x.x + row * params.x.y, first_step + step, thread);
-                var dy_values = load_dy(params.dy.x + row * params.dy.y, first_step + step, thread);
+                var x_values = load_x(row, first_step + step, thread);
+                var dy_values = load_dy(row, first_step + step, thread);
                 var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
@@ -72,7 +69,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
                 // A row in place is read once more.
                 if (!(WIDE_RANGE && means.is_large)) {
-                    write_dx(params.dx.x + row * params.dx.y, first_step + step, thread, dx, means.nan);
+                    write_dx(row, first_step + step, thread, dx, means.nan);
                 }
             }
             if (WIDE_RANGE && means.is_large) {

@@ -20,7 +20,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     }
 
     let first_step = chunk * STEPS;
-    var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         var saved_rows = load_block_statistics(first_row, rows.end);
@@ -28,8 +27,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
-                var sums = row_sum(invocation, own[b], half);
-                half = 1u - half;
+                var sums = row_sum(invocation, own[b]);
                 var scaled = 0.0;
                 if (WIDE_RANGE) {
                     // xhat as in row_means, but for delta, which no chunk knows.
@@ -38,8 +36,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     if (means.is_large && first_row + b < rows.end) {
                         small = small_sums(first_row + b, first_step, thread, saved_rows[b], 0.0);
                     }
-                    small = row_sum(invocation, small, half);
-                    half = 1u - half;
+                    small = row_sum(invocation, small);
                     if (means.is_large) {
                         sums = Sums(sums.x, small.yz);
                         scaled = 1.0;

@@ -23,7 +23,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
 
     let partial_row = first_slot + slot_in_workgroup;
     var is_first = partial_row >= params.earlier_partial_rows;
-    var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         var saved = load_block_statistics(first_row, rows.end);
@@ -32,15 +31,13 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
-                means[b] = row_means(row_sum(invocation, sums[b], half), saved[b].rstd);
-                half = 1u - half;
+                means[b] = row_means(row_sum(invocation, sums[b]), saved[b].rstd);
                 if (WIDE_RANGE) {
                     var small = Sums();
                     if (means[b].is_large && first_row + b < rows.end) {
                         small = small_sums(first_row + b, 0u, thread, saved[b], means[b].delta);
                     }
-                    means[b] = known_means(means[b], row_sum(invocation, small, half));
-                    half = 1u - half;
+                    means[b] = known_means(means[b], row_sum(invocation, small));
                 }
             }
         }
@@ -48,7 +45,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var run_step = 0u; run_step < STEPS; run_step += RUN_STEPS) {
             var parameters: array<Parameters, RUN_STEPS>;
             for (var i = 0u; i < RUN_STEPS; i++) {
-                parameters[i] = load_parameters(run_step + i, thread);
+                parameters[i] = load_parameters(first_row, run_step + i, thread);
             }
             var sum_dgain = array<Values, RUN_STEPS>();
             var sum_dbias = array<Values, RUN_STEPS>();
@@ -57,8 +54,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 if (row < rows.end) {
                     for (var i = 0u; i < RUN_STEPS; i++) {
                         let step = run_step + i;
-                        var x_values = load_x(params.x.x + row * params.x.y, step, thread);
-                        var dy_values = load_dy(params.dy.x + row * params.dy.y, step, thread);
+                        var x_values = load_x(row, step, thread);
+                        var dy_values = load_dy(row, step, thread);
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
@@ -69,7 +66,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         }
                         // A row in place is read once more.
                         if (!(WIDE_RANGE && means[b].is_large)) {
-                            write_dx(params.dx.x + row * params.dx.y, step, thread, dx, means[b].nan);
+                            write_dx(row, step, thread, dx, means[b].nan);
                         }
                     }
                 }

@@ -32,25 +32,24 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     var parameters: array<Parameters, STEPS>;
     if (HOLD_PARAMETERS) {
         for (var step = 0u; step < STEPS; step++) {
-            parameters[step] = load_parameters(step, thread);
+            parameters[step] = load_parameters(rows.first, step, thread);
         }
     }
-    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < rows.end;
-        let number = min(first_row + slot_in_workgroup, rows.end - 1u);
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
+        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
 
         var x: array<vec4<f32>, VECTORS>;
         for (var step = 0u; step < STEPS; step++) {
-            var values = load_input(number, step, thread);
+            var values = load_input(row, step, thread);
             for (var part = 0u; part < PARTS; part++) {
                 x[step * PARTS + part] = values[part];
             }
         }
         var shift = 0.0;
         if (CENTRED) {
-            shift = first_of_row(number, x[0].x);
+            shift = first_of_row(row, x[0].x);
         }
         var total = vec4<f32>();
         var magnitude = vec4<f32>();
@@ -63,11 +62,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
             }
         }
-        var row = RowMean(0.0, 1.0);
+        var mean = RowMean(0.0, 1.0);
         if (CENTRED || WIDE_RANGE) {
             let sums = Sums(add_components(total), add_components(magnitude));
-            row = row_mean(row_sum(invocation, sums, half), shift);
-            half = 1u - half;
+            mean = row_mean(row_sum(invocation, sums), shift);
         }
 
         // Every thread has read its part of the row, and shift: from here on the row may be written.
@@ -78,7 +76,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 for (var part = 0u; part < PARTS; part++) {
                     values[part] = x[step * PARTS + part];
                 }
-                store_input(number, step, thread, values);
+                store_input(row, step, thread, values);
             }
         }
 
@@ -87,7 +85,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var step = 0u; step < STEPS; step++) {
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
-                x[i] = keep_row(centre(x[i], row), step, part, thread);
+                x[i] = keep_row(centre(x[i], mean), step, part, thread);
                 sum_c += x[i];
                 if (COMPENSATE_SQUARES) {
                     sum_cc = add_compensated(sum_cc, x[i] * x[i]);
@@ -97,23 +95,22 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         let sums = Sums(add_components(sum_c), add_components(sum_cc.sum));
-        let scale = row_scale(row_sum(invocation, sums, half), row);
-        half = 1u - half;
+        let scale = row_scale(row_sum(invocation, sums), mean);
 
         if (has_row) {
             let offset = -scale.delta * scale.rstd;
             for (var step = 0u; step < STEPS; step++) {
                 if (!HOLD_PARAMETERS) {
-                    parameters[step] = load_parameters(step, thread);
+                    parameters[step] = load_parameters(row, step, thread);
                 }
                 var xhat: Values;
                 for (var part = 0u; part < PARTS; part++) {
                     xhat[part] = fma(x[step * PARTS + part], vec4<f32>(scale.rstd), vec4<f32>(offset));
                 }
                 let y = apply_affine(parameters[step], xhat);
-                store_y(params.y.x + number * params.y.y, step, thread, y, scale.nan);
+                store_y(row, step, thread, y, scale.nan);
             }
-            store_row_statistics(number, thread, row, scale);
+            store_row_statistics(row, thread, mean, scale);
         }
     }
 }

@@ -8,7 +8,7 @@
 // All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a chunk stay in
 // registers from row to row.
 //
-// Needs: load_input, load_parameters, apply_affine, store_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
+// Needs: load_stored, load_parameters, apply_affine, store_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -23,24 +23,22 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let first_step = chunk * STEPS;
     var parameters: array<Parameters, STEPS>;
     for (var step = 0u; step < STEPS; step++) {
-        parameters[step] = load_parameters(first_step + step, thread);
+        parameters[step] = load_parameters(rows.first, first_step + step, thread);
     }
-    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < rows.end;
-        let number = min(first_row + slot_in_workgroup, rows.end - 1u);
-        let own = finite_row_partials(number, thread);
-        let row = normaliser(row_moments(invocation, own, f32(COLS), half));
-        half = 1u - half;
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
+        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
+        let own = finite_row_partials(row, thread);
+        let normal = normaliser(row_moments(invocation, own, f32(COLS)));
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
-                let xhat = normalised(load_input(number, first_step + step, thread), row);
+                let xhat = normalised(load_stored(row, first_step + step, thread), normal);
                 let y = apply_affine(parameters[step], xhat);
-                store_y(params.y.x + number * params.y.y, first_step + step, thread, y, row.nan);
+                store_y(row, first_step + step, thread, y, normal.nan);
             }
             if (chunk == 0u) {
-                store_normaliser(number, thread, row);
+                store_normaliser(row, thread, normal);
             }
         }
     }

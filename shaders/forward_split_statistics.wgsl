@@ -19,14 +19,12 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
 
     let first_step = chunk * STEPS;
     let count = f32(partial_cols(chunk));
-    var half = 0u;
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = first_row + slot_in_workgroup < rows.end;
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let own = finite_walk(row, first_step, first_step + STEPS, thread, has_row);
-        let moments = row_moments(invocation, own, count, half);
-        half = 1u - half;
+        let moments = row_moments(invocation, own, count);
         if (has_row && thread == 0u) {
             row_partials[first_row_partial(row) + chunk] =
                 vec4<f32>(moments.mean, moments.low, moments.squares, moments.scale);

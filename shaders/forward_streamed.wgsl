@@ -7,7 +7,7 @@
 //
 // The second walk goes over the columns once for the whole block: gain and bias are loaded once for BLOCK_ROWS rows.
 //
-// Needs: finite_walk, stored_start, load_stored, load_parameters, apply_affine, store_y, store_statistics, row_sum (3 calls
+// Needs: finite_walk, load_stored, load_parameters, apply_affine, store_y, store_statistics, row_sum (3 calls
 // a row).
 
 const BLOCK_ROWS: u32 = 4u;
@@ -21,7 +21,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         return;
     }
 
-    var half = 0u;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
         var normalisers: array<Normaliser, BLOCK_ROWS>;
@@ -30,24 +29,17 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
                 let has_row = first_row + b < rows.end;
                 let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
-                normalisers[b] = normaliser(row_moments(invocation, own, f32(COLS), half));
-                half = 1u - half;
+                normalisers[b] = normaliser(row_moments(invocation, own, f32(COLS)));
             }
         }
 
-        // Each uniform read once: within the loops, software adapters would read it again for each row.
-        var x_start: array<u32, BLOCK_ROWS>;
-        var y_start: array<u32, BLOCK_ROWS>;
-        for (var b = 0u; b < BLOCK_ROWS; b++) {
-            x_start[b] = stored_start(first_row + b);
-            y_start[b] = params.y.x + (first_row + b) * params.y.y;
-        }
         for (var step = 0u; step < STEPS; step++) {
-            let parameters = load_parameters(step, thread);
+            let parameters = load_parameters(first_row, step, thread);
             for (var b = 0u; b < BLOCK_ROWS; b++) {
-                if (first_row + b < rows.end) {
-                    let xhat = normalised(load_stored(x_start[b], step, thread), normalisers[b]);
-                    store_y(y_start[b], step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
+                let row = first_row + b;
+                if (row < rows.end) {
+                    let xhat = normalised(load_stored(row, step, thread), normalisers[b]);
+                    store_y(row, step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
                 }
             }
         }

@@ -37,7 +37,7 @@ pub struct Text {
 pub struct UniformField {
     /// Its name.
     pub name: String,
-    /// `u32`, `f32` or `vec2<u32>`.
+    /// `u32`, `f32` or `array<vec4<u32>, 14>`.
     pub wgsl_type: &'static str,
     /// Bytes from the start of the uniform.
     pub offset: u32,
@@ -200,10 +200,8 @@ impl Module {
             let wgsl_type = match self.module.types[member.ty].inner {
                 naga::TypeInner::Scalar(naga::Scalar::U32) => "u32",
                 naga::TypeInner::Scalar(naga::Scalar::F32) => "f32",
-                naga::TypeInner::Vector { size: naga::VectorSize::Bi, scalar: naga::Scalar::U32 } => {
-                    "vec2<u32>"
-                }
-                _ => return Err(fault("has a field of another type than u32, f32 and vec2<u32>")),
+                naga::TypeInner::Array { .. } => "array<vec4<u32>, 14>",
+                _ => return Err(fault("has a field that is no u32, no f32 and no array")),
             };
             let name = member.name.clone().ok_or_else(|| fault("has a field without a name"))?;
             Ok(UniformField { name, wgsl_type, offset: member.offset })

@@ -123,7 +123,8 @@ function dispatch(pass, kernel, rows, buffers, eps) {
   };
   for (const { name } of kernel.bindings) {
     values[`${name}.start`] = 0;
-    values[`${name}.stride`] = kernel.cols;
+    values[`${name}.row_stride`] = name === "statistics" ? 2 : kernel.cols;
+    values[`${name}.column_stride`] = 1;
   }
   const entries = [{
     binding: kernel.uniform.binding,

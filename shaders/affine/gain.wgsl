@@ -1,8 +1,8 @@
 // y = gain * xhat
 alias Parameters = Values;
 
-fn load_parameters(step: u32, thread: u32) -> Parameters {
-    return load_gain(params.gain, step, thread);
+fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
+    return load_gain(parameter_row(row), step, thread);
 }
 
 fn apply_affine(gain: Parameters, xhat: Values) -> Values {

@@ -4,8 +4,8 @@ struct Parameters {
     bias: Values,
 }
 
-fn load_parameters(step: u32, thread: u32) -> Parameters {
-    return Parameters(load_gain(params.gain, step, thread), load_bias(params.bias, step, thread));
+fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
+    return Parameters(load_gain(parameter_row(row), step, thread), load_bias(parameter_row(row), step, thread));
 }
 
 fn apply_affine(parameters: Parameters, xhat: Values) -> Values {

@@ -1,7 +1,7 @@
 // y = xhat; WGSL has no empty type, so the parameters are a number that nobody reads.
 alias Parameters = f32;
 
-fn load_parameters(step: u32, thread: u32) -> Parameters {
+fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
     return 1.0;
 }
 

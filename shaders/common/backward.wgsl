@@ -23,7 +23,8 @@ struct RowStatistics {
 }
 
 fn load_statistics(row: u32) -> RowStatistics {
-    return RowStatistics(statistics[params.statistics + 2u * row], statistics[params.statistics + 2u * row + 1u]);
+    let start = row_start(PLACE_STATISTICS, row);
+    return RowStatistics(statistics[start], statistics[start + column_stride(PLACE_STATISTICS)]);
 }
 
 // xhat by the saved statistics. Where the deviation is large, in quarters, so that no difference overflows.

@@ -39,7 +39,7 @@ fn walk_sums(
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
         var parameters: array<Parameters, RUN_STEPS>;
         for (var i = 0u; i < RUN_STEPS; i++) {
-            parameters[i] = load_parameters(run_step + i, thread);
+            parameters[i] = load_parameters(first_row, run_step + i, thread);
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             let row = first_row + b;
@@ -53,8 +53,8 @@ fn walk_sums(
                 let step = run_step + i;
                 // Steps beyond the last are those of another workgroup, which may be at work on them.
                 let loaded_step = min(step, end_step - 1u);
-                var x_values = load_x(params.x.x + row * params.x.y, loaded_step, thread);
-                var dy_values = load_dy(params.dy.x + row * params.dy.y, loaded_step, thread);
+                var x_values = load_x(row, loaded_step, thread);
+                var dy_values = load_dy(row, loaded_step, thread);
                 var dxhat = times_gain_plus(parameters[i], dy_values, 0.0);
                 for (var part = 0u; part < PARTS; part++) {
                     let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);

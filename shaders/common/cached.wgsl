@@ -27,24 +27,24 @@ struct RowMean {
 
 // From the sums of the terms and of their magnitudes.
 fn row_mean(sums: Sums, shift: f32) -> RowMean {
-    var row = RowMean(0.0, 1.0);
+    var mean = RowMean(0.0, 1.0);
     if (CENTRED) {
         // In quarters: mean - shift may be twice the largest float32.
-        row.mean = 4.0 * fma(sums.x, 0.25 * MEAN_FACTOR, 0.25 * shift);
+        mean.mean = 4.0 * fma(sums.x, 0.25 * MEAN_FACTOR, 0.25 * shift);
     }
     if (WIDE_RANGE) {
-        row.scale = select(1.0, SMALL_SCALE, sums.y >= LARGE);
+        mean.scale = select(1.0, SMALL_SCALE, sums.y >= LARGE);
         // A mean of 1 or more has differences of 2^-25 at least, or none.
-        if (params.eps < ENOUGH_EPS && sums.y < TINY && abs(row.mean) < 1.0) {
-            row.scale = BIG_SCALE;
+        if (params.eps < ENOUGH_EPS && sums.y < TINY && abs(mean.mean) < 1.0) {
+            mean.scale = BIG_SCALE;
         }
     }
-    return row;
+    return mean;
 }
 
 // c
-fn centre(x: vec4<f32>, row: RowMean) -> vec4<f32> {
-    return scaled_difference(x, row.mean, row.scale);
+fn centre(x: vec4<f32>, mean: RowMean) -> vec4<f32> {
+    return scaled_difference(x, mean.mean, mean.scale);
 }
 
 struct RowScale {
@@ -56,16 +56,16 @@ struct RowScale {
 }
 
 // From the sums of c and of c * c.
-fn row_scale(sums: Sums, row: RowMean) -> RowScale {
+fn row_scale(sums: Sums, mean: RowMean) -> RowScale {
     var delta = 0.0;
     if (CENTRED) {
         delta = sums.x / f32(COLS);
     }
-    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / f32(COLS), row.scale);
+    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / f32(COLS), mean.scale);
     // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
-    return RowScale(delta, rstd, bits_if_not_finite(sums.y) | bits_if_not_finite(row.mean));
+    return RowScale(delta, rstd, bits_if_not_finite(sums.y) | bits_if_not_finite(mean.mean));
 }
 
-fn store_row_statistics(number: u32, thread: u32, row: RowMean, scale: RowScale) {
-    store_statistics(number, thread, row.mean + scale.delta / row.scale, scale.rstd * row.scale, scale.nan);
+fn store_row_statistics(row: u32, thread: u32, mean: RowMean, scale: RowScale) {
+    store_statistics(row, thread, mean.mean + scale.delta / mean.scale, scale.rstd * mean.scale, scale.nan);
 }

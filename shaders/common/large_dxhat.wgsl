@@ -18,8 +18,8 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     var sum_product = Compensated();
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        var dxhat = small_dxhat(load_parameters(step, thread), load_dy(params.dy.x + row * params.dy.y, step, thread));
-        var x_values = load_x(params.x.x + row * params.x.y, step, thread);
+        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        var x_values = load_x(row, step, thread);
         for (var part = 0u; part < PARTS; part++) {
             let term = keep_row(dxhat[part], step, part, thread) * SUM_SCALE;
             let xhat = keep_row(saved_xhat(x_values[part], saved) - delta, step, part, thread);
@@ -76,13 +76,13 @@ fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, 
     let last = select(means.rstd, 1.0, is_small);
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        var dxhat = small_dxhat(load_parameters(step, thread), load_dy(params.dy.x + row * params.dy.y, step, thread));
-        var x_values = load_x(params.x.x + row * params.x.y, step, thread);
+        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        var x_values = load_x(row, step, thread);
         var dx: Values;
         for (var part = 0u; part < PARTS; part++) {
             let xhat = saved_xhat(x_values[part], saved) - means.delta;
             dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
         }
-        write_dx(params.dx.x + row * params.dx.y, step, thread, dx, means.nan);
+        write_dx(row, step, thread, dx, means.nan);
     }
 }

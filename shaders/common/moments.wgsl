@@ -86,13 +86,13 @@ const LARGE_VOTE: f32 = 4096.0;
 
 // The moments of all threads of the row together, which have `count` columns. Three calls of row_sum, in halves `half`, the
 // other and `half`: the next call begins with the other.
-fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> Moments {
+fn row_moments(invocation: Invocation, own: Moments, count: f32) -> Moments {
     let is_first = invocation.index % THREADS_PER_ROW == 0u;
     // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.
     let unscaled = select(select(0.25, 0.25 / SMALL_SCALE, own.scale < 1.0), 0.25 / BIG_SCALE, own.scale > 1.0);
     let is_large = own.scale < 1.0 || own.squares >= LARGE_SQUARES;
     let vote = select(select(1.0, 0.0, own.scale > 1.0), LARGE_VOTE, is_large);
-    let known = row_sum(invocation, Sums(select(0.0, own.mean * unscaled, is_first), vote), half);
+    let known = row_sum(invocation, Sums(select(0.0, own.mean * unscaled, is_first), vote));
     let known_scale = select(select(1.0, BIG_SCALE, known.y == 0.0), SMALL_SCALE, known.y >= LARGE_VOTE);
     let known_part = at_scale(own, known_scale);
     let known_near = known.x * (4.0 * known_scale);
@@ -101,7 +101,7 @@ fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> M
     // Mesa does: it is in e, and what this leaves of the row's mean in `left`.
     let quarter = scaled_difference(vec4<f32>(known_part.mean), known_near, 0.25).x;
     let weight = known_part.count / count;
-    let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)), 1u - half);
+    let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)));
     let is_small = known_scale < 1.0 || quarters.y < 0.25 * LARGE_OFFSET;
     let factor = select(select(SMALL_SCALE, 1.0 / BIG_SCALE, known_scale > 1.0), 1.0, is_small);
     let scale = known_scale * factor;
@@ -110,7 +110,7 @@ fn row_moments(invocation: Invocation, own: Moments, count: f32, half: u32) -> M
     let from_near = quarters.x * (4.0 * factor);
 
     let e = (quarter * (4.0 * factor) - from_near) + part.low;
-    let sums = row_sum(invocation, Sums(part.count * e, fma(part.count * e, e, part.squares)), half);
+    let sums = row_sum(invocation, Sums(part.count * e, fma(part.count * e, e, part.squares)));
     let left = sums.x / count;
 
     var row = Moments();

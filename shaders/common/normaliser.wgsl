@@ -26,15 +26,15 @@ fn normaliser(moments: Moments) -> Normaliser {
     return Normaliser(row.mean, row.low, row.scale, rstd, nan);
 }
 
-fn normalised(x: Values, row: Normaliser) -> Values {
+fn normalised(x: Values, normal: Normaliser) -> Values {
     var xhat = x;
     for (var part = 0u; part < PARTS; part++) {
-        let c = fma(xhat[part], vec4<f32>(row.scale), vec4<f32>(-row.mean));
-        xhat[part] = (c - row.low) * row.rstd;
+        let c = fma(xhat[part], vec4<f32>(normal.scale), vec4<f32>(-normal.mean));
+        xhat[part] = (c - normal.low) * normal.rstd;
     }
     return xhat;
 }
 
-fn store_normaliser(number: u32, thread: u32, row: Normaliser) {
-    store_statistics(number, thread, row.mean / row.scale + row.low / row.scale, row.rstd * row.scale, row.nan);
+fn store_normaliser(row: u32, thread: u32, normal: Normaliser) {
+    store_statistics(row, thread, normal.mean / normal.scale + normal.low / normal.scale, normal.rstd * normal.scale, normal.nan);
 }

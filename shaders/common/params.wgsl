@@ -1,7 +1,10 @@
-// The numbers of one dispatch. `Params` of src/gpu/params.rs has the same fields in the same order.
+// The numbers of one dispatch. `Uniform` of src/plan/uniform.rs has the same fields in the same order.
 //
-// A tensor of rows is (start, stride): the element, counted from the start of its binding, at which row 0 of this
-// dispatch starts, and the elements from one row's start to the next. The others are starts alone.
+// places      for each binding from 1 on, in their order, where its tensor lies:
+//             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts
+//             .y  elements from one row's start to the next
+//             .z  elements from one column to the next: 1, but where mean and rstd lie apart
+//             .w  0
 struct Params {
     rows: u32,
     // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
@@ -10,21 +13,19 @@ struct Params {
     slot_rows: u32,
     // Backward: partial sums below this are there from an earlier dispatch, and are added to.
     earlier_partial_rows: u32,
-    x: vec2<u32>,
-    residual: vec2<u32>,
-    y: vec2<u32>,
-    sum: vec2<u32>,
-    dy: vec2<u32>,
-    dx: vec2<u32>,
-    gain: u32,
-    bias: u32,
-    statistics: u32,
-    dgain: u32,
-    dbias: u32,
     eps: f32,
     // 1.0, see add_compensated.
     one: f32,
-    row_partials: u32,
+    places: array<vec4<u32>, 14>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+
+// The element at which a row of the tensor at a place starts.
+fn row_start(place: u32, row: u32) -> u32 {
+    return params.places[place].x + row * params.places[place].y;
+}
+
+fn column_stride(place: u32) -> u32 {
+    return params.places[place].z;
+}

@@ -9,10 +9,12 @@
 //     8 or more       01234567
 //     not full        0 1 2 3 4 5 6 7
 //
-// Calls must use the halves of `group_sums` in turn: a thread that is still reading one half is never more than one barrier
-// behind the threads that write the other.
+// Calls use the halves of `group_sums` in turn: a thread that is still reading one half is never more than one barrier behind
+// the threads that write the other.
 
 var<workgroup> group_sums: array<Sums, 2u * WORKGROUP_SIZE>;
+// The half that the next call uses.
+var<private> half: u32;
 
 // The sum with the lane across, where there are more than `mask` lanes to a group. All lanes ask: a subgroup operation behind a
 // branch has to be in uniform control flow, which browsers cannot see here.
@@ -20,7 +22,7 @@ fn with_lane_across(sums: Sums, mask: u32, group: u32) -> Sums {
     return select(sums, sums + subgroupShuffleXor(sums, mask), group > mask);
 }
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     let are_full = invocation.subgroups * invocation.subgroup_size == WORKGROUP_SIZE;
     let group = select(1u, min(invocation.subgroup_size, THREADS_PER_ROW), are_full);
     var total = with_lane_across(sums, 1u, group);
@@ -43,6 +45,7 @@ fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
         total = with_lane_across(total, 64u, group);
     }
     let first = half * WORKGROUP_SIZE;
+    half = 1u - half;
     if (invocation.index % group == 0u) {
         group_sums[first + invocation.index / group] = total;
     }

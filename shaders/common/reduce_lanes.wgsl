@@ -6,7 +6,7 @@
 //     ^ 1    01  01  23  23
 //     ^ 2    0123 ...
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     var total = sums;
     if (THREADS_PER_ROW > 1u) {
         total += subgroupShuffleXor(total, 1u);

@@ -15,6 +15,6 @@ fn opaque(sums: Sums) -> Sums {
     return select(Sums(), sums, Sums(params.one) > Sums());
 }
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     return subgroupAdd(opaque(sums));
 }

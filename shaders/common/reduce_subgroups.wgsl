@@ -4,8 +4,8 @@
 // Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups of SUBGROUP_MIN lanes and more will do, full or
 // not: what counts is how many there really are.
 //
-// Calls must use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one
-// barrier behind the threads that write the other.
+// Calls use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one barrier behind
+// the threads that write the other.
 
 // The smallest size that the adapter's subgroups may have, where that is known, or 4, the smallest of WebGPU: it bounds how many
 // there are.
@@ -15,9 +15,12 @@ const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
 const FEW_SUBGROUPS: u32 = 8u;
 
 var<workgroup> subgroup_sums: array<Sums, 2u * MOST_SUBGROUPS>;
+// The half that the next call uses.
+var<private> half: u32;
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     let first = half * MOST_SUBGROUPS;
+    half = 1u - half;
     let subgroup_sum = subgroupAdd(sums);
     if (invocation.lane == 0u) {
         subgroup_sums[first + invocation.subgroup] = subgroup_sum;

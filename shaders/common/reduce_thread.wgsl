@@ -9,6 +9,6 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) work
     kernel(Invocation(index), workgroup);
 }
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     return sums;
 }

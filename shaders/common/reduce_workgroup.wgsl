@@ -16,7 +16,7 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) work
 
 var<workgroup> thread_sums: array<Sums, WORKGROUP_SIZE>;
 
-fn row_sum(invocation: Invocation, sums: Sums, half: u32) -> Sums {
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     let thread = invocation.index % THREADS_PER_ROW;
     thread_sums[invocation.index] = sums;
     workgroupBarrier();

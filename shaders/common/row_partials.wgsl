@@ -10,5 +10,5 @@ fn partial_cols(partial: u32) -> u32 {
 
 // The row_partials of a row begin here, in vec4s.
 fn first_row_partial(row: u32) -> u32 {
-    return params.row_partials / 4u + row * ROW_PARTIALS;
+    return row_start(PLACE_ROW_PARTIALS, row) / 4u;
 }

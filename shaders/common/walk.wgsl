@@ -1,12 +1,12 @@
 // The moments of a thread's columns, from one walk (common/moments.wgsl). Needs: load_input, store_input,
-// stored_start, load_stored.
+// load_stored.
 
 // Steps of a run: 8 vec4s.
 const RUN_STEPS: u32 = 8u / PARTS;
 
 // Moments of the thread's columns in steps first_step to end_step, from what `load_input` reads, which is stored (as
 // the sum with a residual), or again from what was stored.
-fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again: bool, stores: bool) -> Moments {
+fn walk(row: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again: bool, stores: bool) -> Moments {
     var total = VectorMoments();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
         var x: array<Values, RUN_STEPS>;
@@ -16,11 +16,11 @@ fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, ag
             // Steps beyond the last are those of another workgroup, which may be at work on them.
             let loaded_step = min(step, end_step - 1u);
             if (again) {
-                x[i] = load_stored(stored_start(number), loaded_step, thread);
+                x[i] = load_stored(row, loaded_step, thread);
             } else {
-                x[i] = load_input(number, loaded_step, thread);
+                x[i] = load_input(row, loaded_step, thread);
                 if (stores && step < end_step) {
-                    store_input(number, step, thread, x[i]);
+                    store_input(row, step, thread, x[i]);
                 }
             }
             for (var part = 0u; part < PARTS; part++) {
@@ -58,15 +58,15 @@ fn walk(number: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, ag
 
 // As `walk` at scale 1, but finite where the row is: squares that overflow, or underflow where eps is too
 // small to hide it, are taken again, scaled.
-fn finite_walk(number: u32, first_step: u32, end_step: u32, thread: u32, stores: bool) -> Moments {
-    var own = walk(number, first_step, end_step, thread, 1.0, false, stores);
+fn finite_walk(row: u32, first_step: u32, end_step: u32, thread: u32, stores: bool) -> Moments {
+    var own = walk(row, first_step, end_step, thread, 1.0, false, stores);
     if (WIDE_RANGE) {
         let is_large = is_not_finite(own.squares) || is_not_finite(own.mean);
         // A mean of 1 or more has differences of 2^-25 at least, or none.
         let is_tiny = params.eps < ENOUGH_EPS && own.squares < TINY_SQUARES && abs(own.mean) < 1.0;
         if (is_large || is_tiny) {
             let scale = select(BIG_SCALE, SMALL_SCALE, is_large);
-            own = walk(number, first_step, end_step, thread, scale, true, false);
+            own = walk(row, first_step, end_step, thread, scale, true, false);
         }
     }
     return own;

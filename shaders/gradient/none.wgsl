@@ -1,2 +1,2 @@
-// No gradient of `tensor`.
-fn write_tensor(start: u32, step: u32, thread: u32, gradient: Values, nan: u32) {}
+// No gradient of TENSOR.
+fn write_TENSOR(row: u32, step: u32, thread: u32, gradient: Values, nan: u32) {}

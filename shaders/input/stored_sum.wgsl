@@ -1,4 +1,4 @@
-// The rows that forward normalises are x + residual as forward_split_statistics has stored them.
-fn load_input(row: u32, step: u32, thread: u32) -> Values {
-    return load_sum(params.sum.x + row * params.sum.y, step, thread);
+// What is read of rows that forward has walked before: the sum that it has written.
+fn load_stored(row: u32, step: u32, thread: u32) -> Values {
+    return load_sum(row, step, thread);
 }

@@ -5,7 +5,7 @@ use super::measure::{Bench, Options, Set};
 use super::workload::Workload;
 use crate::error::Error;
 use crate::gpu::{LayerNorm, adapter_info_of_device, tuned_adapter};
-use crate::plan::{Plan, RowSplit, Rung, Shape, Tuning, TuningEntry, TuningKey, WIDE};
+use crate::plan::{Plan, RowShape, RowSplit, Rung, Tuning, TuningEntry, TuningKey, WIDE};
 use crate::types::{Dtype, Element};
 use half::{bf16, f16};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Bench {
             dtype: problem.dtype,
             cols: problem.cols,
             // Of a problem that is none there are no rungs.
-            vector_width: Shape::new(problem, WIDE, &self.context().caps())
+            vector_width: RowShape::new(problem, WIDE, &self.context().caps())
                 .map_or(1, |shape| shape.vector_width),
         }
     }

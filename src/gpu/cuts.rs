@@ -1,11 +1,10 @@
 //! A call cut into dispatches: what of each stays the same whatever rows are recorded.
 
 use super::call::{Call, Placed, check_usage};
-use super::params::Params;
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
-use crate::plan::{Caps, Dispatch, Kernel, Operation, Plan, Span, Tensor};
+use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub(super) struct Cut {
     pub(super) rows: u32,
     /// In the order of the bindings, from 1 on.
     pub(super) windows: Vec<Window>,
-    pub(super) params: Params,
+    pub(super) uniform: Uniform,
 }
 
 impl Cut {
@@ -174,8 +173,9 @@ impl<'c, 'a> Layout<'c, 'a> {
                 let tensors = plan.tensors();
                 let windows: Vec<Window> =
                     tensors.iter().filter_map(|tensor| self.window(*tensor, dispatch)).collect();
-                let params = self.params(plan, dispatch, &tensors, &windows, eps);
-                Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, params }
+                let places = self.places(plan, dispatch, &tensors, &windows);
+                let uniform = Uniform::new(&places, eps);
+                Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform }
             })
             .collect()
     }
@@ -206,44 +206,24 @@ impl<'c, 'a> Layout<'c, 'a> {
         Some(Window { source, begin, length })
     }
 
-    fn params(
-        &self,
-        plan: &Plan,
-        dispatch: &Dispatch,
-        tensors: &[Tensor],
-        windows: &[Window],
-        eps: f32,
-    ) -> Params {
-        let mut params = Params { eps, one: 1.0, ..Params::default() }.of(plan, dispatch);
-        for (tensor, window) in tensors.iter().zip(windows) {
+    fn places(&self, plan: &Plan, dispatch: &Dispatch, tensors: &[Tensor], windows: &[Window]) -> Vec<Place> {
+        let place = |(tensor, window): (&Tensor, &Window)| {
             let (span, first) = match (self.call.get(*tensor), tensor) {
                 (Some(placed), _) => (&placed.span, rows_of(placed, dispatch).0),
                 (None, Tensor::RowPartials) => (&self.row_partials, dispatch.first_row),
                 // Partial sums begin where their window does.
-                _ => continue,
+                _ => return plan.place_of_partials(),
             };
             // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32
             // bytes. The stride of a single row may be longer, and is not used.
             let elements = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
-            let start = u32::try_from(elements).unwrap_or(u32::MAX);
-            let rows = [start, u32::try_from(span.stride).unwrap_or(u32::MAX)];
-            match tensor {
-                Tensor::X => params.x = rows,
-                Tensor::Residual => params.residual = rows,
-                Tensor::Y => params.y = rows,
-                Tensor::Sum => params.sum = rows,
-                Tensor::Dy => params.dy = rows,
-                Tensor::Dx => params.dx = rows,
-                Tensor::Gain => params.gain = start,
-                Tensor::Bias => params.bias = start,
-                Tensor::Statistics => params.statistics = start,
-                Tensor::Dgain => params.dgain = start,
-                Tensor::Dbias => params.dbias = start,
-                Tensor::RowPartials => params.row_partials = start,
-                Tensor::Partials => {}
+            Place {
+                start: u32::try_from(elements).unwrap_or(u32::MAX),
+                row_stride: u32::try_from(span.stride).unwrap_or(u32::MAX),
+                column_stride: 1,
             }
-        }
-        in_place(params, plan.operation)
+        };
+        tensors.iter().zip(windows).map(place).collect()
     }
 }
 
@@ -278,30 +258,6 @@ pub(super) fn check_windows(plan: &Plan, cuts: &[Cut]) -> Result<(), Error> {
 /// What parts of scratch begin at a multiple of: a binding may begin there, and a vec4.
 fn alignment(caps: &Caps) -> u64 {
     u64::from(caps.storage_alignment.max(16))
-}
-
-/// An input that lies exactly in an output is bound, and so placed, through it, if the kernel writes that
-/// output.
-fn in_place(params: Params, operation: Operation) -> Params {
-    let rows_in = |output| match output {
-        Tensor::Y => Some(params.y),
-        Tensor::Sum => Some(params.sum),
-        Tensor::Dx => Some(params.dx),
-        _ => None,
-    };
-    let (x_in, residual_in, dy_in) = match operation {
-        Operation::Forward(forward) => (forward.x_in, forward.residual_in, None),
-        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-            let in_dx = |is_there: bool| is_there.then_some(Tensor::Dx);
-            (in_dx(backward.x_in_dx), None, in_dx(backward.dy_in_dx))
-        }
-    };
-    Params {
-        x: x_in.and_then(rows_in).unwrap_or(params.x),
-        residual: residual_in.and_then(rows_in).unwrap_or(params.residual),
-        dy: dy_in.and_then(rows_in).unwrap_or(params.dy),
-        ..params
-    }
 }
 
 /// The rows of a tensor that a dispatch accesses: gain and bias have one, which serves all.

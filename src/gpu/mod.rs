@@ -12,7 +12,6 @@ mod cuts;
 mod info;
 mod kernels;
 mod layer_norm;
-mod params;
 mod pipelines;
 mod prepared;
 mod scratch;

@@ -1,9 +1,9 @@
 //! The pipelines of a device: one for each text.
 
 use super::checked;
-use super::params::Params;
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::plan::Uniform;
 use crate::shader::{self, Dialect, Shader};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,7 +99,7 @@ fn compile(
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size },
         count: None,
     };
-    let params_bytes = wgpu::BufferSize::new(size_of::<Params>() as u64);
+    let params_bytes = wgpu::BufferSize::new(Uniform::BYTES as u64);
     let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform, params_bytes))
         .chain(shader.bindings.iter().map(|binding| {
             let read_only = !binding.writable;

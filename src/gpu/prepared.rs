@@ -6,6 +6,7 @@ use super::kernels::Kernels;
 use super::scratch::{Buffers, Bytes};
 use super::uniforms::{Chunk, Uniforms};
 use crate::error::Error;
+use crate::plan::Uniform;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -214,9 +215,9 @@ impl Inner {
         let reserved = dispatches
             .iter()
             .map(|(cut, dispatch)| {
-                let Cut { stage, params, .. } = &self.cuts[*cut];
-                let params = params.of(&self.stages[*stage].plan, dispatch);
-                shared.uniforms.reserve(&shared.device, &params)
+                let Cut { stage, uniform, .. } = &self.cuts[*cut];
+                let uniform = uniform.of(&self.stages[*stage].plan, dispatch);
+                shared.uniforms.reserve(&shared.device, &uniform)
             })
             .collect::<Result<Vec<_>, Error>>()?;
         // What is bound is kept only if wgpu has no complaint.
@@ -261,14 +262,14 @@ impl Inner {
     }
 
     fn bind_group(&self, cut: usize, chunk: &Chunk, scratch: &Buffers) -> wgpu::BindGroup {
-        let Cut { stage, windows, params, .. } = &self.cuts[cut];
+        let Cut { stage, windows, .. } = &self.cuts[cut];
         let Stage { compiled, label, .. } = &self.stages[*stage];
         let bound = |buffer, offset, length| {
             let size = wgpu::BufferSize::new(length);
             wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
         };
         let mut entries = Vec::with_capacity(1 + windows.len());
-        let resource = bound(&chunk.buffer, 0, size_of_val(params) as u64);
+        let resource = bound(&chunk.buffer, 0, Uniform::BYTES as u64);
         entries.push(wgpu::BindGroupEntry { binding: 0, resource });
         for (binding, window) in (1..).zip(windows) {
             let buffer = match &window.source {

@@ -6,8 +6,8 @@
 //! it has run.
 
 use super::checked;
-use super::params::Params;
 use crate::error::Error;
+use crate::plan::Uniform;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 const CHUNK_SLOTS: u32 = 64;
 
 /// The words of a uniform.
-type Words = [u32; size_of::<Params>() / 4];
+type Words = [u32; Uniform::BYTES / 4];
 
 /// A buffer of slots.
 #[derive(Debug)]
@@ -58,16 +58,16 @@ struct State {
 
 impl Uniforms {
     pub(super) fn new(limits: &wgpu::Limits) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "a hundred bytes")]
-        let bytes = size_of::<Params>() as u32;
+        #[allow(clippy::cast_possible_truncation, reason = "a few hundred bytes")]
+        let bytes = Uniform::BYTES as u32;
         let stride = bytes.next_multiple_of(limits.min_uniform_buffer_offset_alignment.max(4));
         Self { stride, state: Mutex::default() }
     }
 
     /// A slot for these numbers: the one that has them already, or a new one, which must be
     /// [written](Self::write) and then [published](Self::publish).
-    pub(super) fn reserve(&self, device: &wgpu::Device, params: &Params) -> Result<Reserved, Error> {
-        let words: Words = bytemuck::cast(*params);
+    pub(super) fn reserve(&self, device: &wgpu::Device, uniform: &Uniform) -> Result<Reserved, Error> {
+        let words: Words = bytemuck::cast(*uniform);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((chunk, offset)) = state.slots.get(&words)
             && let Some(chunk) = chunk.upgrade()
@@ -86,7 +86,7 @@ impl Uniforms {
     fn chunk(&self, device: &wgpu::Device) -> Result<Chunk, Error> {
         let buffer = checked(device, "creating a uniform buffer", || {
             device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("layer_norm/params"),
+                label: Some("layer_norm/uniforms"),
                 size: u64::from(CHUNK_SLOTS * self.stride),
                 usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,

@@ -2,12 +2,11 @@
 
 use super::checked;
 use super::layer_norm::LayerNorm;
-use super::params::Params;
 use super::pipelines::Compiled;
 use super::scratch::Part;
 use super::uniforms::Uniforms;
 use crate::error::Error;
-use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
+use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor, Uniform};
 use std::sync::Arc;
 
 /// What decides which kernels calls will need, beside the
@@ -121,9 +120,8 @@ impl LayerNorm {
     /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
     fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
-        let params =
-            Params { workgroups_x: 1, slot_rows: 1, one: 1.0, eps: self.problem().eps, ..Params::default() };
-        let reserved = [shared.uniforms.reserve(&shared.device, &params)?];
+        let uniform = Uniform::new(&[], self.problem().eps);
+        let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
         // The sum over no partial sums is stored: of the first columns.
         let size = u64::from(self.problem().cols).next_multiple_of(8) * 4 + 256;
         checked(&shared.device, "running kernels over no rows", || {
@@ -146,7 +144,7 @@ impl LayerNorm {
                 let uniform = wgpu::BufferBinding {
                     buffer: &slot.chunk.buffer,
                     offset: 0,
-                    size: wgpu::BufferSize::new(size_of::<Params>() as u64),
+                    size: wgpu::BufferSize::new(Uniform::BYTES as u64),
                 };
                 let uniform =
                     wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) };

@@ -5,7 +5,7 @@
 //! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
 //! flight, so narrow rows share a workgroup.
 
-use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, SLOT_SUM_BYTES, Shape, SubgroupSizes};
+use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RowShape, SLOT_SUM_BYTES, SubgroupSizes};
 use crate::error::Error;
 use crate::types::Problem;
 
@@ -39,7 +39,7 @@ pub(super) const MOST_WORKGROUP_ROWS: u32 = 1 << 20;
 
 impl Rung {
     /// Whether a kernel can run so on some device: what [`Plan::check`] takes for granted.
-    pub(super) fn validate(&self, shape: &Shape, operation: &str) -> Result<(), Error> {
+    pub(super) fn validate(&self, shape: &RowShape, operation: &str) -> Result<(), Error> {
         let kernels: &[Kernel] = match operation {
             "forward" | "forward_residual" => &[Kernel::ForwardCached, Kernel::ForwardStreamed],
             "backward" | "backward_dx" => &[Kernel::BackwardCached, Kernel::BackwardStreamed],
@@ -226,7 +226,7 @@ pub(super) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
     u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, MOST_PARTIAL_ROWS)
 }
 
-pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
+pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
             software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
@@ -248,7 +248,7 @@ pub(super) fn forward(shape: &Shape, caps: &Caps) -> Result<Rung, Error> {
     rung.map_or_else(|| streamed(Kernel::ForwardStreamed, shape, block_rows, caps), Ok)
 }
 
-pub(super) fn backward(shape: &Shape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
+pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
@@ -288,12 +288,12 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// The row as a whole.
-    pub(super) const fn one(shape: &Shape, threads: u32) -> Self {
+    pub(super) const fn one(shape: &RowShape, threads: u32) -> Self {
         Self { steps: shape.steps(threads), count: 1, partial_cols: 0 }
     }
 
     /// Of `steps` steps at most, and nearly alike.
-    const fn of(shape: &Shape, threads: u32, steps: u32) -> Self {
+    const fn of(shape: &RowShape, threads: u32, steps: u32) -> Self {
         let whole = shape.steps(threads);
         let steps = whole.div_ceil(whole.div_ceil(steps));
         Self { steps, count: whole.div_ceil(steps), partial_cols: 0 }
@@ -301,20 +301,20 @@ impl Chunks {
 }
 
 /// The rungs of `forward_split_statistics` and `forward_split_apply`.
-pub(super) fn forward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
+pub(super) fn forward_split(shape: &RowShape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::ForwardSplitStatistics, Kernel::ForwardSplitApply];
     split(kernels, shape, caps)
 }
 
 /// The rungs of `backward_split_sums` and `backward_split_apply`.
-pub(super) fn backward_split(shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
+pub(super) fn backward_split(shape: &RowShape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let kernels = [Kernel::BackwardSplitSums, Kernel::BackwardSplitApply];
     split(kernels, shape, caps)
 }
 
 /// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of gain, bias and
 /// partial sums of a short one in registers while it walks the rows.
-fn split(kernels: [Kernel; 2], shape: &Shape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
+fn split(kernels: [Kernel; 2], shape: &RowShape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let threads = streamed_threads(caps).min(threads_that_fill(shape));
     let step_cols = threads * shape.step_values();
     let wanted =
@@ -360,7 +360,7 @@ fn split(kernels: [Kernel; 2], shape: &Shape, caps: &Caps) -> Result<[(Rung, Chu
 /// Columns side by side and slices of the partial sums. On a GPU narrow rows have few threads, so that there are several
 /// workgroups all the same, and many slices: the time is that of one thread's loads, one batch after the other. On a CPU there is
 /// one slice: a barrier costs more than it brings.
-pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
+pub(super) fn reduce_parameters(shape: &RowShape, caps: &Caps) -> Rung {
     let (threads_per_row, slices) = match caps.kind {
         AdapterKind::Gpu => {
             let in_all = largest_power_of_two(threads_that_fill(shape) / GPU_REDUCE_LEAST_WORKGROUPS);
@@ -389,7 +389,7 @@ pub(super) fn reduce_parameters(shape: &Shape, caps: &Caps) -> Rung {
 
 /// The rung of a kernel that holds its row in a GPU's registers, `budget` vec4 a thread, or `None` where the row is too
 /// wide.
-fn gpu(kernel: Kernel, shape: &Shape, budget: u32, caps: &Caps) -> Option<Rung> {
+fn gpu(kernel: Kernel, shape: &RowShape, budget: u32, caps: &Caps) -> Option<Rung> {
     let most = largest_power_of_two(caps.max_invocations);
     let full = shape.cols.div_ceil(budget * 4).next_power_of_two();
     let step = GPU_THREADS.iter().find(|(cols, _)| shape.cols <= *cols);
@@ -408,7 +408,7 @@ fn gpu_walk(rung: Rung, threads: u32) -> Rung {
 }
 
 /// The rung of a kernel that holds its row on a software adapter, at most `loads` a thread.
-fn software(kernel: Kernel, shape: &Shape, loads: u32, caps: &Caps) -> Option<Rung> {
+fn software(kernel: Kernel, shape: &RowShape, loads: u32, caps: &Caps) -> Option<Rung> {
     // A thread's registers count here, whatever its loads.
     let own_row_loads = if shape.wide { SOFTWARE_OWN_ROW_LOADS / 2 } else { SOFTWARE_OWN_ROW_LOADS };
     let threads = if shape.loads(1) <= own_row_loads.min(loads) {
@@ -458,7 +458,7 @@ fn streamed_threads(caps: &Caps) -> u32 {
 
 /// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
 /// loops of one thread would exceed the adapter's limit.
-fn streamed(kernel: Kernel, shape: &Shape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
+fn streamed(kernel: Kernel, shape: &RowShape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
     let most = largest_power_of_two(caps.max_invocations);
     let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
     let mut block_rows = block_rows;
@@ -542,7 +542,7 @@ fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
 }
 
 /// The threads beyond which one would have no column of its own.
-fn threads_that_fill(shape: &Shape) -> u32 {
+fn threads_that_fill(shape: &RowShape) -> u32 {
     shape.cols.div_ceil(shape.step_values()).next_power_of_two()
 }
 
@@ -566,7 +566,7 @@ pub(super) fn candidates(
         Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
     };
-    let shape = Shape::new(problem, vector_width, caps)?;
+    let shape = RowShape::new(problem, vector_width, caps)?;
     let (most_vec4, workgroups, most_threads) = match caps.kind {
         AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
         // Barriers lose, see SOFTWARE_LANES and docs/performance.md.

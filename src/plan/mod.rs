@@ -19,19 +19,21 @@ mod tensor;
 mod text_key;
 mod traffic;
 mod tuning;
+mod uniform;
 mod validate;
 
-pub use crate::op::{Backward, Forward, Kernel, Operation, Tensor};
+pub use crate::op::{Backward, Forward, Kernel, Operation, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
 pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use pooled::Pooled;
 pub use reduction::Reduction;
-pub(crate) use shape::{Shape, WIDE, largest_common_power_of_two};
+pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
 pub use tensor::Storage;
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
+pub use uniform::{Place, Uniform};
 
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
@@ -146,7 +148,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width, caps)?;
+        let shape = RowShape::new(problem, vector_width, caps)?;
         let rung = ladder::forward(&shape, caps)?;
         Self::with(problem, Operation::Forward(forward), &shape, rung, caps)
     }
@@ -163,7 +165,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width, caps)?;
+        let shape = RowShape::new(problem, vector_width, caps)?;
         let rung = ladder::backward(&shape, backward.has_parameters(), caps)?;
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
@@ -180,7 +182,7 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width, caps)?;
+        let shape = RowShape::new(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(&shape, caps)?;
         let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
         // It binds no y: an input that lies there is read where it is.
@@ -213,7 +215,7 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width, caps)?;
+        let shape = RowShape::new(problem, vector_width, caps)?;
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         Ok([
             // It writes no gradient: x and dy are read where they are.
@@ -235,9 +237,9 @@ impl Plan {
         problem.validate()?;
         let caps = &caps.for_plans()?;
         let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
-        let shape = Shape::new(&parameters, vector_width, caps)?;
+        let shape = RowShape::new(&parameters, vector_width, caps)?;
         // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
-        let shape = Shape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
+        let shape = RowShape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
         let rung = ladder::reduce_parameters(&shape, caps);
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
@@ -257,7 +259,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let shape = Shape::new(problem, vector_width, caps)?;
+        let shape = RowShape::new(problem, vector_width, caps)?;
         rung.validate(&shape, operation.name())?;
         Self::with(problem, operation, &shape, rung, caps)
     }
@@ -311,7 +313,7 @@ impl Plan {
     fn with(
         problem: &Problem,
         operation: Operation,
-        shape: &Shape,
+        shape: &RowShape,
         rung: Rung,
         caps: &Caps,
     ) -> Result<Self, Error> {
@@ -322,7 +324,7 @@ impl Plan {
     fn in_chunks(
         problem: &Problem,
         operation: Operation,
-        shape: &Shape,
+        shape: &RowShape,
         (rung, chunks): (Rung, ladder::Chunks),
         caps: &Caps,
     ) -> Result<Self, Error> {

@@ -9,14 +9,14 @@ pub(crate) const WIDE: u32 = 16;
 
 /// The part of a problem that the ladder looks at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct RowShape {
     pub(crate) cols: u32,
     pub(crate) vector_width: u32,
     /// Whether accesses are of words of 64 bits.
     pub(crate) wide: bool,
 }
 
-impl Shape {
+impl RowShape {
     /// `vector_width` is lowered to what dtype, cols and adapter allow. 0 is not: every width divides it.
     pub(crate) fn new(problem: &Problem, vector_width: u32, caps: &Caps) -> Result<Self, Error> {
         if ![1, 2, 4, 8, WIDE].contains(&vector_width) {

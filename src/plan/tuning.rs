@@ -4,7 +4,7 @@
 //! limit of the device is ignored. A key has no rows, so tuned plans keep batch invariance as the ladder's do.
 
 use super::shape::largest_common_power_of_two;
-use super::{Caps, Operation, Plan, Rung, Shape};
+use super::{Caps, Operation, Plan, RowShape, Rung};
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
 
@@ -90,7 +90,7 @@ impl TuningEntry {
             return Err(Error::invalid(what("speedup"), self.speedup, "a positive number"));
         }
         let Some(rung) = &self.rung else { return Ok(()) };
-        let shape = Shape { cols: *cols, vector_width: *vector_width, wide: false };
+        let shape = RowShape { cols: *cols, vector_width: *vector_width, wide: false };
         match rung.validate(&shape, operation) {
             Err(Error::Invalid { what: field, has, needs }) => Err(Error::invalid(what(&field), has, needs)),
             result => result,
@@ -162,7 +162,7 @@ impl Tuning {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Plan, Error> {
-        let width = Shape::new(problem, vector_width, caps)?.vector_width;
+        let width = RowShape::new(problem, vector_width, caps)?.vector_width;
         let is_its = |entry: &&TuningEntry| {
             let TuningKey { adapter: tuned, operation: name, normalization, dtype, cols, vector_width } =
                 &entry.key;

@@ -24,12 +24,41 @@ pub(super) struct Limits {
 /// In a loop over runs `array[NAME]` and `array[NAME * PARTS + part]` are the first elements of the array, and those behind them
 /// move up at the end of each run: after the last one all are where they were. So no index depends on the run, and the array stays
 /// in registers.
-pub(super) fn unroll(text: &str, bounds: &[Bound], limits: Limits) -> String {
+///
+/// # Errors
+/// A sentence about a loop that should be written out and cannot be: it is not written as above, or leaves an iteration early.
+pub(super) fn unroll(text: &str, bounds: &[Bound], limits: Limits) -> Result<String, String> {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut unrolled = expand(&lines, bounds, limits).join("\n");
+    let unrolled = expand(&lines, bounds, limits);
+    for line in &unrolled {
+        if let Some(bound) = left_over(line, bounds, limits) {
+            return Err(format!(
+                "the loop over {bound} is not written as one that can be unrolled: {}",
+                line.trim()
+            ));
+        }
+    }
+    let mut unrolled = unrolled.join("\n");
     unrolled.push('\n');
-    unrolled
+    match unrolled.contains(LEAVES_EARLY) {
+        true => Err("a loop that is to be unrolled leaves an iteration early".to_owned()),
+        false => Ok(unrolled),
+    }
 }
+
+/// The bound of a loop that should have become something else.
+fn left_over(line: &str, bounds: &[Bound], limits: Limits) -> Option<&'static str> {
+    let head = line.trim_start().strip_prefix("for (")?;
+    let (_, condition) = head.split_once("; ")?;
+    let is_bound = |bound: &str| condition.split(|c: char| !is_word(c)).any(|word| word == bound);
+    // Blocks of rows and runs of steps are walked by strides that are products of such constants.
+    let steps_by_one = condition.contains("++");
+    let few = bounds.iter().filter(|(_, trips)| *trips <= limits.most_trips);
+    few.map(|(bound, _)| *bound).find(|bound| steps_by_one && is_bound(bound))
+}
+
+/// Stands where a `continue` or `break` of an unrolled loop was, which would be another loop's, or nobody's.
+const LEAVES_EARLY: &str = "LEAVES EARLY";
 
 fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
     let in_a_loop = Limits { run: None, ..limits };
@@ -45,6 +74,10 @@ fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
             continue;
         };
         let body = &lines[at + 1..at + length];
+        let body = match constant_loop(line, bounds) {
+            Some((_, trips)) if trips <= limits.most_trips => &marked(body),
+            _ => body,
+        };
         let trip = |name: &str, trip: &str| {
             let body: Vec<String> = body.iter().map(|line| substitute(line, name, trip)).collect();
             let mut block = vec![format!("{indent}{{")];
@@ -66,6 +99,29 @@ fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
         at += length + 1;
     }
     out
+}
+
+/// A loop's body, with what would leave an iteration early marked: not that of loops within.
+fn marked(body: &[String]) -> Vec<String> {
+    let mut end_of_inner: Option<String> = None;
+    let mark = |line: &String| {
+        let code = line.trim();
+        match &end_of_inner {
+            Some(end) => {
+                if line == end {
+                    end_of_inner = None;
+                }
+            }
+            None if code.starts_with("for (") || code.starts_with("while ") => {
+                let indent = &line[..line.len() - line.trim_start().len()];
+                end_of_inner = Some(format!("{indent}}}"));
+            }
+            None if code == "continue;" || code == "break;" => return format!("{LEAVES_EARLY} {line}"),
+            None => {}
+        }
+        line.clone()
+    };
+    body.iter().map(mark).collect()
 }
 
 /// A loop over whole runs, and what is left written out.
@@ -194,23 +250,20 @@ fn f() {
     }
 }
 ";
-        assert_eq!(
-            unroll(text, &[("STEPS", 2), ("PARTS", 1)], Limits { most_trips: 4, run: None }),
-            expected
-        );
+        let limits = Limits { most_trips: 4, run: None };
+        assert_eq!(unroll(text, &[("STEPS", 2), ("PARTS", 1)], limits).unwrap(), expected);
     }
 
     #[test]
     fn loops_with_other_bounds_or_too_many_trips_stay() {
         for head in [
             "for (var step = 0u; step < STEPS; step++) {",
-            "for (var row = first; row < PARTS; row++) {",
             "for (var i = 0u; i < count; i++) {",
             "for (var i = 0u; i < PARTS; i += 2u) {",
         ] {
             let text = format!("{head}\n    x += step;\n}}\n");
             let limits = Limits { most_trips: 32, run: Some(4) };
-            assert_eq!(unroll(&text, &[("STEPS", 100), ("PARTS", 2)], limits), text);
+            assert_eq!(unroll(&text, &[("STEPS", 100), ("PARTS", 2)], limits).unwrap(), text);
         }
     }
 
@@ -231,7 +284,8 @@ fn f() {
     }
 }
 ";
-        let unrolled = unroll(text, &[("STEPS", 3), ("PARTS", 1)], Limits { most_trips: 4, run: Some(2) });
+        let unrolled =
+            unroll(text, &[("STEPS", 3), ("PARTS", 1)], Limits { most_trips: 4, run: Some(2) }).unwrap();
         let expected = "\
 fn f() {
     for (var run = 0u; run < 2u * u32(params.one); run += 2u) {
@@ -276,11 +330,28 @@ fn f() {
 }
 ";
         assert_eq!(unrolled, expected);
-        let two_runs = unroll(text, &[("STEPS", 4), ("PARTS", 1)], Limits { most_trips: 4, run: Some(2) });
+        let two_runs =
+            unroll(text, &[("STEPS", 4), ("PARTS", 1)], Limits { most_trips: 4, run: Some(2) }).unwrap();
         for moved in
             ["sums[0u] = sums[2u];", "sums[1u] = sums[3u];", "sums[2u] = sums_0;", "sums[3u] = sums_1;"]
         {
             assert!(two_runs.contains(moved), "{moved} is not in {two_runs}");
         }
+    }
+    #[test]
+    fn a_loop_that_cannot_be_written_out_is_an_error() {
+        let limits = Limits { most_trips: 32, run: None };
+        for text in [
+            // Another start, another space, another brace.
+            "for (var row = first; row < PARTS; row++) {\n    x += row;\n}\n",
+            "for (var part = 0u; part <  PARTS; part++) {\n    x += part;\n}\n",
+            "for (var part = 0u; part < PARTS; part++) {\n    x += part; }\n",
+            "for (var part = 0u; part < PARTS; part++) {\n    if (part > 0u) {\n        continue;\n    }\n}\n",
+            "for (var part = 0u; part < PARTS; part++) {\n    break;\n}\n",
+        ] {
+            unroll(text, &[("PARTS", 2)], limits).expect_err(text);
+        }
+        let inner = "for (var part = 0u; part < PARTS; part++) {\n    for (var i = 0u; i < n; i++) {\n        break;\n    }\n}\n";
+        unroll(inner, &[("PARTS", 2)], limits).expect("the inner loop leaves itself");
     }
 }

@@ -4,7 +4,7 @@ use super::Format;
 use crate::failure::Failure;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
-use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Reduction, Storage, Tensor};
+use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Reduction, Shape, Tensor, Used};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::translate::Module;
 
@@ -175,10 +175,11 @@ impl Description {
             .shader()
             .bindings
             .iter()
-            .map(|bound| {
-                let storage = storage(plan, bound.tensor);
+            .zip(plan.used().into_iter().filter(|used| used.bound == used.tensor))
+            .map(|(bound, used)| {
+                let storage = plan.storage(bound.tensor);
                 let element_bytes = element_bytes(bound.element);
-                let values_per_element = element_bytes / value_bytes(storage);
+                let values_per_element = element_bytes / storage.element_bytes();
                 Binding {
                     group: 0,
                     binding: bound.binding,
@@ -187,8 +188,8 @@ impl Description {
                     element: bound.element,
                     element_bytes,
                     values_per_element,
-                    dtype: dtype(storage),
-                    shape: shape(plan, bound.tensor),
+                    dtype: storage.dtype().name(),
+                    shape: shape(plan, used.shape),
                     // A word may hold two values, of which each can be the first.
                     start_multiple: if plan.vector_width == 1 { 1 } else { values_per_element },
                 }
@@ -196,7 +197,6 @@ impl Description {
             .collect();
         let launch = plan.launch(caps);
         let [x, y] = launch.workgroups;
-        let leaves = |tensor| plan.writes(tensor) && plan.tensors().contains(&tensor);
         let scratch =
             [(Tensor::Partials, launch.scratch_bytes), (Tensor::RowPartials, launch.row_partials_bytes)];
         Ok(Self {
@@ -224,7 +224,7 @@ impl Description {
             },
             scratch: scratch
                 .into_iter()
-                .filter(|(tensor, _)| leaves(*tensor))
+                .filter(|(tensor, _)| plan.writes(*tensor))
                 .map(|(tensor, bytes)| Scratch { tensor: tensor.name(), bytes: Json(bytes) })
                 .collect(),
             needs: Needs {
@@ -277,68 +277,45 @@ impl PlannedFor {
 
 /// What stands in a field of the uniform; `None` for a field that nobody has heard of.
 fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
-    let name = |name: &str| Value::Name(name.to_owned());
-    let rows_of = |tensor: &str| vec![name(&format!("{tensor}.start")), name(&format!("{tensor}.stride"))];
     Some(match field {
-        "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => vec![name(field)],
+        "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => {
+            vec![Value::Name(field.to_owned())]
+        }
         "one" => vec![Value::Number(1)],
-        "x" | "residual" | "y" | "sum" | "dy" | "dx" => match bound(plan, field) {
-            Some(tensor) => rows_of(tensor.name()),
-            None => vec![Value::Number(0), Value::Number(0)],
-        },
-        "gain" | "bias" | "statistics" | "dgain" | "dbias" | "row_partials" => match bound(plan, field) {
-            Some(tensor) => vec![name(&format!("{}.start", tensor.name()))],
-            None => vec![Value::Number(0)],
-        },
+        "places" => plan
+            .used()
+            .iter()
+            .filter(|used| used.bound == used.tensor)
+            .flat_map(|used| place(plan, used))
+            .collect(),
         _ => return None,
     })
 }
 
-/// The binding that a tensor is accessed through: its own, or that of the output that is written over it.
-fn bound(plan: &Plan, name: &str) -> Option<Tensor> {
-    let through = match (plan.operation, name) {
-        (Operation::Forward(forward), "x") => forward.x_in,
-        (Operation::Forward(forward), "residual") => forward.residual_in,
-        (Operation::Backward(backward), "x") if backward.x_in_dx => Some(Tensor::Dx),
-        (Operation::Backward(backward), "dy") if backward.dy_in_dx => Some(Tensor::Dx),
-        _ => None,
+/// Where a tensor lies in its binding: start, row stride, column stride.
+fn place(plan: &Plan, used: &Used) -> [Value; 4] {
+    let name = |what: &str| Value::Name(format!("{}.{what}", used.tensor.name()));
+    let [row_stride, column_stride] = match used.shape {
+        Shape::Statistics => [name("row_stride"), name("column_stride")],
+        Shape::Cols => [Value::Number(0), Value::Number(1)],
+        Shape::Partials => [Value::Number(plan.cols), Value::Number(1)],
+        Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
+        _ => [name("row_stride"), Value::Number(1)],
     };
-    through.or_else(|| plan.tensors().into_iter().find(|tensor| tensor.name() == name))
+    let start = if used.shape == Shape::Partials { Value::Number(0) } else { name("start") };
+    [start, row_stride, column_stride, Value::Number(0)]
 }
 
-fn storage(plan: &Plan, tensor: Tensor) -> Storage {
-    match tensor {
-        Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => plan.row_storage,
-        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => plan.parameter_storage,
-        Tensor::Statistics | Tensor::Partials | Tensor::RowPartials => Storage::F32,
-    }
-}
-
-fn shape(plan: &Plan, tensor: Tensor) -> Vec<Value> {
+fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     let rows = |name: &str| Value::Name(name.to_owned());
-    match tensor {
-        Tensor::Statistics => vec![rows("rows"), Value::Number(2)],
-        Tensor::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
-        Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => vec![Value::Number(plan.cols)],
-        Tensor::Partials => {
+    match shape {
+        Shape::Statistics => vec![rows("rows"), Value::Number(2)],
+        Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
+        Shape::Cols => vec![Value::Number(plan.cols)],
+        Shape::Partials => {
             vec![rows("partial_rows"), Value::Number(plan.parameter_gradients()), Value::Number(plan.cols)]
         }
         _ => vec![rows("rows"), Value::Number(plan.cols)],
-    }
-}
-
-const fn dtype(storage: Storage) -> &'static str {
-    match storage {
-        Storage::F32 => "f32",
-        Storage::NativeF16 | Storage::PackedF16 => "f16",
-        Storage::PackedBf16 => "bf16",
-    }
-}
-
-const fn value_bytes(storage: Storage) -> u32 {
-    match storage {
-        Storage::F32 => 4,
-        Storage::NativeF16 | Storage::PackedF16 | Storage::PackedBf16 => 2,
     }
 }
 

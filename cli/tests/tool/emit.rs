@@ -72,7 +72,7 @@ fn a_description_has_what_a_host_needs() {
     assert_eq!(native["needs"]["features"], serde_json::json!(["shader-f16"]));
 }
 
-/// x written over: the uniform's field for x then takes the place of the output's rows.
+/// x written over: it has no place of its own then.
 #[test]
 fn in_place_the_uniform_names_the_output() {
     let in_place = description(&["--cols", "64", "--x-in", "y"]);
@@ -80,8 +80,10 @@ fn in_place_the_uniform_names_the_output() {
         let fields = in_place["uniform"]["fields"].as_array().unwrap();
         fields.iter().find(|field| field["name"] == name).unwrap()["value"].clone()
     };
-    assert_eq!(field("x"), serde_json::json!(["y.start", "y.stride"]));
-    assert_eq!(field("residual"), serde_json::json!([0, 0]));
+    let gain_and_bias = ["gain.start", "bias.start"].map(|start| serde_json::json!([start, 0, 1, 0]));
+    let [gain, bias] = gain_and_bias.map(|place| place.as_array().unwrap().clone());
+    let y = serde_json::json!(["y.start", "y.row_stride", 1, 0]).as_array().unwrap().clone();
+    assert_eq!(field("places"), serde_json::json!([gain, bias, y].concat()));
 }
 
 #[test]

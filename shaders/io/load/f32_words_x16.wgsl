@@ -1,9 +1,9 @@
 // float32, two times 32 bytes in four words of 64 bits, beside 16-bit rows: array<vec4<u64>>.
-// `tensor` stands for the name of the tensor. Columns beyond the row read as some column of it.
-fn load_tensor(start: u32, step: u32, thread: u32) -> Values {
-    let i = (start + min(columns(step, 0u, thread).x, COLS - 16u)) / 8u;
-    let low = tensor[i];
-    let high = tensor[i + 1u];
+// Columns beyond the row read as some column of it.
+fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
+    let i = (row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread).x, COLS - 16u)) / 8u;
+    let low = BUFFER[i];
+    let high = BUFFER[i + 1u];
     let low_even = bitcast<vec4<f32>>(vec4<u32>(low));
     let low_odd = bitcast<vec4<f32>>(vec4<u32>(low >> vec4<u32>(32u)));
     let high_even = bitcast<vec4<f32>>(vec4<u32>(high));

@@ -1,6 +1,6 @@
 // float16, four times one element: array<f16>.
-// `tensor` stands for the name of the tensor. Columns beyond the row read as some column of it.
-fn load_tensor(start: u32, step: u32, thread: u32) -> Values {
-    let i = start + min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
-    return Values(vec4<f32>(vec4<f16>(tensor[i.x], tensor[i.y], tensor[i.z], tensor[i.w])));
+// Columns beyond the row read as some column of it.
+fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
+    let i = row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
+    return Values(vec4<f32>(vec4<f16>(BUFFER[i.x], BUFFER[i.y], BUFFER[i.z], BUFFER[i.w])));
 }

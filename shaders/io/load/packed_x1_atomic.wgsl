@@ -1,12 +1,12 @@
 // 16-bit, four times one element, each in one half of a word that other threads write to: array<atomic<u32>>.
-// `tensor` stands for the name of the tensor. Columns beyond the row read as some column of it.
-fn load_tensor(start: u32, step: u32, thread: u32) -> Values {
-    let i = start + min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
+// Columns beyond the row read as some column of it.
+fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
+    let i = row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
     let words = vec4<u32>(
-        atomicLoad(&tensor[i.x / 2u]),
-        atomicLoad(&tensor[i.y / 2u]),
-        atomicLoad(&tensor[i.z / 2u]),
-        atomicLoad(&tensor[i.w / 2u]),
+        atomicLoad(&BUFFER[i.x / 2u]),
+        atomicLoad(&BUFFER[i.y / 2u]),
+        atomicLoad(&BUFFER[i.z / 2u]),
+        atomicLoad(&BUFFER[i.w / 2u]),
     );
     let halves = (words >> (16u * (i & vec4<u32>(1u)))) & vec4<u32>(0xffffu);
     return Values(unpack(halves.xz | (halves.yw << vec2<u32>(16u))));

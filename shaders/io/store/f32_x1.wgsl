@@ -1,19 +1,19 @@
 // float32, four times 4 bytes: array<f32>.
-// `tensor` stands for the name of the tensor. Columns beyond the row are left alone. `nan`: see NaN in
-// common/numerics.wgsl.
-fn store_tensor(start: u32, step: u32, thread: u32, values: Values, nan: u32) {
+// Columns beyond the row are left alone. `nan`: see NaN in common/numerics.wgsl.
+fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
+    let start = row_start(PLACE_TENSOR, row);
     let column = columns(step, 0u, thread);
     let v = or_nan(values[0], nan);
     if (column.x < COLS) {
-        tensor[start + column.x] = v.x;
+        BUFFER[start + column.x] = v.x;
     }
     if (column.y < COLS) {
-        tensor[start + column.y] = v.y;
+        BUFFER[start + column.y] = v.y;
     }
     if (column.z < COLS) {
-        tensor[start + column.z] = v.z;
+        BUFFER[start + column.z] = v.z;
     }
     if (column.w < COLS) {
-        tensor[start + column.w] = v.w;
+        BUFFER[start + column.w] = v.w;
     }
 }

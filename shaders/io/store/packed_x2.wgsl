@@ -1,13 +1,13 @@
 // 16-bit, two times two elements in a word: array<u32>.
-// `tensor` stands for the name of the tensor. Columns beyond the row are left alone. `nan`: see NaN in
-// common/numerics.wgsl.
-fn store_tensor(start: u32, step: u32, thread: u32, values: Values, nan: u32) {
+// Columns beyond the row are left alone. `nan`: see NaN in common/numerics.wgsl.
+fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
+    let start = row_start(PLACE_TENSOR, row);
     let column = columns(step, 0u, thread).xz;
     let words = select(pack(values[0]), vec2<u32>(NAN_WORD), nan != 0u);
     if (column.x < COLS) {
-        tensor[(start + column.x) / 2u] = words.x;
+        BUFFER[(start + column.x) / 2u] = words.x;
     }
     if (column.y < COLS) {
-        tensor[(start + column.y) / 2u] = words.y;
+        BUFFER[(start + column.y) / 2u] = words.y;
     }
 }

@@ -1,0 +1,117 @@
+//! The uniform of a dispatch, for any host.
+
+use super::{Dispatch, Plan, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all of a
+/// shader's numbers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// From the start of the binding to row 0 of the dispatch.
+    pub start: u32,
+    /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
+    pub row_stride: u32,
+    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart.
+    pub column_stride: u32,
+}
+
+/// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Uniform {
+    rows: u32,
+    workgroups_x: u32,
+    slot_rows: u32,
+    earlier_partial_rows: u32,
+    eps: f32,
+    one: f32,
+    spare: [u32; 2],
+    places: [[u32; 4]; Uniform::PLACES],
+}
+
+impl Uniform {
+    /// The most storage buffers that a shader binds.
+    pub const PLACES: usize = 14;
+
+    /// Bytes of a uniform: one slot of the largest alignment that WebGPU lets an adapter ask for.
+    pub const BYTES: usize = 256;
+
+    /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings; places beyond
+    /// [`Uniform::PLACES`] have no binding, and are left out.
+    pub(crate) fn new(places: &[Place], eps: f32) -> Self {
+        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..Self::zeroed() };
+        for (to, place) in uniform.places.iter_mut().zip(places) {
+            *to = [place.start, place.row_stride, place.column_stride, 0];
+        }
+        uniform
+    }
+
+    /// The numbers that follow the rows of a dispatch; places and eps stay.
+    pub(crate) fn of(self, plan: &Plan, dispatch: &Dispatch) -> Self {
+        Self {
+            rows: dispatch.rows,
+            workgroups_x: dispatch.workgroups[0],
+            slot_rows: plan.slot_rows(dispatch.rows.into()),
+            earlier_partial_rows: dispatch.earlier_partial_rows,
+            ..self
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Uniform>() == Uniform::BYTES, "Uniform is one slot");
+
+impl Plan {
+    /// The bytes of a dispatch's uniform, for a host of its own: `places` are those of [`Plan::tensors`], in their order,
+    /// `eps` is the problem's, backward's too. Partial sums of gradients start where their binding does, with
+    /// [`Plan::place_of_partials`].
+    #[must_use]
+    pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
+        bytemuck::cast(Uniform::new(places, eps).of(self, dispatch))
+    }
+
+    /// The place of the partial sums of dgain and dbias in a binding of their own: rows of `cols`, one after the other.
+    #[must_use]
+    pub const fn place_of_partials(&self) -> Place {
+        Place { start: 0, row_stride: self.cols, column_stride: 1 }
+    }
+
+    /// The number of a tensor's place: that of the binding which it is accessed through, less one.
+    pub(crate) fn place_number(&self, tensor: Tensor) -> Option<usize> {
+        self.tensors().iter().position(|bound| *bound == tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Caps, Forward};
+    use crate::shader::{Dialect, assemble};
+    use crate::types::Problem;
+    use std::mem::offset_of;
+
+    #[test]
+    fn the_shader_has_the_same_fields_at_the_same_places() {
+        let mirror = [
+            ("rows", offset_of!(Uniform, rows)),
+            ("workgroups_x", offset_of!(Uniform, workgroups_x)),
+            ("slot_rows", offset_of!(Uniform, slot_rows)),
+            ("earlier_partial_rows", offset_of!(Uniform, earlier_partial_rows)),
+            ("eps", offset_of!(Uniform, eps)),
+            ("one", offset_of!(Uniform, one)),
+            ("places", offset_of!(Uniform, places)),
+        ];
+        let problem = Problem { cols: 64, ..Problem::default() };
+        let plan = Plan::forward(&problem, Forward::default(), 8, &Caps::webgpu_default()).unwrap();
+        let source = assemble(&plan, Dialect::Naga).unwrap().source;
+        let module = naga::front::wgsl::parse_str(&source).unwrap();
+        let (_, declared) =
+            module.types.iter().find(|(_, declared)| declared.name.as_deref() == Some("Params")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &declared.inner else {
+            panic!("Params is {declared:?}");
+        };
+        let in_shader: Vec<_> =
+            members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset as usize)).collect();
+        assert_eq!(in_shader, mirror);
+        assert_eq!(*span as usize, Uniform::BYTES);
+    }
+}

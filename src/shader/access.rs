@@ -1,0 +1,93 @@
+//! How the elements of each storage are loaded and stored.
+
+use super::segments;
+use super::text::{for_tensor, segment};
+use crate::op::{Shape, Used};
+use crate::plan::{Plan, Storage, Tensor};
+
+/// The type of a binding's elements.
+pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
+    match tensor {
+        Tensor::Statistics => return "f32",
+        Tensor::RowPartials => return "vec4<f32>",
+        _ => {}
+    }
+    match (plan.storage(tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => "vec4<u64>",
+        (_, 16) => "vec4<u64>",
+        (Storage::F32, 4 | 8) => "vec4<f32>",
+        (Storage::F32, 2) => "vec2<f32>",
+        (Storage::F32, _) => "f32",
+        (Storage::NativeF16, _) => "f16",
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => "vec4<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => "vec2<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => "atomic<u32>",
+        (Storage::PackedF16 | Storage::PackedBf16, _) => "u32",
+    }
+}
+
+/// The accessors that `text` calls, of those tensors whose values lie in rows of their own.
+pub(super) fn accessors(plan: &Plan, text: &str) -> String {
+    let mut accessors = String::new();
+    let has_columns = |used: &Used| !matches!(used.shape, Shape::Statistics | Shape::RowPartials);
+    for Used { tensor, bound, .. } in plan.used().into_iter().filter(has_columns) {
+        let is_called = |what: &str| text.contains(&format!("{what}_{}(", tensor.name()));
+        if is_called("load") {
+            segment(&mut accessors, &for_tensor(load(plan, tensor, bound), tensor, bound));
+        }
+        if is_called("store") {
+            segment(&mut accessors, &for_tensor(store(plan, tensor), tensor, bound));
+        }
+    }
+    accessors
+}
+
+/// `load_<tensor>`, through the binding of `bound`.
+fn load(plan: &Plan, tensor: Tensor, bound: Tensor) -> &'static str {
+    match (plan.storage(tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => segments::LOAD_F32_WORDS,
+        (Storage::F32, 16) => segments::LOAD_F32_WORDS_X16,
+        (_, 16) => segments::LOAD_PACKED_WORDS,
+        (Storage::F32, 8) => segments::LOAD_F32_X8,
+        (Storage::F32, 4) => segments::LOAD_F32_X4,
+        (Storage::F32, 2) => segments::LOAD_F32_X2,
+        (Storage::F32, _) => segments::LOAD_F32_X1,
+        (Storage::NativeF16, _) => segments::LOAD_NATIVE_F16_X1,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::LOAD_PACKED_X8,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::LOAD_PACKED_X4,
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::LOAD_PACKED_X2,
+        (Storage::PackedF16 | Storage::PackedBf16, _) if plan.binds_read_write(bound) => {
+            segments::LOAD_PACKED_X1_ATOMIC
+        }
+        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::LOAD_PACKED_X1,
+    }
+}
+
+/// `store_<tensor>`.
+fn store(plan: &Plan, tensor: Tensor) -> &'static str {
+    match (plan.storage(tensor), plan.vector_width) {
+        (Storage::F32, 8) if plan.uses_int64() => segments::STORE_F32_WORDS,
+        (Storage::F32, 16) => segments::STORE_F32_WORDS_X16,
+        (_, 16) => segments::STORE_PACKED_WORDS,
+        (Storage::F32, 8) => segments::STORE_F32_X8,
+        (Storage::F32, 4) => segments::STORE_F32_X4,
+        (Storage::F32, 2) => segments::STORE_F32_X2,
+        (Storage::F32, _) => segments::STORE_F32_X1,
+        (Storage::NativeF16, _) => segments::STORE_NATIVE_F16_X1,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::STORE_PACKED_X8,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::STORE_PACKED_X4,
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::STORE_PACKED_X2,
+        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::STORE_PACKED_X1_ATOMIC,
+    }
+}
+
+/// What the words of packed storage mean, and what a value becomes when it is stored.
+pub(super) fn format(plan: &Plan) -> &'static str {
+    match plan.row_storage {
+        Storage::F32 => segments::FORMAT_F32,
+        Storage::NativeF16 | Storage::PackedF16 if plan.short => segments::FORMAT_PACKED_F16_BITS,
+        // A sum rounded by WGSL's own f16 and back is left as it was by NVIDIA's compiler.
+        Storage::NativeF16 | Storage::PackedF16 => segments::FORMAT_PACKED_F16,
+        Storage::PackedBf16 => segments::FORMAT_PACKED_BF16,
+    }
+}

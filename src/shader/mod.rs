@@ -1,0 +1,139 @@
+//! From a [`Plan`] to WGSL text.
+//!
+//! The files in `shaders/` are segments of plain WGSL; a variant is some of them, one after the other, with `const`
+//! lines set by name. Accessors are written once a storage, in `io/`, for a tensor with no name.
+
+mod access;
+mod parts;
+mod segments;
+mod text;
+mod unroll;
+pub mod variants;
+
+use crate::error::Error;
+use crate::plan::{Plan, Reduction, Tensor};
+use std::fmt::Write as _;
+use text::{expand_aliases, place_constant, segment, set_constants};
+use unroll::{Bound, Limits, unroll};
+
+/// Who compiles the text: what must stand at its top differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// naga, in wgpu's native back ends: refuses `enable subgroups;`.
+    #[default]
+    Naga,
+    /// Tint and the other browsers' compilers: demand it.
+    Browser,
+}
+
+/// The shader of a plan: text and what a host needs to run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shader {
+    /// [`Plan::label`].
+    pub label: String,
+    /// The WGSL text. Its entry point is [`ENTRY_POINT`].
+    pub source: String,
+    /// The storage buffers of group 0, from binding 1 on. Binding 0 is the uniform of `shaders/common/params.wgsl`.
+    pub bindings: Vec<Binding>,
+}
+
+/// The name of every shader's entry point.
+pub const ENTRY_POINT: &str = "main";
+
+/// A storage buffer of a shader, in group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The binding's number.
+    pub binding: u32,
+    /// The tensor; the WGSL variable has its name.
+    pub tensor: Tensor,
+    /// The type of the array's elements.
+    pub element: &'static str,
+    /// `read_write` if true, else `read`. What is only read is `read_write` too where it lies in the buffer
+    /// of what is written, see [`Plan::with_pooled`].
+    pub writable: bool,
+}
+
+/// Puts together the text of a plan.
+///
+/// # Errors
+/// [`Error::Invalid`] for a plan that is not [valid](Plan::validate). [`Error::Assembly`] if a segment lacks a constant that is to be
+/// set, or has it twice, or if a loop cannot be unrolled that is to be: a fault of this crate.
+pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
+    plan.validate()?;
+    let label = plan.label();
+    let bindings = bindings(plan);
+    let mut text = format!("// {label}\n");
+    if plan.uses_native_f16() {
+        text += "enable f16;\n";
+    }
+    if plan.uses_subgroups() && dialect == Dialect::Browser {
+        text += "enable subgroups;\n";
+    }
+    segment(&mut text, segments::PARAMS);
+    text.push('\n');
+    for Binding { binding, tensor, element, writable } in &bindings {
+        let access = if *writable { "read_write" } else { "read" };
+        let name = tensor.name();
+        let _ =
+            writeln!(text, "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;");
+    }
+    for used in plan.used() {
+        let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
+        let _ = writeln!(text, "const {}: u32 = {number}u;", place_constant(used.tensor));
+    }
+    segment(&mut text, segments::ROW);
+    segment(&mut text, segments::NUMERICS);
+    segment(&mut text, parts::threads(plan, dialect));
+    segment(&mut text, parts::reduction(plan));
+    segment(&mut text, access::format(plan));
+    segment(&mut text, parts::slots(plan));
+    let kernel = parts::operation(plan);
+    text += &access::accessors(plan, &kernel);
+    text += &kernel;
+    let fault = |message| Error::Assembly { label: label.clone(), message };
+    let text = set_constants(&text, &parts::constants(plan)).map_err(fault)?;
+    let mut source = expand_aliases(&text);
+    if plan.unroll {
+        let run = plan.short.then_some(RUN_TRIPS);
+        let limits = Limits { most_trips: MOST_TRIPS, run };
+        source = unroll(&source, &loop_bounds(plan), limits).map_err(fault)?;
+    }
+    Ok(Shader { label, source, bindings })
+}
+
+fn bindings(plan: &Plan) -> Vec<Binding> {
+    (1..)
+        .zip(plan.tensors())
+        .map(|(binding, tensor)| {
+            let writable = plan.binds_read_write(tensor);
+            Binding { binding, tensor, element: access::element(plan, tensor, writable), writable }
+        })
+        .collect()
+}
+
+/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU half of that. So do
+/// those over the rows of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
+const MOST_TRIPS: u32 = 32;
+
+/// Steps that are written out of a loop which runs once a slot, where the text is to be [short](Plan::short).
+const RUN_TRIPS: u32 = 4;
+
+/// Where there are more, `reduce_subgroups.wgsl` has no such loop.
+const FEW_SUBGROUPS: u32 = 8;
+
+/// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
+/// from row to row has them written out.
+fn loop_bounds(plan: &Plan) -> Vec<Bound> {
+    let parts = plan.parts();
+    let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", plan.run_steps()), ("BATCH", Plan::REDUCE_BATCH)];
+    if plan.kernel.is_written_out() {
+        bounds.push(("STEPS", plan.steps));
+    }
+    if let Reduction::Subgroups(min) = plan.reduction
+        && plan.workgroup_size().div_ceil(min) <= FEW_SUBGROUPS
+    {
+        bounds.push(("MOST_SUBGROUPS", plan.workgroup_size().div_ceil(min)));
+    }
+    bounds
+}

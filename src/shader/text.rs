@@ -1,0 +1,104 @@
+//! Text surgery: everything that is done to a segment beside putting it behind another. What cannot be done as meant is an
+//! error, never a text that is something else.
+
+use super::unroll::substitute;
+use crate::plan::Tensor;
+
+/// Appends a segment.
+pub(super) fn segment(text: &mut String, segment: &str) {
+    text.push('\n');
+    text.push_str(segment);
+}
+
+/// A segment of `io/` or `gradient/` for a tensor that is accessed through the binding of `bound`. TENSOR stands for the name
+/// of the one, BUFFER for that of the other, and `PLACE_TENSOR` for the number of its place in the uniform.
+pub(super) fn for_tensor(segment: &str, tensor: Tensor, bound: Tensor) -> String {
+    segment
+        .replace("PLACE_TENSOR", &place_constant(tensor))
+        .replace("TENSOR", tensor.name())
+        .replace("BUFFER", bound.name())
+}
+
+/// The constant that has the number of a tensor's place.
+pub(super) fn place_constant(tensor: Tensor) -> String {
+    format!("PLACE_{}", tensor.name().to_uppercase())
+}
+
+/// Sets the value of each constant's one line `const NAME: TYPE = VALUE;`.
+pub(super) fn set_constants(text: &str, constants: &[(&str, String)]) -> Result<String, String> {
+    let mut declarations = vec![0; constants.len()];
+    let mut set = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let declared = line.strip_prefix("const ").and_then(|rest| rest.split_once(": "));
+        let place =
+            declared.and_then(|(name, _)| constants.iter().position(|(constant, _)| *constant == name));
+        let Some(place) = place else {
+            set.push_str(line);
+            continue;
+        };
+        let (name, value) = &constants[place];
+        let (Some(equals), Some(semicolon)) = (line.find("= "), line.find(';')) else {
+            return Err(format!("constant {name} is not declared as `const NAME: TYPE = VALUE;`"));
+        };
+        declarations[place] += 1;
+        set.push_str(&line[..equals + 2]);
+        set.push_str(value);
+        set.push_str(&line[semicolon..]);
+    }
+    match constants.iter().zip(declarations).find(|(_, declarations)| *declarations != 1) {
+        None => Ok(set),
+        Some(((name, _), declarations)) => Err(format!("constant {name} is declared {declarations} times")),
+    }
+}
+
+/// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of its own: where
+/// the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
+pub(super) fn expand_aliases(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let alias = |line: &String| {
+        let (name, of) = line.strip_prefix("alias ")?.strip_suffix(';')?.split_once(" = ")?;
+        Some((name.to_owned(), of.to_owned()))
+    };
+    // An alias may stand in the one that is expanded after it.
+    while let Some((at, (name, of))) =
+        lines.iter().enumerate().find_map(|(at, line)| Some((at, alias(line)?)))
+    {
+        lines.remove(at);
+        for line in lines.iter_mut().filter(|line| line.contains(&name)) {
+            *line = substitute(line, &name, &of);
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_are_expanded_one_in_another() {
+        let text = "\
+alias Pair = vec2<f32>;
+alias Pairs = array<Pair, N>;
+// a Pair
+fn f(p: Pair, q: Pairing) -> Pairs {
+";
+        let expected = "\
+// a Pair
+fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
+";
+        assert_eq!(expand_aliases(text), expected);
+    }
+
+    #[test]
+    fn a_constant_wants_exactly_one_declaration() {
+        let once = "\nconst A: u32 = 1u;\nconst AB: u32 = A; // A\n";
+        let set = |text: &str, name| set_constants(text, &[("AB", "8u".to_owned()), (name, "7u".to_owned())]);
+        assert_eq!(set(once, "A").unwrap(), "\nconst A: u32 = 7u;\nconst AB: u32 = 8u; // A\n");
+        assert!(set(once, "C").unwrap_err().contains("C is declared 0 times"), "absent");
+        let twice = format!("{once}const A: u32 = 1u;\n");
+        assert!(set(&twice, "A").unwrap_err().contains("A is declared 2 times"), "repeated");
+        assert!(set("const A: u32", "A").unwrap_err().contains("not declared as"), "without a value");
+    }
+}
