@@ -2,7 +2,7 @@
 //! problem to the end of a first, small call, with Mesa's cache off.
 //!
 //!     cargo test --release --workspace --test compile_time              some kernels, held against a bound
-//!     cargo test --release --workspace --test compile_time -- table     the figures of docs/performance.md
+//!     cargo test --release --workspace --test compile_time -- table     the figures of docs/lab/compile-time.md
 //!
 //! A driver reads its environment when it is loaded, so the program runs itself.
 

@@ -569,7 +569,7 @@ pub(super) fn candidates(
     let shape = RowShape::new(problem, vector_width, caps)?;
     let (most_vec4, workgroups, most_threads) = match caps.kind {
         AdapterKind::Gpu => (held_vec4, &[64, 128, 256][..], caps.max_invocations),
-        // Barriers lose, see SOFTWARE_LANES and docs/performance.md.
+        // Barriers lose, see SOFTWARE_LANES and docs/lab/software-adapters.md.
         AdapterKind::Software => {
             (MOST_VEC4, &[SOFTWARE_LANES, 4 * SOFTWARE_LANES][..], software_threads(caps))
         }
