@@ -250,8 +250,7 @@ fn capabilities(plan: &Plan) -> Capabilities {
     capabilities.set(Capabilities::SHADER_INT64, plan.uses_int64());
     capabilities.set(Capabilities::SUBGROUP, plan.uses_subgroups());
     // unpack2x16float: core WGSL, a capability to naga because of downlevel GL.
-    let unpacks_f16 = |storage| matches!(storage, Storage::PackedF16 | Storage::NativeF16);
-    let any_unpacks = unpacks_f16(plan.row_storage) || plan.parameter_storage == Storage::PackedF16;
+    let any_unpacks = plan.storages.any(&[Storage::PackedF16, Storage::NativeF16]);
     capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, any_unpacks);
     capabilities
 }

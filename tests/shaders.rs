@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storage, SubgroupSizes, Tensor};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storages, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::{self, Variant};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
 use wgpu_layernorm::translate::{Checks, Module};
@@ -37,12 +37,12 @@ fn every_variant_compiles_for_every_back_end() {
 }
 
 /// What a plan's text is known by, and what decides on the capabilities that it is validated with.
-fn text_and_claims(plan: &Plan) -> (u64, bool, Storage, Storage) {
+fn text_and_claims(plan: &Plan) -> (u64, bool, Storages) {
     let source = assemble(plan, Dialect::Naga).unwrap().source;
     let mut hasher = DefaultHasher::new();
     // The first line is a comment with the label.
     source.split_once('\n').unwrap().1.hash(&mut hasher);
-    (hasher.finish(), plan.uses_subgroups(), plan.row_storage, plan.parameter_storage)
+    (hasher.finish(), plan.uses_subgroups(), plan.storages)
 }
 
 fn failure(plans: &[&Plan]) -> Option<String> {

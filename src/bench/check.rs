@@ -106,7 +106,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
             [sum, y] => {
                 // What is normalised is the sum as this device has stored it.
                 let sum: Vec<T> = self.block_of(Tensor::Sum, sum, verdict);
-                verdict.judge(Tensor::Sum, cols, &sum, |row, column| {
+                verdict.judge(Tensor::Sum, T::DTYPE, cols, &sum, |row, column| {
                     let i = row * cols + column;
                     let (x, residual) = (x[i].to_f64(), second[i].to_f64());
                     let (value, terms) = (x + residual, x.abs() + residual.abs());
@@ -135,12 +135,14 @@ impl<T: Element, P: Element> Inputs<T, P> {
                 statistics: Some(&mut statistics),
             },
         )?;
+        let (gains, biases) =
+            (reference::gains(problem, gain.as_deref()), reference::biases(problem, bias.as_deref()));
         let terms: Vec<RowTerms> = stored
             .chunks(cols)
             .zip(statistics)
-            .map(|(row, statistics)| forward_terms(row, statistics, gain.as_deref(), bias.as_deref()))
+            .map(|(row, statistics)| forward_terms(row, statistics, &gains, &biases))
             .collect();
-        verdict.judge(Tensor::Y, cols, &y, |row, column| {
+        verdict.judge(Tensor::Y, T::DTYPE, cols, &y, |row, column| {
             let RowTerms { terms, flushed } = terms[row];
             Expected { value: expected[row * cols + column], terms, flushed }
         });
@@ -174,10 +176,13 @@ impl<T: Element, P: Element> Inputs<T, P> {
                     parameter_gradient: Gradient::Overwrite,
                 },
             )?;
-            Ok((gradients, BackwardTerms::new(problem, count, x, dy, gain.as_deref())?))
+            Ok((
+                gradients,
+                BackwardTerms::new(problem, count, x, dy, &reference::gains(problem, gain.as_deref()))?,
+            ))
         };
         let (mut whole, mut terms) = gradients(block)?;
-        verdict.judge(Tensor::Dx, cols, &dx, |row, column| {
+        verdict.judge(Tensor::Dx, T::DTYPE, cols, &dx, |row, column| {
             let RowTerms { terms, flushed } = terms.rows[row];
             Expected { value: whole.dx[row * cols + column], terms, flushed }
         });
@@ -201,7 +206,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
         ] {
             let Some(bytes) = bytes else { continue };
             let got: Vec<P> = bytemuck::pod_collect_to_vec(&bytes[..cols * size_of::<P>()]);
-            verdict.judge(tensor, cols, &got, |_, column| {
+            verdict.judge(tensor, P::DTYPE, cols, &got, |_, column| {
                 let RowTerms { terms, flushed } = terms;
                 Expected { value: expected[column], terms, flushed }
             });

@@ -1,6 +1,6 @@
 //! The caller's buffers.
 
-use crate::plan::Tensor;
+use crate::plan::{Backward, Forward, Tensor};
 use crate::types::Gradient;
 
 /// Rows of a tensor in a GPU buffer: row `r` starts at element `offset + r * stride`.
@@ -40,11 +40,11 @@ impl<'a> From<&'a wgpu::Buffer> for BufferVector<'a> {
 
 /// Where a tensor lies, whatever its shape.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Given<'a> {
-    pub(super) buffer: &'a wgpu::Buffer,
-    pub(super) offset: u64,
+pub(crate) struct Given<'a> {
+    pub(crate) buffer: &'a wgpu::Buffer,
+    pub(crate) offset: u64,
     /// Of rows alone.
-    pub(super) stride: Option<u64>,
+    pub(crate) stride: Option<u64>,
 }
 
 impl<'a> From<BufferRows<'a>> for Given<'a> {
@@ -56,6 +56,18 @@ impl<'a> From<BufferRows<'a>> for Given<'a> {
 impl<'a> From<BufferVector<'a>> for Given<'a> {
     fn from(BufferVector { buffer, offset }: BufferVector<'a>) -> Self {
         Self { buffer, offset, stride: None }
+    }
+}
+
+impl<'a> From<Given<'a>> for BufferRows<'a> {
+    fn from(Given { buffer, offset, stride }: Given<'a>) -> Self {
+        Self { buffer, offset, stride }
+    }
+}
+
+impl<'a> From<Given<'a>> for BufferVector<'a> {
+    fn from(Given { buffer, offset, .. }: Given<'a>) -> Self {
+        Self { buffer, offset }
     }
 }
 
@@ -114,6 +126,28 @@ impl<'a> ForwardBuffers<'a> {
             (Tensor::Sum, self.sum.map(Into::into)),
             (Tensor::Statistics, self.statistics.map(Into::into)),
         ]
+    }
+
+    /// The inverse: None without x or y.
+    pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
+        Some(Self {
+            residual: given(Tensor::Residual).map(Into::into),
+            gain: given(Tensor::Gain).map(Into::into),
+            bias: given(Tensor::Bias).map(Into::into),
+            sum: given(Tensor::Sum).map(Into::into),
+            statistics: given(Tensor::Statistics).map(Into::into),
+            ..Self::new(rows, given(Tensor::X)?, given(Tensor::Y)?)
+        })
+    }
+
+    /// What such a call asks for; `lies_in` says which output an input lies in exactly.
+    pub(super) fn options(&self, lies_in: impl Fn(Tensor) -> Option<Tensor>) -> Forward {
+        Forward {
+            residual: self.residual.is_some(),
+            statistics: self.statistics.is_some(),
+            x_in: lies_in(Tensor::X),
+            residual_in: lies_in(Tensor::Residual),
+        }
     }
 }
 
@@ -186,5 +220,34 @@ impl<'a> BackwardBuffers<'a> {
             (Tensor::Dgain, self.dgain.map(Into::into)),
             (Tensor::Dbias, self.dbias.map(Into::into)),
         ]
+    }
+
+    /// The inverse, with the gradients that `options` say: None without x, dy or statistics.
+    pub(crate) fn from_given(
+        rows: u64,
+        options: &Backward,
+        given: impl Fn(Tensor) -> Option<Given<'a>>,
+    ) -> Option<Self> {
+        let (x, dy) = (given(Tensor::X)?, given(Tensor::Dy)?);
+        Some(Self {
+            gain: given(Tensor::Gain).map(Into::into),
+            dx: given(Tensor::Dx).map(Into::into),
+            dgain: given(Tensor::Dgain).map(Into::into),
+            dbias: given(Tensor::Dbias).map(Into::into),
+            dx_gradient: options.dx.unwrap_or_default(),
+            parameter_gradient: options.dgain.or(options.dbias).unwrap_or_default(),
+            ..Self::new(rows, x, dy, given(Tensor::Statistics)?)
+        })
+    }
+
+    /// What such a call asks for; `lies_in` says which output an input lies in exactly.
+    pub(super) fn options(&self, lies_in: impl Fn(Tensor) -> Option<Tensor>) -> Backward {
+        Backward {
+            dx: self.dx.map(|_| self.dx_gradient),
+            dgain: self.dgain.map(|_| self.parameter_gradient),
+            dbias: self.dbias.map(|_| self.parameter_gradient),
+            x_in_dx: lies_in(Tensor::X).is_some(),
+            dy_in_dx: lies_in(Tensor::Dy).is_some(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Forward, Operation, Plan, Pooled, RowSplit, Tensor};
+use crate::plan::{Caps, Operation, Plan, Pooled, RowSplit};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -137,7 +137,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
     pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.labelled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?))
+        self.labelled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?, buffers))
     }
 
     /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
@@ -157,7 +157,7 @@ impl LayerNorm {
     pub fn forward_scratch_bytes(&self, buffers: &ForwardBuffers<'_>) -> Result<u64, Error> {
         self.labelled(|| {
             let call = Call::forward(&self.problem, buffers)?;
-            let plans = self.forward_plans(&call)?;
+            let plans = self.forward_plans(&call, buffers)?;
             Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
         })
     }
@@ -192,7 +192,7 @@ impl LayerNorm {
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
         self.labelled(|| {
             let call = Call::forward(&self.problem, buffers)?;
-            let plans = self.forward_plans(&call)?;
+            let plans = self.forward_plans(&call, buffers)?;
             self.prepare(&call, &plans)
         })
     }
@@ -242,14 +242,12 @@ impl LayerNorm {
         Prepared::new(&self.kernels, call.rows, layout.scratch, stages, cuts)
     }
 
-    fn forward_plans(&self, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
-        let forward = Forward {
-            residual: call.get(Tensor::Residual).is_some(),
-            statistics: call.get(Tensor::Statistics).is_some(),
-            x_in: call.lies_in(Tensor::X),
-            residual_in: call.lies_in(Tensor::Residual),
-        };
-        self.plans(Operation::Forward(forward), call)
+    fn forward_plans(&self, call: &Call<'_>, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
+        self.plans(Operation::Forward(buffers.options(|input| call.lies_in(input))), call)
+    }
+
+    fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
+        self.plans(Operation::Backward(buffers.options(|input| call.lies_in(input))), call)
     }
 
     /// The plans of a call, in the order of their dispatches.
@@ -293,16 +291,5 @@ impl LayerNorm {
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))
-    }
-
-    fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        let backward = Backward {
-            dx: buffers.dx.map(|_| buffers.dx_gradient),
-            dgain: buffers.dgain.map(|_| buffers.parameter_gradient),
-            dbias: buffers.dbias.map(|_| buffers.parameter_gradient),
-            x_in_dx: call.lies_in(Tensor::X).is_some(),
-            dy_in_dx: call.lies_in(Tensor::Dy).is_some(),
-        };
-        self.plans(Operation::Backward(backward), call)
     }
 }

@@ -1,7 +1,7 @@
 //! Backward: dx, and the sums over rows dgain and dbias, see `docs/numerics.md`.
 
-use super::{Asked, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart};
-use crate::types::Gradient;
+use super::{Asked, Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, combinations, place_of};
+use crate::types::{Affine, Gradient};
 
 /// What backward is asked for beyond the [`Problem`](crate::Problem).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,19 +25,53 @@ impl Backward {
         self.dgain.is_some() || self.dbias.is_some()
     }
 
-    pub(super) fn named(&self) -> Vec<(&'static str, bool)> {
-        vec![
-            ("dx", self.dx.is_some()),
-            ("dx_accumulate", self.dx == Some(Gradient::Accumulate)),
-            ("dgain", self.dgain.is_some()),
-            ("dgain_accumulate", self.dgain == Some(Gradient::Accumulate)),
-            ("dbias", self.dbias.is_some()),
-            ("dbias_accumulate", self.dbias == Some(Gradient::Accumulate)),
-            ("x_in_dx", self.x_in_dx),
-            ("dy_in_dx", self.dy_in_dx),
-        ]
+    /// Whether the affine has the parameters whose gradients are wanted.
+    pub(crate) const fn fits(&self, affine: Affine) -> bool {
+        (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
+    }
+
+    pub(crate) const CHOICES: [Choice<Self>; 5] = [
+        Choice {
+            labels: &["", "/dx", "/dx/dx_accumulate"],
+            get: |backward| place_of(&GRADIENTS, &backward.dx),
+            set: |backward, value| backward.dx = GRADIENTS[value],
+        },
+        Choice {
+            labels: &["", "/dgain", "/dgain/dgain_accumulate"],
+            get: |backward| place_of(&GRADIENTS, &backward.dgain),
+            set: |backward, value| backward.dgain = GRADIENTS[value],
+        },
+        Choice {
+            labels: &["", "/dbias", "/dbias/dbias_accumulate"],
+            get: |backward| place_of(&GRADIENTS, &backward.dbias),
+            set: |backward, value| backward.dbias = GRADIENTS[value],
+        },
+        Choice {
+            labels: &["", "/x_in_dx"],
+            get: |backward| usize::from(backward.x_in_dx),
+            set: |backward, value| backward.x_in_dx = value > 0,
+        },
+        Choice {
+            labels: &["", "/dy_in_dx"],
+            get: |backward| usize::from(backward.dy_in_dx),
+            set: |backward, value| backward.dy_in_dx = value > 0,
+        },
+    ];
+
+    /// Whether the options go together: something is wanted, and what dx is added to cannot be an input as well.
+    pub(crate) fn go_together(&self) -> bool {
+        let is_in_place = self.x_in_dx || self.dy_in_dx;
+        let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
+        (self.dx.is_some() || self.has_parameters()) && fits
+    }
+
+    /// All options that go together.
+    pub(crate) fn all() -> Vec<Self> {
+        combinations(&Self::CHOICES).into_iter().filter(Self::go_together).collect()
     }
 }
+
+const GRADIENTS: [Option<Gradient>; 3] = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
 
 /// Rows, read once, or twice where they are too wide for registers.
 const fn walked(asked: &Asked<Backward>) -> Uses {

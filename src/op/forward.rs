@@ -1,6 +1,6 @@
 //! Forward: `y = gain * xhat + bias`, see `docs/numerics.md`.
 
-use super::{Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart};
+use super::{Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, combinations, place_of};
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,17 +16,43 @@ pub struct Forward {
 }
 
 impl Forward {
-    pub(super) fn named(&self) -> Vec<(&'static str, bool)> {
-        vec![
-            ("residual", self.residual),
-            ("statistics", self.statistics),
-            ("x_in_y", self.x_in == Some(Tensor::Y)),
-            ("x_in_sum", self.x_in == Some(Tensor::Sum)),
-            ("residual_in_y", self.residual_in == Some(Tensor::Y)),
-            ("residual_in_sum", self.residual_in == Some(Tensor::Sum)),
-        ]
+    pub(crate) const CHOICES: [Choice<Self>; 4] = [
+        Choice {
+            labels: &["", "/residual"],
+            get: |forward| usize::from(forward.residual),
+            set: |forward, value| forward.residual = value > 0,
+        },
+        Choice {
+            labels: &["", "/statistics"],
+            get: |forward| usize::from(forward.statistics),
+            set: |forward, value| forward.statistics = value > 0,
+        },
+        Choice {
+            labels: &["", "/x_in_y", "/x_in_sum"],
+            get: |forward| place_of(&OUTPUTS, &forward.x_in),
+            set: |forward, value| forward.x_in = OUTPUTS[value],
+        },
+        Choice {
+            labels: &["", "/residual_in_y", "/residual_in_sum"],
+            get: |forward| place_of(&OUTPUTS, &forward.residual_in),
+            set: |forward, value| forward.residual_in = OUTPUTS[value],
+        },
+    ];
+
+    /// Whether the options go together: there is a sum with a residual alone, and one output cannot hold both inputs.
+    pub(crate) fn go_together(&self) -> bool {
+        let alone = self.residual || (self.residual_in.is_none() && self.x_in != Some(Tensor::Sum));
+        alone && (self.x_in.is_none() || self.x_in != self.residual_in)
+    }
+
+    /// All options that go together.
+    pub(crate) fn all() -> Vec<Self> {
+        combinations(&Self::CHOICES).into_iter().filter(Self::go_together).collect()
     }
 }
+
+/// What an input may lie in.
+const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
 /// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has stored.
 pub(super) const TENSORS: &[Spec<Forward>] = &[

@@ -72,7 +72,7 @@ pub enum Shape {
     RowPartials,
 }
 
-/// Which of a problem's storages a tensor has.
+/// Which of a problem's dtypes a tensor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stored {
@@ -85,6 +85,18 @@ pub enum Stored {
 }
 
 impl Stored {
+    /// Those that a problem chooses, the rows' first.
+    pub(crate) const CHOSEN: [Self; 2] = [Self::AsRows, Self::AsParameters];
+
+    /// `rows` or `parameters`: what else than the rows' storage is in a plan's label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AsRows => "rows",
+            Self::AsParameters => "parameters",
+            Self::F32 => "f32",
+        }
+    }
+
     /// What is stored.
     pub(crate) const fn dtype(self, problem: &Problem) -> Dtype {
         match self {
@@ -97,7 +109,7 @@ impl Stored {
 
 /// What a tensor is to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// The call reads it.
     Input {
         /// The outputs whose rows may be exactly its own: they are written over it.
@@ -156,6 +168,38 @@ struct Spec<O> {
     lies_in: fn(&O) -> Option<Tensor>,
 }
 
+/// An option of an operation, and the values that it has.
+pub(crate) struct Choice<O> {
+    /// How each value shows in a label; the first, which is the default, does not.
+    pub(crate) labels: &'static [&'static str],
+    pub(crate) get: fn(&O) -> usize,
+    pub(crate) set: fn(&mut O, usize),
+}
+
+/// The place of a value among those that a choice has: the default's for one that it does not have.
+fn place_of<T: PartialEq>(values: &[T], value: &T) -> usize {
+    values.iter().position(|has| has == value).unwrap_or(0)
+}
+
+/// Options with every combination of values.
+fn combinations<O: Copy + Default>(choices: &[Choice<O>]) -> Vec<O> {
+    let mut all = vec![O::default()];
+    for choice in choices {
+        let with = |options: &O, value| {
+            let mut options = *options;
+            (choice.set)(&mut options, value);
+            options
+        };
+        let values = 0..choice.labels.len();
+        all = all.iter().flat_map(|options| values.clone().map(move |value| with(options, value))).collect();
+    }
+    all
+}
+
+fn label_of<O>(choices: &[Choice<O>], options: &O) -> String {
+    choices.iter().map(|choice| choice.labels[(choice.get)(options)]).collect()
+}
+
 /// What decides how a kernel uses a tensor.
 struct Asked<O> {
     kernel: Kernel,
@@ -173,6 +217,8 @@ const fn apart<O>(_: &O) -> Option<Tensor> {
 pub struct Used {
     /// The tensor.
     pub tensor: Tensor,
+    /// What it is to the call.
+    pub role: Role,
     /// Its shape.
     pub shape: Shape,
     /// Which of the storages it has.
@@ -219,6 +265,17 @@ impl Operation {
         }
     }
 
+    /// The tensors of a call over whole rows, scratch aside.
+    pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
+        let kernels: &[Kernel] = match self {
+            Self::Forward(_) => &[Kernel::ForwardCached],
+            Self::Backward(_) => &[Kernel::BackwardCached, Kernel::BackwardReduceParameters],
+            Self::ReduceParameters(_) => &[Kernel::BackwardReduceParameters],
+        };
+        let used = kernels.iter().flat_map(|kernel| self.used(*kernel, affine));
+        used.filter(|used| used.role != Role::Scratch).collect()
+    }
+
     /// What holds of one of the operation's tensors.
     pub(crate) fn facts(&self, tensor: Tensor) -> Option<Facts> {
         fn find<O>(table: &[Spec<O>], tensor: Tensor) -> Option<Facts> {
@@ -231,20 +288,22 @@ impl Operation {
         }
     }
 
-    /// The options by their names, those that are off too.
-    pub(crate) fn options(&self) -> Vec<(&'static str, bool)> {
+    /// The options as a label has them.
+    pub(crate) fn options_label(&self) -> String {
         match self {
-            Self::Forward(forward) => forward.named(),
-            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.named(),
+            Self::Forward(forward) => label_of(&Forward::CHOICES, forward),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => {
+                label_of(&Backward::CHOICES, backward)
+            }
         }
     }
 }
 
 fn used<O>(table: &[Spec<O>], asked: Asked<O>) -> Vec<Used> {
     let of = |spec: &Spec<O>| {
-        let Spec { tensor, shape, stored, .. } = *spec;
+        let Spec { tensor, role, shape, stored, .. } = *spec;
         let bound = (spec.lies_in)(&asked.options).unwrap_or(tensor);
-        Used { tensor, shape, stored, uses: (spec.uses)(&asked), bound }
+        Used { tensor, role, shape, stored, uses: (spec.uses)(&asked), bound }
     };
     table.iter().map(of).filter(|used| used.uses != Uses::NONE).collect()
 }

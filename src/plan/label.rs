@@ -1,6 +1,6 @@
 //! The names of plans.
 
-use super::{Plan, Pooled, Reduction};
+use super::{Plan, Pooled, Reduction, Stored};
 
 impl Plan {
     /// A name that tells variants apart: kernel, storage, shape and options.
@@ -9,7 +9,7 @@ impl Plan {
         let mut label = format!(
             "{}/{}x{}/{}/{}/cols{}/{}x{}",
             self.kernel.name(),
-            self.row_storage.name(),
+            self.storages[Stored::AsRows].name(),
             self.vector_width,
             self.normalization.name(),
             self.affine.name(),
@@ -20,9 +20,10 @@ impl Plan {
         if self.kernel.is_split() {
             label += &format!("/chunks{}", self.chunks);
         }
-        if self.parameter_storage != self.row_storage {
-            label += "/parameters_";
-            label += self.parameter_storage.name();
+        for (stored, storage) in self.storages.each() {
+            if storage != self.storages[Stored::AsRows] {
+                label += &format!("/{}_{}", stored.name(), storage.name());
+            }
         }
         match self.reduction {
             Reduction::Thread => label += "/thread",
@@ -55,12 +56,6 @@ impl Plan {
             Pooled::Rows => "/pooled_rows",
             Pooled::Everything => "/pooled",
         };
-        for (name, present) in self.operation.options() {
-            if present {
-                label += "/";
-                label += name;
-            }
-        }
-        label
+        label + &self.operation.options_label()
     }
 }

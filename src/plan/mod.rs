@@ -22,7 +22,7 @@ mod tuning;
 mod uniform;
 mod validate;
 
-pub use crate::op::{Backward, Forward, Kernel, Operation, Shape, Stored, Tensor, Used, Uses};
+pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
 pub use ladder::Rung;
@@ -30,7 +30,7 @@ pub use launch::{Formula, Launch};
 pub use pooled::Pooled;
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
-pub use tensor::Storage;
+pub use tensor::{Storage, Storages};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
 pub use uniform::{Place, Uniform};
@@ -76,10 +76,8 @@ pub struct Plan {
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,
-    /// How x, residual, sum, y, dy and dx lie in their buffers.
-    pub row_storage: Storage,
-    /// How gain, bias, dgain and dbias lie in their buffers.
-    pub parameter_storage: Storage,
+    /// How tensors lie in their buffers, see [`Plan::storage`].
+    pub storages: Storages,
     /// Neighbouring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
     pub vector_width: u32,
     /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
@@ -335,8 +333,7 @@ impl Plan {
             cols: problem.cols,
             normalization: problem.normalization,
             affine: problem.affine,
-            row_storage: storage(problem.dtype),
-            parameter_storage: storage(problem.parameter_dtype),
+            storages: Storages::new(|stored| storage(stored.dtype(problem))),
             vector_width: shape.vector_width,
             threads_per_row: rung.threads_per_row,
             rows_per_workgroup: rung.rows_per_workgroup,
@@ -495,14 +492,14 @@ impl Plan {
 
     /// Whether the shader needs `enable f16;`.
     #[must_use]
-    pub const fn uses_native_f16(&self) -> bool {
-        matches!(self.row_storage, Storage::NativeF16) || matches!(self.parameter_storage, Storage::NativeF16)
+    pub fn uses_native_f16(&self) -> bool {
+        self.storages.any(&[Storage::NativeF16])
     }
 
     /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`].
     #[must_use]
-    pub const fn uses_int64(&self) -> bool {
-        matches!((self.row_storage, self.vector_width), (Storage::F32, 8) | (_, 16))
+    pub fn uses_int64(&self) -> bool {
+        matches!((self.storages[Stored::AsRows], self.vector_width), (Storage::F32, 8) | (_, 16))
     }
 
     /// Whether the shader uses subgroup operations.

@@ -3,6 +3,7 @@
 use super::{Plan, Tensor};
 use crate::op::{Shape, Stored, Used};
 use crate::types::Dtype;
+use std::ops::Index;
 
 /// How a tensor's elements lie in a buffer, for a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,44 @@ impl Storage {
     }
 }
 
+/// The storages of a plan's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Storages([Storage; Stored::CHOSEN.len()]);
+
+impl Storages {
+    /// One storage for all tensors that have a choice.
+    #[must_use]
+    pub const fn all(storage: Storage) -> Self {
+        Self([storage; Stored::CHOSEN.len()])
+    }
+
+    /// Those of a problem's dtypes.
+    pub(super) fn new(storage: impl Fn(Stored) -> Storage) -> Self {
+        Self(Stored::CHOSEN.map(storage))
+    }
+
+    /// All of them, the rows' first.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Stored, Storage)> + '_ {
+        Stored::CHOSEN.into_iter().zip(self.0)
+    }
+
+    /// Whether any is one of these.
+    pub(crate) fn any(&self, storages: &[Storage]) -> bool {
+        self.0.iter().any(|storage| storages.contains(storage))
+    }
+}
+
+impl Index<Stored> for Storages {
+    type Output = Storage;
+
+    fn index(&self, stored: Stored) -> &Storage {
+        Stored::CHOSEN
+            .iter()
+            .position(|chosen| *chosen == stored)
+            .map_or(&Storage::F32, |place| &self.0[place])
+    }
+}
+
 impl Plan {
     /// The tensors that the kernel uses, in the order of their bindings.
     #[must_use]
@@ -80,11 +119,7 @@ impl Plan {
     /// How a tensor of the plan's operation is stored.
     #[must_use]
     pub fn storage(&self, tensor: Tensor) -> Storage {
-        match self.operation.facts(tensor).map(|facts| facts.stored) {
-            Some(Stored::AsRows) => self.row_storage,
-            Some(Stored::AsParameters) => self.parameter_storage,
-            Some(Stored::F32) | None => Storage::F32,
-        }
+        self.operation.facts(tensor).map_or(Storage::F32, |facts| self.storages[facts.stored])
     }
 
     /// The shape of a tensor of the plan's operation.

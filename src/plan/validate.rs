@@ -1,7 +1,7 @@
 //! Numbers that no adapter and no plan can have, refused before anything divides by them.
 
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
-use super::{Caps, Plan, Reduction, Storage, SubgroupSizes};
+use super::{Caps, Plan, Reduction, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
 use crate::types::{Dtype, Problem};
 
@@ -67,7 +67,7 @@ impl Plan {
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
-        let dtype = if self.row_storage == Storage::F32 { Dtype::F32 } else { Dtype::F16 };
+        let dtype = if self.storages[Stored::AsRows] == Storage::F32 { Dtype::F32 } else { Dtype::F16 };
         // float16 of WGSL's own is for rows whose values do not pair up.
         let narrow = if self.uses_native_f16() { 1 } else { Self::max_vector_width(dtype, self.cols) };
         // Of 64-bit words as many again, where all of a row is in such words.

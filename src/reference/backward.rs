@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    RowStatistics, check_gradient, check_parameter, check_problem, dot, map_in_order, mean_for_layer,
-    parameter_or, rows_per_block,
+    RowStatistics, check_gradient, check_parameter, check_problem, dot, gains, map_in_order, mean_for_layer,
+    rows_per_block,
 };
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
 
@@ -70,7 +70,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
             dbias: vec![0.0; if outputs.dbias.is_some() { cols } else { 0 }],
         },
     });
-    let gain = parameter_or(inputs.gain, 1.0, cols);
+    let gain = gains(problem, inputs.gain);
     let dx_gradient = outputs.dx_gradient;
     let column_sums =
         map_in_order(blocks.collect(), |block| backward_block(problem, &gain, dx_gradient, block));

@@ -1,7 +1,7 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    RowStatistics, check_length, check_parameter, check_problem, map_in_order, parameter_or, rows_per_block,
+    RowStatistics, biases, check_length, check_parameter, check_problem, gains, map_in_order, rows_per_block,
 };
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
@@ -64,8 +64,8 @@ pub fn forward<T: Element, P: Element, O: Real>(
         sum: sum.as_mut().and_then(Iterator::next),
         statistics: statistics.as_mut().and_then(Iterator::next),
     });
-    let gain = parameter_or(inputs.gain, 1.0, cols);
-    let bias = parameter_or(inputs.bias, 0.0, cols);
+    let gain = gains(problem, inputs.gain);
+    let bias = biases(problem, inputs.bias);
     map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, block));
     Ok(())
 }

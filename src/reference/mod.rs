@@ -127,11 +127,21 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     partial.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
-/// The first `cols` values of gain or bias in float64, or `neutral` for each column where there is none.
-fn parameter_or<P: Real>(parameter: Option<&[P]>, neutral: f64, cols: usize) -> Vec<f64> {
-    match parameter {
-        Some(parameter) => parameter[..cols].iter().map(|value| value.to_f64()).collect(),
-        None => vec![neutral; cols],
+/// What xhat is multiplied by in each column: 1 where there is no gain.
+pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> Vec<f64> {
+    let cols = problem.cols as usize;
+    match gain {
+        Some(gain) => gain[..cols].iter().map(|gain| gain.to_f64()).collect(),
+        None => vec![1.0; cols],
+    }
+}
+
+/// What is added in each column: 0 where there is no bias.
+pub(crate) fn biases<P: Real>(problem: &Problem, bias: Option<&[P]>) -> Vec<f64> {
+    let cols = problem.cols as usize;
+    match bias {
+        Some(bias) => bias[..cols].iter().map(|bias| bias.to_f64()).collect(),
+        None => vec![0.0; cols],
     }
 }
 

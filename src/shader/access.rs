@@ -83,11 +83,13 @@ fn store(plan: &Plan, tensor: Tensor) -> &'static str {
 
 /// What the words of packed storage mean, and what a value becomes when it is stored.
 pub(super) fn format(plan: &Plan) -> &'static str {
-    match plan.row_storage {
-        Storage::F32 => segments::FORMAT_F32,
-        Storage::NativeF16 | Storage::PackedF16 if plan.short => segments::FORMAT_PACKED_F16_BITS,
+    // Of 16-bit types a plan has one at most.
+    if plan.storages.any(&[Storage::PackedBf16]) {
+        segments::FORMAT_PACKED_BF16
+    } else if plan.storages.any(&[Storage::NativeF16, Storage::PackedF16]) {
         // A sum rounded by WGSL's own f16 and back is left as it was by NVIDIA's compiler.
-        Storage::NativeF16 | Storage::PackedF16 => segments::FORMAT_PACKED_F16,
-        Storage::PackedBf16 => segments::FORMAT_PACKED_BF16,
+        if plan.short { segments::FORMAT_PACKED_F16_BITS } else { segments::FORMAT_PACKED_F16 }
+    } else {
+        segments::FORMAT_F32
     }
 }

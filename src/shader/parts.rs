@@ -149,7 +149,7 @@ fn gradient(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
     let centred = || (plan.normalization == Normalization::Layer).to_string();
-    let wide_range = matches!(plan.row_storage, Storage::F32 | Storage::PackedBf16);
+    let wide_range = matches!(plan.storage(Tensor::X), Storage::F32 | Storage::PackedBf16);
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
     let sum_scale = log2_cols + 1;
@@ -169,7 +169,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         constants.push(("FEW_SUBGROUPS", unsigned(super::FEW_SUBGROUPS)));
         constants.push(("SUBGROUP_MIN", unsigned(min)));
     }
-    if matches!(plan.row_storage, Storage::PackedF16 | Storage::NativeF16) && !plan.short {
+    if plan.storages.any(&[Storage::PackedF16, Storage::NativeF16]) && !plan.short {
         constants.push(("BRANCH", plan.branch.to_string()));
     }
     if plan.partial_cols > 0 {
@@ -186,7 +186,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             if matches!(plan.operation, Operation::Backward(_)) {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
                 // a chunk do not know whether dx is wanted.
-                let has_wide_gain = plan.affine.has_gain() && plan.parameter_storage == Storage::F32;
+                let has_wide_gain = plan.affine.has_gain() && plan.storage(Tensor::Gain) == Storage::F32;
                 let counts = backward.dx.is_some() || plan.kernel == Kernel::BackwardSplitSums;
                 constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
                 constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
@@ -201,7 +201,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             // Below LARGE they do so unscaled.
             constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
-            let shows = plan.row_storage == Storage::F32 || plan.tensors().contains(&Tensor::Statistics);
+            let shows =
+                plan.storage(Tensor::Y) == Storage::F32 || plan.tensors().contains(&Tensor::Statistics);
             constants.push(("COMPENSATE_SQUARES", shows.to_string()));
         }
         Kernel::ForwardStreamed => {

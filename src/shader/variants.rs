@@ -7,10 +7,11 @@
 
 use crate::covering::{self, Levels};
 use crate::error::Error;
+use crate::op::Choice;
 use crate::plan::{
     AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, SubgroupSizes, Tensor,
 };
-use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
+use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -94,15 +95,19 @@ pub fn product() -> Result<Vec<Variant>, Error> {
 
 fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     let mut product = Product::default();
+    let (all_forwards, all_backwards) = (Forward::all(), Backward::all());
+    let forwards = few(&all_forwards, &Forward::CHOICES);
     for caps in adapters() {
         for problem in problems() {
+            let fits = |backward: &Backward| backward.fits(problem.affine);
+            let backwards: Vec<Backward> = all_backwards.iter().copied().filter(fits).collect();
+            let backwards = few(&backwards, &Backward::CHOICES);
             for vector_width in VECTOR_WIDTHS {
-                product.add(&problem, vector_width, &caps, &FORWARDS, &backwards(problem.affine))?;
+                product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
             }
         }
     }
     // The options in every combination; each is one segment or another, whatever the rest of the text is.
-    let (all_forwards, all_backwards) = (every_forward(), every_backward());
     let [_, _, with_all_features, ..] = adapters();
     for problem in problems().filter(|problem| {
         let full = problem.normalization == Normalization::Layer && problem.affine == Affine::GainBias;
@@ -118,27 +123,15 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
 /// What a text depends on, and the width of its row beside it: the factors of the array, a level each.
 pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     let log2 = |value: u32| u8::try_from(value.max(1).ilog2()).unwrap_or(u8::MAX);
-    let gradient = |gradient: Option<Gradient>| gradient.map_or(0, |gradient| 1 + gradient as u8);
-    let (mut residual, mut statistics) = (false, false);
-    let (x_in, other_in);
-    let (mut dx, mut dgain, mut dbias) = (None, None, None);
+    let mut options = [0; FORWARD_CHOICES + BACKWARD_CHOICES];
     match plan.operation {
         Operation::Forward(forward) => {
-            (residual, statistics) = (forward.residual, forward.statistics);
-            (x_in, other_in) = (forward.x_in, forward.residual_in);
+            options[..FORWARD_CHOICES].copy_from_slice(&choice_levels(&Forward::CHOICES, &forward));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-            (dx, dgain, dbias) = (backward.dx, backward.dgain, backward.dbias);
-            x_in = backward.x_in_dx.then_some(Tensor::Dx);
-            other_in = backward.dy_in_dx.then_some(Tensor::Dx);
+            options[FORWARD_CHOICES..].copy_from_slice(&choice_levels(&Backward::CHOICES, &backward));
         }
     }
-    let lies_in = |output: Option<Tensor>| match output {
-        None => 0,
-        Some(Tensor::Y) => 1,
-        Some(Tensor::Sum) => 2,
-        Some(_) => 3,
-    };
     let reduction = match plan.reduction {
         Reduction::Thread => 0,
         Reduction::Lanes => 1,
@@ -154,10 +147,10 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         cols if cols.is_multiple_of(4) => 1,
         _ => 2,
     };
-    [
+    let own = [
         plan.kernel as u8,
-        4 * plan.row_storage as u8 + log2(plan.vector_width),
-        plan.parameter_storage as u8,
+        4 * plan.storage(Tensor::X) as u8 + log2(plan.vector_width),
+        plan.storage(Tensor::Gain) as u8,
         reduction,
         plan.normalization as u8,
         plan.affine as u8,
@@ -170,19 +163,20 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         log2(plan.steps).min(MOST_STEPS_LEVEL),
         log2(plan.block_rows),
         tail,
-        u8::from(residual),
-        u8::from(statistics),
-        lies_in(x_in),
-        lies_in(other_in),
-        gradient(dx),
-        gradient(dgain),
-        gradient(dbias),
         plan.pooled as u8,
         u8::from(plan.short),
-    ]
+    ];
+    let mut levels = [0; FACTORS];
+    levels[..PLAN_FACTORS].copy_from_slice(&own);
+    levels[PLAN_FACTORS..].copy_from_slice(&options);
+    levels
 }
 
-pub(crate) const FACTORS: usize = 24;
+const PLAN_FACTORS: usize = 17;
+const FORWARD_CHOICES: usize = Forward::CHOICES.len();
+const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
+
+pub(crate) const FACTORS: usize = PLAN_FACTORS + FORWARD_CHOICES + BACKWARD_CHOICES;
 
 /// Rows of 2^5 steps and more are loops over as many.
 const MOST_STEPS_LEVEL: u8 = 5;
@@ -232,11 +226,10 @@ impl Product {
 
 fn problems() -> impl Iterator<Item = Problem> {
     let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
-    let affines = [Affine::None, Affine::Gain, Affine::GainBias];
     COLS.into_iter().flat_map(move |cols| {
         dtypes.clone().flat_map(move |(dtype, parameter_dtype)| {
-            [Normalization::Layer, Normalization::Rms].into_iter().flat_map(move |normalization| {
-                affines.into_iter().map(move |affine| Problem {
+            Normalization::ALL.into_iter().flat_map(move |normalization| {
+                Affine::ALL.into_iter().map(move |affine| Problem {
                     cols,
                     dtype,
                     parameter_dtype,
@@ -249,74 +242,15 @@ fn problems() -> impl Iterator<Item = Problem> {
     })
 }
 
-const RESIDUAL: Forward = Forward { residual: true, statistics: true, x_in: None, residual_in: None };
-
-/// Options that between them reach every segment of forward, with each input bound on its own or through an output.
-const FORWARDS: [Forward; 6] = [
-    Forward { residual: false, statistics: false, x_in: None, residual_in: None },
-    Forward { residual: false, statistics: true, x_in: Some(Tensor::Y), residual_in: None },
-    RESIDUAL,
-    Forward { x_in: Some(Tensor::Sum), ..RESIDUAL },
-    Forward { x_in: Some(Tensor::Y), residual_in: Some(Tensor::Sum), ..RESIDUAL },
-    Forward { residual_in: Some(Tensor::Y), ..RESIDUAL },
-];
-
-/// The same of backward, as far as the affine has the parameters.
-fn backwards(affine: Affine) -> Vec<Backward> {
-    use Gradient::{Accumulate, Overwrite};
-    let dx = Backward { dx: Some(Overwrite), ..Backward::default() };
-    let mut all = vec![
-        dx,
-        Backward { dx: Some(Accumulate), ..dx },
-        Backward { x_in_dx: true, ..dx },
-        Backward { dy_in_dx: true, ..dx },
-    ];
-    if affine.has_gain() {
-        all.push(Backward { dgain: Some(Overwrite), ..Backward::default() });
-        all.push(Backward { dgain: Some(Accumulate), ..dx });
-    }
-    if affine.has_bias() {
-        all.push(Backward { dgain: Some(Overwrite), dbias: Some(Accumulate), dy_in_dx: true, ..dx });
-        all.push(Backward { dbias: Some(Overwrite), ..dx });
-    }
-    all
+/// Of all options, some between which every two meet in every way that they go together.
+fn few<O: Copy, const N: usize>(all: &[O], choices: &[Choice<O>; N]) -> Vec<O> {
+    let levels: Vec<Levels<N>> = all.iter().map(|options| choice_levels(choices, options)).collect();
+    covering::choose(&levels, Strength::Pairs).into_iter().map(|place| all[place]).collect()
 }
 
-fn every_forward() -> Vec<Forward> {
-    let mut all = Vec::new();
-    for statistics in [false, true] {
-        for x_in in [None, Some(Tensor::Y)] {
-            all.push(Forward { residual: false, statistics, x_in, residual_in: None });
-        }
-        let outputs = [None, Some(Tensor::Y), Some(Tensor::Sum)];
-        for (x_in, residual_in) in outputs.iter().flat_map(|x| outputs.map(|residual| (*x, residual))) {
-            // One output cannot hold both inputs.
-            if x_in.is_none() || x_in != residual_in {
-                all.push(Forward { residual: true, statistics, x_in, residual_in });
-            }
-        }
-    }
-    all
-}
-
-fn every_backward() -> Vec<Backward> {
-    let gradients = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
-    let mut all = Vec::new();
-    for dx in gradients {
-        for (dgain, dbias) in gradients.iter().flat_map(|dgain| gradients.map(|dbias| (*dgain, dbias))) {
-            let apart = Backward { dx, dgain, dbias, x_in_dx: false, dy_in_dx: false };
-            if apart == Backward::default() {
-                continue;
-            }
-            all.push(apart);
-            // What dx is added to cannot be an input as well.
-            if dx == Some(Gradient::Overwrite) {
-                all.push(Backward { x_in_dx: true, ..apart });
-                all.push(Backward { dy_in_dx: true, ..apart });
-            }
-        }
-    }
-    all
+/// The values of an operation's options.
+fn choice_levels<O, const N: usize>(choices: &[Choice<O>; N], options: &O) -> Levels<N> {
+    choices.each_ref().map(|choice| u8::try_from((choice.get)(options)).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]
@@ -343,7 +277,7 @@ mod tests {
             for width in widths {
                 assert!(
                     has(&|plan| plan.kernel == kernel
-                        && plan.row_storage == storage
+                        && plan.storage(Tensor::X) == storage
                         && plan.vector_width == *width),
                     "{} {} x{width}",
                     kernel.name(),

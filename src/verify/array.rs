@@ -6,10 +6,12 @@
 use super::cases::{Case, Data, Layout, Residual, Task, Values};
 use super::data::Random;
 use crate::covering::{self, Levels, Strength};
-use crate::plan::{Caps, RowSplit, Tensor};
+use crate::op::Choice;
+use crate::plan::{Backward, Caps, Forward, RowSplit};
 use crate::shader::variants;
-use crate::types::{Affine, Dtype, Gradient, Normalization, Problem};
+use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Rows and columns on which everything is tried: one column; pairs that a word holds; odd ones; rows that a thread, a part of a
@@ -70,7 +72,7 @@ const PLAIN: [(usize, u32); 34] = [
     (600, 4096),
 ];
 
-/// Storage of rows and of parameters.
+/// Dtypes of rows and of parameters.
 const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::F32, Dtype::F32),
     (Dtype::F16, Dtype::F16),
@@ -79,8 +81,6 @@ const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::Bf16, Dtype::F32),
 ];
 
-const NORMALIZATIONS: [Normalization; 2] = [Normalization::Layer, Normalization::Rms];
-const AFFINES: [Affine; 3] = [Affine::GainBias, Affine::Gain, Affine::None];
 const LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
 
 /// The first is a level of every shape, the others of the rich ones.
@@ -106,51 +106,37 @@ const EPS: [f32; 5] = [1e-5, 1e-12, 1.0, 1e-28, 0.0];
 
 const VALUES: [Values; 5] = [Values::Normal, Values::Zero, Values::Large, Values::OneHuge, Values::Positive];
 
-/// `None`: there is no residual.
-const RESIDUALS: [Option<Residual>; 4] =
-    [None, Some(Residual::Normal), Some(Residual::Like), Some(Residual::Opposite)];
+const RESIDUALS: [Residual; 3] = [Residual::Normal, Residual::Like, Residual::Opposite];
 
-/// Outputs and what they are written over.
-const FORWARD_IN_PLACE: [Option<(Tensor, Tensor)>; 5] = [
-    None,
-    Some((Tensor::Y, Tensor::X)),
-    Some((Tensor::Y, Tensor::Residual)),
-    Some((Tensor::Sum, Tensor::X)),
-    Some((Tensor::Sum, Tensor::Residual)),
-];
-
-const GRADIENTS: [Option<Gradient>; 3] = [Some(Gradient::Overwrite), None, Some(Gradient::Accumulate)];
-
-/// What dx is written over.
-const BACKWARD_IN_PLACE: [Option<Tensor>; 3] = [None, Some(Tensor::X), Some(Tensor::Dy)];
-
-const FACTORS: usize = 17;
-
-/// Levels of each factor, in the order of [`case`]. Those of the last seven are forward's or backward's, and begin with a level
-/// for the other.
-const COUNTS: [usize; FACTORS] = [
-    RICH.len() + PLAIN.len(),
-    DTYPES.len(),
-    NORMALIZATIONS.len(),
-    AFFINES.len(),
-    LAYOUTS.len(),
-    DATA.len(),
-    EPS.len(),
-    VALUES.len(),
-    VALUES.len(),
-    2,
-    1 + RESIDUALS.len(),
-    1 + 2,
-    1 + FORWARD_IN_PLACE.len(),
-    1 + GRADIENTS.len(),
-    1 + GRADIENTS.len(),
-    1 + BACKWARD_IN_PLACE.len(),
-    1 + VALUES.len(),
-];
+/// Levels of each factor, in the order of [`case`]: what every case has, then what only cases of one direction have. Those begin
+/// with a level for the other direction.
+static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
+    let of_all = [
+        RICH.len() + PLAIN.len(),
+        DTYPES.len(),
+        Normalization::ALL.len(),
+        Affine::ALL.len(),
+        LAYOUTS.len(),
+        DATA.len(),
+        EPS.len(),
+        VALUES.len(),
+        VALUES.len(),
+        2,
+    ];
+    let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
+    let backward = Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len()]);
+    let mut counts = [0; FACTORS];
+    let all = of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels));
+    counts.iter_mut().zip(all).for_each(|(count, levels)| *count = levels);
+    counts
+});
 
 const DIRECTION: usize = 9;
-const FORWARD_ONLY: std::ops::Range<usize> = 10..13;
-const BACKWARD_ONLY: std::ops::Range<usize> = 13..17;
+/// Options, and what the residual holds.
+const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
+/// Options, and what dy holds.
+const BACKWARD_ONLY: Range<usize> = FORWARD_ONLY.end..FORWARD_ONLY.end + 1 + Backward::CHOICES.len();
+const FACTORS: usize = BACKWARD_ONLY.end;
 
 /// The case that the levels stand for, if there is one.
 fn case(levels: &Levels<FACTORS>) -> Option<Case> {
@@ -160,56 +146,64 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     let is_rich = shape < RICH.len();
     let (rows, cols) = if is_rich { RICH[shape] } else { PLAIN[shape - RICH.len()] };
     let (dtype, parameter_dtype) = DTYPES[dtypes];
-    let (affine, data) = (AFFINES[affine], DATA[data]);
-    let problem = Problem {
-        cols,
-        dtype,
-        parameter_dtype,
-        normalization: NORMALIZATIONS[normalization],
-        affine,
-        eps: EPS[eps],
-    };
+    let (affine, data) = (Affine::ALL[affine], DATA[data]);
+    let normalization = Normalization::ALL[normalization];
+    let problem = Problem { cols, dtype, parameter_dtype, normalization, affine, eps: EPS[eps] };
     let (own, others) =
         if is_forward { (FORWARD_ONLY, BACKWARD_ONLY) } else { (BACKWARD_ONLY, FORWARD_ONLY) };
-    if level[own].contains(&0) || level[others].iter().any(|level| *level > 0) {
+    if level[own.clone()].contains(&0) || level[others].iter().any(|level| *level > 0) {
         return None;
     }
-    let (task, residual, dy) = if is_forward {
-        let residual = RESIDUALS[level[10] - 1];
-        let in_place = FORWARD_IN_PLACE[level[12] - 1];
-        if residual.is_none() && in_place.is_some_and(|place| place != (Tensor::Y, Tensor::X)) {
-            return None;
-        }
-        let task = Task::Forward { residual: residual.is_some(), statistics: level[11] == 2, in_place };
-        (task, residual.unwrap_or_default(), Values::Normal)
-    } else {
-        let (dx, parameters) = (GRADIENTS[level[13] - 1], GRADIENTS[level[14] - 1]);
-        let in_place = BACKWARD_IN_PLACE[level[15] - 1];
-        let computes = dx.is_some() || parameters.is_some() && affine.has_gain();
-        if !computes || in_place.is_some() && dx != Some(Gradient::Overwrite) {
-            return None;
-        }
-        (Task::Backward { dx, parameters, in_place }, Residual::Normal, VALUES[level[16] - 1])
+    let own = level[own].iter().map(|level| level - 1);
+    let mut case = Case {
+        layout: LAYOUTS[layout],
+        data,
+        gain: VALUES[gain],
+        bias: VALUES[bias],
+        ..Case::new(problem, rows, Task::FORWARD)
     };
-    let (gain, bias) = (VALUES[gain], VALUES[bias]);
-    if gain != Values::Normal && !affine.has_gain() {
+    if is_forward {
+        let (forward, data) = options(&Forward::CHOICES, own);
+        case.residual = RESIDUALS[data?];
+        case.task = Task::Forward(forward);
+        if !forward.go_together() || (!forward.residual && case.residual != Residual::Normal) {
+            return None;
+        }
+    } else {
+        let (backward, data) = options(&Backward::CHOICES, own);
+        case.dy = VALUES[data?];
+        case.task = Task::Backward(backward);
+        // A call says once what becomes of the gradients of parameters.
+        let differ = backward.dgain.zip(backward.dbias).is_some_and(|(dgain, dbias)| dgain != dbias);
+        if !backward.go_together() || !backward.fits(affine) || differ {
+            return None;
+        }
+    }
+    if case.gain != Values::Normal && !affine.has_gain() {
         return None;
     }
-    if bias != Values::Normal && !(affine.has_bias() && is_forward) {
+    if case.bias != Values::Normal && !(affine.has_bias() && is_forward) {
         return None;
     }
-    let case =
-        Case { layout: LAYOUTS[layout], data, gain, bias, residual, dy, ..Case::new(problem, rows, task) };
     // On the plain shapes: storage, norm, affine, layout and direction.
-    let plain = [Task::FORWARD, Task::BACKWARD]
+    let plain = [Task::FORWARD, Task::backward(affine)]
         .map(|task| Case { layout: case.layout, ..Case::new(problem, rows, task) });
     (if is_rich { is_defined(&case) } else { eps == 0 && plain.contains(&case) }).then_some(case)
+}
+
+/// Options from the levels of an operation's own factors, and what is left of those: the level of its data.
+fn options<O: Default>(choices: &[Choice<O>], mut levels: impl Iterator<Item = usize>) -> (O, Option<usize>) {
+    let mut options = O::default();
+    for (choice, level) in choices.iter().zip(levels.by_ref()) {
+        (choice.set)(&mut options, level);
+    }
+    (options, levels.next())
 }
 
 /// Whether the results are within the range of numbers, and the data within that of the storage.
 fn is_defined(case: &Case) -> bool {
     let Case { problem, data, gain, dy, .. } = case;
-    let is_forward = matches!(case.task, Task::Forward { .. });
+    let is_forward = matches!(case.task, Task::Forward(_));
     let beyond_f16 = matches!(data, Data::FullRange | Data::Brink | Data::SquareWave | Data::Cliff);
     // The rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
     if beyond_f16 && (problem.dtype == Dtype::F16 || !is_forward) {
@@ -338,7 +332,7 @@ pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
 fn alike() -> [Case; 3] {
     [(65_537, 3), (20_000, 64), (5000, 1100)].map(|(rows, cols)| {
         let problem = Problem { cols, ..Problem::default() };
-        Case { data: Data::Alike, ..Case::new(problem, rows, Task::BACKWARD) }
+        Case { data: Data::Alike, ..Case::new(problem, rows, Task::backward(problem.affine)) }
     })
 }
 
@@ -388,12 +382,12 @@ mod tests {
             }
             for is_forward in [true, false] {
                 has(&format!("{cols} columns, forward: {is_forward}"), &|case| {
-                    case.problem.cols == *cols && matches!(case.task, Task::Forward { .. }) == is_forward
+                    case.problem.cols == *cols && matches!(case.task, Task::Forward(_)) == is_forward
                 });
             }
         }
         for data in DATA {
-            for normalization in NORMALIZATIONS {
+            for normalization in Normalization::ALL {
                 has(&format!("{data:?} {normalization:?}"), &|case| {
                     case.data == data && case.problem.normalization == normalization
                 });

@@ -1,7 +1,7 @@
 //! What a case is made of.
 
 use crate::error::Error;
-use crate::plan::{Backward, Caps, Forward, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
+use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
 use crate::types::{Affine, Dtype, Gradient, Problem};
 
 /// What the rows of x hold; each row a little different.
@@ -160,63 +160,40 @@ impl Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// y, and sum with a residual.
-    Forward {
-        /// Whether a residual is added.
-        residual: bool,
-        /// Whether statistics are written.
-        statistics: bool,
-        /// An output and the input that it is written over.
-        in_place: Option<(Tensor, Tensor)>,
-    },
+    Forward(Forward),
     /// Gradients, from the float32 rounded statistics of the reference.
-    Backward {
-        /// Whether dx is computed.
-        dx: Option<Gradient>,
-        /// Whether dgain and dbias are, as far as the affine has them.
-        parameters: Option<Gradient>,
-        /// The input that dx is written over.
-        in_place: Option<Tensor>,
-    },
+    Backward(Backward),
 }
 
 impl Task {
-    pub(super) const FORWARD: Self = Self::Forward { residual: false, statistics: true, in_place: None };
-    pub(super) const BACKWARD: Self = Self::Backward {
-        dx: Some(Gradient::Overwrite),
-        parameters: Some(Gradient::Overwrite),
-        in_place: None,
-    };
+    pub(super) const FORWARD: Self =
+        Self::Forward(Forward { residual: false, statistics: true, x_in: None, residual_in: None });
+
+    /// dx, and as far as the affine has them dgain and dbias.
+    pub(super) const fn backward(affine: Affine) -> Self {
+        let wanted = Some(Gradient::Overwrite);
+        Self::Backward(Backward {
+            dx: wanted,
+            dgain: if affine.has_gain() { wanted } else { None },
+            dbias: if affine.has_bias() { wanted } else { None },
+            x_in_dx: false,
+            dy_in_dx: false,
+        })
+    }
+
+    pub(super) const fn operation(self) -> Operation {
+        match self {
+            Self::Forward(forward) => Operation::Forward(forward),
+            Self::Backward(backward) => Operation::Backward(backward),
+        }
+    }
 
     fn name(self) -> String {
-        let mut name = match self {
-            Self::Forward { .. } => "forward".to_owned(),
-            Self::Backward { .. } => "backward".to_owned(),
+        let operation = match self {
+            Self::Forward(_) => "forward",
+            Self::Backward(_) => "backward",
         };
-        match self {
-            Self::Forward { residual, statistics, in_place } => {
-                for (option, present) in [("residual", residual), ("statistics", statistics)] {
-                    if present {
-                        name = format!("{name}+{option}");
-                    }
-                }
-                if let Some((output, input)) = in_place {
-                    name = format!("{name}+{}_over_{}", output.name(), input.name());
-                }
-            }
-            Self::Backward { dx, parameters, in_place } => {
-                for (option, gradient) in [("dx", dx), ("parameters", parameters)] {
-                    match gradient {
-                        None => {}
-                        Some(Gradient::Overwrite) => name = format!("{name}+{option}"),
-                        Some(Gradient::Accumulate) => name = format!("{name}+{option}_accumulated"),
-                    }
-                }
-                if let Some(input) = in_place {
-                    name = format!("{name}+dx_over_{}", input.name());
-                }
-            }
-        }
-        name
+        operation.to_owned() + &self.operation().options_label().replace('/', "+")
     }
 }
 
@@ -312,34 +289,15 @@ impl Case {
         let parameters = span(problem.parameter_dtype, 0).vector_width();
         let width = if problem.affine == Affine::None { rows } else { rows.min(parameters) };
         let splits = row_split == RowSplit::Always;
-        match self.task {
-            Task::Forward { residual, statistics, in_place } => {
-                let lies_in =
-                    |tensor| in_place.filter(|(_, input)| *input == tensor).map(|(output, _)| output);
-                let forward = Forward {
-                    residual,
-                    statistics,
-                    x_in: lies_in(Tensor::X),
-                    residual_in: lies_in(Tensor::Residual),
-                };
-                match splits {
-                    true => Plan::forward_split(problem, forward, width, caps).map(|[first, _]| first),
-                    false => Plan::forward(problem, forward, width, caps),
-                }
+        match (self.task, splits) {
+            (Task::Forward(forward), true) => {
+                Plan::forward_split(problem, forward, width, caps).map(|[first, _]| first)
             }
-            Task::Backward { dx, parameters, in_place } => {
-                let backward = Backward {
-                    dx,
-                    dgain: parameters.filter(|_| problem.affine.has_gain()),
-                    dbias: parameters.filter(|_| problem.affine.has_bias()),
-                    x_in_dx: in_place == Some(Tensor::X),
-                    dy_in_dx: in_place == Some(Tensor::Dy),
-                };
-                match splits {
-                    true => Plan::backward_split(problem, backward, width, caps).map(|[first, _]| first),
-                    false => Plan::backward(problem, backward, width, caps),
-                }
+            (Task::Forward(forward), false) => Plan::forward(problem, forward, width, caps),
+            (Task::Backward(backward), true) => {
+                Plan::backward_split(problem, backward, width, caps).map(|[first, _]| first)
             }
+            (Task::Backward(backward), false) => Plan::backward(problem, backward, width, caps),
         }
     }
 }
@@ -352,11 +310,13 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in tuning.entries().iter().filter(|entry| entry.rung.is_some()) {
         let TuningKey { operation, normalization, dtype, cols, .. } = &entry.key;
-        let task = match operation.as_str() {
+        let task = |affine| match operation.as_str() {
             "forward" => Task::FORWARD,
-            "forward_residual" => Task::Forward { residual: true, statistics: true, in_place: None },
-            "backward" => Task::BACKWARD,
-            _ => Task::Backward { dx: Some(Gradient::Overwrite), parameters: None, in_place: None },
+            "forward_residual" => {
+                Task::Forward(Forward { residual: true, statistics: true, ..Forward::default() })
+            }
+            "backward" => Task::backward(affine),
+            _ => Task::backward(Affine::None),
         };
         let problem = |parameter_dtype, affine| Problem {
             cols: *cols,
@@ -366,8 +326,8 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
             affine,
             ..Problem::default()
         };
-        let mut add = |problem, rows, layout, data| {
-            cases.push(Case { layout, data, ..Case::new(problem, rows, task) });
+        let mut add = |problem: Problem, rows, layout, data| {
+            cases.push(Case { layout, data, ..Case::new(problem, rows, task(problem.affine)) });
         };
         // Without gain and bias, backward has no gradients of parameters and is another operation.
         let affines = if operation == "backward" {

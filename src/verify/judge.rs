@@ -5,7 +5,7 @@ use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::plan::Tensor;
 use crate::reference::{self, ForwardOutputs};
-use crate::types::{Affine, Element, ForwardInputs, Problem, Rows, RowsMut};
+use crate::types::{Affine, Dtype, Element, ForwardInputs, Problem, Real, Rows, RowsMut};
 
 /// Errors of a call's outputs so far.
 #[derive(Debug, Default)]
@@ -15,18 +15,19 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Judges a tensor of rows, `got` against `expected(row, column)`.
-    pub(crate) fn judge<E: Element>(
+    /// Judges a tensor of rows that are stored as `dtype`, `got` against `expected(row, column)`.
+    pub(crate) fn judge<R: Real>(
         &mut self,
         tensor: Tensor,
+        dtype: Dtype,
         cols: usize,
-        got: &[E],
+        got: &[R],
         expected: impl Fn(usize, usize) -> Expected,
     ) {
-        let allowed = Expected::allowed(E::DTYPE);
+        let allowed = Expected::allowed(dtype);
         let mut worst = (0.0, 0);
         for (i, got) in got.iter().enumerate() {
-            let units = expected(i / cols, i % cols).units(E::DTYPE, got.to_f64());
+            let units = expected(i / cols, i % cols).units(dtype, got.to_f64());
             if units > worst.0 {
                 worst = (units, i);
             }
@@ -53,19 +54,18 @@ pub(crate) struct RowTerms {
 }
 
 /// Those of y in a row, what is normalised in it and its mean and rstd.
-pub(crate) fn forward_terms<T: Element, P: Element>(
+pub(crate) fn forward_terms<T: Real>(
     row: &[T],
     [mean, rstd]: [f64; 2],
-    gain: Option<&[P]>,
-    bias: Option<&[P]>,
+    gains: &[f64],
+    biases: &[f64],
 ) -> RowTerms {
-    let gain = |column: usize| gain.map_or(1.0, |gain| gain[column].to_f64().abs());
-    let bias = |column: usize| bias.map_or(0.0, |bias| bias[column].to_f64().abs());
-    let most_gain = (0..row.len()).map(gain).fold(0.0, f64::max);
-    let term =
-        |(column, value): (usize, &T)| (gain(column) * (value.to_f64() - mean) * rstd).abs() + bias(column);
+    let most_gain = gains.iter().map(|gain| gain.abs()).fold(0.0, f64::max);
+    let term = |((value, gain), bias): ((&T, &f64), &f64)| {
+        (gain * (value.to_f64() - mean) * rstd).abs() + bias.abs()
+    };
     RowTerms {
-        terms: row.iter().enumerate().map(term).fold(0.0, f64::max),
+        terms: row.iter().zip(gains).zip(biases).map(term).fold(0.0, f64::max),
         flushed: SMALLEST_NORMAL * (1.0 + rstd * most_gain),
     }
 }
@@ -83,12 +83,12 @@ pub(crate) struct BackwardTerms {
 
 impl BackwardTerms {
     /// Of dense rows.
-    pub(crate) fn new<T: Element, P: Element>(
+    pub(crate) fn new<T: Element>(
         problem: &Problem,
         rows: usize,
         x: &[T],
         dy: &[T],
-        gain: Option<&[P]>,
+        gains: &[f64],
     ) -> Result<Self, Error> {
         let cols = problem.cols as usize;
         let mut terms = Self {
@@ -103,7 +103,7 @@ impl BackwardTerms {
             let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
             for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
                 let xhat = (x.to_f64() - mean) * rstd;
-                let dxhat = dy.to_f64() * gain.map_or(1.0, |gain| gain[column].to_f64());
+                let dxhat = dy.to_f64() * gains[column];
                 mean_dxhat += dxhat / cols as f64;
                 mean_product += dxhat * xhat / cols as f64;
                 most_dxhat = most_dxhat.max(dxhat.abs());

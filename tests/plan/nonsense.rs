@@ -5,7 +5,7 @@ use super::limits::limits_are_kept;
 use super::problems::{Case, cases, cols, f32_of, subgroups_of_32};
 use proptest::prelude::*;
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Forward, Kernel, Operation, Plan, Reduction, Rung, Span, Storage,
+    AdapterKind, Backward, Caps, Forward, Kernel, Operation, Plan, Reduction, Rung, Span, Storage, Storages,
     SubgroupSizes, TunedAdapter, Tuning,
 };
 use wgpu_layernorm::shader::{Dialect, assemble};
@@ -178,7 +178,7 @@ fn disturbed(mut plan: Plan, changes: &[(u8, u32)]) -> Plan {
             10 => plan.max_partial_rows = value,
             11 => plan.reduction = Reduction::Subgroups(value),
             12 => plan.combine_slots = !plan.combine_slots,
-            13 => plan.row_storage = Storage::NativeF16,
+            13 => plan.storages = Storages::all(Storage::NativeF16),
             _ => plan.kernel = Kernel::ALL[value as usize % Kernel::ALL.len()],
         }
     }

@@ -51,7 +51,7 @@ enum Kind {
 /// What of a case a quick run has once.
 fn kinds(case: &Case) -> [Kind; 3] {
     let Problem { cols, dtype, parameter_dtype, .. } = *case.problem();
-    let is_forward = matches!(case.task, Task::Forward { .. });
+    let is_forward = matches!(case.task, Task::Forward(_));
     [
         Kind::Task(case.task),
         Kind::Storage { dtype, parameter_dtype, is_wide: cols > WIDE, is_forward },

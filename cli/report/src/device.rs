@@ -200,8 +200,8 @@ fn more(plan: &plan::Plan) -> Map<String, Value> {
         ("workgroup_bytes", json!(plan.workgroup_bytes())),
         ("values_per_thread", json!(plan.values_per_thread())),
         ("block_rows", json!(plan.block_rows)),
-        ("row_storage", json!(plan.row_storage.name())),
-        ("parameter_storage", json!(plan.parameter_storage.name())),
+        ("row_storage", json!(plan.storage(plan::Tensor::X).name())),
+        ("parameter_storage", json!(plan.storage(plan::Tensor::Gain).name())),
     ];
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
