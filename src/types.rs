@@ -164,6 +164,14 @@ impl Affine {
         matches!(self, Self::GainBias)
     }
 
+    /// The same without a bias.
+    pub(crate) const fn without_bias(self) -> Self {
+        match self {
+            Self::GainBias => Self::Gain,
+            affine => affine,
+        }
+    }
+
     /// `none`, `gain` or `gain_bias`.
     #[must_use]
     pub const fn name(self) -> &'static str {

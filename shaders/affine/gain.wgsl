@@ -2,7 +2,7 @@
 alias Parameters = Values;
 
 fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
-    return load_gain(parameter_row(row), step, thread);
+    return load_factors(row, step, thread);
 }
 
 fn apply_affine(gain: Parameters, xhat: Values) -> Values {

@@ -5,7 +5,7 @@ struct Parameters {
 }
 
 fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
-    return Parameters(load_gain(parameter_row(row), step, thread), load_bias(parameter_row(row), step, thread));
+    return Parameters(load_factors(row, step, thread), load_bias(parameter_row(row), step, thread));
 }
 
 fn apply_affine(parameters: Parameters, xhat: Values) -> Values {

@@ -22,8 +22,7 @@ impl Plan {
                     ..backward
                 });
                 // Backward reads no bias.
-                let affine = if self.affine.has_gain() { Affine::Gain } else { Affine::None };
-                Self { operation, affine, ..walk_free }
+                Self { operation, affine: self.affine.without_bias(), ..walk_free }
             }
             // It has no rows, and reads partial sums alone.
             Operation::ReduceParameters(backward) => Self {

@@ -71,6 +71,7 @@ segments! {
     STORED_SUM = "input/stored_sum"
     ALONG_COLUMN = "along/column"
     AFFINE_NONE = "affine/none"
+    AFFINE_FACTORS = "affine/factors"
     AFFINE_GAIN = "affine/gain"
     AFFINE_GAIN_BIAS = "affine/gain_bias"
     STATISTICS_NONE = "statistics/none"
