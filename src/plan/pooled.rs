@@ -1,7 +1,7 @@
 //! Inputs and outputs in one buffer.
 
 use super::{Plan, Tensor};
-use crate::op::Shape;
+use crate::op::{Shape, Used};
 
 /// Which tensors that a dispatch only reads are bound as if it wrote them too. That is what wgpu asks for
 /// where an input lies in the buffer of an output, beside it and not in the same bytes, as in an allocator's
@@ -35,14 +35,12 @@ impl Plan {
     /// The same plan for tensors that lie so; [`Plan::pooled`] is the least that has its text.
     #[must_use]
     pub fn with_pooled(self, pooled: Pooled) -> Self {
-        let plan = |pooled| Self { pooled, ..self };
-        let bound: Vec<Tensor> = self.tensors();
-        let has_text_of = |less: &Pooled| {
-            bound
-                .iter()
-                .all(|tensor| plan(*less).binds_read_write(*tensor) == plan(pooled).binds_read_write(*tensor))
-        };
-        plan(Pooled::ALL.into_iter().find(has_text_of).unwrap_or(pooled))
+        let used = self.used();
+        let is_read = |used: &&Used| used.bound == used.tensor && used.uses.writes == 0;
+        let read: Vec<Option<Shape>> = used.iter().filter(is_read).map(|used| Some(used.shape)).collect();
+        let has_text_of =
+            |less: &Pooled| read.iter().all(|shape| less.includes(*shape) == pooled.includes(*shape));
+        Self { pooled: Pooled::ALL.into_iter().find(has_text_of).unwrap_or(pooled), ..self }
     }
 
     /// Whether the shader binds a tensor `read_write`: because it writes to it, or because the tensor lies in

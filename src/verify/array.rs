@@ -131,6 +131,7 @@ static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
     counts
 });
 
+const AFFINE: usize = 3;
 const DIRECTION: usize = 9;
 /// Options, and what the residual holds.
 const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
@@ -253,7 +254,8 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     pool
 });
 
-/// Levels with two that are given. One half of those that plain shapes do not have are the first, which they have.
+/// Levels with two that are given. Every other time, options are those that plain shapes have; else one half of those that they do
+/// not have are the first.
 fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACTORS> {
     let given_level =
         |factor: usize| given.iter().find(|(given, _)| *given == factor).map(|(_, level)| *level);
@@ -283,12 +285,33 @@ fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACT
             None if is_option && random.below(2) == 0 => least,
             None => least + random.below(most - least),
         };
-        #[allow(clippy::cast_possible_truncation, reason = "fewer levels than 256")]
-        {
-            *chosen = level as u8;
+        *chosen = as_level(level);
+    }
+    if random.below(2) == 0 {
+        let affine = Affine::ALL[usize::from(levels[AFFINE])];
+        for (factor, level) in plain_levels(direction == 0, affine) {
+            if given_level(factor).is_none() {
+                levels[factor] = as_level(level);
+            }
         }
     }
     levels
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "fewer levels than 256")]
+const fn as_level(level: usize) -> u8 {
+    level as u8
+}
+
+/// The factors that a direction alone has, as plain shapes have them.
+fn plain_levels(is_forward: bool, affine: Affine) -> Vec<(usize, usize)> {
+    let levels: Vec<usize> = match (if is_forward { Task::FORWARD } else { Task::backward(affine) }) {
+        Task::Forward(forward) => Forward::CHOICES.iter().map(|choice| (choice.get)(&forward)).collect(),
+        Task::Backward(backward) => Backward::CHOICES.iter().map(|choice| (choice.get)(&backward)).collect(),
+    };
+    let factors = if is_forward { FORWARD_ONLY } else { BACKWARD_ONLY };
+    // The last is of data, whose first level is plain.
+    factors.zip(levels.into_iter().chain([0]).map(|level| 1 + level)).collect()
 }
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
