@@ -20,7 +20,8 @@
 //! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and with eps
 //! beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer Normalization",
 //! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. With a residual, what is normalised is
-//! `sum = x + residual` as stored, and the sum is written out. gain and bias may be left out ([`Affine`]).
+//! `sum = x + residual` as stored, and the sum is written out. gain and bias may be left out, and 1 + gain may
+//! stand for the gain ([`Affine`]).
 //!
 //! # Where to start
 //!

@@ -132,6 +132,11 @@ pub enum Affine {
     /// `y = gain * xhat + bias`
     #[default]
     GainBias,
+    /// `y = (1 + gain) * xhat`, with 1 + gain rounded to float32, as Gemma and Qwen3-Next have it: a gain of 0 changes nothing.
+    #[doc(alias = "unit_offset")]
+    ZeroCenteredGain,
+    /// `y = (1 + gain) * xhat + bias`
+    ZeroCenteredGainBias,
 }
 
 impl fmt::Display for Affine {
@@ -150,35 +155,55 @@ impl FromStr for Affine {
 
 impl Affine {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::None, Self::Gain, Self::GainBias];
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Gain, Self::GainBias, Self::ZeroCenteredGain, Self::ZeroCenteredGainBias];
 
     /// Whether there is a gain.
     #[must_use]
     pub const fn has_gain(self) -> bool {
-        matches!(self, Self::Gain | Self::GainBias)
+        !matches!(self, Self::None)
     }
 
     /// Whether there is a bias.
     #[must_use]
     pub const fn has_bias(self) -> bool {
-        matches!(self, Self::GainBias)
+        matches!(self, Self::GainBias | Self::ZeroCenteredGainBias)
+    }
+
+    /// Whether xhat is multiplied by 1 + gain.
+    #[must_use]
+    pub const fn is_zero_centered(self) -> bool {
+        matches!(self, Self::ZeroCenteredGain | Self::ZeroCenteredGainBias)
+    }
+
+    /// The same with 1 + gain for the gain, if there is one.
+    #[must_use]
+    pub const fn zero_centered(self) -> Self {
+        match self {
+            Self::Gain => Self::ZeroCenteredGain,
+            Self::GainBias => Self::ZeroCenteredGainBias,
+            affine => affine,
+        }
     }
 
     /// The same without a bias.
     pub(crate) const fn without_bias(self) -> Self {
         match self {
             Self::GainBias => Self::Gain,
+            Self::ZeroCenteredGainBias => Self::ZeroCenteredGain,
             affine => affine,
         }
     }
 
-    /// `none`, `gain` or `gain_bias`.
+    /// `none`, `gain`, `gain_bias`, `zero_centered_gain` or `zero_centered_gain_bias`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Gain => "gain",
             Self::GainBias => "gain_bias",
+            Self::ZeroCenteredGain => "zero_centered_gain",
+            Self::ZeroCenteredGainBias => "zero_centered_gain_bias",
         }
     }
 }
@@ -442,7 +467,10 @@ mod tests {
         }
         check(&Dtype::ALL, "dtype is TEXT, needs to be one of f32, f16, bf16");
         check(&Normalization::ALL, "normalization is TEXT, needs to be one of layer, rms");
-        check(&Affine::ALL, "affine is TEXT, needs to be one of none, gain, gain_bias");
+        check(
+            &Affine::ALL,
+            "affine is TEXT, needs to be one of none, gain, gain_bias, zero_centered_gain, zero_centered_gain_bias",
+        );
         check(&Gradient::ALL, "gradient is TEXT, needs to be one of overwrite, accumulate");
     }
 

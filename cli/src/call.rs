@@ -31,6 +31,10 @@ pub(crate) struct Common {
     #[arg(long, value_name = "E|torch", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Eps,
 
+    /// Multiply by 1 + gain, as Gemma and Qwen3-Next do
+    #[arg(long)]
+    zero_centered_gain: bool,
+
     /// Values in a row [default: the last dimension of x]
     #[arg(
         long,
@@ -111,7 +115,7 @@ impl Call {
                 dtype: x.dtype,
                 parameter_dtype: x.dtype,
                 normalization: common.normalization,
-                affine,
+                affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
                 eps: common.eps.of(common.normalization),
             },
             rows: x.elements() / cols as usize,

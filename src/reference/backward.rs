@@ -224,6 +224,30 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_centered_gain_is_one_less() {
+        let x = [1.0_f32, 5.0, -2.0, 0.5];
+        let dy = [0.5_f32, -1.0, 2.0, 1.0];
+        let gradients = |affine, gain: &[f32]| {
+            let problem = Problem { cols: 4, affine, ..Problem::default() };
+            let (mut dx, mut dgain) = ([0.0_f64; 4], [0.0_f64; 4]);
+            let rows = |data| Rows { data, stride: 4 };
+            let inputs = BackwardInputs { rows: 1, x: rows(&x), dy: rows(&dy), gain: Some(gain) };
+            let outputs = BackwardOutputs {
+                dx: Some(RowsMut { data: &mut dx, stride: 4 }),
+                dgain: Some(&mut dgain[..]),
+                dbias: None,
+                dx_gradient: Gradient::Overwrite,
+                parameter_gradient: Gradient::Overwrite,
+            };
+            backward(&problem, &inputs, outputs).unwrap();
+            (dx, dgain)
+        };
+        let gain = [2.0, -0.5, 1.0, 4.0];
+        let one_less = gain.map(|gain| gain - 1.0);
+        assert_eq!(gradients(Affine::ZeroCenteredGain, &one_less), gradients(Affine::Gain, &gain));
+    }
+
+    #[test]
     fn accumulating_rounds_once() {
         // In f16, 2048 + 1 is 2048: adding the two ones of dbias one by one would lose both.
         let problem = Problem {

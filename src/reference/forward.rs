@@ -148,6 +148,8 @@ mod tests {
             (Normalization::Layer, Affine::None, [1.0, 3.0], [2.0, 0.5], [-0.5, 0.5]),
             (Normalization::Layer, Affine::Gain, [1.0, 3.0], [2.0, 0.5], [-1.0, 2.0]),
             (Normalization::Layer, Affine::GainBias, [1.0, 3.0], [2.0, 0.5], [9.0, 22.0]),
+            (Normalization::Layer, Affine::ZeroCenteredGain, [1.0, 3.0], [2.0, 0.5], [-1.5, 2.5]),
+            (Normalization::Layer, Affine::ZeroCenteredGainBias, [1.0, 3.0], [2.0, 0.5], [8.5, 22.5]),
             (Normalization::Rms, Affine::None, [-1.0, 1.0], [0.0, 0.5], [-0.5, 0.5]),
             (Normalization::Rms, Affine::None, [1.0, 1.0], [0.0, 0.5], [0.5, 0.5]),
             (Normalization::Rms, Affine::GainBias, [1.0, 1.0], [0.0, 0.5], [11.0, 22.0]),

@@ -127,10 +127,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     partial.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
-/// What xhat is multiplied by in each column: 1 where there is no gain.
+/// What xhat is multiplied by in each column: 1 where there is no gain; 1 + gain, rounded to float32, where that is zero-centered.
 pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> Vec<f64> {
     let cols = problem.cols as usize;
     match gain {
+        Some(gain) if problem.affine.is_zero_centered() => {
+            gain[..cols].iter().map(|gain| <f32 as Real>::from_f64(1.0 + gain.to_f64()).into()).collect()
+        }
         Some(gain) => gain[..cols].iter().map(|gain| gain.to_f64()).collect(),
         None => vec![1.0; cols],
     }

@@ -128,7 +128,10 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
 
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
-    let factors = segments::AFFINE_FACTORS;
+    let factors = match plan.affine.is_zero_centered() {
+        true => segments::AFFINE_ZERO_CENTERED_FACTORS,
+        false => segments::AFFINE_FACTORS,
+    };
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let parts: &[&str] = match (plan.affine.has_gain(), has_bias) {
         (_, true) => &[segments::ALONG_COLUMN, factors, segments::AFFINE_GAIN_BIAS],

@@ -72,6 +72,7 @@ segments! {
     ALONG_COLUMN = "along/column"
     AFFINE_NONE = "affine/none"
     AFFINE_FACTORS = "affine/factors"
+    AFFINE_ZERO_CENTERED_FACTORS = "affine/zero_centered_factors"
     AFFINE_GAIN = "affine/gain"
     AFFINE_GAIN_BIAS = "affine/gain_bias"
     STATISTICS_NONE = "statistics/none"
