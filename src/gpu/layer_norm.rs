@@ -6,7 +6,9 @@ use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Caps, Operation, Plan, Pooled, RowSplit};
+#[cfg(feature = "verify")]
+use crate::plan::Pooled;
+use crate::plan::{Caps, Operation, Plan, RowSplit};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -288,6 +290,7 @@ impl LayerNorm {
     }
 
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
+    #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))

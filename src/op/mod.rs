@@ -266,6 +266,7 @@ impl Operation {
     }
 
     /// The tensors of a call over whole rows, scratch aside.
+    #[cfg(feature = "verify")]
     pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
         let kernels: &[Kernel] = match self {
             Self::Forward(_) => &[Kernel::ForwardCached],
