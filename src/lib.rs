@@ -51,6 +51,12 @@
 //!
 //! Without any the crate is [`reference`](mod@reference), [`plan`] and [`shader`].
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "bench", feature = "translate")),
+    allow(rustdoc::broken_intra_doc_links, reason = "links lead to what other features add")
+)]
+// On docs.rs, which builds with a nightly compiler: the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
 #[cfg(feature = "bench")]
