@@ -40,16 +40,27 @@
 //!
 //! # Features
 //!
-//! - `gpu` (default): all that uses wgpu, which is then re-exported as [`wgpu`]. Without it the crate is [`reference`](mod@reference),
-//!   [`plan`] and [`shader`].
-//! - `backends` (default): all back ends of wgpu, which are otherwise the application's to choose.
-//! - `rayon` (default): the reference uses all cores.
-//! - `json`: reading and writing tuning files ([`plan::Tuning`]), which takes serde and `serde_json`.
-//! - `translate`: the texts as SPIR-V, MSL, HLSL and GLSL, through naga.
+//! | feature | default | what it adds | what it compiles |
+//! | --- | --- | --- | --- |
+//! | `gpu` | yes | all that runs kernels; wgpu is re-exported as [`wgpu`] | wgpu without any back end |
+//! | `backends` | yes | all back ends of wgpu, else the application's to choose | wgpu's default features |
+//! | `rayon` | yes | the reference uses all cores | rayon |
+//! | `verify` | no | [`verify`], and `gpu` | |
+//! | `bench` | no | [`bench`](mod@bench), and `verify`: what is timed is checked first | web-time |
+//! | `json` | no | reading and writing tuning files ([`plan::Tuning`]) | serde, `serde_json` |
+//! | `translate` | no | the texts as SPIR-V, MSL, HLSL and GLSL ([`translate`]) | naga's writers |
+//!
+//! Without any the crate is [`reference`](mod@reference), [`plan`] and [`shader`].
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "bench", feature = "translate")),
+    allow(rustdoc::broken_intra_doc_links, reason = "links lead to what other features add")
+)]
+// On docs.rs, which builds with a nightly compiler: the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(all(doctest, feature = "gpu"), doc = include_str!("../README.md"))]
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "bench")]
 pub mod bench;
 mod covering;
 mod error;
@@ -62,7 +73,7 @@ pub mod shader;
 #[cfg(feature = "translate")]
 pub mod translate;
 mod types;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "verify")]
 pub mod verify;
 
 pub use error::Error;

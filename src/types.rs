@@ -9,13 +9,17 @@ use std::str::FromStr;
 /// The storage type of a tensor. All arithmetic is in float32 whatever the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[doc(alias = "data_type", alias = "precision")]
 pub enum Dtype {
     /// IEEE binary32.
     #[default]
+    #[doc(alias = "float32", alias = "single")]
     F32,
     /// IEEE binary16.
+    #[doc(alias = "float16", alias = "half")]
     F16,
     /// The upper half of a binary32: 8 bits of exponent, 7 of fraction.
+    #[doc(alias = "bfloat16")]
     Bf16,
 }
 
@@ -88,8 +92,10 @@ pub(crate) fn by_name<T: Copy>(
 pub enum Normalization {
     /// Layer normalisation (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
     #[default]
+    #[doc(alias = "layer_norm", alias = "LayerNormalization")]
     Layer,
     /// Root mean square normalisation (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
+    #[doc(alias = "rms_norm", alias = "RMSNorm", alias = "RMSNormalization")]
     Rms,
 }
 
@@ -124,6 +130,7 @@ impl Normalization {
 /// Which learned parameters are applied after normalising.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[doc(alias = "elementwise_affine", alias = "weight", alias = "gamma")]
 pub enum Affine {
     /// `y = xhat`
     None,
@@ -250,6 +257,7 @@ impl FromStr for Gradient {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
+    #[doc(alias = "normalized_shape", alias = "hidden_size")]
     pub cols: u32,
     /// Storage of x, residual, sum, y, dy and dx.
     pub dtype: Dtype,
@@ -258,10 +266,12 @@ pub struct Problem {
     /// Layer norm or RMS norm.
     pub normalization: Normalization,
     /// Which of gain and bias there are.
+    #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
     /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
     /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
     /// xhat, rstd and dx are 0.
+    #[doc(alias = "epsilon")]
     pub eps: f32,
 }
 
@@ -312,6 +322,7 @@ pub struct Statistics {
     /// `sum(x) / cols`; 0 for RMS norm.
     pub mean: f32,
     /// `1 / sqrt(variance + eps)`, or `1 / sqrt(mean square + eps)` for RMS norm.
+    #[doc(alias = "inv_std", alias = "inv_std_dev", alias = "inv_rms")]
     pub rstd: f32,
 }
 
@@ -408,10 +419,13 @@ pub struct ForwardInputs<'a, T, P> {
     /// The values to normalise, `[rows, cols]`.
     pub x: Rows<'a, T>,
     /// Added to x before normalising, `[rows, cols]`.
+    #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<Rows<'a, T>>,
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
     /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`] has a bias.
+    #[doc(alias = "beta")]
     pub bias: Option<&'a [P]>,
 }
 
@@ -423,8 +437,10 @@ pub struct BackwardInputs<'a, T, P> {
     /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
     pub x: Rows<'a, T>,
     /// The gradient with respect to forward's y, `[rows, cols]`.
+    #[doc(alias = "grad_output")]
     pub dy: Rows<'a, T>,
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
+    #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
 }
 

@@ -1,5 +1,4 @@
 //! `bench` on the machine's adapter: every operation and storage is checked and timed, and what cannot be says so.
-#![cfg(feature = "gpu")]
 
 use std::time::Duration;
 use wgpu_layernorm::bench::{

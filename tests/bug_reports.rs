@@ -1,7 +1,6 @@
 //! What others have reported of layer norms, tried here: small inputs, and the right values. Every row of a
 //! table runs on every adapter, with the kernels that it would get, those of a GPU, and those without
 //! subgroup operations; narrow rows, and the same again across rows that are streamed and split.
-#![cfg(feature = "gpu")]
 
 use half::bf16;
 use std::sync::{Mutex, PoisonError};

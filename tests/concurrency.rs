@@ -1,5 +1,4 @@
 //! One device and one normalisation for many threads: what they compute is what a single thread does.
-#![cfg(feature = "gpu")]
 
 use std::sync::Barrier;
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};

@@ -1,5 +1,4 @@
 //! The kernels between shaders of the caller's: one encoder, one submit, no copies, over a slice of a fused buffer.
-#![cfg(feature = "gpu")]
 
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};

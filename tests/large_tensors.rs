@@ -1,5 +1,4 @@
 //! Tensors larger than a storage binding: calls are cut into several dispatches, and nothing of that shows in results.
-#![cfg(feature = "gpu")]
 
 use wgpu_layernorm::reference::{self, BackwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};

@@ -1,5 +1,4 @@
 //! Wrong calls: each gives the error that is documented for it, reaches no GPU and leaves the device in order.
-#![cfg(feature = "gpu")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

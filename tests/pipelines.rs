@@ -1,5 +1,4 @@
 //! Pipelines belong to the device: calls with equal texts share one, whichever normalisation asks for it.
-#![cfg(feature = "gpu")]
 
 use std::sync::Barrier;
 use wgpu_layernorm::plan::{Backward, Forward, Pooled, Tensor};

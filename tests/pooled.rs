@@ -1,6 +1,5 @@
 //! Everything in one buffer, as in an allocator's pool: the results are those of tensors in buffers of their
 //! own.
-#![cfg(feature = "gpu")]
 
 mod support;
 

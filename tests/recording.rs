@@ -1,6 +1,5 @@
 //! Recording a prepared call allocates no more than the same wgpu calls written by hand, with rows that
 //! change too.
-#![cfg(feature = "gpu")]
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;

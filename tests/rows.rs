@@ -1,6 +1,5 @@
 //! A prepared call is recorded with as many rows as a step has: each result is that of a call for exactly
 //! these rows.
-#![cfg(feature = "gpu")]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! Scratch is the device's: all calls share it, or bring their own.
-#![cfg(feature = "gpu")]
 
 mod support;
 

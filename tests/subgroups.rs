@@ -1,8 +1,6 @@
 //! Sums over a row by subgroups, apart from the kernels: with the subgroups that an adapter has, whatever sizes the plan was made
 //! for, and as if its subgroups were not full.
 
-#![cfg(feature = "gpu")]
-
 use wgpu::util::DeviceExt as _;
 use wgpu_layernorm::plan::{Caps, Forward, Plan, Reduction, SubgroupSizes};
 use wgpu_layernorm::shader::{Dialect, assemble, variants};

@@ -1,5 +1,4 @@
 //! The example of training, which holds its gradients against the reference.
-#![cfg(feature = "gpu")]
 
 #[path = "../examples/training.rs"]
 #[allow(dead_code, reason = "the example has a main of its own")]

@@ -81,6 +81,7 @@ pub struct ForwardBuffers<'a> {
     /// Input, `[rows, cols]`.
     pub x: BufferRows<'a>,
     /// Added to x before normalising, `[rows, cols]`; needs `sum`.
+    #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
     /// `[cols]`; given exactly if the problem's affine has it.
     #[doc(alias = "weight", alias = "gamma")]
@@ -93,6 +94,7 @@ pub struct ForwardBuffers<'a> {
     /// Output `x + residual` as stored, `[rows, cols]`; needs `residual`.
     pub sum: Option<BufferRows<'a>>,
     /// Output mean and rstd, `[rows, 2]` float32.
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<BufferVector<'a>>,
     /// Scratch of the caller's, at least [`forward_scratch_bytes`](crate::LayerNorm::forward_scratch_bytes);
     /// `None` for that of the [`Kernels`](crate::Kernels).
@@ -129,6 +131,7 @@ impl<'a> ForwardBuffers<'a> {
     }
 
     /// The inverse: None without x or y.
+    #[cfg(feature = "verify")]
     pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
         Some(Self {
             residual: given(Tensor::Residual).map(Into::into),
@@ -166,13 +169,14 @@ pub struct BackwardBuffers<'a> {
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, `[rows, 2]` float32.
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferVector<'a>,
     /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike; the gradient that
     /// reaches the sum on other ways is what [`Gradient::Accumulate`] adds to.
     #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
     /// Output, `[cols]`.
-    #[doc(alias = "grad_weight", alias = "dgamma")]
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<BufferVector<'a>>,
     /// Output, `[cols]`.
     #[doc(alias = "grad_bias", alias = "dbeta")]
@@ -223,6 +227,7 @@ impl<'a> BackwardBuffers<'a> {
     }
 
     /// The inverse, with the gradients that `options` say: None without x, dy or statistics.
+    #[cfg(feature = "verify")]
     pub(crate) fn from_given(
         rows: u64,
         options: &Backward,

@@ -77,6 +77,7 @@ pub struct ForwardResult<T> {
     /// `x + residual`, `[rows, cols]`; with a residual.
     pub sum: Option<Vec<T>>,
     /// Mean and rstd of each row; empty by [`Context::forward_without_statistics`].
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Vec<Statistics>,
 }
 
@@ -84,10 +85,13 @@ pub struct ForwardResult<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackwardResult<T, P> {
     /// `[rows, cols]`, one row after the other.
+    #[doc(alias = "grad_input")]
     pub dx: Vec<T>,
     /// `[cols]`, where the problem has a gain.
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Vec<P>>,
     /// `[cols]`, where the problem has a bias.
+    #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<Vec<P>>,
 }
 

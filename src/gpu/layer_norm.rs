@@ -6,7 +6,9 @@ use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-use crate::plan::{Caps, Operation, Plan, Pooled, RowSplit};
+#[cfg(feature = "verify")]
+use crate::plan::Pooled;
+use crate::plan::{Caps, Operation, Plan, RowSplit};
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +29,7 @@ pub struct LayerNormDescriptor<'a> {
     /// Default: layer norm.
     pub normalization: Normalization,
     /// Default: gain and bias.
+    #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
     /// Added to the variance before the root; may be 0. Default: 1e-5.
     #[doc(alias = "epsilon")]
@@ -55,13 +58,14 @@ impl Default for LayerNormDescriptor<'_> {
 impl LayerNormDescriptor<'_> {
     /// Layer norm of `cols` columns in f32, with gain and bias.
     #[must_use]
+    #[doc(alias = "layer_norm")]
     pub fn layer(cols: u32) -> Self {
         Self { cols, ..Self::default() }
     }
 
     /// RMS norm of `cols` columns in f32, with a gain alone, as models have it.
     #[must_use]
-    #[doc(alias = "rms_norm")]
+    #[doc(alias = "rms_norm", alias = "rmsnorm", alias = "RMSNorm")]
     pub fn rms(cols: u32) -> Self {
         Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
     }
@@ -83,6 +87,7 @@ impl LayerNormDescriptor<'_> {
 /// A normalisation on a device, for rows of one width. It holds no parameters and costs next to nothing:
 /// layers may share one or have one each, since pipelines belong to the [`Kernels`].
 #[derive(Debug)]
+#[doc(alias = "RMSNorm", alias = "rms_norm", alias = "LayerNormalization")]
 pub struct LayerNorm {
     kernels: Kernels,
     label: Option<String>,
@@ -288,6 +293,7 @@ impl LayerNorm {
     }
 
     /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
+    #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))

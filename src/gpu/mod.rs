@@ -18,6 +18,7 @@ mod scratch;
 mod uniforms;
 mod warm;
 
+#[cfg(feature = "verify")]
 pub(crate) use buffers::Given;
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};

@@ -142,6 +142,7 @@ impl Prepared {
     }
 
     /// The device's scratch as far as the call uses it: buffers, and bytes from their starts on.
+    #[cfg(feature = "verify")]
     pub(crate) fn scratch(&self) -> Vec<(wgpu::Buffer, u64)> {
         let Inner { kernels, scratch, .. } = &*self.inner;
         let buffers = kernels.shared().scratch().into_iter().zip(*scratch);

@@ -7,10 +7,13 @@ use crate::types::{Affine, Gradient};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Backward {
     /// Whether dx is wanted, and what happens to the value there.
+    #[doc(alias = "grad_input")]
     pub dx: Option<Gradient>,
     /// Whether dgain is wanted.
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Gradient>,
     /// Whether dbias is wanted.
+    #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<Gradient>,
     /// Whether dx is written over x.
     pub x_in_dx: bool,

@@ -6,6 +6,7 @@ use super::{Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, comb
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Whether a residual is added to x first and the sum written out.
+    #[doc(alias = "skip", alias = "shortcut")]
     pub residual: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,

@@ -18,15 +18,23 @@ use crate::types::{Affine, Dtype, Problem};
 #[non_exhaustive]
 pub enum Tensor {
     X,
+    #[doc(alias = "skip", alias = "shortcut")]
     Residual,
+    #[doc(alias = "weight", alias = "gamma")]
     Gain,
+    #[doc(alias = "beta")]
     Bias,
     Y,
     Sum,
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     Statistics,
+    #[doc(alias = "grad_output")]
     Dy,
+    #[doc(alias = "grad_input")]
     Dx,
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     Dgain,
+    #[doc(alias = "grad_bias", alias = "dbeta")]
     Dbias,
     /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
     Partials,
@@ -266,6 +274,7 @@ impl Operation {
     }
 
     /// The tensors of a call over whole rows, scratch aside.
+    #[cfg(feature = "verify")]
     pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
         let kernels: &[Kernel] = match self {
             Self::Forward(_) => &[Kernel::ForwardCached],

@@ -11,10 +11,13 @@ use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsM
 #[derive(Debug)]
 pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
+    #[doc(alias = "grad_input")]
     pub dx: Option<RowsMut<'a, O>>,
     /// The gradient with respect to gain, `[cols]`; only when [`Problem::affine`] has a gain.
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<&'a mut [Q]>,
     /// The gradient with respect to bias, `[cols]`; only when [`Problem::affine`] has a bias.
+    #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<&'a mut [Q]>,
     /// What happens to the values in dx.
     pub dx_gradient: Gradient,
@@ -44,6 +47,7 @@ pub struct BackwardOutputs<'a, O, Q> {
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit [`Problem::affine`];
 /// [`Error::BufferTooSmall`]. Nothing is written then.
+#[doc(alias = "layer_norm_backward", alias = "vjp")]
 pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
     problem: &Problem,
     inputs: &BackwardInputs<'_, T, P>,

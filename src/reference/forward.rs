@@ -13,6 +13,7 @@ pub struct ForwardOutputs<'a, T, O> {
     /// `x + residual` rounded to T, `[rows, cols]`; only with a residual.
     pub sum: Option<RowsMut<'a, T>>,
     /// mean (0 for RMS norm) and rstd of each row, `[rows]`.
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<&'a mut [[f64; 2]]>,
 }
 
@@ -33,6 +34,7 @@ pub struct ForwardOutputs<'a, T, O> {
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`] and for a
 /// sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
+#[doc(alias = "layer_norm", alias = "rms_norm")]
 pub fn forward<T: Element, P: Element, O: Real>(
     problem: &Problem,
     inputs: &ForwardInputs<'_, T, P>,

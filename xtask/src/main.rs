@@ -1,9 +1,10 @@
-//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `vendors` and `adapter`.
+//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `package`, `vendors` and `adapter`.
 //!
 //! They are a program and not shell scripts so that they run wherever the library does.
 
 mod adapter;
 mod apt;
+mod package;
 mod steps;
 mod swiftshader;
 mod web;
@@ -11,6 +12,7 @@ mod web;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
@@ -46,13 +48,15 @@ enum Task {
     /// Make sure there are adapters, then run every check of the repository; exit code 3 if nothing failed but something
     /// that a check needs is missing
     Test {
-        /// Every case in every mode of every adapter, then the browser page, then every triple of factors through all of the
-        /// vendors' compilers: hours
+        /// Every case in every mode of every adapter, then the package from its tarball, then the browser page,
+        /// then every triple of factors through all of the vendors' compilers: hours
         #[arg(long)]
         full: bool,
     },
     /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
     Web(web::Options),
+    /// Pack the library, build it from its tarball, and run an application that depends on it
+    Package,
     /// Make sure there is an adapter and say what was found
     Adapter,
     /// Every shader variant through the vendors' compilers; `cargo xtask vendors -- --help` has its arguments
@@ -86,16 +90,21 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             if !full {
                 return Ok(steps);
             }
+            let package = package::run()?;
             let web = web::run(&web::Options::default(), cli.no_install)?;
             let vendors = vendors(cli.no_install, &[])?;
             // Each has said what it lacks or what has failed; a failure counts before something that is missing.
             let not_run = ExitCode::from(steps::NOT_RUN);
-            let codes = [steps, web, vendors];
+            let codes = [steps, package, web, vendors];
             let failed = codes.into_iter().find(|code| ![ExitCode::SUCCESS, not_run].contains(code));
             let worst = failed.or(codes.into_iter().find(|code| *code == not_run));
             Ok(worst.unwrap_or(ExitCode::SUCCESS))
         }
         Task::Web(options) => web::run(options, cli.no_install),
+        Task::Package => {
+            print(&adapter::ensure(cli.no_install)?);
+            package::run()
+        }
         Task::Adapter => {
             print(&adapter::ensure(cli.no_install)?);
             Ok(ExitCode::SUCCESS)
@@ -136,6 +145,12 @@ fn program(name: &str) -> Result<Command> {
     let this =
         env::current_exe().map_err(|error| format!("the system hides where this program is: {error}"))?;
     Ok(Command::new(this.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX))))
+}
+
+/// Where cargo builds.
+fn target_directory() -> PathBuf {
+    let set = env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
+    set.map_or_else(|| Path::new(ROOT).join("target"), |set| Path::new(ROOT).join(set))
 }
 
 /// The cargo that runs this program, so that a `+toolchain` on the command line holds for what it starts.
@@ -184,6 +199,6 @@ mod tests {
 
     #[test]
     fn the_root_is_the_root() {
-        assert!(std::path::Path::new(ROOT).join("xtask/Cargo.toml").is_file());
+        assert!(Path::new(ROOT).join("xtask/Cargo.toml").is_file());
     }
 }

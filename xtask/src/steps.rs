@@ -65,16 +65,35 @@ const STEPS: &[Step] = &[
         beside: None,
         on: On::Every,
     },
-    // Feature by feature, because the workspace build turns all of them on.
-    Step::new("no features", "check --release --package wgpu-layernorm --no-default-features"),
-    Step::new("feature gpu", "check --release --package wgpu-layernorm --no-default-features --features gpu"),
+    // Feature by feature, because the workspace build turns all of them on. With warnings as errors: what only
+    // another feature uses is unused here. Without features and with `gpu` the tests that need no more are built too.
+    Step::new(
+        "no features",
+        "clippy --release --package wgpu-layernorm --all-targets --no-default-features -- -D warnings",
+    ),
+    Step::new(
+        "feature gpu",
+        "clippy --release --package wgpu-layernorm --all-targets --no-default-features --features gpu -- -D warnings",
+    ),
+    Step::new(
+        "feature verify",
+        "clippy --release --package wgpu-layernorm --no-default-features --features verify -- -D warnings",
+    ),
+    Step::new(
+        "feature bench",
+        "clippy --release --package wgpu-layernorm --no-default-features --features bench -- -D warnings",
+    ),
     Step::new(
         "feature rayon",
-        "check --release --package wgpu-layernorm --no-default-features --features rayon",
+        "clippy --release --package wgpu-layernorm --no-default-features --features rayon -- -D warnings",
     ),
     Step::new(
         "feature json",
-        "check --release --package wgpu-layernorm --no-default-features --features json",
+        "clippy --release --package wgpu-layernorm --no-default-features --features json -- -D warnings",
+    ),
+    Step::new(
+        "feature translate",
+        "clippy --release --package wgpu-layernorm --no-default-features --features translate -- -D warnings",
     ),
     // Reports are read where there is no wgpu, too.
     Step::new("report", "check --release --package layernorm-report"),
@@ -202,9 +221,9 @@ fn run_step(step: &Step, adapters: &Adapters, full: bool) -> Result<StepResult> 
 }
 
 fn summary(outcomes: &[Outcome]) -> String {
-    let mut table = format!("\n{:<13}  {:>7}  result", "step", "seconds");
+    let mut table = format!("\n{:<17}  {:>7}  result", "step", "seconds");
     for Outcome { name, time, result } in outcomes {
-        let _ = write!(table, "\n{name:<13}  {:>7.1}  {result}", time.as_secs_f64());
+        let _ = write!(table, "\n{name:<17}  {:>7.1}  {result}", time.as_secs_f64());
     }
     let missing = STEPS.len() - outcomes.len();
     if missing > 0 {
@@ -229,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn each_feature_is_built_alone() {
+        let (_, features) = include_str!("../../Cargo.toml").split_once("\n[features]\n").unwrap();
+        let (features, _) = features.split_once("\n[").unwrap();
+        let names = features.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
+        // The two that only turn others on: our own and wgpu's, which all other steps build.
+        for name in names.filter(|name| !name.starts_with('#') && !["default", "backends"].contains(name)) {
+            let alone = format!(" --no-default-features --features {name} -- -D warnings");
+            assert!(STEPS.iter().any(|step| step.arguments.ends_with(&alone)), "{name}");
+        }
+    }
+
+    #[test]
     fn summary_lines_up_and_counts_what_was_left_out() {
         let outcomes = [
             Outcome { name: "format", time: Duration::from_millis(840), result: StepResult::Ok },
@@ -240,10 +271,10 @@ mod tests {
             Outcome { name: "feature rayon", time: Duration::from_secs(1234), result: StepResult::Failed },
         ];
         let expected = format!(
-            "\nstep           seconds  result\
-             \nformat             0.8  ok\
-             \nSwiftShader        0.0  NOT RUN: there is none\
-             \nfeature rayon   1234.0  FAILED\
+            "\nstep               seconds  result\
+             \nformat                 0.8  ok\
+             \nSwiftShader            0.0  NOT RUN: there is none\
+             \nfeature rayon       1234.0  FAILED\
              \n({} further not run)",
             STEPS.len() - 3
         );

@@ -5,14 +5,15 @@
 mod chromium;
 mod wasm;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use crate::{ROOT, Result, cannot_start_cargo, note, print, program};
+pub(crate) use wasm::host;
+
+use crate::{Result, cannot_start_cargo, note, print, program, target_directory};
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct Options {
@@ -83,12 +84,6 @@ fn tools(
         None => Some(chromium::find(no_install)?),
     };
     Ok((wasm::find(no_install, options.debian_toolchain)?, browser))
-}
-
-/// Where cargo builds.
-fn target_directory() -> PathBuf {
-    let set = env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
-    set.map_or_else(|| Path::new(ROOT).join("target"), |set| Path::new(ROOT).join(set))
 }
 
 fn build_and_run(options: &Options, toolchain: &wasm::Toolchain, browser: Option<&Path>) -> Result<ExitCode> {

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Missing, target_directory};
-use crate::{ROOT, apt, cargo, note};
+use super::Missing;
+use crate::{ROOT, apt, cargo, note, target_directory};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -183,7 +183,7 @@ fn variables(place: &Path) -> Option<Vec<(&'static str, OsString)>> {
 }
 
 /// The machine's target, as the compiler names it.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = output(Command::new(rustc).arg("-vV"))?;
     version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
