@@ -47,10 +47,8 @@ fn backward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
 
     let norm = bench.norm::<T>(shape.cols, normalization);
     let inputs = BackwardInputs {
-        rows,
-        x: Rows { data: &x, stride: cols },
-        dy: Rows { data: &dy, stride: cols },
         gain: Some(&gain),
+        ..BackwardInputs::new(rows, Rows { data: &x, stride: cols }, Rows { data: &dy, stride: cols })
     };
     let (mut dx, mut dgain, mut dbias) = (vec![0.0; shape.len()], vec![0.0; cols], vec![0.0; cols]);
     let outputs = BackwardOutputs {
@@ -86,8 +84,7 @@ fn statistics<T: Element>(problem: &Problem, inputs: &BackwardInputs<'_, T, T>) 
     let mut y = vec![0.0_f32; inputs.x.data.len()];
     let mut statistics = vec![[0.0; 2]; inputs.rows];
     let without_affine = Problem { affine: Affine::None, ..*problem };
-    let inputs =
-        ForwardInputs { rows: inputs.rows, x: inputs.x, residual: None, gain: None::<&[T]>, bias: None };
+    let inputs = ForwardInputs { gain: None::<&[T]>, ..ForwardInputs::new(inputs.rows, inputs.x) };
     let outputs = ForwardOutputs {
         y: RowsMut { data: &mut y, stride: inputs.x.stride },
         sum: None,
@@ -107,10 +104,8 @@ fn on_the_cpu(bench: &mut Bench<'_>, shape: Shape) {
     let (mut dx, mut dgain, mut dbias) =
         (vec![0.0_f32; shape.len()], vec![0.0_f32; cols], vec![0.0_f32; cols]);
     let inputs = BackwardInputs {
-        rows: shape.rows,
-        x: Rows { data: &x, stride: cols },
-        dy: Rows { data: &dy, stride: cols },
         gain: Some(&gain),
+        ..BackwardInputs::new(shape.rows, Rows { data: &x, stride: cols }, Rows { data: &dy, stride: cols })
     };
     let bytes = (size_of_val(&*x) + size_of_val(&*dy) + size_of_val(&*dx)) as u64;
     bench.reference(&shape.parameter::<f32>(""), bytes, || {

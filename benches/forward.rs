@@ -43,11 +43,10 @@ fn forward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
 
     let norm = bench.norm::<T>(shape.cols, normalization);
     let inputs = ForwardInputs {
-        rows,
-        x: Rows { data: &x, stride: cols },
         residual: with_residual.then_some(Rows { data: &residual, stride: cols }),
         gain: Some(&gain),
         bias: Some(&bias),
+        ..ForwardInputs::new(rows, Rows { data: &x, stride: cols })
     };
     let mut y = vec![0.0; shape.len()];
     let mut sum = x.clone();
@@ -89,11 +88,9 @@ fn on_the_cpu(bench: &mut Bench<'_>, shape: Shape) {
     let (gain, bias): (Vec<f32>, Vec<f32>) = (values(cols, 3), values(cols, 4));
     let mut y = vec![0.0_f32; shape.len()];
     let inputs = ForwardInputs {
-        rows: shape.rows,
-        x: Rows { data: &x, stride: cols },
-        residual: None,
         gain: Some(&gain),
         bias: Some(&bias),
+        ..ForwardInputs::new(shape.rows, Rows { data: &x, stride: cols })
     };
     let bytes = (size_of_val(&*x) + size_of_val(&*y)) as u64;
     bench.reference(&shape.parameter::<f32>(""), bytes, || {

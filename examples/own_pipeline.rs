@@ -106,11 +106,12 @@ fn main() -> Result<(), Error> {
     projection.iter_mut().for_each(|value| *value *= 0.5);
     let x = Rows { data: &projection[COLS..], stride: STRIDE };
     let (gain, bias) = gain_and_bias.split_at(COLS);
-    let inputs = ForwardInputs { rows: ROWS, x, residual: None, gain: Some(gain), bias: Some(bias) };
+    let inputs = ForwardInputs { gain: Some(gain), bias: Some(bias), ..ForwardInputs::new(ROWS, x) };
     let mut y = vec![0.0_f64; ROWS * COLS];
     let outputs = ForwardOutputs { y: RowsMut { data: &mut y, stride: COLS }, sum: None, statistics: None };
     reference::forward(norm.problem(), &inputs, outputs)?;
-    let inputs = BackwardInputs { rows: ROWS, x, dy: Rows { data: &dy, stride: COLS }, gain: Some(gain) };
+    let inputs =
+        BackwardInputs { gain: Some(gain), ..BackwardInputs::new(ROWS, x, Rows { data: &dy, stride: COLS }) };
     let mut expected_gradient = vec![0.0_f64; ROWS * STRIDE];
     let outputs = BackwardOutputs::<f64, f64> {
         dx: Some(RowsMut { data: &mut expected_gradient[COLS..], stride: STRIDE }),

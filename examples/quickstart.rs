@@ -15,15 +15,17 @@ fn main() -> Result<(), Error> {
     let rows = Rows { data: &x[..], stride: 4 };
 
     let inputs =
-        ForwardInputs { rows: 2, x: rows, residual: None, gain: Some(&gain[..]), bias: Some(&bias[..]) };
+        ForwardInputs { gain: Some(&gain[..]), bias: Some(&bias[..]), ..ForwardInputs::new(2, rows) };
     let forward = context.forward_blocking(&problem, &inputs)?;
     for (y, statistics) in forward.y.chunks(4).zip(&forward.statistics) {
         println!("y {y:?}, mean {}, rstd {}", statistics.mean, statistics.rstd);
     }
 
     let dy = [1.0_f32, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-    let inputs =
-        BackwardInputs { rows: 2, x: rows, dy: Rows { data: &dy[..], stride: 4 }, gain: Some(&gain[..]) };
+    let inputs = BackwardInputs {
+        gain: Some(&gain[..]),
+        ..BackwardInputs::new(2, rows, Rows { data: &dy[..], stride: 4 })
+    };
     let backward = context.backward_blocking(&problem, &inputs)?;
     println!("dx {:?}", backward.dx);
     println!("dgain {:?}, dbias {:?}", backward.dgain, backward.dbias);

@@ -304,11 +304,9 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
             let mut sum = vec![f16::ZERO; rows * COLS];
             let gain = gain(block);
             let inputs = ForwardInputs {
-                rows,
-                x: rows_of(&sums[block - 1]),
                 residual: Some(rows_of(&residual)),
                 gain: Some(&gain[..]),
-                bias: None,
+                ..ForwardInputs::new(rows, rows_of(&sums[block - 1]))
             };
             let outputs = ForwardOutputs {
                 y: RowsMut { data: &mut y, stride: COLS },
@@ -322,8 +320,10 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
         let mut dsum = vec![f16::ZERO; rows * COLS];
         for block in (1..=BLOCKS).rev() {
             let gain = gain(block);
-            let inputs =
-                BackwardInputs { rows, x: rows_of(&sums[block]), dy: rows_of(&dy), gain: Some(&gain[..]) };
+            let inputs = BackwardInputs {
+                gain: Some(&gain[..]),
+                ..BackwardInputs::new(rows, rows_of(&sums[block]), rows_of(&dy))
+            };
             let outputs = BackwardOutputs {
                 dx: Some(RowsMut { data: &mut dsum, stride: COLS }),
                 dgain: Some(&mut dgains[block - 1]),

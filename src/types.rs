@@ -315,6 +315,30 @@ impl Problem {
     }
 }
 
+/// A tensor of the host's, for whoever takes it to a device.
+#[cfg(feature = "gpu")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostTensor<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) elements: usize,
+    /// Elements from one row's start to the next; none for a tensor that has no rows.
+    pub(crate) stride: Option<usize>,
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element> From<Rows<'a, T>> for HostTensor<'a> {
+    fn from(Rows { data, stride }: Rows<'a, T>) -> Self {
+        Self { bytes: bytemuck::cast_slice(data), elements: data.len(), stride: Some(stride) }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, P: Element> From<&'a [P]> for HostTensor<'a> {
+    fn from(values: &'a [P]) -> Self {
+        Self { bytes: bytemuck::cast_slice(values), elements: values.len(), stride: None }
+    }
+}
+
 /// What forward keeps of a row for backward, two float32 a row, in this order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
@@ -429,6 +453,27 @@ pub struct ForwardInputs<'a, T, P> {
     pub bias: Option<&'a [P]>,
 }
 
+impl<'a, T, P> ForwardInputs<'a, T, P> {
+    /// Only x.
+    #[must_use]
+    pub const fn new(rows: usize, x: Rows<'a, T>) -> Self {
+        Self { rows, x, residual: None, gain: None, bias: None }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
+    /// Every tensor by its name.
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+        [
+            ("x", Some(self.x.into())),
+            ("residual", self.residual.map(Into::into)),
+            ("gain", self.gain.map(Into::into)),
+            ("bias", self.bias.map(Into::into)),
+        ]
+    }
+}
+
 /// The host tensors that a backward call reads. Slices may be longer than what is read of them.
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardInputs<'a, T, P> {
@@ -442,6 +487,22 @@ pub struct BackwardInputs<'a, T, P> {
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
+}
+
+impl<'a, T, P> BackwardInputs<'a, T, P> {
+    /// No gain.
+    #[must_use]
+    pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, T>) -> Self {
+        Self { rows, x, dy, gain: None }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
+    /// Every tensor by its name.
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 3] {
+        [("x", Some(self.x.into())), ("dy", Some(self.dy.into())), ("gain", self.gain.map(Into::into))]
+    }
 }
 
 #[cfg(test)]

@@ -85,14 +85,15 @@ fn the_norms_of_a_trained_model_are_within_four_units() {
             let backward_kernel = Plan::backward(&problem, Backward::default(), 4, &caps).unwrap().kernel;
             let dense = |data| Rows { data, stride: cols };
             let inputs = ForwardInputs {
-                rows,
-                x: dense(&x[..]),
-                residual: None,
                 gain: Some(&gain[..]),
                 bias: Some(&bias[..]),
+                ..ForwardInputs::new(rows, dense(&x[..]))
             };
             let forward = context.forward_blocking(&problem, &inputs).unwrap();
-            let inputs = BackwardInputs { rows, x: dense(&x[..]), dy: dense(&dy[..]), gain: Some(&gain[..]) };
+            let inputs = BackwardInputs {
+                gain: Some(&gain[..]),
+                ..BackwardInputs::new(rows, dense(&x[..]), dense(&dy[..]))
+            };
             let backward = context.backward_blocking(&problem, &inputs).unwrap();
             let rstd: Vec<f32> = forward.statistics.iter().map(|statistics| statistics.rstd).collect();
             for (name, got, cols) in [
@@ -129,11 +130,9 @@ fn a_large_mean_costs_no_accuracy() {
                 bytemuck::pod_collect_to_vec(tensors.tensor(&format!("{case}.y")).unwrap().data());
             let problem = Problem { cols: u32::try_from(cols).unwrap(), ..Problem::default() };
             let inputs = ForwardInputs {
-                rows: x.len() / cols,
-                x: Rows { data: &x[..], stride: cols },
-                residual: None,
                 gain: Some(&gain[..]),
                 bias: Some(&bias[..]),
+                ..ForwardInputs::new(x.len() / cols, Rows { data: &x[..], stride: cols })
             };
             let y = context.forward_blocking(&problem, &inputs).unwrap().y;
             let (ours, pytorch) = (

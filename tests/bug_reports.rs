@@ -105,13 +105,14 @@ impl Report {
         };
         let dense = |data| Rows { data, stride: cols };
         let forward = ForwardInputs {
-            rows,
-            x: dense(&x[..]),
-            residual: None,
             gain: gain.as_deref(),
             bias: bias.as_deref(),
+            ..ForwardInputs::new(rows, dense(&x[..]))
         };
-        let backward = BackwardInputs { rows, x: dense(&x[..]), dy: dense(&dy[..]), gain: gain.as_deref() };
+        let backward = BackwardInputs {
+            gain: gain.as_deref(),
+            ..BackwardInputs::new(rows, dense(&x[..]), dense(&dy[..]))
+        };
 
         let (mut y, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
         let outputs = ForwardOutputs {

@@ -52,7 +52,8 @@ fn backward(context: &Context, seed: usize) -> Vec<Vec<u32>> {
     let problem = Problem { cols: u32::try_from(cols).unwrap(), ..Problem::default() };
     let (x, dy, gain) = (values(seed, rows * cols), values(seed + 2, rows * cols), values(seed + 3, cols));
     let dense = |data| Rows { data, stride: cols };
-    let inputs = BackwardInputs { rows, x: dense(&x[..]), dy: dense(&dy[..]), gain: Some(&gain[..]) };
+    let inputs =
+        BackwardInputs { gain: Some(&gain[..]), ..BackwardInputs::new(rows, dense(&x[..]), dense(&dy[..])) };
     let result = context.backward_blocking(&problem, &inputs).unwrap();
     [result.dx, result.dgain.unwrap(), result.dbias.unwrap()]
         .map(|values| values.into_iter().map(f32::to_bits).collect())

@@ -118,11 +118,9 @@ fn forward_runs_between_shaders_of_the_callers() {
     for (pass, kept) in kept.iter().enumerate() {
         fused.iter_mut().for_each(|value| *value *= 0.5);
         let inputs = ForwardInputs {
-            rows: ROWS,
-            x: Rows { data: &fused[OFFSET..], stride: STRIDE },
-            residual: None,
             gain: Some(&gain[..]),
             bias: Some(&bias[..]),
+            ..ForwardInputs::new(ROWS, Rows { data: &fused[OFFSET..], stride: STRIDE })
         };
         let mut expected = vec![0.0_f64; ROWS * COLS];
         let outputs =

@@ -99,10 +99,12 @@ fn column_sums(inputs: &Inputs) -> [Vec<f64>; 2] {
     let Inputs { rows, stride, x, dy, gain } = inputs;
     let problem = Problem { cols: u32::try_from(gain.len()).unwrap(), ..Problem::default() };
     let inputs = BackwardInputs {
-        rows: *rows,
-        x: Rows { data: &x[OFFSET..], stride: *stride },
-        dy: Rows { data: &dy[OFFSET..], stride: *stride },
         gain: Some(&gain[..]),
+        ..BackwardInputs::new(
+            *rows,
+            Rows { data: &x[OFFSET..], stride: *stride },
+            Rows { data: &dy[OFFSET..], stride: *stride },
+        )
     };
     let mut sums = [vec![0.0; gain.len()], vec![0.0; gain.len()]];
     let [dgain, dbias] = &mut sums;

@@ -70,11 +70,9 @@ fn assert_device_is_right(context: &Context) {
     let problem = Problem { cols: COLS, ..Problem::default() };
     let (x, gain, bias) = ([1.0_f32, 2.0, 3.0, 5.0, -7.0, 0.0, 4.0, 9.0], [1.5_f32; 4], [0.25_f32; 4]);
     let inputs = ForwardInputs {
-        rows: 2,
-        x: Rows { data: &x[..], stride: 4 },
-        residual: None,
         gain: Some(&gain[..]),
         bias: Some(&bias[..]),
+        ..ForwardInputs::new(2, Rows { data: &x[..], stride: 4 })
     };
     let y = context.forward_blocking(&problem, &inputs).unwrap().y;
     let mut expected = [0.0_f64; 8];
@@ -565,13 +563,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         expect(name, expected, said(norm.plan_backward(&buffers)));
     }
 
-    let inputs = ForwardInputs::<f32, f32> {
-        rows: 1,
-        x: Rows { data: &[1.0; 4], stride: 4 },
-        residual: None,
-        gain: None,
-        bias: None,
-    };
+    let inputs = ForwardInputs::<f32, f32>::new(1, Rows { data: &[1.0; 4], stride: 4 });
     let problem = Problem { cols: COLS, affine: Affine::None, ..Problem::default() };
     let halves = Problem { dtype: Dtype::Bf16, ..problem };
     expect(
@@ -625,7 +617,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         expect(name, expected, said(context.forward_blocking(&problem, &inputs)));
     }
     let problem = Problem { affine: Affine::Gain, ..problem };
-    let inputs = BackwardInputs { rows: 1, x: inputs.x, dy: inputs.x, gain };
+    let inputs = BackwardInputs { gain, ..BackwardInputs::new(1, inputs.x, inputs.x) };
     for (name, expected, inputs) in [
         ("x short", "invalid: buffer x has 4 elements, needs 8", BackwardInputs { rows: 2, ..inputs }),
         ("dy short", "invalid: buffer dy has 3 elements, needs 4", {
@@ -722,7 +714,7 @@ fn a_device_with_few_bindings_refuses_only_what_does_not_fit() {
     let problem = Problem { cols: COLS, ..Problem::default() };
     let x = Rows { data: &[1.0, 2.0, 3.0, 4.0][..], stride: 4 };
     let (gain, bias) = (Some(&[0.0; 4][..]), Some(&[3.0_f32, 4.0, 5.0, 6.0][..]));
-    let inputs = ForwardInputs { rows: 1, x, residual: None, gain, bias };
+    let inputs = ForwardInputs { gain, bias, ..ForwardInputs::new(1, x) };
     assert!(context.forward_blocking(&problem, &inputs).unwrap_err().is_unsupported());
     let result = context.forward_without_statistics_blocking(&problem, &inputs).unwrap();
     assert_eq!((&result.y[..], &result.statistics[..]), (&[3.0, 4.0, 5.0, 6.0][..], &[][..]));
@@ -777,7 +769,7 @@ fn a_device_with_small_buffers_refuses_larger_host_rows() {
     let problem = Problem { cols: 1 << 10, affine: Affine::None, ..Problem::default() };
     let data = vec![0.0_f32; 1 << 19];
     let x = Rows { data: &data[..], stride: 1 << 10 };
-    let inputs = ForwardInputs::<f32, f32> { rows: 1 << 9, x, residual: None, gain: None, bias: None };
+    let inputs = ForwardInputs::<f32, f32>::new(1 << 9, x);
     let refused = said(context.forward_blocking(&problem, &inputs));
     assert_eq!(
         refused,
@@ -792,7 +784,7 @@ fn a_parameter_that_ends_within_a_word_is_too_short() {
     let problem = Problem { cols: 4, dtype: Dtype::F16, parameter_dtype: Dtype::F16, ..Problem::default() };
     let data = [half::f16::ONE; 4];
     let x = Rows { data: &data[..], stride: 4 };
-    let inputs = ForwardInputs { rows: 1, x, residual: None, gain: Some(&data[..]), bias: Some(&data[..]) };
+    let inputs = ForwardInputs { gain: Some(&data[..]), bias: Some(&data[..]), ..ForwardInputs::new(1, x) };
     let short = Some(&data[..3]);
     let refused = |inputs| said(context.forward_blocking(&problem, &inputs));
     assert_eq!(
@@ -803,7 +795,7 @@ fn a_parameter_that_ends_within_a_word_is_too_short() {
         refused(ForwardInputs { bias: short, ..inputs }),
         "invalid: buffer bias has 3 elements, needs 4"
     );
-    let inputs = BackwardInputs { rows: 1, x, dy: x, gain: short };
+    let inputs = BackwardInputs { gain: short, ..BackwardInputs::new(1, x, x) };
     assert_eq!(
         said(context.backward_blocking(&problem, &inputs)),
         "invalid: buffer gain has 3 elements, needs 4"
@@ -817,8 +809,8 @@ fn a_lost_device_is_an_error() {
     let data = [1.0_f32, 2.0, 3.0, 4.0];
     let x = Rows { data: &data[..], stride: 4 };
     let gain = Some(&data[..]);
-    let forward = ForwardInputs { rows: 1, x, residual: None, gain, bias: None };
-    let backward = BackwardInputs { rows: 1, x, dy: x, gain };
+    let forward = ForwardInputs { gain, ..ForwardInputs::new(1, x) };
+    let backward = BackwardInputs { gain, ..BackwardInputs::new(1, x, x) };
     let [x, y] = [(); 2].map(|()| storage(context.device(), &data));
     // The one has compiled before, the other has not.
     context.forward_blocking(&problem, &forward).unwrap();

@@ -55,11 +55,10 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let mut sum = self.x.clone();
         let mut statistics = vec![[0.0; 2]; self.rows()];
         let inputs = ForwardInputs {
-            rows: self.rows(),
-            x: Rows { data: &self.x, stride },
             residual: self.residual.as_ref().map(|data| Rows { data, stride }),
             gain: self.gain.as_deref(),
             bias: self.bias.as_deref(),
+            ..ForwardInputs::new(self.rows(), Rows { data: &self.x, stride })
         };
         let outputs = ForwardOutputs {
             y: RowsMut { data: &mut y, stride },
@@ -79,10 +78,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let mut dgain = parameter(self.gain.is_some());
         let mut dbias = parameter(self.bias.is_some());
         let inputs = BackwardInputs {
-            rows: self.rows(),
-            x: Rows { data: &sum, stride },
-            dy: Rows { data: &self.dy, stride },
             gain: self.gain.as_deref(),
+            ..BackwardInputs::new(self.rows(), Rows { data: &sum, stride }, Rows { data: &self.dy, stride })
         };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: &mut dx, stride }),
@@ -450,11 +447,10 @@ fn rows_apart_give_the_same_bits_and_keep_what_is_between() {
     let (mut y_apart, mut sum_apart) = (vec![f32::NAN; x.len()], vec![f32::NAN; residual.len()]);
     let mut statistics_apart = vec![[0.0; 2]; rows];
     let forward_inputs = ForwardInputs {
-        rows,
-        x: Rows { data: &x, stride: 17 },
         residual: Some(Rows { data: &residual, stride: 14 }),
         gain: inputs.gain.as_deref(),
         bias: inputs.bias.as_deref(),
+        ..ForwardInputs::new(rows, Rows { data: &x, stride: 17 })
     };
     let outputs = ForwardOutputs {
         y: RowsMut { data: &mut y_apart, stride: 17 },
@@ -470,10 +466,8 @@ fn rows_apart_give_the_same_bits_and_keep_what_is_between() {
     let (mut dx_apart, mut dgain, mut dbias) =
         (vec![f32::NAN; x.len()], vec![0_f32; cols], vec![0_f32; cols]);
     let backward_inputs = BackwardInputs {
-        rows,
-        x: Rows { data: &sum_apart, stride: 14 },
-        dy: Rows { data: &dy, stride: 20 },
         gain: inputs.gain.as_deref(),
+        ..BackwardInputs::new(rows, Rows { data: &sum_apart, stride: 14 }, Rows { data: &dy, stride: 20 })
     };
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx_apart, stride: 17 }),
@@ -497,11 +491,9 @@ fn only_the_first_rows_are_read_and_written() {
     let (mut y, mut dx) = (vec![7_f32; end + cols], vec![7_f32; end + cols]);
     let (mut statistics, mut dgain) = (vec![[7.0; 2]; rows + 1], vec![7_f32; cols + 1]);
     let inputs_of_forward = ForwardInputs {
-        rows,
-        x: Rows { data: &inputs.x, stride: cols },
-        residual: None,
         gain: inputs.gain.as_deref(),
         bias: inputs.bias.as_deref(),
+        ..ForwardInputs::new(rows, Rows { data: &inputs.x, stride: cols })
     };
     let outputs = ForwardOutputs {
         y: RowsMut { data: &mut y, stride: cols },
@@ -510,10 +502,12 @@ fn only_the_first_rows_are_read_and_written() {
     };
     forward(&inputs.problem, &inputs_of_forward, outputs).unwrap();
     let inputs_of_backward = BackwardInputs {
-        rows,
-        x: Rows { data: &inputs.x, stride: cols },
-        dy: Rows { data: &inputs.dy, stride: cols },
         gain: inputs.gain.as_deref(),
+        ..BackwardInputs::new(
+            rows,
+            Rows { data: &inputs.x, stride: cols },
+            Rows { data: &inputs.dy, stride: cols },
+        )
     };
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride: cols }),

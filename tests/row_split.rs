@@ -25,8 +25,8 @@ fn run(context: &Context, first: usize, rows: usize) -> (ForwardResult<f32>, Bac
     let (gain, bias) = (values(COLS, 5), values(COLS, 6));
     let of = |data| Rows { data: &Vec::as_slice(data)[first * COLS..(first + rows) * COLS], stride: COLS };
     let forward =
-        ForwardInputs { rows, x: of(&x), residual: None, gain: Some(&gain[..]), bias: Some(&bias[..]) };
-    let backward = BackwardInputs { rows, x: of(&x), dy: of(&dy), gain: Some(&gain[..]) };
+        ForwardInputs { gain: Some(&gain[..]), bias: Some(&bias[..]), ..ForwardInputs::new(rows, of(&x)) };
+    let backward = BackwardInputs { gain: Some(&gain[..]), ..BackwardInputs::new(rows, of(&x), of(&dy)) };
     (
         context.forward_blocking(&problem(), &forward).unwrap(),
         context.backward_blocking(&problem(), &backward).unwrap(),

@@ -60,10 +60,8 @@ fn run_typed<T: Element, P: Element>(
     let dy: Vec<T> = call.file.read(dy)?;
     let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
     let inputs = BackwardInputs {
-        rows: call.rows,
-        x: Rows { data: &x, stride },
-        dy: Rows { data: &dy, stride },
         gain: gain.as_deref(),
+        ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &dy, stride })
     };
     let result = compute.backward(&call.problem, &inputs)?;
 

@@ -75,11 +75,10 @@ fn run_typed<T: Element, P: Element>(
     let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
     let inputs = ForwardInputs {
-        rows: call.rows,
-        x: Rows { data: &x, stride },
         residual: residual.as_deref().map(|data| Rows { data, stride }),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
+        ..ForwardInputs::new(call.rows, Rows { data: &x, stride })
     };
     let result = compute.forward(&call.problem, &inputs)?;
 

@@ -123,11 +123,9 @@ impl<T: Element, P: Element> Inputs<T, P> {
         reference::forward::<T, P, f64>(
             problem,
             &ForwardInputs {
-                rows: block,
-                x: Rows { data: &stored, stride: cols },
-                residual: None,
                 gain: gain.as_deref(),
                 bias: bias.as_deref(),
+                ..ForwardInputs::new(block, Rows { data: &stored, stride: cols })
             },
             ForwardOutputs {
                 y: RowsMut { data: &mut expected, stride: cols },
@@ -163,10 +161,12 @@ impl<T: Element, P: Element> Inputs<T, P> {
             reference::backward::<T, P, f64, f64>(
                 problem,
                 &BackwardInputs {
-                    rows: count,
-                    x: Rows { data: x, stride: cols },
-                    dy: Rows { data: dy, stride: cols },
                     gain: gain.as_deref(),
+                    ..BackwardInputs::new(
+                        count,
+                        Rows { data: x, stride: cols },
+                        Rows { data: dy, stride: cols },
+                    )
                 },
                 BackwardOutputs {
                     dx: Some(RowsMut { data: &mut gradients.dx, stride: cols }),
@@ -267,11 +267,10 @@ mod tests {
             let with_residual = operation == Operation::ForwardResidual;
             let rows_out = if is_forward {
                 let forward = ForwardInputs {
-                    rows,
-                    x: Rows { data: &x, stride },
                     residual: with_residual.then_some(Rows { data: &second, stride }),
                     gain: inputs.gain.as_deref(),
                     bias: inputs.bias.as_deref(),
+                    ..ForwardInputs::new(rows, Rows { data: &x, stride })
                 };
                 let outputs = ForwardOutputs {
                     y: RowsMut { data: &mut y, stride },
@@ -282,10 +281,8 @@ mod tests {
                 if with_residual { vec![sum, y] } else { vec![y] }
             } else {
                 let backward = BackwardInputs {
-                    rows,
-                    x: Rows { data: &x, stride },
-                    dy: Rows { data: &second, stride },
                     gain: inputs.gain.as_deref(),
+                    ..BackwardInputs::new(rows, Rows { data: &x, stride }, Rows { data: &second, stride })
                 };
                 let outputs = BackwardOutputs {
                     dx: Some(RowsMut { data: &mut dx, stride }),

@@ -131,7 +131,6 @@ impl<'a> ForwardBuffers<'a> {
     }
 
     /// The inverse: None without x or y.
-    #[cfg(feature = "verify")]
     pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
         Some(Self {
             residual: given(Tensor::Residual).map(Into::into),
@@ -227,7 +226,6 @@ impl<'a> BackwardBuffers<'a> {
     }
 
     /// The inverse, with the gradients that `options` say: None without x, dy or statistics.
-    #[cfg(feature = "verify")]
     pub(crate) fn from_given(
         rows: u64,
         options: &Backward,

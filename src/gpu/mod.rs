@@ -4,11 +4,13 @@
 //! [`Kernels`] that all normalisations of a device share. [`Context`] is for everybody else: it finds an
 //! adapter, uploads, runs and downloads.
 
+mod adapters;
 mod buffers;
 mod call;
 mod caps;
 mod context;
 mod cuts;
+mod host;
 mod info;
 mod kernels;
 mod layer_norm;
@@ -18,11 +20,12 @@ mod scratch;
 mod uniforms;
 mod warm;
 
+pub use adapters::{AdapterChoice, adapters, describe_adapter};
 #[cfg(feature = "verify")]
 pub(crate) use buffers::Given;
 pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
-pub use context::{AdapterChoice, BackwardResult, Context, ForwardResult, adapters, describe_adapter};
+pub use context::{BackwardResult, Context, ForwardResult};
 pub use info::adapter_info_of_device;
 pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};

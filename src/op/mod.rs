@@ -274,7 +274,7 @@ impl Operation {
     }
 
     /// The tensors of a call over whole rows, scratch aside.
-    #[cfg(feature = "verify")]
+    #[cfg(feature = "gpu")]
     pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
         let kernels: &[Kernel] = match self {
             Self::Forward(_) => &[Kernel::ForwardCached],
@@ -283,6 +283,18 @@ impl Operation {
         };
         let used = kernels.iter().flat_map(|kernel| self.used(*kernel, affine));
         used.filter(|used| used.role != Role::Scratch).collect()
+    }
+
+    /// One of the operation's tensors, by its name.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {
+        fn find<O>(table: &[Spec<O>], name: &str) -> Option<Tensor> {
+            table.iter().map(|spec| spec.tensor).find(|tensor| tensor.name() == name)
+        }
+        match self {
+            Self::Forward(_) => find(forward::TENSORS, name),
+            Self::Backward(_) | Self::ReduceParameters(_) => find(backward::TENSORS, name),
+        }
     }
 
     /// What holds of one of the operation's tensors.

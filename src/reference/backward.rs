@@ -185,10 +185,8 @@ mod tests {
     ) {
         let stride = problem.cols as usize;
         let inputs = BackwardInputs {
-            rows: x.len() / stride,
-            x: Rows { data: x, stride },
-            dy: Rows { data: dy, stride },
             gain: problem.affine.has_gain().then_some(gain),
+            ..BackwardInputs::new(x.len() / stride, Rows { data: x, stride }, Rows { data: dy, stride })
         };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: dx, stride }),
@@ -235,7 +233,7 @@ mod tests {
             let problem = Problem { cols: 4, affine, ..Problem::default() };
             let (mut dx, mut dgain) = ([0.0_f64; 4], [0.0_f64; 4]);
             let rows = |data| Rows { data, stride: 4 };
-            let inputs = BackwardInputs { rows: 1, x: rows(&x), dy: rows(&dy), gain: Some(gain) };
+            let inputs = BackwardInputs { gain: Some(gain), ..BackwardInputs::new(1, rows(&x), rows(&dy)) };
             let outputs = BackwardOutputs {
                 dx: Some(RowsMut { data: &mut dx, stride: 4 }),
                 dgain: Some(&mut dgain[..]),
@@ -264,10 +262,8 @@ mod tests {
         let ones = [f16::ONE; 2];
         let mut dbias = [f16::from_f32(2048.0)];
         let inputs = BackwardInputs {
-            rows: 2,
-            x: Rows { data: &ones, stride: 1 },
-            dy: Rows { data: &ones, stride: 1 },
             gain: Some(&ones[..1]),
+            ..BackwardInputs::new(2, Rows { data: &ones, stride: 1 }, Rows { data: &ones, stride: 1 })
         };
         let outputs = BackwardOutputs::<f32, _> {
             dx: None,
@@ -340,10 +336,8 @@ mod tests {
         let problem = Problem { cols: 2, ..Problem::default() };
         let (x, dy) = ([1_f32, 4.0, 2.0, 8.0], [1_f32, 2.0, -3.0, 6.0]);
         let inputs = BackwardInputs {
-            rows: 2,
-            x: Rows { data: &x, stride: 2 },
-            dy: Rows { data: &dy, stride: 2 },
             gain: Some(&[2_f32, 3.0]),
+            ..BackwardInputs::new(2, Rows { data: &x, stride: 2 }, Rows { data: &dy, stride: 2 })
         };
         let results = |wants: [bool; 3]| {
             let (mut dx, mut dgain, mut dbias) = ([7.0; 4], [7.0; 2], [7.0; 2]);
@@ -400,10 +394,8 @@ mod tests {
             let values = vec![1_f32; 100];
             let rows = |(length, stride)| Rows { data: &values[..length], stride };
             let inputs = BackwardInputs {
-                rows: self.rows,
-                x: rows(self.x),
-                dy: rows(self.dy),
                 gain: self.gain.map(|length| &values[..length]),
+                ..BackwardInputs::new(self.rows, rows(self.x), rows(self.dy))
             };
             let (mut dx, mut dgain, mut dbias) = (vec![7_f32; 100], vec![7_f32; 100], vec![7_f32; 100]);
             let outputs = BackwardOutputs {

@@ -126,11 +126,9 @@ mod tests {
         let stride = problem.cols as usize;
         let rows = x.len() / stride;
         let inputs = ForwardInputs {
-            rows,
-            x: Rows { data: x, stride },
-            residual: None,
             gain: problem.affine.has_gain().then_some(gain),
             bias: problem.affine.has_bias().then_some(bias),
+            ..ForwardInputs::new(rows, Rows { data: x, stride })
         };
         let (mut y, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
         let outputs = ForwardOutputs {
@@ -171,11 +169,8 @@ mod tests {
         for wants_sum in [true, false] {
             let (mut y, mut sum, mut statistics) = ([1.0; 2], [f16::ZERO; 2], [[0.0; 2]]);
             let inputs = ForwardInputs::<_, f32> {
-                rows: 1,
-                x: Rows { data: &x, stride: 2 },
                 residual: Some(Rows { data: &residual, stride: 2 }),
-                gain: None,
-                bias: None,
+                ..ForwardInputs::new(1, Rows { data: &x, stride: 2 })
             };
             let outputs = ForwardOutputs {
                 y: RowsMut { data: &mut y, stride: 2 },
@@ -233,11 +228,9 @@ mod tests {
     fn no_rows_are_valid_and_write_nothing() {
         let problem = Problem { cols: 3, ..Problem::default() };
         let inputs = ForwardInputs {
-            rows: 0,
-            x: Rows { data: &[0_f32; 0], stride: 3 },
-            residual: None,
             gain: Some(&[1_f32; 3]),
             bias: Some(&[1_f32; 3]),
+            ..ForwardInputs::new(0, Rows { data: &[0_f32; 0], stride: 3 })
         };
         let (mut y, mut statistics) = ([7.0; 4], [[7.0; 2]]);
         let outputs = ForwardOutputs {
@@ -284,11 +277,10 @@ mod tests {
             let values = vec![1_f32; 100];
             let rows = |(length, stride)| Rows { data: &values[..length], stride };
             let inputs = ForwardInputs {
-                rows: self.rows,
-                x: rows(self.x),
                 residual: self.residual.map(rows),
                 gain: self.gain.map(|length| &values[..length]),
                 bias: self.bias.map(|length| &values[..length]),
+                ..ForwardInputs::new(self.rows, rows(self.x))
             };
             let (mut y, mut sum, mut statistics) = (vec![7_f32; 100], vec![7_f32; 100], vec![[7.0; 2]; 100]);
             let outputs = ForwardOutputs {
@@ -368,13 +360,7 @@ mod tests {
     #[test]
     fn the_parameters_type_is_checked_even_where_there_are_none() {
         let problem = Problem { cols: 1, affine: Affine::None, ..Problem::default() };
-        let inputs = ForwardInputs::<f32, f16> {
-            rows: 1,
-            x: Rows { data: &[1.0], stride: 1 },
-            residual: None,
-            gain: None,
-            bias: None,
-        };
+        let inputs = ForwardInputs::<f32, f16>::new(1, Rows { data: &[1.0], stride: 1 });
         let outputs =
             ForwardOutputs { y: RowsMut { data: &mut [0_f32], stride: 1 }, sum: None, statistics: None };
         let message = forward(&problem, &inputs, outputs).unwrap_err().to_string();

@@ -1,6 +1,5 @@
 //! How the elements of each storage are loaded and stored.
 
-use super::segments;
 use super::text::{for_tensor, segment};
 use crate::op::{Shape, Used};
 use crate::plan::{Plan, Storage, Tensor};
@@ -45,39 +44,39 @@ pub(super) fn accessors(plan: &Plan, text: &str) -> String {
 /// `load_<tensor>`, through the binding of `bound`.
 fn load(plan: &Plan, tensor: Tensor, bound: Tensor) -> &'static str {
     match (plan.storage(tensor), plan.vector_width) {
-        (Storage::F32, 8) if plan.uses_int64() => segments::LOAD_F32_WORDS,
-        (Storage::F32, 16) => segments::LOAD_F32_WORDS_X16,
-        (_, 16) => segments::LOAD_PACKED_WORDS,
-        (Storage::F32, 8) => segments::LOAD_F32_X8,
-        (Storage::F32, 4) => segments::LOAD_F32_X4,
-        (Storage::F32, 2) => segments::LOAD_F32_X2,
-        (Storage::F32, _) => segments::LOAD_F32_X1,
-        (Storage::NativeF16, _) => segments::LOAD_NATIVE_F16_X1,
-        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::LOAD_PACKED_X8,
-        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::LOAD_PACKED_X4,
-        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::LOAD_PACKED_X2,
+        (Storage::F32, 8) if plan.uses_int64() => wgsl!("io/load/f32_words"),
+        (Storage::F32, 16) => wgsl!("io/load/f32_words_x16"),
+        (_, 16) => wgsl!("io/load/packed_words"),
+        (Storage::F32, 8) => wgsl!("io/load/f32_x8"),
+        (Storage::F32, 4) => wgsl!("io/load/f32_x4"),
+        (Storage::F32, 2) => wgsl!("io/load/f32_x2"),
+        (Storage::F32, _) => wgsl!("io/load/f32_x1"),
+        (Storage::NativeF16, _) => wgsl!("io/load/native_f16_x1"),
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => wgsl!("io/load/packed_x8"),
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => wgsl!("io/load/packed_x4"),
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => wgsl!("io/load/packed_x2"),
         (Storage::PackedF16 | Storage::PackedBf16, _) if plan.binds_read_write(bound) => {
-            segments::LOAD_PACKED_X1_ATOMIC
+            wgsl!("io/load/packed_x1_atomic")
         }
-        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::LOAD_PACKED_X1,
+        (Storage::PackedF16 | Storage::PackedBf16, _) => wgsl!("io/load/packed_x1"),
     }
 }
 
 /// `store_<tensor>`.
 fn store(plan: &Plan, tensor: Tensor) -> &'static str {
     match (plan.storage(tensor), plan.vector_width) {
-        (Storage::F32, 8) if plan.uses_int64() => segments::STORE_F32_WORDS,
-        (Storage::F32, 16) => segments::STORE_F32_WORDS_X16,
-        (_, 16) => segments::STORE_PACKED_WORDS,
-        (Storage::F32, 8) => segments::STORE_F32_X8,
-        (Storage::F32, 4) => segments::STORE_F32_X4,
-        (Storage::F32, 2) => segments::STORE_F32_X2,
-        (Storage::F32, _) => segments::STORE_F32_X1,
-        (Storage::NativeF16, _) => segments::STORE_NATIVE_F16_X1,
-        (Storage::PackedF16 | Storage::PackedBf16, 8) => segments::STORE_PACKED_X8,
-        (Storage::PackedF16 | Storage::PackedBf16, 4) => segments::STORE_PACKED_X4,
-        (Storage::PackedF16 | Storage::PackedBf16, 2) => segments::STORE_PACKED_X2,
-        (Storage::PackedF16 | Storage::PackedBf16, _) => segments::STORE_PACKED_X1_ATOMIC,
+        (Storage::F32, 8) if plan.uses_int64() => wgsl!("io/store/f32_words"),
+        (Storage::F32, 16) => wgsl!("io/store/f32_words_x16"),
+        (_, 16) => wgsl!("io/store/packed_words"),
+        (Storage::F32, 8) => wgsl!("io/store/f32_x8"),
+        (Storage::F32, 4) => wgsl!("io/store/f32_x4"),
+        (Storage::F32, 2) => wgsl!("io/store/f32_x2"),
+        (Storage::F32, _) => wgsl!("io/store/f32_x1"),
+        (Storage::NativeF16, _) => wgsl!("io/store/native_f16_x1"),
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => wgsl!("io/store/packed_x8"),
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => wgsl!("io/store/packed_x4"),
+        (Storage::PackedF16 | Storage::PackedBf16, 2) => wgsl!("io/store/packed_x2"),
+        (Storage::PackedF16 | Storage::PackedBf16, _) => wgsl!("io/store/packed_x1_atomic"),
     }
 }
 
@@ -85,11 +84,11 @@ fn store(plan: &Plan, tensor: Tensor) -> &'static str {
 pub(super) fn format(plan: &Plan) -> &'static str {
     // Of 16-bit types a plan has one at most.
     if plan.storages.any(&[Storage::PackedBf16]) {
-        segments::FORMAT_PACKED_BF16
+        wgsl!("io/format/packed_bf16")
     } else if plan.storages.any(&[Storage::NativeF16, Storage::PackedF16]) {
         // A sum rounded by WGSL's own f16 and back is left as it was by NVIDIA's compiler.
-        if plan.short { segments::FORMAT_PACKED_F16_BITS } else { segments::FORMAT_PACKED_F16 }
+        if plan.short { wgsl!("io/format/packed_f16_bits") } else { wgsl!("io/format/packed_f16") }
     } else {
-        segments::FORMAT_F32
+        wgsl!("io/format/f32")
     }
 }

@@ -3,9 +3,15 @@
 //! The files in `shaders/` are segments of plain WGSL; a variant is some of them, one after the other, with `const`
 //! lines set by name. Accessors are written once a storage, in `io/`, for a tensor with no name.
 
+/// A file of `shaders/`.
+macro_rules! wgsl {
+    ($file:literal) => {
+        include_str!(concat!("../../shaders/", $file, ".wgsl"))
+    };
+}
+
 mod access;
 mod parts;
-mod segments;
 mod text;
 mod unroll;
 pub mod variants;
@@ -70,7 +76,7 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     if plan.uses_subgroups() && dialect == Dialect::Browser {
         text += "enable subgroups;\n";
     }
-    segment(&mut text, segments::PARAMS);
+    segment(&mut text, wgsl!("common/params"));
     text.push('\n');
     for Binding { binding, tensor, element, writable } in &bindings {
         let access = if *writable { "read_write" } else { "read" };
@@ -82,8 +88,8 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
         let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
         let _ = writeln!(text, "const {}: u32 = {number}u;", place_constant(used.tensor));
     }
-    segment(&mut text, segments::ROW);
-    segment(&mut text, segments::NUMERICS);
+    segment(&mut text, wgsl!("common/row"));
+    segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));
     segment(&mut text, parts::reduction(plan));
     segment(&mut text, access::format(plan));

@@ -1,7 +1,7 @@
 //! Which segments a plan's text is made of, and which constants are set in them.
 
+use super::Dialect;
 use super::text::{for_tensor, segment};
-use super::{Dialect, segments};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Gradient, Normalization};
 
@@ -10,22 +10,22 @@ pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
     match (plan.reduction, dialect) {
         (Reduction::Thread | Reduction::Subgroup | Reduction::Workgroup, _) => "",
         (Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_), Dialect::Naga) => {
-            segments::THREADS_BY_SUBGROUP
+            wgsl!("common/threads_by_subgroup")
         }
         (Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_), Dialect::Browser) => {
-            segments::THREADS_BY_INDEX
+            wgsl!("common/threads_by_index")
         }
     }
 }
 
 pub(super) fn reduction(plan: &Plan) -> &'static str {
     match plan.reduction {
-        Reduction::Thread => segments::REDUCE_THREAD,
-        Reduction::Lanes => segments::REDUCE_LANES,
-        Reduction::Adaptive => segments::REDUCE_ADAPTIVE,
-        Reduction::Subgroup => segments::REDUCE_SUBGROUP,
-        Reduction::Subgroups(_) => segments::REDUCE_SUBGROUPS,
-        Reduction::Workgroup => segments::REDUCE_WORKGROUP,
+        Reduction::Thread => wgsl!("common/reduce_thread"),
+        Reduction::Lanes => wgsl!("common/reduce_lanes"),
+        Reduction::Adaptive => wgsl!("common/reduce_adaptive"),
+        Reduction::Subgroup => wgsl!("common/reduce_subgroup"),
+        Reduction::Subgroups(_) => wgsl!("common/reduce_subgroups"),
+        Reduction::Workgroup => wgsl!("common/reduce_workgroup"),
     }
 }
 
@@ -34,9 +34,9 @@ pub(super) fn reduction(plan: &Plan) -> &'static str {
 pub(super) fn slots(plan: &Plan) -> &'static str {
     match plan.kernel {
         Kernel::BackwardCached | Kernel::BackwardReduceParameters if plan.combine_slots => {
-            segments::SLOTS_TOGETHER
+            wgsl!("slots/together")
         }
-        Kernel::BackwardCached | Kernel::BackwardReduceParameters => segments::SLOTS_APART,
+        Kernel::BackwardCached | Kernel::BackwardReduceParameters => wgsl!("slots/apart"),
         _ => "",
     }
 }
@@ -44,10 +44,10 @@ pub(super) fn slots(plan: &Plan) -> &'static str {
 /// Where the threads of a row get its first value from.
 fn first_of_row(plan: &Plan) -> &'static str {
     match plan.reduction {
-        Reduction::Thread => segments::FIRST_BY_THREAD,
-        Reduction::Subgroup => segments::FIRST_BY_LANE,
+        Reduction::Thread => wgsl!("input/first_by_thread"),
+        Reduction::Subgroup => wgsl!("input/first_by_lane"),
         Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroups(_) | Reduction::Workgroup => {
-            segments::FIRST_BY_LOAD
+            wgsl!("input/first_by_load")
         }
     }
 }
@@ -56,21 +56,21 @@ fn first_of_row(plan: &Plan) -> &'static str {
 fn before_writing(plan: &Plan, forward: Forward) -> &'static str {
     let is_in_place = forward.x_in.is_some() || forward.residual_in.is_some();
     let is_loaded_by_all =
-        plan.normalization == Normalization::Layer && first_of_row(plan) == segments::FIRST_BY_LOAD;
-    if is_in_place && is_loaded_by_all { segments::INPUT_IN_PLACE } else { segments::INPUT_APART }
+        plan.normalization == Normalization::Layer && first_of_row(plan) == wgsl!("input/first_by_load");
+    if is_in_place && is_loaded_by_all { wgsl!("input/in_place") } else { wgsl!("input/apart") }
 }
 
 fn body(kernel: Kernel) -> &'static str {
     match kernel {
-        Kernel::ForwardCached => segments::FORWARD_CACHED,
-        Kernel::ForwardStreamed => segments::FORWARD_STREAMED,
-        Kernel::ForwardSplitStatistics => segments::FORWARD_SPLIT_STATISTICS,
-        Kernel::ForwardSplitApply => segments::FORWARD_SPLIT_APPLY,
-        Kernel::BackwardCached => segments::BACKWARD_CACHED,
-        Kernel::BackwardStreamed => segments::BACKWARD_STREAMED,
-        Kernel::BackwardSplitSums => segments::BACKWARD_SPLIT_SUMS,
-        Kernel::BackwardSplitApply => segments::BACKWARD_SPLIT_APPLY,
-        Kernel::BackwardReduceParameters => segments::BACKWARD_REDUCE_PARAMETERS,
+        Kernel::ForwardCached => wgsl!("forward_cached"),
+        Kernel::ForwardStreamed => wgsl!("forward_streamed"),
+        Kernel::ForwardSplitStatistics => wgsl!("forward_split_statistics"),
+        Kernel::ForwardSplitApply => wgsl!("forward_split_apply"),
+        Kernel::BackwardCached => wgsl!("backward_cached"),
+        Kernel::BackwardStreamed => wgsl!("backward_streamed"),
+        Kernel::BackwardSplitSums => wgsl!("backward_split_sums"),
+        Kernel::BackwardSplitApply => wgsl!("backward_split_apply"),
+        Kernel::BackwardReduceParameters => wgsl!("backward_reduce_parameters"),
     }
 }
 
@@ -80,23 +80,23 @@ pub(super) fn operation(plan: &Plan) -> String {
     match plan.operation {
         Operation::Forward(forward) => forward_parts(text, plan, forward),
         Operation::Backward(backward) => {
-            segment(text, segments::BACKWARD);
+            segment(text, wgsl!("common/backward"));
             affine(text, plan);
             gradient(text, Tensor::Dx, backward.dx);
-            segment(text, segments::PARTIALS);
+            segment(text, wgsl!("common/partials"));
             let update =
-                if backward.has_parameters() { segments::PARTIALS_UPDATE } else { segments::PARTIALS_NONE };
+                if backward.has_parameters() { wgsl!("partials/update") } else { wgsl!("partials/none") };
             segment(text, update);
             if plan.partial_cols > 0 {
-                segment(text, segments::ROW_PARTIALS);
+                segment(text, wgsl!("common/row_partials"));
             }
             if matches!(plan.kernel, Kernel::BackwardStreamed | Kernel::BackwardSplitSums) {
-                segment(text, segments::BACKWARD_WALK);
+                segment(text, wgsl!("common/backward_walk"));
             }
-            segment(text, segments::LARGE_DXHAT);
+            segment(text, wgsl!("common/large_dxhat"));
         }
         Operation::ReduceParameters(backward) => {
-            segment(text, segments::PARTIALS);
+            segment(text, wgsl!("common/partials"));
             gradient(text, Tensor::Dgain, backward.dgain);
             gradient(text, Tensor::Dbias, backward.dbias);
         }
@@ -107,21 +107,28 @@ pub(super) fn operation(plan: &Plan) -> String {
 
 fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     if plan.kernel != Kernel::ForwardSplitApply {
-        segment(text, if forward.residual { segments::INPUT_SUM } else { segments::INPUT_X });
+        segment(text, if forward.residual { wgsl!("input/sum") } else { wgsl!("input/x") });
     }
     if plan.kernel != Kernel::ForwardCached {
-        segment(text, if forward.residual { segments::STORED_SUM } else { segments::STORED_X });
+        segment(text, if forward.residual { wgsl!("input/stored_sum") } else { wgsl!("input/stored_x") });
     }
     affine(text, plan);
-    segment(text, if forward.statistics { segments::STATISTICS_STORE } else { segments::STATISTICS_NONE });
-    segment(text, segments::FORWARD);
+    segment(text, if forward.statistics { wgsl!("statistics/store") } else { wgsl!("statistics/none") });
+    segment(text, wgsl!("common/forward"));
     let parts: &[&str] = match plan.kernel {
-        Kernel::ForwardStreamed => &[segments::MOMENTS, segments::WALK, segments::NORMALISER],
-        Kernel::ForwardSplitStatistics => &[segments::MOMENTS, segments::WALK, segments::ROW_PARTIALS],
-        Kernel::ForwardSplitApply => {
-            &[segments::MOMENTS, segments::ROW_PARTIALS, segments::MERGED, segments::NORMALISER]
+        Kernel::ForwardStreamed => {
+            &[wgsl!("common/moments"), wgsl!("common/walk"), wgsl!("common/normaliser")]
         }
-        _ => &[segments::CACHED, first_of_row(plan), before_writing(plan, forward)],
+        Kernel::ForwardSplitStatistics => {
+            &[wgsl!("common/moments"), wgsl!("common/walk"), wgsl!("common/row_partials")]
+        }
+        Kernel::ForwardSplitApply => &[
+            wgsl!("common/moments"),
+            wgsl!("common/row_partials"),
+            wgsl!("common/merged"),
+            wgsl!("common/normaliser"),
+        ],
+        _ => &[wgsl!("common/cached"), first_of_row(plan), before_writing(plan, forward)],
     };
     parts.iter().for_each(|part| segment(text, part));
 }
@@ -129,23 +136,23 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = match plan.affine.is_zero_centered() {
-        true => segments::AFFINE_ZERO_CENTERED_FACTORS,
-        false => segments::AFFINE_FACTORS,
+        true => wgsl!("affine/zero_centered_factors"),
+        false => wgsl!("affine/factors"),
     };
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let parts: &[&str] = match (plan.affine.has_gain(), has_bias) {
-        (_, true) => &[segments::ALONG_COLUMN, factors, segments::AFFINE_GAIN_BIAS],
-        (true, false) => &[segments::ALONG_COLUMN, factors, segments::AFFINE_GAIN],
-        (false, false) => &[segments::AFFINE_NONE],
+        (_, true) => &[wgsl!("along/column"), factors, wgsl!("affine/gain_bias")],
+        (true, false) => &[wgsl!("along/column"), factors, wgsl!("affine/gain")],
+        (false, false) => &[wgsl!("affine/none")],
     };
     parts.iter().for_each(|part| segment(text, part));
 }
 
 fn gradient(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
     let what = match gradient {
-        None => segments::GRADIENT_NONE,
-        Some(Gradient::Overwrite) => segments::GRADIENT_OVERWRITE,
-        Some(Gradient::Accumulate) => segments::GRADIENT_ACCUMULATE,
+        None => wgsl!("gradient/none"),
+        Some(Gradient::Overwrite) => wgsl!("gradient/overwrite"),
+        Some(Gradient::Accumulate) => wgsl!("gradient/accumulate"),
     };
     segment(text, &for_tensor(what, tensor, tensor));
 }

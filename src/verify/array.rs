@@ -305,7 +305,7 @@ const fn as_level(level: usize) -> u8 {
 
 /// The factors that a direction alone has, as plain shapes have them.
 fn plain_levels(is_forward: bool, affine: Affine) -> Vec<(usize, usize)> {
-    let levels: Vec<usize> = match (if is_forward { Task::FORWARD } else { Task::backward(affine) }) {
+    let levels: Vec<usize> = match if is_forward { Task::FORWARD } else { Task::backward(affine) } {
         Task::Forward(forward) => Forward::CHOICES.iter().map(|choice| (choice.get)(&forward)).collect(),
         Task::Backward(backward) => Backward::CHOICES.iter().map(|choice| (choice.get)(&backward)).collect(),
     };

@@ -151,8 +151,7 @@ pub(crate) fn statistics<T: Element>(
     let stride = problem.cols as usize;
     let mut y = vec![0.0; x.len()];
     let mut statistics = vec![[0.0; 2]; rows];
-    let inputs =
-        ForwardInputs::<T, T> { rows, x: Rows { data: x, stride }, residual: None, gain: None, bias: None };
+    let inputs = ForwardInputs::<T, T>::new(rows, Rows { data: x, stride });
     let outputs =
         ForwardOutputs { y: RowsMut { data: &mut y, stride }, sum: None, statistics: Some(&mut statistics) };
     reference::forward::<T, T, f64>(&problem, &inputs, outputs)?;

@@ -275,7 +275,7 @@ impl Runner<'_> {
         let (gain, bias) = (call.values(Tensor::Gain), call.values(Tensor::Bias));
         let mut expected_y = vec![0.0; rows * cols];
         let mut expected_statistics = vec![[0.0; 2]; rows];
-        let inputs = ForwardInputs { rows, x: dense(stored, cols), residual: None, gain, bias };
+        let inputs = ForwardInputs { gain, bias, ..ForwardInputs::new(rows, dense(stored, cols)) };
         let outputs = ForwardOutputs {
             y: RowsMut { data: &mut expected_y, stride: cols },
             sum: None,
@@ -348,7 +348,7 @@ impl Runner<'_> {
         };
         let mut expected_dx = as_f64(old_dx, rows * cols);
         let (mut expected_dgain, mut expected_dbias) = (as_f64(old_dgain, cols), as_f64(old_dbias, cols));
-        let inputs = BackwardInputs { rows, x: dense(x, cols), dy: dense(dy, cols), gain };
+        let inputs = BackwardInputs { gain, ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols)) };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: &mut expected_dx, stride: cols }),
             dgain: backward.dgain.map(|_| &mut expected_dgain[..]),

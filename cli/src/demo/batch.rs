@@ -55,11 +55,12 @@ impl Batch {
         let Norm { problem, rows, x, dy, gain, bias, .. } = &self.norm;
         let stride = problem.cols as usize;
         let x = Rows { data: x, stride };
-        let inputs = ForwardInputs { rows: *rows, x, residual: None, gain: Some(gain), bias: Some(bias) };
+        let inputs = ForwardInputs { gain: Some(gain), bias: Some(bias), ..ForwardInputs::new(*rows, x) };
         let outputs =
             ForwardOutputs { y: RowsMut { data: &mut self.y, stride }, sum: None, statistics: None };
         reference::forward(problem, &inputs, outputs)?;
-        let inputs = BackwardInputs { rows: *rows, x, dy: Rows { data: dy, stride }, gain: Some(gain) };
+        let inputs =
+            BackwardInputs { gain: Some(gain), ..BackwardInputs::new(*rows, x, Rows { data: dy, stride }) };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: &mut self.dx, stride }),
             dgain: Some(&mut self.dgain),

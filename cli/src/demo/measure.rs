@@ -32,9 +32,9 @@ fn measure_on_cpu<T: Element>(norm: &Norm<T>) -> Result<Measured<T>, Failure> {
     let stride = norm.problem.cols as usize;
     let (x, dy) = (Rows { data: &norm.x[..], stride }, Rows { data: &norm.dy[..], stride });
     let (gain, bias) = (Some(&norm.gain[..]), Some(&norm.bias[..]));
-    let inputs = ForwardInputs { rows: norm.rows, x, residual: None, gain, bias };
+    let inputs = ForwardInputs { gain, bias, ..ForwardInputs::new(norm.rows, x) };
     let forward = || compute::forward_on_cpu(&norm.problem, &inputs);
-    let inputs = BackwardInputs { rows: norm.rows, x, dy, gain };
+    let inputs = BackwardInputs { gain, ..BackwardInputs::new(norm.rows, x, dy) };
     let backward = || compute::backward_on_cpu(&norm.problem, &inputs);
 
     let (y, gradients) = (forward()?, backward()?);
