@@ -1,7 +1,8 @@
 //! The caller's buffers.
 
+use crate::error::Error;
 use crate::plan::{Backward, Forward, Tensor};
-use crate::types::Gradient;
+use crate::types::{Affine, Gradient};
 
 /// Rows of a tensor in a GPU buffer: row `r` starts at element `offset + r * stride`.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +119,24 @@ impl<'a> ForwardBuffers<'a> {
         }
     }
 
+    /// That the tensors go together, and with the affine.
+    pub(super) fn check(&self, affine: Affine) -> Result<(), Error> {
+        check_affine(affine, self.gain.is_some(), Some(self.bias.is_some()))?;
+        match (self.residual.is_some(), self.sum.is_some()) {
+            (true, false) => {
+                return Err(Error::MissingBuffer {
+                    buffer: "sum",
+                    why: "a residual was given, and the sum is what gets normalised",
+                });
+            }
+            (false, true) => {
+                return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
         [
             (Tensor::X, Some(self.x.into())),
@@ -213,6 +232,24 @@ impl<'a> BackwardBuffers<'a> {
             scratch: None,
         }
     }
+    /// That the tensors go together, and with the affine.
+    pub(super) fn check(&self, affine: Affine) -> Result<(), Error> {
+        check_affine(affine, self.gain.is_some(), None)?;
+        if self.dx.is_none() && self.dgain.is_none() && self.dbias.is_none() {
+            return Err(Error::MissingBuffer {
+                buffer: "dx",
+                why: "at least one of dx, dgain and dbias must be given",
+            });
+        }
+        if self.dgain.is_some() && !affine.has_gain() {
+            return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
+        }
+        if self.dbias.is_some() && !affine.has_bias() {
+            return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
+        }
+        Ok(())
+    }
+
     pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
         [
             (Tensor::X, Some(self.x.into())),
@@ -253,4 +290,17 @@ impl<'a> BackwardBuffers<'a> {
             dy_in_dx: lies_in(Tensor::Dy).is_some(),
         }
     }
+}
+
+/// gain and bias are given exactly where the affine has them. Backward takes no bias.
+fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
+    let check = |buffer, wanted: bool, given: bool, [has, has_not]: [&'static str; 2]| match (wanted, given) {
+        (true, false) => Err(Error::MissingBuffer { buffer, why: has }),
+        (false, true) => Err(Error::UnusedBuffer { buffer, why: has_not }),
+        _ => Ok(()),
+    };
+    let bias_text =
+        ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
+    check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
+    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
 }

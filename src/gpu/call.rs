@@ -4,7 +4,7 @@ use super::buffers::{BackwardBuffers, ForwardBuffers, Given};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
 use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
-use crate::types::{Affine, Gradient, Problem};
+use crate::types::{Gradient, Problem};
 
 /// A tensor of a call: where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -100,37 +100,13 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn forward(problem: &Problem, buffers: &ForwardBuffers<'a>) -> Result<Self, Error> {
-        check_affine(problem.affine, buffers.gain.is_some(), Some(buffers.bias.is_some()))?;
-        match (buffers.residual.is_some(), buffers.sum.is_some()) {
-            (true, false) => {
-                return Err(Error::MissingBuffer {
-                    buffer: "sum",
-                    why: "a residual was given, and the sum is what gets normalised",
-                });
-            }
-            (false, true) => {
-                return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
-            }
-            _ => {}
-        }
+        buffers.check(problem.affine)?;
         let operation = Operation::Forward(Forward::default());
         Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)
     }
 
     pub(super) fn backward(problem: &Problem, buffers: &BackwardBuffers<'a>) -> Result<Self, Error> {
-        check_affine(problem.affine, buffers.gain.is_some(), None)?;
-        if buffers.dx.is_none() && buffers.dgain.is_none() && buffers.dbias.is_none() {
-            return Err(Error::MissingBuffer {
-                buffer: "dx",
-                why: "at least one of dx, dgain and dbias must be given",
-            });
-        }
-        if buffers.dgain.is_some() && !problem.affine.has_gain() {
-            return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
-        }
-        if buffers.dbias.is_some() && !problem.affine.has_bias() {
-            return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
-        }
+        buffers.check(problem.affine)?;
         let operation = Operation::Backward(Backward::default());
         let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
         let in_dx = |input: &&Placed<'_>| call.lies_in(input.tensor) == Some(Tensor::Dx);
@@ -241,17 +217,4 @@ pub(super) fn check_usage(name: &'static str, buffer: &wgpu::Buffer) -> Result<(
     }
     let needs = "BufferUsages::STORAGE".to_owned();
     Err(Error::BufferUsage { buffer: name, has: format!("{usages:?}"), needs })
-}
-
-/// gain and bias are given exactly where the affine has them. Backward takes no bias.
-fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
-    let check = |buffer, wanted: bool, given: bool, [has, has_not]: [&'static str; 2]| match (wanted, given) {
-        (true, false) => Err(Error::MissingBuffer { buffer, why: has }),
-        (false, true) => Err(Error::UnusedBuffer { buffer, why: has_not }),
-        _ => Ok(()),
-    };
-    let bias_text =
-        ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
-    check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
-    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
 }
