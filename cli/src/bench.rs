@@ -96,10 +96,11 @@ Examples:
     )
 }
 
+/// Rows and cols, as a flag has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    rows: u64,
-    cols: u32,
+pub(crate) struct Shape {
+    pub(crate) rows: u64,
+    pub(crate) cols: u32,
 }
 
 impl From<&NamedShape> for Shape {
