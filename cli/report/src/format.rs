@@ -234,7 +234,8 @@ pub struct Measurement {
     pub affine: String,
     /// The storage of the rows.
     pub dtype: String,
-    /// The storage of gain and bias.
+    /// The storage of gain and bias. JSON without it means that of the rows.
+    #[serde(default)]
     pub parameter_dtype: String,
     /// Number of rows.
     pub rows: u64,
@@ -451,8 +452,13 @@ fn parse_one(value: Value) -> Result<Report, FormatError> {
         Some(has) if has > u64::from(VERSION) => return Err(FormatError::Newer { has }),
         Some(_) => {}
     }
-    let report: Report =
+    let mut report: Report =
         serde_json::from_value(value).map_err(|error| FormatError::NotAReport(error.to_string()))?;
+    for measurement in report.measurements.iter_mut().flatten() {
+        if measurement.parameter_dtype.is_empty() {
+            measurement.parameter_dtype.clone_from(&measurement.dtype);
+        }
+    }
     // A number that is missing or wrong reads like no times at all.
     let dumb = report
         .measurements

@@ -507,6 +507,17 @@ fn a_filter_takes_what_has_all_that_it_names() {
 }
 
 #[test]
+fn parameters_without_a_storage_have_that_of_the_rows() {
+    let mut mixed = measurement("forward", "f16", 64, 1e-3);
+    mixed.parameter_dtype = "f32".to_owned();
+    let reports = [report("one", vec![measurement("forward", "f16", 64, 1e-3), mixed])];
+    let mut json: Value = serde_json::from_str(&to_json(&reports).unwrap()).unwrap();
+    assert_eq!(json["measurements"][1]["parameter_dtype"], "f32");
+    assert!(json["measurements"][0].as_object_mut().unwrap().remove("parameter_dtype").is_some());
+    assert_eq!(parse(&json.to_string()).unwrap(), reports);
+}
+
+#[test]
 fn cases_that_were_left_out_are_counted() {
     let mut stopped = verified("one");
     let runs = stopped.verify.as_mut().unwrap();

@@ -213,6 +213,50 @@ fn bench_measures_every_operation_and_norm() {
 }
 
 #[test]
+fn bench_measures_parameters_of_another_storage() {
+    let room = Room::new();
+    let [report, plot] = ["report.json", "plot.svg"].map(|name| room.path(name));
+    let shape = ["--shape", "16x48", "--operation", "forward", "backward"];
+    let parameters = ["--dtype", "f32", "f16", "--parameter-dtype", "f32", "--json", &report, "--svg", &plot];
+    let result = bench(&[&shape[..], &parameters].concat());
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    assert!(
+        result.stdout.contains("## Throughput: backward, layer norm, f16, parameters f32\n"),
+        "{}",
+        result.stdout
+    );
+    let json = read_json(&report);
+    let measurements = json["measurements"].as_array().unwrap();
+    let words: Vec<[&str; 4]> = measurements
+        .iter()
+        .map(|one| {
+            let plan = &one["plan"];
+            [&one["operation"], &one["dtype"], &one["parameter_dtype"], &plan["parameter_storage"]]
+                .map(|word| word.as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        words,
+        [
+            ["forward", "f32", "f32", "f32"],
+            ["forward", "f16", "f32", "f32"],
+            ["backward", "f32", "f32", "f32"],
+            ["backward", "f16", "f32", "f32"],
+        ]
+    );
+    // A baseline of gains in 16 bits is another thing.
+    let narrow = [&shape[..], &["--dtype", "f16", "--baseline", &report]].concat();
+    let narrow = bench(&narrow);
+    assert_eq!(narrow.code, Some(0), "{narrow:?}");
+    assert_eq!(narrow.stdout.matches("not in the baseline").count(), 2, "{}", narrow.stdout);
+
+    let refused = bench(&["--dtype", "f16", "bf16", "--parameter-dtype", "f16"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+    let says = "--parameter-dtype f16: rows in bf16 (--dtype) need gain and bias in f32 or bf16";
+    assert!(refused.stderr.contains(says), "{refused:?}");
+}
+
+#[test]
 fn bench_is_held_against_a_baseline() {
     let room = Room::new();
     let baseline = room.path("baseline.json");
