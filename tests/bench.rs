@@ -5,7 +5,7 @@ use wgpu_layernorm::bench::{
     Bench, Clock, CopyForm, CopyKernel, Measurement, Operation, Options, Workload, open,
 };
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Forward, Operation as PlanOperation, Plan, Tuning, TuningEntry, TuningKey,
+    AdapterKind, Backward, Forward, Operation as PlanOperation, Plan, Tensor, Tuning, TuningEntry, TuningKey,
 };
 use wgpu_layernorm::verify::{self, Layout, tuned_cases};
 use wgpu_layernorm::{
@@ -141,12 +141,23 @@ fn every_operation_is_checked_and_timed() {
         ] {
             workloads.push(Workload::new(operation, normalization, dtype, rows, cols));
         }
+        // Parameters in float32 beside rows in 16 bits.
+        for (dtype, cols) in [(Dtype::F16, 104), (Dtype::Bf16, 77)] {
+            let narrow = Workload::new(operation, Normalization::Layer, dtype, 37, cols);
+            let mixed = narrow.with_parameter_dtype(Dtype::F32);
+            assert!(mixed.name().contains("_f32_parameters"), "{}", mixed.name());
+            workloads.push(mixed);
+        }
     }
     for (workload, result) in workloads.iter().zip(measure(&workloads)) {
         let name = workload.name();
         let measurement = result.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(measurement.failures, [""; 0], "{name}");
         assert!(!measurement.plans.is_empty(), "{name}");
+        for plan in &measurement.plans {
+            let is_f32 = workload.problem.parameter_dtype == Dtype::F32;
+            assert_eq!(plan.storage(Tensor::Gain).name() == "f32", is_f32, "{name}: {plan:?}");
+        }
         assert!(measurement.errors.iter().all(|error| error.units <= error.allowed), "{name}");
         let timing = measurement.timing.unwrap_or_else(|| panic!("{name} is right, but not timed"));
         assert!(timing.rounds >= Options::LEAST_ROUNDS, "{name}: {timing:?}");

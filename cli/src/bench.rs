@@ -41,9 +41,14 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "ROWSxCOLS", num_args = 1..)]
     shape: Vec<Shape>,
 
-    /// Storage of rows and parameters
+    /// Storage of rows
     #[arg(long, value_parser = dtypes(), num_args = 1.., default_values = ["f32", "f16"])]
     dtype: Vec<Dtype>,
+
+    /// Storage of gain and bias, f32 or that of the rows, such as f32 gains with rows in 16 bits [default:
+    /// that of the rows]
+    #[arg(long, value_name = "DTYPE", value_parser = dtypes(), num_args = 1..)]
+    parameter_dtype: Vec<Dtype>,
 
     /// What to time: x to y; x and a residual to their sum and y; x and dy to dx, dgain and dbias; x and dy to dx
     #[arg(long, value_parser = operations(), num_args = 1.., default_values = ["forward", "backward"])]
@@ -91,15 +96,17 @@ fn after_help() -> String {
 Examples:
   layernorm bench --json before.json
   layernorm bench --baseline before.json --margin 5
+  layernorm bench --dtype f16 bf16 --parameter-dtype f32 --operation forward
   layernorm bench --adapter all --shape 2048x4096 1x4096 --dtype f32 bf16 --html report.html",
         bench::SHAPES.iter().map(shape).collect::<String>()
     )
 }
 
+/// Rows and cols, as a flag has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    rows: u64,
-    cols: u32,
+pub(crate) struct Shape {
+    pub(crate) rows: u64,
+    pub(crate) cols: u32,
 }
 
 impl From<&NamedShape> for Shape {
@@ -162,7 +169,7 @@ struct Baseline {
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     args.files.check(Some(&args.plot))?;
-    let workloads = workloads(args);
+    let workloads = workloads(args)?;
     let tuning = args.tuning.read()?;
     let baseline = match &args.baseline {
         Some(path) => {
@@ -198,7 +205,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 }
 
 /// Every combination of what was asked for, once.
-fn workloads(args: &Bench) -> Vec<Workload> {
+fn workloads(args: &Bench) -> Result<Vec<Workload>, Failure> {
     let shapes: Vec<Shape> = if args.shape.is_empty() {
         bench::SHAPES.iter().map(Into::into).collect()
     } else {
@@ -208,16 +215,34 @@ fn workloads(args: &Bench) -> Vec<Workload> {
     for operation in &args.operation {
         for normalization in &args.normalization {
             for dtype in &args.dtype {
-                for Shape { rows, cols } in &shapes {
-                    let workload = Workload::new(*operation, *normalization, *dtype, *rows, *cols);
-                    if !workloads.contains(&workload) {
-                        workloads.push(workload);
+                for parameter_dtype in parameter_dtypes(args, *dtype)? {
+                    for Shape { rows, cols } in &shapes {
+                        let workload = Workload::new(*operation, *normalization, *dtype, *rows, *cols)
+                            .with_parameter_dtype(parameter_dtype);
+                        if !workloads.contains(&workload) {
+                            workloads.push(workload);
+                        }
                     }
                 }
             }
         }
     }
-    workloads
+    Ok(workloads)
+}
+
+/// The storages of gain and bias beside rows of `dtype`.
+fn parameter_dtypes(args: &Bench, dtype: Dtype) -> Result<Vec<Dtype>, Failure> {
+    let is_possible = |parameters: &Dtype| [Dtype::F32, dtype].contains(parameters);
+    match args.parameter_dtype.iter().find(|parameters| !is_possible(parameters)) {
+        Some(parameters) => {
+            let possible = if dtype == Dtype::F32 { "f32".to_owned() } else { format!("f32 or {dtype}") };
+            Err(Failure::WrongCall(format!(
+                "--parameter-dtype {parameters}: rows in {dtype} (--dtype) need gain and bias in {possible}"
+            )))
+        }
+        None if args.parameter_dtype.is_empty() => Ok(vec![dtype]),
+        None => Ok(args.parameter_dtype.clone()),
+    }
 }
 
 /// What plans are made from, beside the ladder.

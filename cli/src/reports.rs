@@ -28,7 +28,7 @@ pub(crate) struct Files {
 /// Where plots go on their own.
 #[derive(Args, Debug)]
 pub(crate) struct Plot {
-    /// Write only the plots, GB/s by cols, as an SVG image
+    /// Write only the plots, GB/s of each shape, as an SVG image
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -81,7 +81,8 @@ fn cannot_be_made(what: &str, error: &str) -> Failure {
 }
 
 fn markdown(title: &str, reports: &[Report]) -> String {
-    let sheets: Vec<String> = compare(reports).iter().map(|sheet| format!("\n{}", sheet.text())).collect();
+    let sheets: Vec<String> =
+        compare(reports).iter().map(|sheet| format!("\n{}", sheet.markdown())).collect();
     format!("# {title}\n{}", sheets.concat())
 }
 

@@ -96,7 +96,16 @@ impl Workload {
         Self { operation, problem, rows }
     }
 
-    /// A name that tells it from others: `forward/layer/f32/4096x1024`.
+    /// The same with gain and bias in another storage: float32, or that of the rows. Models in mixed
+    /// precision keep them in float32 beside rows in 16 bits.
+    #[must_use]
+    pub const fn with_parameter_dtype(mut self, parameter_dtype: Dtype) -> Self {
+        self.problem.parameter_dtype = parameter_dtype;
+        self
+    }
+
+    /// A name that tells it from others: `forward/layer/f32/4096x1024`,
+    /// `forward/layer/f16_f32_parameters/4096x1024`.
     #[must_use]
     pub fn name(&self) -> String {
         let Problem { cols, dtype, parameter_dtype, normalization, .. } = self.problem;
@@ -163,5 +172,9 @@ mod tests {
     #[test]
     fn names_tell_apart() {
         assert_eq!(workload(Operation::BackwardDx, 3, 5).name(), "backward_dx/layer/f16/3x5");
+        let mixed = workload(Operation::Forward, 3, 5).with_parameter_dtype(Dtype::F32);
+        assert_eq!(mixed.name(), "forward/layer/f16_f32_parameters/3x5");
+        assert!(mixed.validate().is_ok());
+        assert!(mixed.with_parameter_dtype(Dtype::Bf16).validate().unwrap_err().is_invalid());
     }
 }

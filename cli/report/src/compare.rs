@@ -1,8 +1,9 @@
 //! Any number of reports beside each other.
 
 use crate::format::{Adapter, Measurement, OutputError, Plan, Report, VerifyRun};
-use crate::sheet::Sheet;
-use std::collections::BTreeSet;
+use crate::machine::{Machine, machines};
+use crate::sheet::{Sheet, wrapped};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What was measured, whatever came of it.
@@ -25,10 +26,10 @@ pub struct Key {
 }
 
 /// The order of a table's rows; what is not among them comes last.
-const OPERATIONS: [&str; 4] = ["forward", "forward_residual", "backward", "backward_dx"];
-const DTYPES: [&str; 3] = ["f32", "f16", "bf16"];
+pub(crate) const OPERATIONS: [&str; 4] = ["forward", "forward_residual", "backward", "backward_dx"];
+pub(crate) const DTYPES: [&str; 3] = ["f32", "f16", "bf16"];
 
-fn rank<'a>(names: &[&str], name: &'a str) -> (usize, &'a str) {
+pub(crate) fn rank<'a>(names: &[&str], name: &'a str) -> (usize, &'a str) {
     (names.iter().position(|other| *other == name).unwrap_or(names.len()), name)
 }
 
@@ -65,6 +66,29 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The same of any shape.
+    pub(crate) fn section(&self) -> Self {
+        Self { rows: 0, cols: 0, ..self.clone() }
+    }
+
+    /// All but the shape, for a heading: `forward, layer norm, f16, parameters f32`.
+    pub(crate) fn title(&self) -> String {
+        let norm = match self.normalization.as_str() {
+            "rms" => "RMS norm".to_owned(),
+            other => format!("{other} norm"),
+        };
+        let affine = match (self.normalization.as_str(), self.affine.as_str()) {
+            ("layer", "gain_bias") | ("rms", "gain") => String::new(),
+            (_, "none") => " without gain and bias".to_owned(),
+            (_, "gain") => " with a gain alone".to_owned(),
+            (_, "gain_bias") => " with gain and bias".to_owned(),
+            (_, other) => format!(" with {other}"),
+        };
+        format!("{}, {norm}{affine}, {}", self.operation, self.storage())
+    }
+}
+
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         fn order(key: &Key) -> impl Ord + '_ {
@@ -96,29 +120,19 @@ impl fmt::Display for Key {
     }
 }
 
-/// The name of report `index` in a comparison: A to Z, AA, AB, ….
-#[must_use]
-pub fn label(index: usize) -> String {
-    let letter = char::from(b'A' + u8::try_from(index % 26).unwrap_or(0));
-    match index / 26 {
-        0 => letter.to_string(),
-        more => format!("{}{letter}", label(more - 1)),
-    }
-}
-
-/// A line for each report that says what its letter stands for.
+/// A line for each machine that says what its letter stands for.
 #[must_use]
 pub fn legend(reports: &[Report]) -> String {
-    let line = |(index, report): (usize, &Report)| {
-        let Report { made_by, crate_version, date, adapter, .. } = report;
-        let host = if adapter.host.is_empty() { String::new() } else { format!(", {}", adapter.host) };
-        let adapter = adapter.description();
-        format!("{}: {adapter}{host}, by {made_by} {crate_version}, {date}\n", label(index))
-    };
-    reports.iter().enumerate().map(line).collect()
+    let line =
+        |machine: &Machine<'_>| wrapped(&machine.to_string(), usize::from(Sheet::COLUMNS), "   ") + "\n";
+    machines(reports).iter().map(line).collect()
 }
 
-/// Everything in the reports: which they are, throughput, errors, and all that failed.
+/// The titles of what comes first.
+pub(crate) const MACHINES: &str = "Machines";
+pub(crate) const IN_SHORT: &str = "In short";
+
+/// Everything in the reports: which they are, throughput, plans, errors, and all that failed.
 #[must_use]
 pub fn compare(reports: &[Report]) -> Vec<Sheet> {
     let mut sheets = vec![adapters(reports)];
@@ -129,107 +143,305 @@ pub fn compare(reports: &[Report]) -> Vec<Sheet> {
 }
 
 fn adapters(reports: &[Report]) -> Sheet {
-    let header = [
-        "report",
-        "adapter",
-        "back end",
-        "type",
-        "driver",
-        "host",
-        "subgroups",
-        "f16",
-        "crate",
-        "made by",
-        "date",
-        "holds",
-    ];
-    let mut sheet = Sheet::new("Adapters", &header, 0..0);
-    for (index, report) in reports.iter().enumerate() {
-        let Adapter { name, backend, device_type, driver, driver_info, host, .. } = &report.adapter;
-        let subgroups = match report.adapter.subgroup_sizes {
-            None => "none".to_owned(),
-            Some([min, max]) if min == max => min.to_string(),
-            Some([min, max]) => format!("{min} to {max}"),
+    let header = ["machine", "adapter", "driver", "host", "subgroups, f16", "reports"];
+    let mut sheet = Sheet::new(MACHINES, &header, 0..0);
+    for machine in machines(reports) {
+        let Adapter { name, backend, device_type, driver, driver_info, host, .. } = machine.adapter();
+        let subgroups = match machine.adapter().subgroup_sizes {
+            None => "no subgroups".to_owned(),
+            Some([min, max]) if min == max => format!("subgroups of {min}"),
+            Some([min, max]) => format!("subgroups of {min} to {max}"),
         };
-        let holds = match (&report.error, &report.measurements, &report.verify) {
-            (Some(error), ..) => format!("FAILED: {}", one_line(error)),
-            (None, Some(_), Some(_)) => "measurements, verification".to_owned(),
-            (None, Some(_), None) => "measurements".to_owned(),
-            (None, None, Some(_)) => "verification".to_owned(),
-            (None, None, None) => "nothing".to_owned(),
+        let f16 = if machine.adapter().shader_f16 { "f16" } else { "no f16" };
+        let holds = |report: &&Report| {
+            let holds = match (&report.error, &report.measurements, &report.verify) {
+                (Some(error), ..) => format!("FAILED: {}", one_line(error)),
+                (None, Some(_), Some(_)) => "measurements, verification".to_owned(),
+                (None, Some(_), None) => "measurements".to_owned(),
+                (None, None, Some(_)) => "verification".to_owned(),
+                (None, None, None) => "nothing".to_owned(),
+            };
+            format!("{holds}, by {} {}, {}", report.made_by, report.crate_version, report.date)
         };
+        let reports: Vec<String> = machine.reports.iter().map(holds).collect();
+        let adapter: Vec<&str> =
+            [name.as_str(), backend, device_type].into_iter().filter(|part| !part.is_empty()).collect();
         sheet.rows.push(vec![
-            label(index),
-            or_dash(name),
-            or_dash(backend),
-            or_dash(device_type),
+            machine.label.clone(),
+            or_dash(&adapter.join(", ")),
             or_dash(format!("{driver} {driver_info}").trim()),
             or_dash(host),
-            subgroups,
-            if report.adapter.shader_f16 { "yes" } else { "no" }.to_owned(),
-            report.crate_version.clone(),
-            report.made_by.clone(),
-            report.date.clone(),
-            holds,
+            format!("{subgroups}, {f16}"),
+            reports.join("; "),
         ]);
     }
     sheet
 }
 
-/// Throughput: a row for each thing that any of the reports has measured and each report that measures at all.
-#[must_use]
-pub fn measurements(reports: &[Report]) -> Option<Sheet> {
-    let measuring: Vec<(usize, &[Measurement])> = reports
-        .iter()
-        .enumerate()
-        .filter_map(|(index, report)| Some((index, report.measurements.as_deref()?)))
-        .collect();
-    if measuring.is_empty() {
-        return None;
-    }
-    let keys: BTreeSet<Key> =
-        measuring.iter().flat_map(|(_, measurements)| measurements.iter().map(Key::of)).collect();
-    let is_alone = reports.len() == 1;
-    let mut header = vec!["operation", "norm", "dtype", "rows x cols"];
-    if !is_alone {
-        header.push("report");
-    }
-    let first = header.len();
-    header.extend(["GB/s", "copy GB/s", "of copy", "time", "spread", "worst error"]);
-    let numbers = first..header.len();
-    header.extend(["kernel", "plan"]);
-    let mut sheet = Sheet::new("Throughput", &header, numbers);
-    sheet.note = throughput_note(&measuring);
-    for key in &keys {
-        for (index, measurements) in &measuring {
-            // A report may have measured one thing more than once.
-            let mut found: Vec<Option<&Measurement>> =
-                measurements.iter().filter(|measurement| Key::of(measurement) == *key).map(Some).collect();
-            if found.is_empty() {
-                found.push(None);
+/// A row of a table: rows and cols, and which of several measurements of the same thing. Tables are ordered
+/// by cols.
+type Place = (u32, u64, usize);
+
+/// The measurements of an operation, norm and storage on each machine that has any.
+struct Section<'a> {
+    title: String,
+    /// By the machine's number.
+    machines: BTreeMap<usize, BTreeMap<Place, &'a Measurement>>,
+}
+
+impl<'a> Section<'a> {
+    fn all(machines: &[Machine<'a>]) -> Vec<Self> {
+        let mut sections: BTreeMap<Key, Self> = BTreeMap::new();
+        for (index, machine) in machines.iter().enumerate() {
+            for measurement in machine.measurements() {
+                let key = Key::of(measurement).section();
+                let title = key.title();
+                let section =
+                    sections.entry(key).or_insert_with(|| Self { title, machines: BTreeMap::new() });
+                let places = section.machines.entry(index).or_default();
+                let (cols, rows) = (measurement.cols, measurement.rows);
+                let before = places.range((cols, rows, 0)..=(cols, rows, usize::MAX)).count();
+                places.insert((cols, rows, before), measurement);
             }
-            for measurement in found {
-                let mut row = vec![
-                    key.operation.clone(),
-                    key.norm(),
-                    key.storage(),
-                    format!("{} x {}", key.rows, key.cols),
-                ];
-                if !is_alone {
-                    row.push(label(*index));
-                }
-                row.extend(measurement_cells(measurement));
+        }
+        sections.into_values().collect()
+    }
+
+    fn at(&self, machine: usize, place: Place) -> Option<&'a Measurement> {
+        self.machines.get(&machine)?.get(&place).copied()
+    }
+
+    fn places(&self) -> BTreeSet<Place> {
+        self.machines.values().flat_map(|places| places.keys().copied()).collect()
+    }
+
+    /// How many times as fast one machine is as another, where both have a time.
+    fn ratio(&self, machine: usize, reference: usize, place: Place) -> Option<f64> {
+        let seconds = |machine| Some(self.at(machine, place)?.timing.as_ref()?.median_seconds);
+        Some(seconds(reference)? / seconds(machine)?)
+    }
+}
+
+/// Throughput: the machines side by side, then each with its times, then how the kernels ran.
+#[must_use]
+pub fn measurements(reports: &[Report]) -> Vec<Sheet> {
+    let machines = machines(reports);
+    let sections = Section::all(&machines);
+    let mut sheets = summary(&machines, &sections);
+    let mut is_first = true;
+    for section in &sections {
+        let mut side_by_side = side_by_side(&machines, section);
+        if let (true, Some(sheet)) = (is_first, side_by_side.first_mut()) {
+            sheet.note = SIDE_BY_SIDE.to_owned();
+            is_first = false;
+        }
+        sheets.extend(side_by_side);
+    }
+    for (index, section) in sections.iter().enumerate() {
+        let mut sheet = details(&machines, section);
+        if index == 0 {
+            sheet.note = details_note(&machines);
+        }
+        sheets.push(sheet);
+    }
+    let mut plans: Vec<Sheet> = sections.iter().filter_map(|section| plans(&machines, section)).collect();
+    if let Some(sheet) = plans.first_mut() {
+        sheet.note = PLANS.to_owned();
+    }
+    sheets.extend(plans);
+    sheets
+}
+
+/// Tables of the first of `machines` and as many others as fit a terminal, until all have been in one.
+fn in_groups(machines: &[usize], table: impl Fn(&[usize]) -> Sheet) -> Vec<Sheet> {
+    let Some((reference, others)) = machines.split_first() else { return Vec::new() };
+    let fits = |group: &[usize]| table(group).width() <= usize::from(Sheet::COLUMNS);
+    let mut groups = vec![vec![*reference]];
+    for other in others {
+        let last = groups.len() - 1;
+        let longer = [&groups[last][..], &[*other]].concat();
+        if longer.len() == 2 || fits(&longer) {
+            groups[last] = longer;
+        } else {
+            groups.push(vec![*reference, *other]);
+        }
+    }
+    groups.iter().map(|group| table(group)).collect()
+}
+
+/// How much faster each machine is than the first, over all shapes that both have. None with less than two
+/// machines.
+fn summary(machines: &[Machine<'_>], sections: &[Section<'_>]) -> Vec<Sheet> {
+    let measuring: Vec<usize> =
+        (0..machines.len()).filter(|index| machines[*index].measurements().next().is_some()).collect();
+    if measuring.len() < 2 {
+        return Vec::new();
+    }
+    let mut sheets = in_groups(&measuring, |group| {
+        let mut header = vec!["measured".to_owned()];
+        let reference = group[0];
+        header.extend(group[1..].iter().map(|index| ratio_name(machines, *index, reference)));
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut sheet = Sheet::new(IN_SHORT, &header, 1..header.len());
+        for section in sections {
+            let ratios = |machine: &usize| -> Option<String> {
+                let places = section.places();
+                let ratios: Vec<f64> = places
+                    .into_iter()
+                    .filter_map(|place| section.ratio(*machine, reference, place))
+                    .collect();
+                let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
+                let least = ratios.iter().copied().reduce(f64::min)?;
+                let most = ratios.iter().copied().reduce(f64::max)?;
+                let [mean, least, most] =
+                    [(logarithms / ratios.len() as f64).exp(), least, most].map(three_digits);
+                Some(format!("{mean} ({least} to {most}; {})", ratios.len()))
+            };
+            let cells: Vec<Option<String>> = group[1..].iter().map(ratios).collect();
+            if cells.iter().any(Option::is_some) {
+                let mut row = vec![section.title.clone()];
+                row.extend(cells.into_iter().map(|cell| cell.unwrap_or_else(dash)));
                 sheet.rows.push(row);
             }
         }
+        sheet
+    });
+    sheets.retain(|sheet| !sheet.rows.is_empty());
+    if sheets.is_empty() {
+        let mut sheet = Sheet::new(IN_SHORT, &[], 0..0);
+        let reference = &machines[measuring[0]].label;
+        sheet.note = format!(
+            "No other machine has timed what {reference} has timed: there is no ratio to that of {reference}."
+        );
+        sheets.push(sheet);
+    } else if let Some(sheet) = sheets.first_mut() {
+        sheet.note = "B/A says how many times as fast as A machine B is: the geometric mean over the shapes \
+                      that both have measured, in brackets the least, the most and the number of shapes."
+            .to_owned();
     }
-    Some(sheet)
+    sheets
 }
 
-fn throughput_note(measuring: &[(usize, &[Measurement])]) -> String {
-    let clocks: BTreeSet<&str> = measuring
+const SIDE_BY_SIDE: &str = "B/A says how many times as fast as A machine B is. A/copy says how near A comes \
+                            to a plain copy on the same machine: 1.00 is as fast as that. GB/s count the \
+                            tensors of rows, each once. A dash stands for what was not measured. Shapes that \
+                            one machine alone has measured are below.";
+
+/// The machines as columns, if there are two or more.
+fn side_by_side(machines: &[Machine<'_>], section: &Section<'_>) -> Vec<Sheet> {
+    let there: Vec<usize> = section.machines.keys().copied().collect();
+    if there.len() < 2 {
+        return Vec::new();
+    }
+    let mut sheets =
+        in_groups(&there, |group| {
+            let reference = group[0];
+            let name = |index: &usize, what: &str| format!("{}{what}", machines[*index].label);
+            let mut header = vec!["rows x cols".to_owned()];
+            header.extend(group.iter().map(|index| name(index, " GB/s")));
+            header.extend(group[1..].iter().map(|index| ratio_name(machines, *index, reference)));
+            header.extend(group.iter().map(|index| name(index, "/copy")));
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            let mut sheet = Sheet::new(&format!("Throughput: {}", section.title), &header, 1..header.len());
+            for place in section.places() {
+                let has = |index: &&usize| section.at(**index, place).is_some();
+                // What one machine alone has measured is in the tables of times.
+                if !group.iter().any(|index| has(&index)) || there.iter().filter(has).count() < 2 {
+                    continue;
+                }
+                let timing = |index: &usize| section.at(*index, place)?.timing.as_ref();
+                let rate = |index: &usize| match section.at(*index, place) {
+                    None => dash(),
+                    Some(measurement) => rate_or_failure(measurement),
+                };
+                let mut row = vec![shape(place)];
+                row.extend(group.iter().map(rate));
+                row.extend(
+                    group[1..]
+                        .iter()
+                        .map(|index| section.ratio(*index, reference, place).map_or_else(dash, three_digits)),
+                );
+                row.extend(group.iter().map(|index| {
+                    timing(index).map_or_else(dash, |timing| format!("{:.2}", timing.copy_ratio))
+                }));
+                sheet.rows.push(row);
+            }
+            sheet
+        });
+    sheets.retain(|sheet| !sheet.rows.is_empty());
+    // A title that says which, where there are several of one.
+    if sheets.len() > 1 {
+        for sheet in &mut sheets {
+            let labels: Vec<&str> =
+                sheet.header.iter().filter_map(|name| name.strip_suffix(" GB/s")).collect();
+            sheet.title = format!("{}: {}", sheet.title, labels.join(", "));
+        }
+    }
+    sheets
+}
+
+fn ratio_name(machines: &[Machine<'_>], machine: usize, reference: usize) -> String {
+    format!("{}/{}", machines[machine].label, machines[reference].label)
+}
+
+fn shape((cols, rows, _): Place) -> String {
+    format!("{rows} x {cols}")
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// With three digits, or all of the whole number.
+fn three_digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        0.1.. => 3,
+        0.01.. => 4,
+        0.001.. => 5,
+        _ => 6,
+    };
+    format!("{value:.decimals$}")
+}
+
+fn rate_or_failure(measurement: &Measurement) -> String {
+    match (&measurement.timing, &measurement.failure) {
+        (Some(timing), _) => three_digits(timing.gigabytes_per_second),
+        (None, failure) => failure.as_ref().map_or("not measured", |failure| failure.kind.name()).to_owned(),
+    }
+}
+
+/// Times, spreads and errors: a row for each shape and machine that has measured it.
+fn details(machines: &[Machine<'_>], section: &Section<'_>) -> Sheet {
+    let is_alone = machines.len() == 1;
+    let mut header = vec!["rows x cols"];
+    if !is_alone {
+        header.push("machine");
+    }
+    let first = header.len();
+    header.extend(["GB/s", "copy GB/s", "of copy", "time", "spread", "worst error"]);
+    let title = if is_alone { "Throughput" } else { "Times" };
+    let mut sheet = Sheet::new(&format!("{title}: {}", section.title), &header, first..header.len());
+    for place in section.places() {
+        for index in section.machines.keys() {
+            let Some(measurement) = section.at(*index, place) else { continue };
+            let mut row = vec![shape(place)];
+            if !is_alone {
+                row.push(machines[*index].label.clone());
+            }
+            row.extend(measurement_cells(measurement));
+            sheet.rows.push(row);
+        }
+    }
+    sheet
+}
+
+fn details_note(machines: &[Machine<'_>]) -> String {
+    let clocks: BTreeSet<&str> = machines
         .iter()
-        .flat_map(|(_, measurements)| measurements.iter())
+        .flat_map(Machine::measurements)
         .filter_map(|measurement| Some(measurement.timing.as_ref()?.clock.as_str()))
         .collect();
     let clocks: Vec<&str> = clocks
@@ -244,40 +456,87 @@ fn throughput_note(measuring: &[(usize, &[Measurement])]) -> String {
         "GB/s count the tensors of rows, each once. The copy is the fastest plain shader that reads and writes as many \
          tensors of the same size, timed in turn with the call; 1.00 of copy is as fast. Times are medians, the spread \
          is from the 10th to the 90th percentile; timed by {}. The worst error is in units of the storage type's \
-         rounding, and what passes was at most 4 in f32 and 1 in 16 bits. A plan is threads of a row x rows of a \
-         workgroup, how the threads add up, and the accesses of a thread to a row, each of so many elements; then that \
-         of the next dispatch, if the call has one.",
+         rounding, and what passes was at most 4 in f32 and 1 in 16 bits.",
         if clocks.is_empty() { "nothing".to_owned() } else { clocks.join(" or ") }
     )
 }
 
 /// From the throughput on.
-fn measurement_cells(measurement: Option<&Measurement>) -> Vec<String> {
-    let dash = || "-".to_owned();
-    let Some(measurement) = measurement else {
-        return [vec!["not measured".to_owned()], vec![dash(); 7]].concat();
-    };
-    let mut cells = match (&measurement.timing, &measurement.failure) {
-        (Some(timing), _) => {
+fn measurement_cells(measurement: &Measurement) -> Vec<String> {
+    let mut cells = vec![rate_or_failure(measurement)];
+    match &measurement.timing {
+        Some(timing) => {
             let spread = |seconds: f64| (100.0 * (seconds / timing.median_seconds - 1.0)).round() + 0.0;
-            vec![
-                format!("{:.2}", timing.gigabytes_per_second),
-                format!("{:.2}", timing.copy_gigabytes_per_second),
+            cells.extend([
+                three_digits(timing.copy_gigabytes_per_second),
                 format!("{:.2}", timing.copy_ratio),
                 duration(timing.median_seconds),
                 format!("{:+} to {:+} %", spread(timing.p10_seconds), spread(timing.p90_seconds)),
-            ]
+            ]);
         }
-        (None, failure) => {
-            let kind = failure.as_ref().map_or("not measured", |failure| failure.kind.name());
-            [vec![kind.to_owned()], vec![dash(); 4]].concat()
-        }
-    };
+        None => cells.extend([(); 4].map(|()| dash())),
+    }
     let worst = measurement.errors.iter().map(|error| error.units).reduce(f64::max);
     cells.push(worst.map_or_else(dash, |units| format!("{units:.2}")));
-    cells.push(measurement.kernel.clone().unwrap_or_else(dash));
-    cells.push(measurement.plan.as_ref().map_or_else(dash, Plan::summary));
     cells
+}
+
+const PLANS: &str = "Cached: the row stays in registers. Streamed: it is read again. A row's sums are added \
+                     up by lanes (its threads are part of a subgroup), by subgroup (they are one), by \
+                     subgroups or by workgroup memory. 4 at a time: a thread reads or writes four neighbors \
+                     at once. A call with dgain and dbias has a second dispatch, which adds up the partial \
+                     sums of the first. Widths are cols.";
+
+/// How the kernels ran, in words: a row for each machine and plan, with the widths that have it.
+fn plans(machines: &[Machine<'_>], section: &Section<'_>) -> Option<Sheet> {
+    let is_alone = machines.len() == 1;
+    let header: &[&str] = if is_alone { &["cols", "plan"] } else { &["machine", "cols", "plan"] };
+    let mut sheet = Sheet::new(&format!("Plans: {}", section.title), header, 0..0);
+    for (index, measurements) in &section.machines {
+        let planned: Vec<(Place, String)> = measurements
+            .iter()
+            .filter_map(|(place, measurement)| Some((*place, measurement.plan.as_ref().map(Plan::words)?)))
+            .collect();
+        let mut words: Vec<&str> = Vec::new();
+        for (_, plan) in &planned {
+            if !words.contains(&plan.as_str()) {
+                words.push(plan);
+            }
+        }
+        for plan in words {
+            let mut row = if is_alone { Vec::new() } else { vec![machines[*index].label.clone()] };
+            row.extend([widths(&planned, plan), plan.to_owned()]);
+            sheet.rows.push(row);
+        }
+    }
+    (!sheet.rows.is_empty()).then_some(sheet)
+}
+
+/// The widths that have a plan: `64, 256 to 1024`. Where a width has several plans, its shapes.
+fn widths(planned: &[(Place, String)], plan: &str) -> String {
+    let all: BTreeSet<u32> = planned.iter().map(|((cols, ..), _)| *cols).collect();
+    // Neighbors among the widths that were measured, from the first to the last.
+    let mut runs: Vec<(u32, u32, usize)> = Vec::new();
+    let mut shapes: Vec<String> = Vec::new();
+    for cols in &all {
+        let of_width = || planned.iter().filter(|(place, _)| place.0 == *cols);
+        if of_width().all(|(_, other)| other == plan) {
+            match runs.last_mut() {
+                Some((_, last, count)) if all.range(*last + 1..*cols).next().is_none() => {
+                    (*last, *count) = (*cols, *count + 1);
+                }
+                _ => runs.push((*cols, *cols, 1)),
+            }
+        } else {
+            shapes.extend(of_width().filter(|(_, other)| other == plan).map(|(place, _)| shape(*place)));
+        }
+    }
+    let runs = runs.into_iter().map(|(first, last, count)| match count {
+        1 => first.to_string(),
+        2 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    });
+    runs.chain(shapes).collect::<Vec<_>>().join(", ")
 }
 
 /// The outputs that share a column.
@@ -288,21 +547,22 @@ const CLASSES: [(&str, &[&str]); 4] = [
     ("dgain, dbias", &["dgain", "dbias"]),
 ];
 
-/// The kernels against the reference: a row for each kernel and dtype of any report, and each report that verifies.
+/// The kernels against the reference: a row for each kernel and dtype of any report, and each machine that
+/// verifies.
 #[must_use]
 pub fn verification(reports: &[Report]) -> Option<Sheet> {
-    let runs: Vec<(usize, &VerifyRun)> = reports
+    let machines = machines(reports);
+    let runs: Vec<(&str, &VerifyRun)> = machines
         .iter()
-        .enumerate()
-        .flat_map(|(index, report)| report.verify.iter().flatten().map(move |run| (index, run)))
+        .flat_map(|machine| machine.verify().map(|run| (machine.label.as_str(), run)))
         .collect();
     if runs.is_empty() {
         return None;
     }
-    let is_alone = reports.len() == 1;
+    let is_alone = machines.len() == 1;
     let mut header = vec!["kernel", "dtype"];
     if !is_alone {
-        header.push("report");
+        header.push("machine");
     }
     header.push("mode");
     let first = header.len();
@@ -319,10 +579,10 @@ pub fn verification(reports: &[Report]) -> Option<Sheet> {
         .map(|group| (kernel_name(group.kernel.as_deref()), rank(&DTYPES, &group.dtype)))
         .collect();
     for (kernel, (_, dtype)) in names {
-        for (index, run) in &runs {
+        for (label, run) in &runs {
             let mut row = vec![kernel.to_owned(), dtype.to_owned()];
             if !is_alone {
-                row.push(label(*index));
+                row.push((*label).to_owned());
             }
             row.push(run.mode.name().to_owned());
             let group = run
@@ -362,35 +622,39 @@ fn worst(errors: &[OutputError], outputs: &[&str]) -> String {
 /// Every failure, every reason for what is not supported, and how many cases were left out.
 #[must_use]
 pub fn faults(reports: &[Report]) -> Option<Sheet> {
-    let mut sheet = Sheet::new("Not as it should be", &["report", "what", "how", "why"], 0..0);
-    let mut add = |index: usize, what: &str, how: &str, why: &str| {
-        sheet.rows.push([&label(index), what, how, &one_line(why)].map(|cell| cell.to_owned()).into());
+    let mut sheet = Sheet::new("Not as it should be", &["machine", "what", "how", "why"], 0..0);
+    let mut add = |label: &str, what: &str, how: &str, why: &str| {
+        sheet.rows.push([label, what, how, &one_line(why)].map(str::to_owned).into());
     };
-    for (index, report) in reports.iter().enumerate() {
+    let machines = machines(reports);
+    let reports = machines
+        .iter()
+        .flat_map(|machine| machine.reports.iter().map(|report| (machine.label.as_str(), *report)));
+    for (label, report) in reports {
         if let Some(error) = &report.error {
-            add(index, "the adapter", "FAILED", error);
+            add(label, "the adapter", "FAILED", error);
         }
         for measurement in report.measurements.iter().flatten() {
             if let Some(failure) = &measurement.failure {
-                add(index, &Key::of(measurement).to_string(), failure.kind.name(), &failure.message);
+                add(label, &Key::of(measurement).to_string(), failure.kind.name(), &failure.message);
             }
         }
         for run in report.verify.iter().flatten() {
             if let Some(error) = &run.error {
-                add(index, &format!("verification, {}", run.mode), "FAILED", error);
+                add(label, &format!("verification, {}", run.mode), "FAILED", error);
             }
             if run.error.is_none() && run.left_out() > 0 {
                 let why = format!("{} of {} cases", run.left_out(), run.all_cases);
-                add(index, &format!("verification, {}", run.mode), "not run", &why);
+                add(label, &format!("verification, {}", run.mode), "not run", &why);
             }
             for case in &run.failures {
-                add(index, &format!("{}, {}", case.case, run.mode), "FAILED", &case.failures.join("; "));
+                add(label, &format!("{}, {}", case.case, run.mode), "FAILED", &case.failures.join("; "));
             }
             for unsupported in &run.unsupported {
                 let count = unsupported.cases.len();
                 let cases = if count == 1 { "case" } else { "cases" };
                 let what = format!("{count} {cases}, {}", run.mode);
-                add(index, &what, "not supported", &unsupported.reason);
+                add(label, &what, "not supported", &unsupported.reason);
             }
         }
     }

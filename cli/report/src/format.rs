@@ -234,7 +234,8 @@ pub struct Measurement {
     pub affine: String,
     /// The storage of the rows.
     pub dtype: String,
-    /// The storage of gain and bias.
+    /// The storage of gain and bias. JSON without it means that of the rows.
+    #[serde(default)]
     pub parameter_dtype: String,
     /// Number of rows.
     pub rows: u64,
@@ -317,12 +318,47 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The numbers of each dispatch on one short line.
+    /// How each dispatch runs, in words: `cached, 32 threads a row, 4 rows a workgroup, by subgroup, 4 at a
+    /// time`.
+    ///
+    /// The number of accesses follows from these and the width, so that widths which run alike have the same
+    /// words.
     #[must_use]
-    pub fn summary(&self) -> String {
-        let Self { threads_per_row, rows_per_workgroup, steps, vector_width, reduction, then, .. } = self;
-        let first = format!("{threads_per_row}x{rows_per_workgroup} {reduction}, {steps} of {vector_width}");
-        then.iter().fold(first, |text, next| format!("{text}; then {}", next.summary()))
+    pub fn words(&self) -> String {
+        let Self { kernel, threads_per_row, rows_per_workgroup, vector_width, reduction, .. } = self;
+        let count =
+            |number: u32, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
+        let mut parts = Vec::new();
+        if kernel == "backward_reduce_parameters" {
+            parts.push("dgain and dbias".to_owned());
+            parts.push(count(*threads_per_row, "thread across", "threads across"));
+            parts.push(count(*rows_per_workgroup, "slice of rows", "slices of rows"));
+        } else {
+            parts.push(match kernel.as_str() {
+                "forward_split_statistics" => "statistics of parts of a row".to_owned(),
+                "backward_split_sums" => "sums of parts of a row".to_owned(),
+                "forward_split_apply" | "backward_split_apply" => "results of parts of a row".to_owned(),
+                kernel => {
+                    let name = ["forward_", "backward_"].iter().find_map(|start| kernel.strip_prefix(start));
+                    name.unwrap_or(kernel).replace('_', " ")
+                }
+            });
+            parts.push(count(*threads_per_row, "thread a row", "threads a row"));
+            parts.push(count(*rows_per_workgroup, "row a workgroup", "rows a workgroup"));
+        }
+        match reduction.as_str() {
+            // There is nobody to add up with.
+            "thread" => {}
+            "workgroup" => parts.push("by workgroup memory".to_owned()),
+            "adaptive" => parts.push("by subgroups of any size".to_owned()),
+            other => parts.push(format!("by {other}")),
+        }
+        if let Some(rows) = self.more.get("block_rows").and_then(Value::as_u64).filter(|rows| *rows > 1) {
+            parts.push(format!("blocks of {rows} rows"));
+        }
+        parts.push(format!("{vector_width} at a time"));
+        let first = parts.join(", ");
+        self.then.iter().fold(first, |text, next| format!("{text}; then {}", next.words()))
     }
 }
 
@@ -416,8 +452,13 @@ fn parse_one(value: Value) -> Result<Report, FormatError> {
         Some(has) if has > u64::from(VERSION) => return Err(FormatError::Newer { has }),
         Some(_) => {}
     }
-    let report: Report =
+    let mut report: Report =
         serde_json::from_value(value).map_err(|error| FormatError::NotAReport(error.to_string()))?;
+    for measurement in report.measurements.iter_mut().flatten() {
+        if measurement.parameter_dtype.is_empty() {
+            measurement.parameter_dtype.clone_from(&measurement.dtype);
+        }
+    }
     // A number that is missing or wrong reads like no times at all.
     let dumb = report
         .measurements

@@ -153,8 +153,22 @@ fn bench_reports_every_measurement() {
         ["bf16", "f32"].map(|dtype| ["40x64", "7x77"].map(|shape| format!("{operation} {dtype} {shape}")))
     });
     assert_eq!(names, expected.concat().concat());
-    let lines = result.stdout.lines().filter(|line| line.contains("| layer |")).count();
-    assert_eq!(lines, names.len(), "{}", result.stdout);
+    for title in ["forward", "backward"] {
+        for dtype in ["f32", "bf16"] {
+            let title = format!("\n## Throughput: {title}, layer norm, {dtype}\n");
+            let table =
+                result.stdout.split_once(&title).unwrap_or_else(|| panic!("{title}{}", result.stdout)).1;
+            let table = table.split("\n## ").next().unwrap();
+            for shape in ["| 40 x 64 ", "| 7 x 77 "] {
+                assert_eq!(table.matches(shape).count(), 1, "{shape}: {table}");
+            }
+        }
+    }
+    assert!(
+        result.stdout.contains(" a row, ") && result.stdout.contains(" a workgroup, "),
+        "{}",
+        result.stdout
+    );
     let read = |path: &str| std::fs::read_to_string(path).unwrap();
     assert!(read(&page).contains("Throughput") && read(&page).contains("<svg "));
     assert!(read(&plot).starts_with("<svg ") && read(&text).starts_with("# "));
@@ -196,6 +210,50 @@ fn bench_measures_every_operation_and_norm() {
     assert_eq!(outputs("backward", "layer"), ["dx", "dgain", "dbias"]);
     assert_eq!(outputs("backward", "rms"), ["dx", "dgain"], "as in models, RMS norm has no bias");
     assert_eq!(outputs("backward_dx", "rms"), ["dx"]);
+}
+
+#[test]
+fn bench_measures_parameters_of_another_storage() {
+    let room = Room::new();
+    let [report, plot] = ["report.json", "plot.svg"].map(|name| room.path(name));
+    let shape = ["--shape", "16x48", "--operation", "forward", "backward"];
+    let parameters = ["--dtype", "f32", "f16", "--parameter-dtype", "f32", "--json", &report, "--svg", &plot];
+    let result = bench(&[&shape[..], &parameters].concat());
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    assert!(
+        result.stdout.contains("## Throughput: backward, layer norm, f16, parameters f32\n"),
+        "{}",
+        result.stdout
+    );
+    let json = read_json(&report);
+    let measurements = json["measurements"].as_array().unwrap();
+    let words: Vec<[&str; 4]> = measurements
+        .iter()
+        .map(|one| {
+            let plan = &one["plan"];
+            [&one["operation"], &one["dtype"], &one["parameter_dtype"], &plan["parameter_storage"]]
+                .map(|word| word.as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        words,
+        [
+            ["forward", "f32", "f32", "f32"],
+            ["forward", "f16", "f32", "f32"],
+            ["backward", "f32", "f32", "f32"],
+            ["backward", "f16", "f32", "f32"],
+        ]
+    );
+    // A baseline of gains in 16 bits is another thing.
+    let narrow = [&shape[..], &["--dtype", "f16", "--baseline", &report]].concat();
+    let narrow = bench(&narrow);
+    assert_eq!(narrow.code, Some(0), "{narrow:?}");
+    assert_eq!(narrow.stdout.matches("not in the baseline").count(), 2, "{}", narrow.stdout);
+
+    let refused = bench(&["--dtype", "f16", "bf16", "--parameter-dtype", "f16"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+    let says = "--parameter-dtype f16: rows in bf16 (--dtype) need gain and bias in f32 or bf16";
+    assert!(refused.stderr.contains(says), "{refused:?}");
 }
 
 #[test]
@@ -255,9 +313,14 @@ fn compare_lays_reports_beside_each_other() {
     assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
     let markdown = std::fs::read_to_string(&text).unwrap();
     for text in [&result.stdout, &markdown] {
-        for word in
-            ["Voodoo 2", "FAILED", "the device was lost", "forward_cached", "Throughput", "Verification"]
-        {
+        for word in [
+            "Voodoo 2",
+            "FAILED",
+            "the device was lost",
+            "| cached, ",
+            "A GB/s | B GB/s | B/A",
+            "Verification",
+        ] {
             assert!(text.contains(word), "{word}: {text}");
         }
     }
@@ -265,6 +328,52 @@ fn compare_lays_reports_beside_each_other() {
     assert_eq!(read_json(&all).as_array().unwrap().len(), 3);
     let again = run(layernorm(&["compare", &all]));
     assert_eq!(again.stdout, result.stdout, "nothing is lost on the way through one file");
+}
+
+#[test]
+fn compare_shows_what_is_asked_for() {
+    let room = Room::new();
+    let [all, plot] = ["all.json", "plot.svg"].map(|name| room.path(name));
+    let reports = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/");
+    let [h200, lavapipe] = ["nvidia-h200-vulkan-580.159.04-bench.json", "lavapipe-vulkan-22.3.6-bench.json"]
+        .map(|name| format!("{reports}{name}"));
+    let both = ["compare", &h200, &lavapipe];
+    let filter = ["--shape", "4096x1024", "1x4096", "--dtype", "f16", "--operation", "forward"];
+    let files = ["--json", &all, "--svg", &plot];
+    let result = run(layernorm(&[&both[..], &filter, &files].concat()));
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    let out = &result.stdout;
+    let title = "\n## Throughput: forward, layer norm, f16\n";
+    assert!(out.contains(title) && !out.contains("layer norm, f32") && !out.contains("backward"), "{out}");
+    let table: Vec<&str> =
+        out.split_once(title).unwrap().1.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(table[0].contains("| A GB/s | B GB/s |") && table[0].contains(" B/A |"), "{out}");
+    assert!(table[2].starts_with("| 4096 x 1024 |   2219 |  0.947 |"), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 120), "{out}");
+    let measured: Vec<usize> = read_json(&all)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|report| report["measurements"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(measured, [2, 2]);
+    let svg = std::fs::read_to_string(&plot).unwrap();
+    for word in ["A NVIDIA H200, vulkan", "B llvmpipe", "1 x 4096", "4096 x 1024"] {
+        assert!(svg.contains(word), "{word}: {svg}");
+    }
+    assert!(!svg.contains("8192 x 256"), "{svg}");
+
+    for (flags, says) in [
+        (&["--shape", "4096x1025"][..], "--shape 4096x1025: not in the reports; there are: 4096x64, "),
+        (&["--dtype", "bf16"], "--dtype bf16: not in the reports; there are: f32, f16"),
+        (&["--operation", "tune"], "--operation tune: not in the reports; there are: forward, backward"),
+        (&["--shape", "4096"], "--shape"),
+    ] {
+        let refused = run(layernorm(&[&both[..], flags, &["--svg", &room.path("none.svg")]].concat()));
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+        assert!(refused.stderr.contains(says) && refused.stderr.lines().count() == 1, "{says}: {refused:?}");
+    }
+    assert_eq!(room.names(), ["all.json", "plot.svg"], "nothing is written where nothing matches");
 }
 
 #[test]
