@@ -170,14 +170,13 @@ impl Task {
         Self::Forward(Forward { residual: false, statistics: true, x_in: None, residual_in: None });
 
     /// dx, and as far as the affine has them dgain and dbias.
-    pub(super) const fn backward(affine: Affine) -> Self {
+    pub(super) fn backward(affine: Affine) -> Self {
         let wanted = Some(Gradient::Overwrite);
         Self::Backward(Backward {
             dx: wanted,
             dgain: if affine.has_gain() { wanted } else { None },
             dbias: if affine.has_bias() { wanted } else { None },
-            x_in_dx: false,
-            dy_in_dx: false,
+            ..Backward::default()
         })
     }
 
