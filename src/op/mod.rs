@@ -204,6 +204,14 @@ fn combinations<O: Copy + Default>(choices: &[Choice<O>]) -> Vec<O> {
     all
 }
 
+/// The choices between off and on, by name.
+fn switches<O>(choices: &[Choice<O>]) -> impl Iterator<Item = (&'static str, &Choice<O>)> {
+    choices.iter().filter_map(|choice| match choice.labels {
+        [_, on] => Some((on.strip_prefix('/').unwrap_or(on), choice)),
+        _ => None,
+    })
+}
+
 fn label_of<O>(choices: &[Choice<O>], options: &O) -> String {
     choices.iter().map(|choice| choice.labels[(choice.get)(options)]).collect()
 }
@@ -306,6 +314,43 @@ impl Operation {
         match self {
             Self::Forward(_) => find(forward::TENSORS, tensor),
             Self::Backward(_) | Self::ReduceParameters(_) => find(backward::TENSORS, tensor),
+        }
+    }
+
+    /// The options that are on or off, by the names that labels have.
+    #[must_use]
+    pub fn option_names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Forward(_) => switches(&Forward::CHOICES).map(|(name, _)| name).collect(),
+            Self::Backward(_) | Self::ReduceParameters(_) => {
+                switches(&Backward::CHOICES).map(|(name, _)| name).collect()
+            }
+        }
+    }
+
+    /// The same with an option on; `None` where it has none of this name.
+    #[must_use]
+    pub fn with_option(self, name: &str) -> Option<Self> {
+        fn with<O>(choices: &[Choice<O>], mut options: O, name: &str) -> Option<O> {
+            let (_, choice) = switches(choices).find(|(switch, _)| *switch == name)?;
+            (choice.set)(&mut options, 1);
+            Some(options)
+        }
+        Some(match self {
+            Self::Forward(forward) => Self::Forward(with(&Forward::CHOICES, forward, name)?),
+            Self::Backward(backward) => Self::Backward(with(&Backward::CHOICES, backward, name)?),
+            Self::ReduceParameters(backward) => {
+                Self::ReduceParameters(with(&Backward::CHOICES, backward, name)?)
+            }
+        })
+    }
+
+    /// Whether the options go together, as those of a call do.
+    #[must_use]
+    pub fn options_go_together(&self) -> bool {
+        match self {
+            Self::Forward(forward) => forward.go_together(),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.go_together(),
         }
     }
 

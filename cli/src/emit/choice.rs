@@ -5,7 +5,7 @@ use crate::compute::Compute;
 use crate::failure::Failure;
 use crate::words::{affines, dtypes, normalizations};
 use clap::{Args, ValueEnum};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, SubgroupSizes, Tensor};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Normalization, Problem};
 
@@ -56,6 +56,10 @@ pub(crate) struct Choice {
     /// Forward: write mean and rstd
     #[arg(long, help_heading = "Kernel")]
     statistics: bool,
+
+    /// More options of the operation, by the names that labels have; a wrong one lists them
+    #[arg(long, value_name = "NAME", num_args = 1.., help_heading = "Kernel")]
+    option: Vec<String>,
 
     /// The output that is written over x: y or sum in forward, dx in backward
     #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
@@ -240,6 +244,7 @@ impl Choice {
             ("--parameter-dtype", self.parameter_dtype.is_some()),
             ("--normalization", self.normalization.is_some()),
             ("--affine", self.affine.is_some()),
+            ("--option", !self.option.is_empty()),
             ("--vector-width", self.vector_width.is_some()),
             ("--adapter", self.adapter.is_some()),
             ("--kind", self.kind.is_some()),
@@ -356,12 +361,31 @@ impl Choice {
         if self.x_in.is_some() && self.x_in == self.residual_in {
             return Err(wrong("--x-in and --residual-in are one output, which cannot hold both"));
         }
-        Ok(Forward {
+        let forward = Forward {
             residual: self.residual,
             statistics: self.statistics,
             x_in: self.x_in.map(Tensor::from),
             residual_in: self.residual_in.map(Tensor::from),
-        })
+            ..Forward::default()
+        };
+        match self.with_options(Operation::Forward(forward))? {
+            Operation::Forward(forward) => Ok(forward),
+            _ => Ok(forward),
+        }
+    }
+
+    /// The operation with what `--option` says.
+    fn with_options(&self, operation: Operation) -> Result<Operation, Failure> {
+        let mut all = operation;
+        for name in &self.option {
+            let unknown =
+                || wrong(format!("--option {name:?} needs to be one of {}", all.option_names().join(", ")));
+            all = all.with_option(name).ok_or_else(unknown)?;
+        }
+        if !self.option.is_empty() && !all.options_go_together() {
+            return Err(wrong(format!("--option {} does not go with the rest", self.option.join(" "))));
+        }
+        Ok(all)
     }
 
     fn backward(&self, operation: OperationFlag, problem: &Problem) -> Result<Backward, Failure> {
@@ -383,6 +407,12 @@ impl Choice {
             dbias: self.dbias.unwrap_or(default(problem.affine.has_bias())).gradient(),
             x_in_dx: self.x_in.is_some(),
             dy_in_dx: self.dy_in.is_some(),
+            ..Backward::default()
+        };
+        let (Operation::Backward(backward) | Operation::ReduceParameters(backward)) =
+            self.with_options(Operation::Backward(backward))?
+        else {
+            return Ok(backward);
         };
         if backward.dgain.is_some() && !problem.affine.has_gain() {
             return Err(wrong("--dgain needs an --affine with a gain"));
