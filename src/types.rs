@@ -484,6 +484,9 @@ pub struct BackwardInputs<'a, T, P> {
     /// The gradient with respect to forward's y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: Rows<'a, T>,
+    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
+    #[doc(alias = "residual_grad")]
+    pub dsum: Option<Rows<'a, T>>,
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
@@ -493,15 +496,20 @@ impl<'a, T, P> BackwardInputs<'a, T, P> {
     /// No gain.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, T>) -> Self {
-        Self { rows, x, dy, gain: None }
+        Self { rows, x, dy, dsum: None, gain: None }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 3] {
-        [("x", Some(self.x.into())), ("dy", Some(self.dy.into())), ("gain", self.gain.map(Into::into))]
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+        [
+            ("x", Some(self.x.into())),
+            ("dy", Some(self.dy.into())),
+            ("dsum", self.dsum.map(Into::into)),
+            ("gain", self.gain.map(Into::into)),
+        ]
     }
 }
 

@@ -541,6 +541,24 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             BackwardBuffers { gain: gain_at, dbias: vector(&dbias, 0), ..backward },
         ),
         (
+            "dsum beside a dx that accumulates",
+            "invalid: buffer dsum was given but is not used: it is added into a dx that is overwritten",
+            &plain,
+            BackwardBuffers { dsum: Some((&dy).into()), dx_gradient: Gradient::Accumulate, ..backward },
+        ),
+        (
+            "dsum without dx",
+            "invalid: buffer dsum was given but is not used: it is added into a dx that is overwritten",
+            &with_gain,
+            BackwardBuffers {
+                gain: gain_at,
+                dgain: vector(&dgain, 0),
+                dx: None,
+                dsum: Some((&dy).into()),
+                ..backward
+            },
+        ),
+        (
             "dx accumulates over dy",
             "invalid: dx and dy overlap, {ACCUMULATED}",
             &plain,

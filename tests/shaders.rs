@@ -208,7 +208,7 @@ fn the_cached_kernels_access_each_row_once() {
 /// What stands for a tensor's name in `io/` and `gradient/` is gone from every text.
 #[test]
 fn no_text_has_a_placeholder() {
-    for variants::Variant { plan, .. } in variants::covering(variants::Strength::Pairs, |_| true).unwrap() {
+    for Variant { plan, .. } in variants::covering(variants::Strength::Pairs, |_| true).unwrap() {
         let source = assemble(&plan, Dialect::Naga).unwrap().source;
         for placeholder in ["TENSOR", "BUFFER", "stands for the name"] {
             assert!(!source.contains(placeholder), "{placeholder} in {}", plan.label());

@@ -183,6 +183,10 @@ pub struct BackwardBuffers<'a> {
     /// The gradient of y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: BufferRows<'a>,
+    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: it is added into dx in the same pass. To add
+    /// into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
+    #[doc(alias = "residual_grad")]
+    pub dsum: Option<BufferRows<'a>>,
     /// `[cols]`; given exactly if the problem's affine has it.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
@@ -222,6 +226,7 @@ impl<'a> BackwardBuffers<'a> {
             rows,
             x: x.into(),
             dy: dy.into(),
+            dsum: None,
             gain: None,
             statistics: statistics.into(),
             dx: None,
@@ -241,6 +246,10 @@ impl<'a> BackwardBuffers<'a> {
                 why: "at least one of dx, dgain and dbias must be given",
             });
         }
+        if self.dsum.is_some() && (self.dx.is_none() || self.dx_gradient == Gradient::Accumulate) {
+            let why = "it is added into a dx that is overwritten";
+            return Err(Error::UnusedBuffer { buffer: "dsum", why });
+        }
         if self.dgain.is_some() && !affine.has_gain() {
             return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
         }
@@ -250,10 +259,11 @@ impl<'a> BackwardBuffers<'a> {
         Ok(())
     }
 
-    pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
+    pub(super) fn given(&self) -> [(Tensor, Option<Given<'a>>); 8] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Dy, Some(self.dy.into())),
+            (Tensor::Dsum, self.dsum.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
             (Tensor::Statistics, Some(self.statistics.into())),
             (Tensor::Dx, self.dx.map(Into::into)),
@@ -270,6 +280,7 @@ impl<'a> BackwardBuffers<'a> {
     ) -> Option<Self> {
         let (x, dy) = (given(Tensor::X)?, given(Tensor::Dy)?);
         Some(Self {
+            dsum: given(Tensor::Dsum).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             dx: given(Tensor::Dx).map(Into::into),
             dgain: given(Tensor::Dgain).map(Into::into),
@@ -284,6 +295,7 @@ impl<'a> BackwardBuffers<'a> {
     pub(super) fn options(&self, lies_in: impl Fn(Tensor) -> Option<Tensor>) -> Backward {
         Backward {
             dx: self.dx.map(|_| self.dx_gradient),
+            dsum: self.dsum.is_some(),
             dgain: self.dgain.map(|_| self.parameter_gradient),
             dbias: self.dbias.map(|_| self.parameter_gradient),
             x_in_dx: lies_in(Tensor::X).is_some(),

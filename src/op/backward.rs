@@ -9,6 +9,8 @@ pub struct Backward {
     /// Whether dx is wanted, and what happens to the value there.
     #[doc(alias = "grad_input")]
     pub dx: Option<Gradient>,
+    /// Whether the gradient that reaches the sum on other ways is added into dx, which is then overwritten.
+    pub dsum: bool,
     /// Whether dgain is wanted.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Gradient>,
@@ -33,11 +35,16 @@ impl Backward {
         (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 5] = [
+    pub(crate) const CHOICES: [Choice<Self>; 6] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
             set: |backward, value| backward.dx = GRADIENTS[value],
+        },
+        Choice {
+            labels: &["", "/dsum"],
+            get: |backward| usize::from(backward.dsum),
+            set: |backward, value| backward.dsum = value > 0,
         },
         Choice {
             labels: &["", "/dgain", "/dgain/dgain_accumulate"],
@@ -61,11 +68,13 @@ impl Backward {
         },
     ];
 
-    /// Whether the options go together: something is wanted, and what dx is added to cannot be an input as well.
+    /// Whether the options go together: something is wanted, what dx is added to cannot be an input as well, and dsum is added into a dx
+    /// that is overwritten.
     pub(crate) fn go_together(&self) -> bool {
         let is_in_place = self.x_in_dx || self.dy_in_dx;
         let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
-        (self.dx.is_some() || self.has_parameters()) && fits
+        let has_place = !self.dsum || self.dx == Some(Gradient::Overwrite);
+        (self.dx.is_some() || self.has_parameters()) && fits && has_place
     }
 
     /// All options that go together.
@@ -114,6 +123,17 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         stored: Stored::AsRows,
         uses: walked,
         lies_in: |backward| if backward.dy_in_dx { Some(Tensor::Dx) } else { None },
+    },
+    Spec {
+        tensor: Tensor::Dsum,
+        role: Role::INPUT,
+        shape: Shape::Rows,
+        stored: Stored::AsRows,
+        uses: |asked| {
+            let writes_dx = !matches!(asked.kernel, Kernel::BackwardSplitSums) && !is_reduction(asked);
+            Uses::READ.only_if(asked.options.dsum && writes_dx)
+        },
+        lies_in: apart,
     },
     Spec {
         tensor: Tensor::Gain,

@@ -30,6 +30,8 @@ pub enum Tensor {
     Statistics,
     #[doc(alias = "grad_output")]
     Dy,
+    #[doc(alias = "residual_grad")]
+    Dsum,
     #[doc(alias = "grad_input")]
     Dx,
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
@@ -55,6 +57,7 @@ impl Tensor {
             Self::Sum => "sum",
             Self::Statistics => "statistics",
             Self::Dy => "dy",
+            Self::Dsum => "dsum",
             Self::Dx => "dx",
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",

@@ -15,6 +15,8 @@ pub struct Place {
     pub column_stride: u32,
 }
 
+const PLACES: usize = 14;
+
 /// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -26,12 +28,12 @@ pub struct Uniform {
     eps: f32,
     one: f32,
     spare: [u32; 2],
-    places: [[u32; 4]; Uniform::PLACES],
+    places: [[u32; 4]; PLACES],
 }
 
 impl Uniform {
     /// The most storage buffers that a shader binds.
-    pub const PLACES: usize = 14;
+    pub const PLACES: usize = PLACES;
 
     /// Bytes of a uniform: one slot of the largest alignment that WebGPU lets an adapter ask for.
     pub const BYTES: usize = 256;

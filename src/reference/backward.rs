@@ -32,7 +32,7 @@ pub struct BackwardOutputs<'a, O, Q> {
 /// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
 /// dxhat = dy * gain                                    (gain 1 where there is none)
 /// dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
-///                                                      (without mean_cols(dxhat) for RMS norm)
+///         + dsum                                       (without mean_cols(dxhat) for RMS norm; dsum 0 where there is none)
 /// dgain = sum_rows(dy * xhat)
 /// dbias = sum_rows(dy)
 /// ```
@@ -60,14 +60,17 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
     check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), cols)?;
     let x = inputs.x.checked("x", rows, cols)?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
+    let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
     let dx = outputs.dx.map(|dx| dx.checked("dx", rows, cols)).transpose()?;
 
     // The column sums of a block take as much memory as 4 rows of f32: at 16 rows and more, a fraction of x.
     let block_rows = rows_per_block(rows, 16);
+    let mut dsum = dsum.map(|dsum| dsum.blocks(block_rows));
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
     let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).map(|(x, dy)| Block {
         x,
         dy,
+        dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
         column_sums: ColumnSums {
             dgain: vec![0.0; if outputs.dgain.is_some() { cols } else { 0 }],
@@ -96,6 +99,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
 struct Block<'a, T, O> {
     x: Rows<'a, T>,
     dy: Rows<'a, T>,
+    dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
     column_sums: ColumnSums,
 }
@@ -114,6 +118,7 @@ fn backward_block<T: Element, O: Real>(
 ) -> ColumnSums {
     let cols = problem.cols as usize;
     let mut column_sums = block.column_sums;
+    let mut dsum = block.dsum.map(|dsum| dsum.each(cols));
     let mut dx = block.dx.map(|dx| dx.each(cols));
     let mut xhat = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
@@ -138,11 +143,12 @@ fn backward_block<T: Element, O: Real>(
             // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
             _ => f64::NAN,
         };
-        let values = dxhat
-            .iter()
-            .zip(&xhat)
-            .map(|(dxhat, xhat)| row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
-        store(dx_gradient, dx, values);
+        let of_row = |(dxhat, xhat): (&f64, &f64)| row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat);
+        let values = dxhat.iter().zip(&xhat).map(of_row);
+        match dsum.as_mut().and_then(Iterator::next) {
+            Some(dsum) => store(dx_gradient, dx, values.zip(dsum).map(|(dx, dsum)| dx + dsum.to_f64())),
+            None => store(dx_gradient, dx, values),
+        }
     }
     column_sums
 }

@@ -82,7 +82,11 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
-            gradient(text, Tensor::Dx, backward.dx);
+            if backward.dsum {
+                segment(text, wgsl!("gradient/dx_with_dsum"));
+            } else {
+                gradient(text, Tensor::Dx, backward.dx);
+            }
             segment(text, wgsl!("common/partials"));
             let update =
                 if backward.has_parameters() { wgsl!("partials/update") } else { wgsl!("partials/none") };

@@ -107,11 +107,8 @@ fn marked(body: &[String]) -> Vec<String> {
     let mark = |line: &String| {
         let code = line.trim();
         match &end_of_inner {
-            Some(end) => {
-                if line == end {
-                    end_of_inner = None;
-                }
-            }
+            Some(end) if line == end => end_of_inner = None,
+            Some(_) => {}
             None if code.starts_with("for (") || code.starts_with("while ") => {
                 let indent = &line[..line.len() - line.trim_start().len()];
                 end_of_inner = Some(format!("{indent}}}"));

@@ -341,6 +341,7 @@ impl Runner<'_> {
             _ => None,
         };
         let old_dx = adds_to(Tensor::Dx, backward.dx);
+        let dsum = call.values(Tensor::Dsum);
         let old_dgain = adds_to(Tensor::Dgain, backward.dgain);
         let old_dbias = adds_to(Tensor::Dbias, backward.dbias);
         let as_f64 = |old: Option<&[f32]>, count: usize| -> Vec<f64> {
@@ -348,7 +349,11 @@ impl Runner<'_> {
         };
         let mut expected_dx = as_f64(old_dx, rows * cols);
         let (mut expected_dgain, mut expected_dbias) = (as_f64(old_dgain, cols), as_f64(old_dbias, cols));
-        let inputs = BackwardInputs { gain, ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols)) };
+        let inputs = BackwardInputs {
+            dsum: dsum.map(|dsum| dense(dsum, cols)),
+            gain,
+            ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols))
+        };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: &mut expected_dx, stride: cols }),
             dgain: backward.dgain.map(|_| &mut expected_dgain[..]),
@@ -366,7 +371,7 @@ impl Runner<'_> {
             verdict.judge(Tensor::Dx, dtype, cols, dx, |row, column| {
                 let i = row * cols + column;
                 let RowTerms { terms, flushed } = terms.rows[row];
-                let terms = terms * of_one_column + size(old_dx, i);
+                let terms = terms * of_one_column + size(old_dx, i) + size(dsum, i);
                 Expected { value: expected_dx[i], terms, flushed }
             });
         }

@@ -9,6 +9,7 @@ const BOTH_PARAMETERS: Backward = Backward {
     dx: Some(Gradient::Overwrite),
     dgain: Some(Gradient::Overwrite),
     dbias: Some(Gradient::Overwrite),
+    dsum: false,
     x_in_dx: false,
     dy_in_dx: false,
 };

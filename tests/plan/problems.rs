@@ -64,8 +64,8 @@ impl Case {
     }
 
     pub(crate) fn backward_buffers(&self) -> usize {
-        let Backward { dx, x_in_dx, dy_in_dx, .. } = self.backward;
-        let inputs = [!x_in_dx, !dy_in_dx, self.problem.affine.has_gain(), true];
+        let Backward { dx, dsum, x_in_dx, dy_in_dx, .. } = self.backward;
+        let inputs = [!x_in_dx, !dy_in_dx, dsum, self.problem.affine.has_gain(), true];
         count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()])
     }
 
@@ -180,10 +180,12 @@ pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
 
 pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
     let in_place = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
-    (gradients(), gradients(), gradients(), in_place).prop_map(|(dx, dgain, dbias, (x_in_dx, dy_in_dx))| {
+    let options = (gradients(), gradients(), gradients(), any::<bool>(), in_place);
+    options.prop_map(|(dx, dgain, dbias, dsum, (x_in_dx, dy_in_dx))| {
         let may_be_in_place = dx == Some(Gradient::Overwrite);
         Backward {
             dx,
+            dsum: dsum && may_be_in_place,
             dgain,
             dbias,
             x_in_dx: x_in_dx && may_be_in_place,

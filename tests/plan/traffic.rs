@@ -78,7 +78,8 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let added_to = |dispatch: &Dispatch| dispatch.partial_rows.min(dispatch.earlier_partial_rows);
             let read_back: u64 = dispatches.iter().map(|dispatch| u64::from(added_to(dispatch))).sum();
             let accumulated = times(backward.dx == Some(Gradient::Accumulate), tensor);
-            let read = 2 * tensor + accumulated + statistics + gain + read_back * partial_row;
+            let dsum = times(backward.dsum, tensor);
+            let read = 2 * tensor + accumulated + dsum + statistics + gain + read_back * partial_row;
             let written = times(backward.dx.is_some(), tensor) + left * partial_row;
             if plan.kernel == Kernel::BackwardCached {
                 prop_assert_eq!((traffic.read, traffic.written), (read, written));
