@@ -11,7 +11,7 @@ use crate::plan::Tensor;
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Rows, RowsMut};
 use crate::verify::data::{Random, fill_row};
-use crate::verify::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
+use crate::verify::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use crate::verify::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::verify::{Data, OutputError};
 
@@ -135,14 +135,18 @@ impl<T: Element, P: Element> Inputs<T, P> {
         )?;
         let (gains, biases) =
             (reference::gains(problem, gain.as_deref()), reference::biases(problem, bias.as_deref()));
-        let terms: Vec<RowTerms> = stored
+        let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(statistics)
             .map(|(row, statistics)| forward_terms(row, statistics, &gains, &biases))
             .collect();
         verdict.judge(Tensor::Y, T::DTYPE, cols, &y, |row, column| {
-            let RowTerms { terms, flushed } = terms[row];
-            Expected { value: expected[row * cols + column], terms, flushed }
+            let terms = &terms[row];
+            Expected {
+                value: expected[row * cols + column],
+                terms: terms.of_column(gains[column], biases[column]),
+                flushed: terms.row.flushed,
+            }
         });
         Ok(())
     }

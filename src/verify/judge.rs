@@ -53,20 +53,41 @@ pub(crate) struct RowTerms {
     pub(crate) flushed: f64,
 }
 
-/// Those of y in a row, what is normalised in it and its mean and rstd.
+/// Those of y in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForwardTerms {
+    pub(crate) row: RowTerms,
+    most_xhat: f64,
+}
+
+impl ForwardTerms {
+    /// Those of a column by itself: xhat is off by a share of the row's largest, whatever its own is.
+    pub(crate) fn own(&self, gain: f64, bias: f64) -> f64 {
+        gain.abs() * self.most_xhat + bias.abs()
+    }
+
+    /// Those that a column is judged by.
+    pub(crate) fn of_column(&self, gain: f64, bias: f64) -> f64 {
+        self.own(gain, bias).max(self.row.terms)
+    }
+}
+
+/// From what is normalised in a row, and its mean and rstd.
 pub(crate) fn forward_terms<T: Real>(
     row: &[T],
     [mean, rstd]: [f64; 2],
     gains: &[f64],
     biases: &[f64],
-) -> RowTerms {
+) -> ForwardTerms {
     let most_gain = gains.iter().map(|gain| gain.abs()).fold(0.0, f64::max);
-    let term = |((value, gain), bias): ((&T, &f64), &f64)| {
-        (gain * (value.to_f64() - mean) * rstd).abs() + bias.abs()
-    };
-    RowTerms {
-        terms: row.iter().zip(gains).zip(biases).map(term).fold(0.0, f64::max),
-        flushed: SMALLEST_NORMAL * (1.0 + rstd * most_gain),
+    let xhat = |value: &T| ((value.to_f64() - mean) * rstd).abs();
+    let term = |((value, gain), bias): ((&T, &f64), &f64)| gain.abs() * xhat(value) + bias.abs();
+    ForwardTerms {
+        row: RowTerms {
+            terms: row.iter().zip(gains).zip(biases).map(term).fold(0.0, f64::max),
+            flushed: SMALLEST_NORMAL * (1.0 + rstd * most_gain),
+        },
+        most_xhat: row.iter().map(xhat).fold(0.0, f64::max),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Outcome;
 use super::cases::{Case, Data, Layout, Residual, Task, Values};
 use super::data::{Random, fill_row};
-use super::judge::{BackwardTerms, RowTerms, Verdict, forward_terms, statistics};
+use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, Given, LayerNorm, Prepared};
@@ -284,29 +284,22 @@ impl Runner<'_> {
         reference::forward::<f32, f32, f64>(&exact, &inputs, outputs)?;
 
         let (gains, biases) = (reference::gains(&exact, gain), reference::biases(&exact, bias));
-        let terms: Vec<RowTerms> = stored
+        let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(&expected_statistics)
             .map(|(row, statistics)| forward_terms(row, *statistics, &gains, &biases))
             .collect();
-        let most_xhat: Vec<f64> = stored
-            .chunks(cols)
-            .zip(&expected_statistics)
-            .map(|(row, [mean, rstd])| {
-                row.iter().map(|x| ((x.to_f64() - mean) * rstd).abs()).fold(0.0, f64::max)
-            })
-            .collect();
-        // What is off in xhat is relative to the row's largest: a column that outweighs the others is judged by its own gain,
-        // and so are the others beside it.
-        let own_terms = |row: usize, column: usize| {
-            ONE_COLUMN * (gains[column].abs() * most_xhat[row] + biases[column].abs())
-        };
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
         if let Some((dtype, y)) = results.get(Tensor::Y) {
-            verdict.judge(Tensor::Y, dtype, cols, y, |row, column| Expected {
-                value: expected_y[row * cols + column],
-                terms: if one_outweighs { own_terms(row, column) } else { terms[row].terms },
-                flushed: terms[row].flushed,
+            verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
+                let (of_row, gain, bias) = (&terms[row], gains[column], biases[column]);
+                // Beside a column that outweighs the others, those are judged by their own gains.
+                let terms = if one_outweighs {
+                    ONE_COLUMN * of_row.own(gain, bias)
+                } else {
+                    of_row.of_column(gain, bias)
+                };
+                Expected { value: expected_y[row * cols + column], terms, flushed: of_row.row.flushed }
             });
         }
         if let Some((dtype, got)) = results.get(Tensor::Statistics) {
