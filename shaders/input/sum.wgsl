@@ -5,7 +5,7 @@ fn load_input(row: u32, step: u32, thread: u32) -> Values {
     let residual = load_residual(row, step, thread);
     var sum = add_values(x, residual);
     for (var part = 0u; part < PARTS; part++) {
-        sum[part] = as_stored(sum[part]);
+        sum[part] = round_sum(sum[part]);
     }
     return sum;
 }

@@ -120,7 +120,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let y: Vec<T> = self.block_of(Tensor::Y, y, verdict);
         let mut expected = vec![0.0; block * cols];
         let mut statistics = vec![[0.0; 2]; block];
-        reference::forward::<T, P, f64>(
+        reference::forward(
             problem,
             &ForwardInputs {
                 gain: gain.as_deref(),
@@ -162,7 +162,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
             let (x, dy) = (&x[..count * cols], &second[..count * cols]);
             let mut gradients =
                 Gradients { dx: vec![0.0; x.len()], dgain: vec![0.0; cols], dbias: vec![0.0; cols] };
-            reference::backward::<T, P, f64, f64>(
+            reference::backward(
                 problem,
                 &BackwardInputs {
                     gain: gain.as_deref(),

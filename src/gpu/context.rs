@@ -9,6 +9,7 @@ use super::kernels::Kernels;
 use super::layer_norm::{LayerNorm, LayerNormDescriptor};
 use super::{adapter_info_of_device, required_features, required_limits};
 use crate::error::Error;
+use crate::op::Stored;
 use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, SubgroupSizes, Tensor, Tuning};
 use crate::types::{Affine, BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -346,6 +347,10 @@ impl Context {
 fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
     if T::DTYPE != problem.dtype {
         return Err(Error::invalid("type of x", T::DTYPE, problem.dtype));
+    }
+    if !Stored::is_one(problem) {
+        let needs = "one for all rows; `LayerNorm` takes each tensor in its own";
+        return Err(Error::invalid("the types of rows of a problem for `Context`", "several", needs));
     }
     if P::DTYPE != problem.parameter_dtype {
         return Err(Error::invalid("type of gain and bias", P::DTYPE, problem.parameter_dtype));

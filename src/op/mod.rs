@@ -99,6 +99,9 @@ impl Stored {
     /// Those that a problem chooses, the rows' first.
     pub(crate) const CHOSEN: [Self; 2] = [Self::AsRows, Self::AsParameters];
 
+    /// Those that are as the rows' unless a problem says otherwise, the parameters' aside.
+    pub(crate) const OTHERS: &[Self] = Self::CHOSEN.split_at(2).1;
+
     /// `rows` or `parameters`: what else than the rows' storage is in a plan's label.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -106,6 +109,33 @@ impl Stored {
             Self::AsParameters => "parameters",
             Self::F32 => "f32",
         }
+    }
+
+    /// Sets what is stored.
+    pub(crate) const fn set(self, problem: &mut Problem, dtype: Dtype) {
+        match self {
+            Self::AsRows => problem.dtype = dtype,
+            Self::AsParameters => problem.parameter_dtype = dtype,
+            Self::F32 => {}
+        }
+    }
+
+    /// The problem with everything stored in one type.
+    pub(crate) fn all(problem: &Problem, dtype: Dtype) -> Problem {
+        let mut problem = *problem;
+        Self::CHOSEN.into_iter().for_each(|stored| stored.set(&mut problem, dtype));
+        problem
+    }
+
+    /// The smallest type that rows have.
+    pub(crate) fn narrowest(problem: &Problem) -> Dtype {
+        let others = Self::OTHERS.iter().map(|stored| stored.dtype(problem));
+        others.chain([problem.dtype]).min_by_key(|dtype| dtype.size()).unwrap_or_default()
+    }
+
+    /// Whether all rows have one type.
+    pub(crate) fn is_one(problem: &Problem) -> bool {
+        Self::OTHERS.iter().all(|stored| stored.dtype(problem) == problem.dtype)
     }
 
     /// What is stored.

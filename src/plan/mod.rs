@@ -234,7 +234,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let parameters = Problem { dtype: problem.parameter_dtype, ..*problem };
+        let parameters = Stored::all(problem, problem.parameter_dtype);
         let shape = RowShape::new(&parameters, vector_width, caps)?;
         // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
         let shape = RowShape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
@@ -345,7 +345,7 @@ impl Plan {
             hold_parameters: rung.hold_parameters,
             unroll: caps.kind == AdapterKind::Software || !caps.unrolls_loops,
             short: caps.kind == AdapterKind::Software && caps.short_texts,
-            branch: caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F16,
+            branch: caps.kind == AdapterKind::Gpu && Stored::narrowest(problem) == Dtype::F16,
             combine_slots: rung.rows_per_workgroup > 1
                 && match operation {
                     Operation::Forward(_) => false,
@@ -499,7 +499,8 @@ impl Plan {
     /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`].
     #[must_use]
     pub fn uses_int64(&self) -> bool {
-        matches!((self.storages[Stored::AsRows], self.vector_width), (Storage::F32, 8) | (_, 16))
+        self.storages.is_one()
+            && matches!((self.storages[Stored::AsRows], self.vector_width), (Storage::F32, 8) | (_, 16))
     }
 
     /// Whether the shader uses subgroup operations.

@@ -2,6 +2,7 @@
 
 use super::{AdapterKind, Caps, Plan};
 use crate::error::Error;
+use crate::op::Stored;
 use crate::types::Problem;
 
 /// What [`Span::vector_width`](super::Span::vector_width) says of rows that all start on 32 bytes.
@@ -22,10 +23,11 @@ impl RowShape {
         if ![1, 2, 4, 8, WIDE].contains(&vector_width) {
             return Err(Error::invalid("vector_width", vector_width, "1, 2, 4, 8 or 16"));
         }
-        let narrow = Plan::max_vector_width(problem.dtype, problem.cols);
-        let is_full = narrow == 16 / problem.dtype.size() && problem.cols.is_multiple_of(2 * narrow);
+        let dtype = Stored::narrowest(problem);
+        let narrow = Plan::max_vector_width(dtype, problem.cols);
+        let is_full = narrow == 16 / dtype.size() && problem.cols.is_multiple_of(2 * narrow);
         let has_words = caps.kind == AdapterKind::Software && caps.short_texts && caps.shader_int64;
-        let wide = has_words && vector_width == WIDE && is_full;
+        let wide = has_words && vector_width == WIDE && is_full && Stored::is_one(problem);
         let vector_width = if wide { 2 * narrow } else { vector_width.min(narrow) };
         Ok(Self { cols: problem.cols, vector_width, wide })
     }

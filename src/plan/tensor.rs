@@ -79,6 +79,11 @@ impl Storages {
         Stored::CHOSEN.into_iter().zip(self.0)
     }
 
+    /// Whether all rows have one.
+    pub(crate) fn is_one(&self) -> bool {
+        Stored::OTHERS.iter().all(|stored| self[*stored] == self[Stored::AsRows])
+    }
+
     /// Whether any is one of these.
     pub(crate) fn any(&self, storages: &[Storage]) -> bool {
         self.0.iter().any(|storage| storages.contains(storage))

@@ -67,7 +67,9 @@ impl Plan {
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
-        let dtype = if self.storages[Stored::AsRows] == Storage::F32 { Dtype::F32 } else { Dtype::F16 };
+        let rows = || std::iter::once(&Stored::AsRows).chain(Stored::OTHERS);
+        let are_f32 = rows().all(|stored| self.storages[*stored] == Storage::F32);
+        let dtype = if are_f32 { Dtype::F32 } else { Dtype::F16 };
         // float16 of WGSL's own is for rows whose values do not pair up.
         let narrow = if self.uses_native_f16() { 1 } else { Self::max_vector_width(dtype, self.cols) };
         // Of 64-bit words as many again, where all of a row is in such words.

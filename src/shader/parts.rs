@@ -110,6 +110,13 @@ pub(super) fn operation(plan: &Plan) -> String {
 }
 
 fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
+    if forward.residual {
+        let rounded = match plan.storage(Tensor::Sum) {
+            Storage::F32 => wgsl!("input/sum_exact"),
+            _ => wgsl!("input/sum_rounded"),
+        };
+        segment(text, rounded);
+    }
     if plan.kernel != Kernel::ForwardSplitApply {
         segment(text, if forward.residual { wgsl!("input/sum") } else { wgsl!("input/x") });
     }
@@ -164,7 +171,13 @@ fn gradient(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
     let centred = || (plan.normalization == Normalization::Layer).to_string();
-    let wide_range = matches!(plan.storage(Tensor::X), Storage::F32 | Storage::PackedBf16);
+    let is_wide = |tensor| matches!(plan.storage(tensor), Storage::F32 | Storage::PackedBf16);
+    let wide_range = match plan.operation {
+        // What is normalized is the sum as stored.
+        Operation::Forward(Forward { residual: true, .. }) => is_wide(Tensor::Sum),
+        Operation::Forward(_) => is_wide(Tensor::X),
+        Operation::Backward(_) | Operation::ReduceParameters(_) => is_wide(Tensor::X) || is_wide(Tensor::Dy),
+    };
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
     let sum_scale = log2_cols + 1;

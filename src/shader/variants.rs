@@ -7,7 +7,7 @@
 
 use crate::covering::{self, Levels};
 use crate::error::Error;
-use crate::op::Choice;
+use crate::op::{Choice, Kernel, Stored};
 use crate::plan::{
     AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, SubgroupSizes, Tensor,
 };
@@ -107,6 +107,18 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
             }
         }
     }
+    // Rows of which some have another type, each on an adapter of its own turn.
+    for (problem, caps) in mixed_problems().into_iter().zip(adapters().into_iter().cycle()) {
+        for vector_width in VECTOR_WIDTHS {
+            product.add(
+                &problem,
+                vector_width,
+                &caps,
+                &forwards,
+                &few(&all_backwards, &Backward::CHOICES),
+            )?;
+        }
+    }
     // The options in every combination; each is one segment or another, whatever the rest of the text is.
     let [_, _, with_all_features, ..] = adapters();
     for problem in problems().filter(|problem| {
@@ -123,7 +135,7 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
 /// What a text depends on, and the width of its row beside it: the factors of the array, a level each.
 pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     let log2 = |value: u32| u8::try_from(value.max(1).ilog2()).unwrap_or(u8::MAX);
-    let mut options = [0; FORWARD_CHOICES + BACKWARD_CHOICES];
+    let mut options = [0; OPTIONS];
     match plan.operation {
         Operation::Forward(forward) => {
             options[..FORWARD_CHOICES].copy_from_slice(&choice_levels(&Forward::CHOICES, &forward));
@@ -150,7 +162,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     let own = [
         plan.kernel as u8,
         4 * plan.storage(Tensor::X) as u8 + log2(plan.vector_width),
-        plan.storage(Tensor::Gain) as u8,
+        plan.storages[Stored::AsParameters] as u8,
         reduction,
         plan.normalization as u8,
         plan.affine as u8,
@@ -168,7 +180,11 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     ];
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);
-    levels[PLAN_FACTORS..].copy_from_slice(&options);
+    levels[PLAN_FACTORS..][..OPTIONS].copy_from_slice(&options);
+    for (level, stored) in levels[PLAN_FACTORS + OPTIONS..].iter_mut().zip(Stored::OTHERS) {
+        let is_of_rows = plan.kernel != Kernel::BackwardReduceParameters;
+        *level = if is_of_rows { plan.storages[*stored] as u8 } else { 0 };
+    }
     levels
 }
 
@@ -176,7 +192,9 @@ const PLAN_FACTORS: usize = 17;
 const FORWARD_CHOICES: usize = Forward::CHOICES.len();
 const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
 
-pub(crate) const FACTORS: usize = PLAN_FACTORS + FORWARD_CHOICES + BACKWARD_CHOICES;
+const OPTIONS: usize = FORWARD_CHOICES + BACKWARD_CHOICES;
+
+pub(crate) const FACTORS: usize = PLAN_FACTORS + OPTIONS + Stored::OTHERS.len();
 
 /// Rows of 2^5 steps and more are loops over as many.
 const MOST_STEPS_LEVEL: u8 = 5;
@@ -229,17 +247,33 @@ fn problems() -> impl Iterator<Item = Problem> {
     COLS.into_iter().flat_map(move |cols| {
         dtypes.clone().flat_map(move |(dtype, parameter_dtype)| {
             Normalization::ALL.into_iter().flat_map(move |normalization| {
-                Affine::ALL.into_iter().map(move |affine| Problem {
-                    cols,
-                    dtype,
-                    parameter_dtype,
-                    normalization,
-                    affine,
-                    ..Problem::default()
+                Affine::ALL.into_iter().map(move |affine| {
+                    let problem = Problem { cols, normalization, affine, ..Problem::default() };
+                    Problem { parameter_dtype, ..Stored::all(&problem, dtype) }
                 })
             })
         })
     })
+}
+
+/// The widths of each kernel, with one of the other types of rows, and both norms.
+fn mixed_problems() -> Vec<Problem> {
+    let mut all = Vec::new();
+    for cols in COLS {
+        for normalization in Normalization::ALL {
+            for (dtype, stored) in Dtype::ALL.iter().flat_map(|d| Stored::OTHERS.iter().map(move |s| (*d, s)))
+            {
+                for other in Dtype::ALL {
+                    let mut problem = Problem { cols, normalization, dtype, ..Problem::default() };
+                    stored.set(&mut problem, other);
+                    if other != dtype && problem.validate().is_ok() {
+                        all.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    all
 }
 
 /// Of all options, some between which every two meet in every way that they go together.

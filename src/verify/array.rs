@@ -6,7 +6,7 @@
 use super::cases::{Case, Data, Layout, Residual, Task, Values};
 use super::data::Random;
 use crate::covering::{self, Levels, Strength};
-use crate::op::Choice;
+use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Caps, Forward, RowSplit};
 use crate::shader::variants;
 use crate::types::{Affine, Dtype, Normalization, Problem};
@@ -126,7 +126,8 @@ static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
     let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
     let backward = Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len()]);
     let mut counts = [0; FACTORS];
-    let all = of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels));
+    let others = Stored::OTHERS.iter().map(|_| 1 + Dtype::ALL.len());
+    let all = of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels)).chain(others);
     counts.iter_mut().zip(all).for_each(|(count, levels)| *count = levels);
     counts
 });
@@ -137,7 +138,9 @@ const DIRECTION: usize = 9;
 const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
 /// Options, and what dy holds.
 const BACKWARD_ONLY: Range<usize> = FORWARD_ONLY.end..FORWARD_ONLY.end + 1 + Backward::CHOICES.len();
-const FACTORS: usize = BACKWARD_ONLY.end;
+/// Types of rows that are not x's: the first level is x's.
+const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
+const FACTORS: usize = OTHERS.end;
 
 /// The case that the levels stand for, if there is one.
 fn case(levels: &Levels<FACTORS>) -> Option<Case> {
@@ -149,7 +152,15 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     let (dtype, parameter_dtype) = DTYPES[dtypes];
     let (affine, data) = (Affine::ALL[affine], DATA[data]);
     let normalization = Normalization::ALL[normalization];
-    let problem = Problem { cols, dtype, parameter_dtype, normalization, affine, eps: EPS[eps] };
+    let problem = Problem { cols, normalization, affine, eps: EPS[eps], ..Problem::default() };
+    let mut problem = Problem { parameter_dtype, ..Stored::all(&problem, dtype) };
+    for (stored, level) in Stored::OTHERS.iter().zip(&level[OTHERS]) {
+        let Some(other) = level.checked_sub(1).map(|level| Dtype::ALL[level]) else { continue };
+        stored.set(&mut problem, other);
+        if other == dtype || problem.validate().is_err() {
+            return None;
+        }
+    }
     let (own, others) =
         if is_forward { (FORWARD_ONLY, BACKWARD_ONLY) } else { (BACKWARD_ONLY, FORWARD_ONLY) };
     if level[own.clone()].contains(&0) || level[others].iter().any(|level| *level > 0) {
@@ -189,7 +200,8 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     // On the plain shapes: storage, norm, affine, layout and direction.
     let plain = [Task::FORWARD, Task::backward(affine)]
         .map(|task| Case { layout: case.layout, ..Case::new(problem, rows, task) });
-    (if is_rich { is_defined(&case) } else { eps == 0 && plain.contains(&case) }).then_some(case)
+    let is_one = Stored::is_one(&problem);
+    (if is_rich { is_defined(&case) } else { eps == 0 && is_one && plain.contains(&case) }).then_some(case)
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the level of its data.
@@ -274,6 +286,7 @@ fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACT
         let (least, most) = match factor {
             _ if FORWARD_ONLY.contains(&factor) && direction != 0 => (0, 1),
             _ if BACKWARD_ONLY.contains(&factor) && direction == 0 => (0, 1),
+            _ if OTHERS.contains(&factor) => (0, COUNTS[factor]),
             _ if factor > DIRECTION => (1, COUNTS[factor]),
             // Most shapes are plain, most options are for rich ones.
             0 if random.below(2) == 0 => (0, RICH.len()),

@@ -1,6 +1,7 @@
 //! What a case is made of.
 
 use crate::error::Error;
+use crate::op::{Shape, Stored, Used};
 use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
 use crate::types::{Affine, Dtype, Gradient, Problem};
 
@@ -239,7 +240,7 @@ impl Case {
     /// A name that tells the case from all others.
     #[must_use]
     pub fn name(&self) -> String {
-        let Problem { cols, dtype, parameter_dtype, normalization, affine, eps } = self.problem;
+        let Problem { cols, dtype, parameter_dtype, normalization, affine, eps, .. } = self.problem;
         let parameters = if parameter_dtype == dtype { "" } else { "_f32_parameters" };
         let mut name = format!(
             "{}/{dtype}{parameters}/{}x{cols}/{}/{}/{}/{}",
@@ -254,6 +255,12 @@ impl Case {
         {
             if values != Values::Normal {
                 name += &format!("/{}_{}", tensor.name(), values.name());
+            }
+        }
+        for stored in Stored::OTHERS {
+            let other = stored.dtype(&self.problem);
+            if other != dtype {
+                name += &format!("/{}_{other}", stored.name());
             }
         }
         if self.residual != Residual::Normal {
@@ -278,15 +285,18 @@ impl Case {
     pub fn plan(&self, caps: &Caps, row_split: RowSplit) -> Result<Plan, Error> {
         let problem = &self.problem;
         let (offset, gap) = self.layout.offset_and_gap();
-        let span = |dtype: Dtype, stride| Span {
-            offset: offset as u64,
-            stride,
-            cols: problem.cols,
-            element_bytes: dtype.size(),
+        let width = |used: Used| {
+            let stride = match used.shape {
+                Shape::Rows => u64::from(problem.cols) + gap as u64,
+                Shape::Cols => 0,
+                // Statistics are accessed one by one.
+                _ => return u32::MAX,
+            };
+            let element_bytes = used.stored.dtype(problem).size();
+            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes }.vector_width()
         };
-        let rows = span(problem.dtype, u64::from(problem.cols) + gap as u64).vector_width();
-        let parameters = span(problem.parameter_dtype, 0).vector_width();
-        let width = if problem.affine == Affine::None { rows } else { rows.min(parameters) };
+        let used = self.task.operation().of_call(problem.affine);
+        let width = used.into_iter().map(width).min().unwrap_or(8);
         let splits = row_split == RowSplit::Always;
         match (self.task, splits) {
             (Task::Forward(forward), true) => {

@@ -175,6 +175,6 @@ pub(crate) fn statistics<T: Element>(
     let inputs = ForwardInputs::<T, T>::new(rows, Rows { data: x, stride });
     let outputs =
         ForwardOutputs { y: RowsMut { data: &mut y, stride }, sum: None, statistics: Some(&mut statistics) };
-    reference::forward::<T, T, f64>(&problem, &inputs, outputs)?;
+    reference::forward(&problem, &inputs, outputs)?;
     Ok(statistics)
 }

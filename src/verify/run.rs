@@ -10,7 +10,7 @@ use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, Given, LayerNorm, Prepared};
-use crate::op::{Role, Shape, Used};
+use crate::op::{Role, Shape, Stored, Used};
 use crate::plan::{Backward, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{
@@ -243,7 +243,7 @@ impl Runner<'_> {
 
     /// The problem on the host, where all values are float32.
     fn exact(&self) -> Problem {
-        Problem { dtype: Dtype::F32, parameter_dtype: Dtype::F32, ..*self.problem }
+        Stored::all(self.problem, Dtype::F32)
     }
 
     async fn forward(&self, norm: &LayerNorm, call: &Call) -> Result<Outcome, Error> {
@@ -281,7 +281,7 @@ impl Runner<'_> {
             sum: None,
             statistics: Some(&mut expected_statistics),
         };
-        reference::forward::<f32, f32, f64>(&exact, &inputs, outputs)?;
+        reference::forward(&exact, &inputs, outputs)?;
 
         let (gains, biases) = (reference::gains(&exact, gain), reference::biases(&exact, bias));
         let terms: Vec<ForwardTerms> = stored
@@ -354,7 +354,7 @@ impl Runner<'_> {
             dx_gradient: backward.dx.unwrap_or_default(),
             parameter_gradient: backward.dgain.or(backward.dbias).unwrap_or_default(),
         };
-        reference::backward::<f32, f32, f64, f64>(&exact, &inputs, outputs)?;
+        reference::backward(&exact, &inputs, outputs)?;
 
         let terms = BackwardTerms::new(&exact, rows, x, dy, &reference::gains(&exact, gain))?;
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
