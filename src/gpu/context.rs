@@ -6,7 +6,7 @@ use super::adapters::{AdapterChoice, adapters, describe_adapter};
 use super::buffers::{BackwardBuffers, ForwardBuffers};
 use super::host::HostCall;
 use super::kernels::Kernels;
-use super::layer_norm::{LayerNorm, LayerNormDescriptor};
+use super::layer_norm::LayerNorm;
 use super::{adapter_info_of_device, required_features, required_limits};
 use crate::error::Error;
 use crate::op::Stored;
@@ -138,7 +138,7 @@ impl Context {
         Self { kernels: self.kernels.with_subgroup_sizes(sizes), norms: Arc::default(), ..self }
     }
 
-    /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`].
+    /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`](crate::LayerNormDescriptor::row_split).
     #[must_use]
     pub fn with_row_split(self, row_split: RowSplit) -> Self {
         Self { norms: Arc::default(), row_split, ..self }
@@ -279,17 +279,7 @@ impl Context {
         if let Some(norm) = norms.iter().find(|norm| norm.problem() == problem) {
             return Ok(Arc::clone(norm));
         }
-        let descriptor = LayerNormDescriptor {
-            cols: problem.cols,
-            dtype: problem.dtype,
-            parameter_dtype: Some(problem.parameter_dtype),
-            normalization: problem.normalization,
-            affine: problem.affine,
-            eps: problem.eps,
-            row_split: self.row_split,
-            ..LayerNormDescriptor::default()
-        };
-        let norm = Arc::new(LayerNorm::new(&self.kernels, &descriptor)?);
+        let norm = Arc::new(LayerNorm::of(&self.kernels, None, *problem, self.row_split)?);
         norms.push(Arc::clone(&norm));
         Ok(norm)
     }

@@ -107,15 +107,19 @@ impl LayerNorm {
     /// # Errors
     /// [`Error::Invalid`] where a field of the descriptor is out of its range.
     pub fn new(kernels: &Kernels, descriptor: &LayerNormDescriptor<'_>) -> Result<Self, Error> {
-        let problem = descriptor.problem();
+        Self::of(kernels, descriptor.label, descriptor.problem(), descriptor.row_split)
+    }
+
+    /// The same by its problem.
+    pub(super) fn of(
+        kernels: &Kernels,
+        label: Option<&str>,
+        problem: Problem,
+        row_split: RowSplit,
+    ) -> Result<Self, Error> {
         problem.validate()?;
-        Ok(Self {
-            kernels: kernels.clone(),
-            label: descriptor.label.map(str::to_owned),
-            problem,
-            row_split: descriptor.row_split,
-            planned: RwLock::default(),
-        })
+        let (kernels, label) = (kernels.clone(), label.map(str::to_owned));
+        Ok(Self { kernels, label, problem, row_split, planned: RwLock::default() })
     }
 
     /// What is computed.

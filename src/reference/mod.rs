@@ -151,11 +151,12 @@ pub(crate) fn biases<P: Real>(problem: &Problem, bias: Option<&[P]>) -> Vec<f64>
 /// That the types of the call's slices are those of the problem, and the problem is in its documented ranges.
 fn check_problem<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
     problem.validate()?;
-    let check = |what: &str, has: Dtype, needs: Dtype| {
-        if has == needs { Ok(()) } else { Err(Error::invalid(what, has, needs)) }
-    };
-    check("type of x", T::DTYPE, problem.dtype)?;
-    check("type of gain and bias", P::DTYPE, problem.parameter_dtype)
+    check_type("type of x", T::DTYPE, problem.dtype)?;
+    check_type("type of gain and bias", P::DTYPE, problem.parameter_dtype)
+}
+
+fn check_type(what: &str, has: Dtype, needs: Dtype) -> Result<(), Error> {
+    if has == needs { Ok(()) } else { Err(Error::invalid(what, has, needs)) }
 }
 
 /// That gain or bias is given exactly where the problem has one, with a value for each column.
