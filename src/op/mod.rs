@@ -315,7 +315,6 @@ impl Operation {
     }
 
     /// The tensors of a call over whole rows, scratch aside.
-    #[cfg(feature = "gpu")]
     pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
         let kernels: &[Kernel] = match self {
             Self::Forward(_) => &[Kernel::ForwardCached],
@@ -376,6 +375,17 @@ impl Operation {
                 Self::ReduceParameters(with(&Backward::CHOICES, backward, name)?)
             }
         })
+    }
+
+    /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written over it.
+    pub(crate) fn fits(&self, problem: &Problem) -> bool {
+        let has_parameters = match self {
+            Self::Forward(_) => true,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.fits(problem.affine),
+        };
+        let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));
+        let lies_well = |used: Used| dtype(used.bound) == Some(used.stored.dtype(problem));
+        has_parameters && self.of_call(problem.affine).into_iter().all(lies_well)
     }
 
     /// Whether the options go together, as those of a call do.

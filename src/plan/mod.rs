@@ -359,6 +359,13 @@ impl Plan {
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
             pooled: Pooled::Nothing,
         };
+        for used in plan.used() {
+            if plan.storage(used.tensor) != plan.storage(used.bound) {
+                let field = format!("storage of {}, which lies in {}", used.tensor.name(), used.bound.name());
+                let (has, needs) = (plan.storage(used.tensor).name(), plan.storage(used.bound).name());
+                return Err(Error::invalid(field, has, needs));
+            }
+        }
         // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter ends them.
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
         let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;

@@ -7,9 +7,9 @@
 
 use crate::covering::{self, Levels};
 use crate::error::Error;
-use crate::op::{Choice, Kernel, Stored};
+use crate::op::{Choice, Stored};
 use crate::plan::{
-    AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, SubgroupSizes, Tensor,
+    AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, SubgroupSizes, Tensor,
 };
 use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashSet;
@@ -99,9 +99,7 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     let forwards = few(&all_forwards, &Forward::CHOICES);
     for caps in adapters() {
         for problem in problems() {
-            let fits = |backward: &Backward| backward.fits(problem.affine);
-            let backwards: Vec<Backward> = all_backwards.iter().copied().filter(fits).collect();
-            let backwards = few(&backwards, &Backward::CHOICES);
+            let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
             for vector_width in VECTOR_WIDTHS {
                 product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
             }
@@ -109,14 +107,10 @@ fn with_levels() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     }
     // Rows of which some have another type, each on an adapter of its own turn.
     for (problem, caps) in mixed_problems().into_iter().zip(adapters().into_iter().cycle()) {
+        let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
+        let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
         for vector_width in VECTOR_WIDTHS {
-            product.add(
-                &problem,
-                vector_width,
-                &caps,
-                &forwards,
-                &few(&all_backwards, &Backward::CHOICES),
-            )?;
+            product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
         }
     }
     // The options in every combination; each is one segment or another, whatever the rest of the text is.
@@ -181,9 +175,12 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);
     levels[PLAN_FACTORS..][..OPTIONS].copy_from_slice(&options);
-    for (level, stored) in levels[PLAN_FACTORS + OPTIONS..].iter_mut().zip(Stored::OTHERS) {
-        let is_of_rows = plan.kernel != Kernel::BackwardReduceParameters;
-        *level = if is_of_rows { plan.storages[*stored] as u8 } else { 0 };
+    // Which type of rows is not x's, and whether it is the wider one.
+    for (number, stored) in (0_u8..).zip(Stored::OTHERS) {
+        let other = plan.storages[*stored];
+        if other != plan.storages[Stored::AsRows] {
+            levels[FACTORS - 1] = 1 + 2 * number + u8::from(other == Storage::F32);
+        }
     }
     levels
 }
@@ -194,7 +191,7 @@ const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
 
 const OPTIONS: usize = FORWARD_CHOICES + BACKWARD_CHOICES;
 
-pub(crate) const FACTORS: usize = PLAN_FACTORS + OPTIONS + Stored::OTHERS.len();
+pub(crate) const FACTORS: usize = PLAN_FACTORS + OPTIONS + 1;
 
 /// Rows of 2^5 steps and more are loops over as many.
 const MOST_STEPS_LEVEL: u8 = 5;
@@ -276,6 +273,11 @@ fn mixed_problems() -> Vec<Problem> {
     all
 }
 
+/// The options that fit a problem.
+fn fitting<O: Copy>(all: &[O], operation: fn(O) -> Operation, problem: &Problem) -> Vec<O> {
+    all.iter().copied().filter(|options| operation(*options).fits(problem)).collect()
+}
+
 /// Of all options, some between which every two meet in every way that they go together.
 fn few<O: Copy, const N: usize>(all: &[O], choices: &[Choice<O>; N]) -> Vec<O> {
     let levels: Vec<Levels<N>> = all.iter().map(|options| choice_levels(choices, options)).collect();
@@ -290,7 +292,7 @@ fn choice_levels<O, const N: usize>(choices: &[Choice<O>; N], options: &O) -> Le
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Kernel, Storage};
+    use crate::plan::Kernel;
     use crate::shader::{Dialect, assemble};
 
     #[test]

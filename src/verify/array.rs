@@ -187,9 +187,12 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         case.task = Task::Backward(backward);
         // A call says once what becomes of the gradients of parameters.
         let differ = backward.dgain.zip(backward.dbias).is_some_and(|(dgain, dbias)| dgain != dbias);
-        if !backward.go_together() || !backward.fits(affine) || differ {
+        if !backward.go_together() || differ {
             return None;
         }
+    }
+    if !case.task.operation().fits(&problem) {
+        return None;
     }
     if case.gain != Values::Normal && !affine.has_gain() {
         return None;
