@@ -102,6 +102,7 @@ impl Report {
             normalization: self.normalization,
             affine: if gain.is_some() { Affine::GainBias } else { Affine::None },
             eps: self.eps,
+            ..Problem::default()
         };
         let dense = |data| Rows { data, stride: cols };
         let forward = ForwardInputs {

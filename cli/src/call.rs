@@ -117,6 +117,7 @@ impl Call {
                 normalization: common.normalization,
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
                 eps: common.eps.of(common.normalization),
+                ..Problem::default()
             },
             rows: x.elements() / cols as usize,
             file,
