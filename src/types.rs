@@ -259,10 +259,14 @@ pub struct Problem {
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
     #[doc(alias = "normalized_shape", alias = "hidden_size")]
     pub cols: u32,
-    /// Storage of x, residual, sum, y, dy and dx.
+    /// Storage of x, dx and dsum. In backward x is what forward normalized: after a residual, its sum.
     pub dtype: Dtype,
     /// Storage of gain, bias, dgain and dbias: `dtype` or f32.
     pub parameter_dtype: Dtype,
+    /// Storage of y and dy, `None` for `dtype`. Of f16 and bf16, rows have one at most.
+    pub y_dtype: Option<Dtype>,
+    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of f16 and bf16, rows have one at most.
+    pub residual_dtype: Option<Dtype>,
     /// Layer norm or RMS norm.
     pub normalization: Normalization,
     /// Which of gain and bias there are.
@@ -282,6 +286,8 @@ impl Default for Problem {
             cols: 0,
             dtype: Dtype::F32,
             parameter_dtype: Dtype::F32,
+            y_dtype: None,
+            residual_dtype: None,
             normalization: Normalization::Layer,
             affine: Affine::GainBias,
             eps: 1e-5,
@@ -310,6 +316,18 @@ impl Problem {
                 dtype => format!("{dtype} or f32"),
             };
             return Err(Error::invalid("parameter_dtype", self.parameter_dtype, needs));
+        }
+        let mut first = self.dtype;
+        for (field, dtype) in [("y_dtype", self.y_dtype), ("residual_dtype", self.residual_dtype)] {
+            let Some(dtype) = dtype else { continue };
+            if first != Dtype::F32 && ![first, Dtype::F32].contains(&dtype) {
+                return Err(Error::invalid(
+                    field,
+                    dtype,
+                    format!("{first} or f32: rows have one type of 16 bits"),
+                ));
+            }
+            first = if first == Dtype::F32 { dtype } else { first };
         }
         Ok(())
     }
@@ -437,14 +455,14 @@ pub struct RowsMut<'a, T> {
 
 /// The host tensors that a forward call reads. Slices may be longer than what is read of them.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardInputs<'a, T, P> {
+pub struct ForwardInputs<'a, T, P, R = T> {
     /// Rows of every tensor; 0 is valid and does nothing.
     pub rows: usize,
     /// The values to normalise, `[rows, cols]`.
     pub x: Rows<'a, T>,
     /// Added to x before normalising, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
-    pub residual: Option<Rows<'a, T>>,
+    pub residual: Option<Rows<'a, R>>,
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`] has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
@@ -458,6 +476,14 @@ impl<'a, T, P> ForwardInputs<'a, T, P> {
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>) -> Self {
         Self { rows, x, residual: None, gain: None, bias: None }
+    }
+}
+
+impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
+    /// x and a residual, which may be of another type.
+    #[must_use]
+    pub const fn with_residual(rows: usize, x: Rows<'a, T>, residual: Rows<'a, R>) -> Self {
+        Self { rows, x, residual: Some(residual), gain: None, bias: None }
     }
 }
 
@@ -476,14 +502,14 @@ impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
 
 /// The host tensors that a backward call reads. Slices may be longer than what is read of them.
 #[derive(Clone, Copy, Debug)]
-pub struct BackwardInputs<'a, T, P> {
+pub struct BackwardInputs<'a, T, P, D = T> {
     /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
     pub rows: usize,
     /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
     pub x: Rows<'a, T>,
     /// The gradient with respect to forward's y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
-    pub dy: Rows<'a, T>,
+    pub dy: Rows<'a, D>,
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<Rows<'a, T>>,
@@ -492,10 +518,10 @@ pub struct BackwardInputs<'a, T, P> {
     pub gain: Option<&'a [P]>,
 }
 
-impl<'a, T, P> BackwardInputs<'a, T, P> {
+impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
     /// No gain.
     #[must_use]
-    pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, T>) -> Self {
+    pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
         Self { rows, x, dy, dsum: None, gain: None }
     }
 }
@@ -537,6 +563,27 @@ mod tests {
             message(Problem { parameter_dtype: Dtype::F16, ..good }).starts_with("parameter_dtype"),
             "f32 rows with f16 parameters"
         );
+    }
+
+    #[test]
+    fn rows_have_one_type_of_sixteen_bits() {
+        use Dtype::{Bf16, F16, F32};
+        let problem = |dtype, y_dtype, residual_dtype| {
+            let problem = Problem { cols: 4, dtype, ..Problem::default() };
+            Problem { y_dtype: Some(y_dtype), residual_dtype: Some(residual_dtype), ..problem }.validate()
+        };
+        for sixteen in [F16, Bf16] {
+            for dtypes in
+                [[F32, sixteen, F32], [F32, F32, sixteen], [F32, sixteen, sixteen], [sixteen, F32, F32]]
+            {
+                let [dtype, y_dtype, residual_dtype] = dtypes;
+                assert_eq!(problem(dtype, y_dtype, residual_dtype), Ok(()), "{dtypes:?}");
+            }
+        }
+        let message = problem(F16, Bf16, F32).unwrap_err().to_string();
+        assert_eq!(message, "y_dtype is bf16, needs to be f16 or f32: rows have one type of 16 bits");
+        let message = problem(F32, F16, Bf16).unwrap_err().to_string();
+        assert_eq!(message, "residual_dtype is bf16, needs to be f16 or f32: rows have one type of 16 bits");
     }
 
     #[test]

@@ -297,6 +297,7 @@ fn check_case<T: Element, P: Element>(tensors: &SafeTensors<'_>, case: &Case) {
             normalization: find_named(&NORMALIZATIONS, |value| value.name(), &case.normalization),
             affine: find_named(&AFFINES, |value| value.name(), &case.affine),
             eps: case.eps,
+            ..Problem::default()
         },
         x: get(tensors, &name("x")),
         residual: find(tensors, &name("residual")),

@@ -22,10 +22,14 @@ pub struct LayerNormDescriptor<'a> {
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
     #[doc(alias = "normalized_shape", alias = "hidden_size")]
     pub cols: u32,
-    /// Storage of x, residual, sum, y, dy and dx. Default: f32.
+    /// Storage of x, dx and dsum. Default: f32.
     pub dtype: Dtype,
     /// Storage of gain, bias, dgain and dbias, f32 or `dtype`. Default: `dtype`.
     pub parameter_dtype: Option<Dtype>,
+    /// Storage of y and dy, as [`Problem::y_dtype`] may be. Default: `dtype`.
+    pub y_dtype: Option<Dtype>,
+    /// Storage of residual and sum, as [`Problem::residual_dtype`] may be. Default: `dtype`.
+    pub residual_dtype: Option<Dtype>,
     /// Default: layer norm.
     pub normalization: Normalization,
     /// Default: gain and bias.
@@ -47,6 +51,8 @@ impl Default for LayerNormDescriptor<'_> {
             cols: problem.cols,
             dtype: problem.dtype,
             parameter_dtype: None,
+            y_dtype: None,
+            residual_dtype: None,
             normalization: problem.normalization,
             affine: problem.affine,
             eps: problem.eps,
@@ -77,6 +83,8 @@ impl LayerNormDescriptor<'_> {
             cols: self.cols,
             dtype: self.dtype,
             parameter_dtype: self.parameter_dtype.unwrap_or(self.dtype),
+            y_dtype: self.y_dtype,
+            residual_dtype: self.residual_dtype,
             normalization: self.normalization,
             affine: self.affine,
             eps: self.eps,

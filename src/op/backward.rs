@@ -120,7 +120,7 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         tensor: Tensor::Dy,
         role: Role::Input { in_place: &[Tensor::Dx] },
         shape: Shape::Rows,
-        stored: Stored::AsRows,
+        stored: Stored::AsY,
         uses: walked,
         lies_in: |backward| if backward.dy_in_dx { Some(Tensor::Dx) } else { None },
     },

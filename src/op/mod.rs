@@ -91,22 +91,28 @@ pub enum Stored {
     AsRows,
     /// That of gain and bias.
     AsParameters,
+    /// That of y and its gradient.
+    AsY,
+    /// That of the residual and the sum.
+    AsResidual,
     /// float32, whatever the problem's are.
     F32,
 }
 
 impl Stored {
     /// Those that a problem chooses, the rows' first.
-    pub(crate) const CHOSEN: [Self; 2] = [Self::AsRows, Self::AsParameters];
+    pub(crate) const CHOSEN: [Self; 4] = [Self::AsRows, Self::AsParameters, Self::AsY, Self::AsResidual];
 
     /// Those that are as the rows' unless a problem says otherwise, the parameters' aside.
     pub(crate) const OTHERS: &[Self] = Self::CHOSEN.split_at(2).1;
 
-    /// `rows` or `parameters`: what else than the rows' storage is in a plan's label.
+    /// `rows`, `parameters`, `y` or `residual`: what else than the rows' storage is in a plan's label.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::AsRows => "rows",
             Self::AsParameters => "parameters",
+            Self::AsY => "y",
+            Self::AsResidual => "residual",
             Self::F32 => "f32",
         }
     }
@@ -116,6 +122,8 @@ impl Stored {
         match self {
             Self::AsRows => problem.dtype = dtype,
             Self::AsParameters => problem.parameter_dtype = dtype,
+            Self::AsY => problem.y_dtype = Some(dtype),
+            Self::AsResidual => problem.residual_dtype = Some(dtype),
             Self::F32 => {}
         }
     }
@@ -139,10 +147,13 @@ impl Stored {
     }
 
     /// What is stored.
-    pub(crate) const fn dtype(self, problem: &Problem) -> Dtype {
+    pub(crate) fn dtype(self, problem: &Problem) -> Dtype {
+        let of = |own: Option<Dtype>| own.unwrap_or(problem.dtype);
         match self {
             Self::AsRows => problem.dtype,
             Self::AsParameters => problem.parameter_dtype,
+            Self::AsY => of(problem.y_dtype),
+            Self::AsResidual => of(problem.residual_dtype),
             Self::F32 => Dtype::F32,
         }
     }

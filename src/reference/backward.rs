@@ -1,9 +1,10 @@
 //! The gradients of forward.
 
 use super::{
-    RowStatistics, check_gradient, check_parameter, check_problem, dot, gains, map_in_order, mean_for_layer,
-    rows_per_block,
+    RowStatistics, check_gradient, check_parameter, check_problem, check_type, dot, gains, map_in_order,
+    mean_for_layer, rows_per_block,
 };
+use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to them; the
@@ -48,12 +49,13 @@ pub struct BackwardOutputs<'a, O, Q> {
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit [`Problem::affine`];
 /// [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm_backward", alias = "vjp")]
-pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
+pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem: &Problem,
-    inputs: &BackwardInputs<'_, T, P>,
+    inputs: &BackwardInputs<'_, T, P, D>,
     outputs: BackwardOutputs<'_, O, Q>,
 ) -> Result<(), Error> {
     check_problem::<T, P>(problem)?;
+    check_type("type of dy", D::DTYPE, Stored::AsY.dtype(problem))?;
     let (rows, cols) = (inputs.rows, problem.cols as usize);
     check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
     check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), cols)?;
@@ -96,9 +98,9 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real>(
 }
 
 /// Consecutive rows of every tensor.
-struct Block<'a, T, O> {
+struct Block<'a, T, O, D> {
     x: Rows<'a, T>,
-    dy: Rows<'a, T>,
+    dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
     column_sums: ColumnSums,
@@ -110,11 +112,11 @@ struct ColumnSums {
     dbias: Vec<f64>,
 }
 
-fn backward_block<T: Element, O: Real>(
+fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
     gain: &[f64],
     dx_gradient: Gradient,
-    block: Block<'_, T, O>,
+    block: Block<'_, T, O, D>,
 ) -> ColumnSums {
     let cols = problem.cols as usize;
     let mut column_sums = block.column_sums;

@@ -1,17 +1,19 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    RowStatistics, biases, check_length, check_parameter, check_problem, gains, map_in_order, rows_per_block,
+    RowStatistics, biases, check_length, check_parameter, check_problem, check_type, gains, map_in_order,
+    rows_per_block,
 };
+use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
 /// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
 #[derive(Debug)]
-pub struct ForwardOutputs<'a, T, O> {
+pub struct ForwardOutputs<'a, R, O> {
     /// The result, `[rows, cols]`.
     pub y: RowsMut<'a, O>,
-    /// `x + residual` rounded to T, `[rows, cols]`; only with a residual.
-    pub sum: Option<RowsMut<'a, T>>,
+    /// `x + residual` rounded to R, `[rows, cols]`; only with a residual.
+    pub sum: Option<RowsMut<'a, R>>,
     /// mean (0 for RMS norm) and rstd of each row, `[rows]`.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<&'a mut [[f64; 2]]>,
@@ -20,7 +22,7 @@ pub struct ForwardOutputs<'a, T, O> {
 /// Layer norm (Ba, Kiros, Hinton 2016, equation 3) or RMS norm (Zhang, Sennrich 2019, equation 4) of each row.
 ///
 /// ```text
-/// sum  = x + residual, rounded to T                    (x alone without a residual)
+/// sum  = x + residual, rounded to R                    (x alone without a residual)
 /// mean = sum_cols(sum) / cols                          (0 for RMS norm)
 /// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
@@ -35,12 +37,15 @@ pub struct ForwardOutputs<'a, T, O> {
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`] and for a
 /// sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm", alias = "rms_norm")]
-pub fn forward<T: Element, P: Element, O: Real>(
+pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem: &Problem,
-    inputs: &ForwardInputs<'_, T, P>,
-    outputs: ForwardOutputs<'_, T, O>,
+    inputs: &ForwardInputs<'_, T, P, R>,
+    outputs: ForwardOutputs<'_, R, O>,
 ) -> Result<(), Error> {
     check_problem::<T, P>(problem)?;
+    if inputs.residual.is_some() {
+        check_type("type of residual and sum", R::DTYPE, Stored::AsResidual.dtype(problem))?;
+    }
     let (rows, cols) = (inputs.rows, problem.cols as usize);
     check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
     check_parameter("bias", inputs.bias, problem.affine.has_bias(), cols)?;
@@ -73,15 +78,20 @@ pub fn forward<T: Element, P: Element, O: Real>(
 }
 
 /// Consecutive rows of every tensor.
-struct Block<'a, T, O> {
+struct Block<'a, T, O, R> {
     x: Rows<'a, T>,
-    residual: Option<Rows<'a, T>>,
+    residual: Option<Rows<'a, R>>,
     y: RowsMut<'a, O>,
-    sum: Option<RowsMut<'a, T>>,
+    sum: Option<RowsMut<'a, R>>,
     statistics: Option<&'a mut [[f64; 2]]>,
 }
 
-fn forward_block<T: Element, O: Real>(problem: &Problem, gain: &[f64], bias: &[f64], block: Block<'_, T, O>) {
+fn forward_block<T: Element, O: Real, R: Element>(
+    problem: &Problem,
+    gain: &[f64],
+    bias: &[f64],
+    block: Block<'_, T, O, R>,
+) {
     let cols = problem.cols as usize;
     let mut residual = block.residual.map(|residual| residual.each(cols));
     let mut sum = block.sum.map(|sum| sum.each(cols));
@@ -91,7 +101,7 @@ fn forward_block<T: Element, O: Real>(problem: &Problem, gain: &[f64], bias: &[f
         match residual.as_mut().and_then(Iterator::next) {
             Some(residual) => {
                 for ((value, x), residual) in values.iter_mut().zip(x).zip(residual) {
-                    *value = T::from_f64(x.to_f64() + residual.to_f64()).to_f64();
+                    *value = R::from_f64(x.to_f64() + residual.to_f64()).to_f64();
                 }
             }
             None => {
@@ -102,7 +112,7 @@ fn forward_block<T: Element, O: Real>(problem: &Problem, gain: &[f64], bias: &[f
         }
         if let Some(sum) = sum.as_mut().and_then(Iterator::next) {
             for (sum, value) in sum.iter_mut().zip(&values) {
-                *sum = T::from_f64(*value);
+                *sum = R::from_f64(*value);
             }
         }
         let row = RowStatistics::new(problem, &values);
@@ -158,6 +168,35 @@ mod tests {
             let result = run(&problem, &x, &[2.0, 4.0], &[10.0, 20.0]);
             assert_eq!(result, (y.to_vec(), vec![statistics]), "{normalization:?} {affine:?} {x:?}");
         }
+    }
+
+    #[test]
+    fn the_sum_has_the_type_of_the_residual() {
+        let problem = Problem {
+            cols: 2,
+            dtype: Dtype::F16,
+            parameter_dtype: Dtype::F32,
+            residual_dtype: Some(Dtype::F32),
+            affine: Affine::None,
+            ..Problem::default()
+        };
+        let x = [2048.0, 0.0].map(f16::from_f32);
+        // 2049 has no place in f16.
+        let residual = [1.0_f32, 2047.0];
+        let (mut y, mut sum) = ([0.0_f64; 2], [0.0_f32; 2]);
+        let rows = Rows { data: &x, stride: 2 };
+        let inputs = ForwardInputs::<_, f32, _>::with_residual(1, rows, Rows { data: &residual, stride: 2 });
+        let outputs = ForwardOutputs {
+            y: RowsMut { data: &mut y, stride: 2 },
+            sum: Some(RowsMut { data: &mut sum, stride: 2 }),
+            statistics: None,
+        };
+        forward(&problem, &inputs, outputs).unwrap();
+        assert_eq!(sum, [2049.0, 2047.0]);
+        let wrong = ForwardInputs::<_, f32, _>::with_residual(1, rows, rows);
+        let outputs = ForwardOutputs { y: RowsMut { data: &mut y, stride: 2 }, sum: None, statistics: None };
+        let error = forward(&problem, &wrong, outputs).unwrap_err().to_string();
+        assert_eq!(error, "type of residual and sum is f16, needs to be f32");
     }
 
     #[test]
