@@ -41,7 +41,13 @@ impl Form {
 /// Reads accesses from a driver's texts, by their names.
 pub(crate) type ReadAccesses = fn(&[(String, String)]) -> Result<(Widths, Widths)>;
 
-/// Compiles a plan's text as wgpu has it compiled.
+/// One of a driver's texts.
+pub(crate) fn text<'a>(texts: &'a [(String, String)], wanted: &str) -> Result<&'a str> {
+    let text = texts.iter().find_map(|(name, text)| (name == wanted).then_some(text.as_str()));
+    text.ok_or_else(|| format!("the driver gives no text {wanted}"))
+}
+
+/// Compiles a plan's text, with run-time checks as wgpu has it compiled.
 pub(crate) fn compile(driver: &Driver, plan: &Plan, accesses: ReadAccesses) -> Result<Compiled> {
     let module = Module::new(plan).map_err(|error| error.to_string())?;
     let spirv = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;

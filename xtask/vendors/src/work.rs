@@ -33,14 +33,21 @@ pub(crate) enum For {
     Loops,
 }
 
+impl For {
+    fn wants(self, variant: &Variant) -> bool {
+        match self {
+            Self::All => true,
+            Self::Loops => !variant.plan.unroll,
+        }
+    }
+}
+
 /// The distinct texts of a covering array of the variants whose labels contain `case`, always in the same order.
 pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Text>> {
     let mut texts: Vec<Text> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    let wanted = |variant: &Variant| {
-        (whose == For::All || !variant.plan.unroll)
-            && (case.is_empty() || variant.plan.label().contains(case))
-    };
+    let wanted =
+        |variant: &Variant| whose.wants(variant) && (case.is_empty() || variant.plan.label().contains(case));
     for variant in variants::covering(strength, wanted).map_err(|error| error.to_string())? {
         let label = variant.plan.label();
         let source = assemble(&variant.plan, Dialect::Browser).map_err(|error| error.to_string())?.source;
@@ -71,13 +78,13 @@ mod tests {
     #[test]
     fn every_chosen_variant_is_in_one_text_and_can_be_asked_for() {
         let plans = plans().unwrap();
-        for (strength, whose) in [(Strength::Pairs, For::All), (Strength::Pairs, For::Loops)] {
-            let texts = texts("", strength, whose).unwrap();
+        for whose in [For::All, For::Loops] {
+            let texts = texts("", Strength::Pairs, whose).unwrap();
             let labels: Vec<&String> = texts.iter().flat_map(|text| &text.labels).collect();
             assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "a label twice");
             for text in &texts {
                 assert_eq!(plans[text.label()].label(), text.label());
-                assert!(whose == For::All || !text.variant.plan.unroll, "{}", text.label());
+                assert!(whose.wants(&text.variant), "{}", text.label());
             }
         }
     }
