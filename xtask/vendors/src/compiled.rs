@@ -48,9 +48,14 @@ pub(crate) fn text<'a>(texts: &'a [(String, String)], wanted: &str) -> Result<&'
 }
 
 /// Compiles a plan's text, with run-time checks as wgpu has it compiled.
-pub(crate) fn compile(driver: &Driver, plan: &Plan, accesses: ReadAccesses) -> Result<Compiled> {
+pub(crate) fn compile(
+    driver: &Driver,
+    plan: &Plan,
+    checks: Checks,
+    accesses: ReadAccesses,
+) -> Result<Compiled> {
     let module = Module::new(plan).map_err(|error| error.to_string())?;
-    let spirv = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;
+    let spirv = module.spirv(checks).map_err(|error| error.to_string())?;
     let executables = driver.compile(&spirv, &module.shader().bindings, plan.uses_subgroups())?;
     let forms = executables.into_iter().map(|executable| {
         let (loads, stores) = accesses(&executable.texts)?;

@@ -1,5 +1,6 @@
 //! Every shader variant through the vendors' compilers; `cargo xtask vendors` runs it. docs/vendors.md explains it.
 
+mod adreno;
 mod amd;
 mod baseline;
 mod compiled;
@@ -88,6 +89,7 @@ enum Compiler {
     Dxc,
     Amd,
     Intel,
+    Adreno,
 }
 
 impl Compiler {

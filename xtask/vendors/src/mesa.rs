@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 use wgpu_layernorm::plan::{Caps, Kernel, Operation, Plan};
+use wgpu_layernorm::translate::Checks;
 
 /// A vendor whose compiler is a driver of Mesa's.
 #[derive(Debug)]
@@ -59,10 +60,12 @@ pub(crate) enum Source {
     Installed(&'static str),
     /// The installed one, of this name, behind a library that was built.
     Behind(&'static str, &'static shims::Shim),
+    /// Both were built.
+    Built(&'static shims::Shim),
 }
 
 /// All of them, in the order of the result's lines.
-pub(crate) const VENDORS: [&Vendor; 2] = [&crate::amd::AMD, &crate::intel::INTEL];
+pub(crate) const VENDORS: [&Vendor; 3] = [&crate::amd::AMD, &crate::intel::INTEL, &crate::adreno::ADRENO];
 
 /// A driver that was found.
 struct Found {
@@ -83,6 +86,14 @@ impl Source {
                 let version = tools::mesa_version(&manifest);
                 let shim = shim.find(tools::mesa_number(&version)?)?.shim;
                 Ok(Found { manifest, shim: Some(shim), version })
+            }
+            Self::Built(shim) => {
+                tools::vulkan_loader(install)?;
+                let number = shim.version(None)?;
+                let built = shim.find(&number)?;
+                let version = format!("Mesa {number}");
+                let manifest = built.manifest.ok_or("the library was built without its driver")?;
+                Ok(Found { manifest, shim: Some(built.shim), version })
             }
         }
     }
@@ -194,9 +205,11 @@ impl Vendor {
                 Some(("variant", label)) => plans.get(label),
                 _ => None,
             };
-            let compiled = plan
-                .ok_or_else(|| format!("no such question: {question}"))
-                .and_then(|plan| compiled::compile(&driver, plan, self.accesses));
+            let compiled = plan.ok_or_else(|| format!("no such question: {question}")).and_then(|plan| {
+                // Loops are left to a compiler that does not see through wgpu's bounds in browsers alone, which have none.
+                let checks = if plan.unroll || caps.unrolls_loops { Checks::Wgpu } else { Checks::None };
+                compiled::compile(&driver, plan, checks, self.accesses)
+            });
             serde_json::to_string(&compiled).unwrap_or_default()
         })
     }

@@ -33,7 +33,23 @@ pub(crate) const INTEL: Shim = Shim {
     driver: None,
 };
 
-const SHIMS: [&Shim; 1] = [&INTEL];
+pub(crate) const ADRENO: Shim = Shim {
+    name: "adreno",
+    mesa: Some("25.0.7"),
+    options: &[
+        "-Dtools=drm-shim",
+        "-Dvulkan-drivers=freedreno",
+        "-Dfreedreno-kmds=msm",
+        "-Dbuildtype=plain",
+        "-Dc_args=-O1",
+        "-Dcpp_args=-O1",
+        "-Dxmlconfig=disabled",
+    ],
+    shim: "src/freedreno/drm-shim/libfreedreno_noop_drm_shim.so",
+    driver: Some("src/freedreno/vulkan/libvulkan_freedreno.so"),
+};
+
+const SHIMS: [&Shim; 2] = [&INTEL, &ADRENO];
 
 /// Nothing of Mesa but what is named beside it.
 const LEAST: [&str; 15] = [
@@ -84,6 +100,8 @@ const PYTHON: [&str; 5] =
 pub(crate) struct Built {
     /// To be loaded before the driver.
     pub(crate) shim: PathBuf,
+    /// Of the driver that was built with it.
+    pub(crate) manifest: Option<PathBuf>,
 }
 
 impl Shim {
@@ -108,7 +126,14 @@ impl Shim {
                 "not built for Mesa {version}: `cargo xtask vendors --build-shims` builds it, see docs/vendors.md"
             ));
         }
-        Ok(Built { shim })
+        let manifest = match self.driver {
+            None => None,
+            // Written anew each time: it names where the driver is, and the directory may have moved.
+            Some(driver) => {
+                Some(tools::manifest(&place.join("manifest.json"), &place.join(file_name(driver)))?)
+            }
+        };
+        Ok(Built { shim, manifest })
     }
 }
 
@@ -415,6 +440,7 @@ mod tests {
     #[test]
     fn a_shim_goes_with_a_version() {
         assert_eq!(INTEL.version(Some("22.3.6")), Ok("22.3.6".to_owned()));
+        assert_eq!(ADRENO.version(None), Ok("25.0.7".to_owned()));
         assert!(INTEL.version(None).is_err());
     }
 }

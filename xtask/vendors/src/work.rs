@@ -2,7 +2,7 @@
 
 use crate::Result;
 use std::collections::HashMap;
-use wgpu_layernorm::plan::Plan;
+use wgpu_layernorm::plan::{AdapterKind, Plan};
 use wgpu_layernorm::shader::variants::{self, Strength, Variant};
 use wgpu_layernorm::shader::{Dialect, assemble};
 
@@ -31,6 +31,8 @@ pub(crate) enum For {
     /// AMD's and Intel's, which unroll loops themselves. The others' texts are unrolled, some for software adapters that hold 32
     /// vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
     Loops,
+    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without 16-bit floats, which wgpu does not offer there.
+    Unrolled,
 }
 
 impl For {
@@ -38,6 +40,9 @@ impl For {
         match self {
             Self::All => true,
             Self::Loops => !variant.plan.unroll,
+            Self::Unrolled => {
+                variant.plan.unroll && variant.caps.kind == AdapterKind::Gpu && !variant.caps.shader_f16
+            }
         }
     }
 }
@@ -78,7 +83,7 @@ mod tests {
     #[test]
     fn every_chosen_variant_is_in_one_text_and_can_be_asked_for() {
         let plans = plans().unwrap();
-        for whose in [For::All, For::Loops] {
+        for whose in [For::All, For::Loops, For::Unrolled] {
             let texts = texts("", Strength::Pairs, whose).unwrap();
             let labels: Vec<&String> = texts.iter().flat_map(|text| &text.labels).collect();
             assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "a label twice");
