@@ -9,6 +9,7 @@ mod dxc;
 mod intel;
 mod javascript;
 mod mesa;
+mod nvk;
 mod outcome;
 mod servers;
 mod shims;
@@ -90,6 +91,7 @@ enum Compiler {
     Amd,
     Intel,
     Adreno,
+    Nvk,
 }
 
 impl Compiler {

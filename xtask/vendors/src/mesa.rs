@@ -31,7 +31,7 @@ pub(crate) struct Vendor {
     pub(crate) source: Source,
     /// The texts that it is for.
     pub(crate) whose: For,
-    /// Statistics that are 0 where all is in registers.
+    /// Statistics that are 0 where all is in registers: neither spilled nor an array in memory.
     pub(crate) spills: &'static [&'static str],
     pub(crate) spilled: Spilled,
     /// Lanes of a subgroup, at least.
@@ -65,7 +65,8 @@ pub(crate) enum Source {
 }
 
 /// All of them, in the order of the result's lines.
-pub(crate) const VENDORS: [&Vendor; 3] = [&crate::amd::AMD, &crate::intel::INTEL, &crate::adreno::ADRENO];
+pub(crate) const VENDORS: [&Vendor; 4] =
+    [&crate::amd::AMD, &crate::intel::INTEL, &crate::adreno::ADRENO, &crate::nvk::NVK];
 
 /// A driver that was found.
 struct Found {
@@ -187,6 +188,8 @@ impl Vendor {
             .env_remove("VK_DRIVER_FILES")
             // Statistics of what is really compiled, today.
             .env("MESA_SHADER_CACHE_DISABLE", "1");
+        // NVK of that time wants this said.
+        command.env("NVK_I_WANT_A_BROKEN_VULKAN_DRIVER", "1");
         if let Some(shim) = &found.shim {
             command.env("LD_PRELOAD", shim);
         }
@@ -252,11 +255,7 @@ impl Vendor {
 
 /// For the result's last column.
 fn spills_of(spilling: usize, of: usize) -> String {
-    if spilling == 0 {
-        String::new()
-    } else {
-        format!("{spilling} of {of} spill registers, see docs/vendors.md")
-    }
+    if spilling == 0 { String::new() } else { format!("{spilling} of {of} spill, see docs/vendors.md") }
 }
 
 fn read(answer: Result<String>) -> Result<Compiled> {

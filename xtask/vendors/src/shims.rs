@@ -23,6 +23,8 @@ pub(crate) struct Shim {
     shim: &'static str,
     /// The driver, likewise, if that is not the installed one.
     driver: Option<&'static str>,
+    /// Whether part of it is written in Rust.
+    rust: bool,
 }
 
 pub(crate) const INTEL: Shim = Shim {
@@ -31,6 +33,7 @@ pub(crate) const INTEL: Shim = Shim {
     options: &["-Dtools=drm-shim,intel", "-Dvulkan-drivers=", "-Dbuildtype=release"],
     shim: "src/intel/tools/libintel_noop_drm_shim.so",
     driver: None,
+    rust: false,
 };
 
 pub(crate) const ADRENO: Shim = Shim {
@@ -47,9 +50,26 @@ pub(crate) const ADRENO: Shim = Shim {
     ],
     shim: "src/freedreno/drm-shim/libfreedreno_noop_drm_shim.so",
     driver: Some("src/freedreno/vulkan/libvulkan_freedreno.so"),
+    rust: false,
 };
 
-const SHIMS: [&Shim; 2] = [&INTEL, &ADRENO];
+pub(crate) const NVK: Shim = Shim {
+    name: "nvk",
+    mesa: Some("25.0.7"),
+    options: &[
+        "-Dtools=drm-shim",
+        "-Dvulkan-drivers=nouveau",
+        "-Dbuildtype=plain",
+        "-Dc_args=-O1",
+        "-Dcpp_args=-O1",
+        "-Dxmlconfig=disabled",
+    ],
+    shim: "src/nouveau/drm-shim/libnouveau_noop_drm_shim.so",
+    driver: Some("src/nouveau/vulkan/libvulkan_nouveau.so"),
+    rust: true,
+};
+
+const SHIMS: [&Shim; 3] = [&INTEL, &ADRENO, &NVK];
 
 /// Nothing of Mesa but what is named beside it.
 const LEAST: [&str; 15] = [
@@ -94,6 +114,15 @@ const LIBRARIES: [(&str, &str); 4] = [
 /// What builds Mesa, of the versions that it was tried with.
 const PYTHON: [&str; 5] =
     ["meson==1.12.1", "ninja==1.13.2", "mako==1.4.3", "pyyaml==6.0.4", "packaging==26.4"];
+
+/// What translates C's headers into Rust and back, built by cargo.
+const RUST: [&str; 2] = ["bindgen-cli@0.73.2", "cbindgen@0.29.4"];
+
+/// The library that bindgen reads headers with.
+const LIBCLANG: &str = "libclang1-14";
+
+/// Crates that Mesa's build takes as sources; their versions are in its subprojects.
+const CRATES: [&str; 5] = ["paste", "proc-macro2", "quote", "syn", "unicode-ident"];
 
 /// What was built.
 #[derive(Debug)]
@@ -183,6 +212,7 @@ impl Shim {
         let room = tools::store()?.join("mesa");
         fs::create_dir_all(&room).map_err(|error| format!("cannot create {}: {error}", room.display()))?;
         let tools = python(&room, install, &say)?;
+        let rust = self.rust.then(|| rust(&room, install, &say)).transpose()?;
         let archive = source(&room, &version, install, &say)?;
 
         // What a run that was ended has left is no part of this one.
@@ -193,12 +223,16 @@ impl Shim {
         tools::run(
             Command::new("tar").arg("xf").arg(&archive).arg("--strip-components=1").arg("-C").arg(&tree),
         )?;
+        if self.rust {
+            crates(&tree, &work)?;
+        }
         let log = room.join(format!("{}.log", self.name));
         say(&format!("building Mesa {version}, which takes minutes; its messages are in {}", log.display()));
         let log_file = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let mut meson = python_tool(&tools, "meson");
+        let programs: Vec<&Path> = std::iter::once(&tools).chain(&rust).map(PathBuf::as_path).collect();
+        let mut meson = python_tool(&programs, "meson");
         meson.arg("setup").arg(&build).arg(&tree).args(LEAST).args(self.options);
-        let mut ninja = python_tool(&tools, "ninja");
+        let mut ninja = python_tool(&programs, "ninja");
         ninja.arg("-C").arg(&build).arg(self.shim).args(self.driver);
         for command in [&mut meson, &mut ninja] {
             logged(command, &log_file)
@@ -276,20 +310,102 @@ fn python(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
     Ok(programs)
 }
 
-/// A program of that environment, which finds the others there.
-fn python_tool(programs: &Path, name: &str) -> Command {
-    let mut path = programs.as_os_str().to_owned();
-    if let Some(others) = env::var_os("PATH") {
+/// A program of the first of these directories, which finds the others'.
+fn python_tool(programs: &[&Path], name: &str) -> Command {
+    let mut path = std::ffi::OsString::new();
+    for programs in programs {
+        path.push(programs);
         path.push(":");
-        path.push(others);
     }
-    let mut command = Command::new(programs.join(name));
+    path.push(env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new(programs.first().map_or_else(PathBuf::new, |first| first.join(name)));
     command.env("PATH", path);
     // What somebody else builds with these is not this.
     for variable in ["CFLAGS", "CXXFLAGS", "LDFLAGS", "CC", "CXX"] {
         command.env_remove(variable);
     }
+    // libclang does not know where the C compiler has its own headers.
+    if let Ok(headers) = output(Command::new("gcc").arg("-print-file-name=include")) {
+        command.env("BINDGEN_EXTRA_CLANG_ARGS", format!("-I{}", headers.trim()));
+    }
     command
+}
+
+/// bindgen and cbindgen, of a directory of their own.
+fn rust(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let root = room.join("rust");
+    let clang = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
+    let is_there = || {
+        let files = fs::read_dir(&clang).into_iter().flatten().flatten();
+        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libclang"))
+    };
+    if !is_there() {
+        tools::apt(LIBCLANG, "there is no libclang", install)?;
+    }
+    // Cargo knows what it has installed there.
+    let known = fs::read_to_string(root.join(".crates.toml")).unwrap_or_default();
+    if RUST.iter().all(|tool| known.contains(&tool.replace('@', " "))) {
+        return Ok(root.join("bin"));
+    }
+    if !install {
+        return Err(format!(
+            "bindgen is not there: leave out --no-install to have cargo build {}",
+            RUST.join(" ")
+        ));
+    }
+    say(&format!("building {} with cargo, which takes minutes", RUST.join(" ")));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    tools::run(
+        Command::new(cargo)
+            .args(["install", "--quiet", "--locked", "--root"])
+            .arg(&root)
+            .arg("--target-dir")
+            .arg(room.join("rust-target"))
+            .args(RUST),
+    )?;
+    remove(&room.join("rust-target"))?;
+    Ok(root.join("bin"))
+}
+
+/// Lays the sources of crates where meson looks for them before it would fetch them.
+fn crates(tree: &Path, work: &Path) -> Result<()> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = cargo_home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let cache = home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/cache");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let write = |path: &Path, text: &str| {
+        fs::create_dir_all(crate::directory_of(path))
+            .and_then(|()| fs::write(path, text))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    };
+    for name in CRATES {
+        let wrap = tree.join(format!("subprojects/{name}.wrap"));
+        let text = fs::read_to_string(&wrap).map_err(|error| format!("{}: {error}", wrap.display()))?;
+        let version = text
+            .lines()
+            .find_map(|line| line.strip_prefix("source_filename = ")?.strip_prefix(name)?.strip_prefix('-'))
+            .and_then(|rest| rest.strip_suffix(".tar.gz"))
+            .ok_or_else(|| format!("{} names no source", wrap.display()))?;
+        // A package that needs nothing else: two of the versions do not go together in one.
+        let package = work.join("crates").join(name);
+        let manifest = format!(
+            "[package]\nname = \"fetched\"\nversion = \"0.0.0\"\n[workspace]\n[dependencies]\n{name} = \"={version}\"\n"
+        );
+        write(&package.join("Cargo.toml"), &manifest)?;
+        write(&package.join("src/lib.rs"), "")?;
+        tools::run(Command::new(&cargo).args(["fetch", "--quiet"]).current_dir(&package))?;
+        let registries = fs::read_dir(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+        let file = format!("{name}-{version}.crate");
+        let fetched =
+            registries.flatten().map(|registry| registry.path().join(&file)).find(|path| path.is_file());
+        let fetched =
+            fetched.ok_or_else(|| format!("cargo has fetched {name} {version}, but there is no {file}"))?;
+        let to = tree.join(format!("subprojects/packagecache/{name}-{version}.tar.gz"));
+        fs::create_dir_all(crate::directory_of(&to))
+            .and_then(|()| fs::copy(&fetched, &to))
+            .map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// The archive of Mesa's source, as its authors published it, from where the machine's packages are from: apt-get checks it.
