@@ -61,6 +61,10 @@ enum Task {
     Adapter,
     /// Every shader variant through the vendors' compilers; `cargo xtask vendors -- --help` has its arguments
     Vendors {
+        /// Build the libraries behind which Mesa's drivers compile for GPUs that are not there, from Mesa's source; nothing else
+        #[arg(long)]
+        build_shims: bool,
+
         /// Arguments for the checker
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -109,7 +113,12 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             print(&adapter::ensure(cli.no_install)?);
             Ok(ExitCode::SUCCESS)
         }
-        Task::Vendors { args } => vendors(cli.no_install, args),
+        Task::Vendors { build_shims, args } => {
+            let mut all: Vec<OsString> = Vec::new();
+            all.extend(build_shims.then(|| "--build-shims".into()));
+            all.extend(args.iter().cloned());
+            vendors(cli.no_install, &all)
+        }
     }
 }
 
@@ -193,8 +202,12 @@ mod tests {
     #[test]
     fn what_follows_the_dashes_goes_to_the_checker() {
         let cli = Cli::try_parse_from(["xtask", "vendors", "--no-install", "--", "--only", "amd"]).unwrap();
-        let Task::Vendors { args } = cli.task else { panic!("not vendors: {:?}", cli.task) };
-        assert_eq!((cli.no_install, args), (true, ["--only", "amd"].map(OsString::from).to_vec()));
+        let Task::Vendors { build_shims, args } = cli.task else { panic!("not vendors: {:?}", cli.task) };
+        assert_eq!((cli.no_install, build_shims), (true, false));
+        assert_eq!(args, ["--only", "amd"].map(OsString::from));
+        let cli =
+            Cli::try_parse_from(["xtask", "vendors", "--build-shims", "--", "--only", "intel"]).unwrap();
+        assert!(matches!(cli.task, Task::Vendors { build_shims: true, args } if args.len() == 2));
     }
 
     #[test]

@@ -41,10 +41,21 @@ impl Form {
 /// Reads accesses from a driver's texts, by their names.
 pub(crate) type ReadAccesses = fn(&[(String, String)]) -> Result<(Widths, Widths)>;
 
-/// Compiles a plan's text as wgpu has it compiled.
-pub(crate) fn compile(driver: &Driver, plan: &Plan, accesses: ReadAccesses) -> Result<Compiled> {
+/// One of a driver's texts.
+pub(crate) fn text<'a>(texts: &'a [(String, String)], wanted: &str) -> Result<&'a str> {
+    let text = texts.iter().find_map(|(name, text)| (name == wanted).then_some(text.as_str()));
+    text.ok_or_else(|| format!("the driver gives no text {wanted}"))
+}
+
+/// Compiles a plan's text, with run-time checks as wgpu has it compiled.
+pub(crate) fn compile(
+    driver: &Driver,
+    plan: &Plan,
+    checks: Checks,
+    accesses: ReadAccesses,
+) -> Result<Compiled> {
     let module = Module::new(plan).map_err(|error| error.to_string())?;
-    let spirv = module.spirv(Checks::Wgpu).map_err(|error| error.to_string())?;
+    let spirv = module.spirv(checks).map_err(|error| error.to_string())?;
     let executables = driver.compile(&spirv, &module.shader().bindings, plan.uses_subgroups())?;
     let forms = executables.into_iter().map(|executable| {
         let (loads, stores) = accesses(&executable.texts)?;

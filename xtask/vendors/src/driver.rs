@@ -260,8 +260,10 @@ fn open_device(instance: &Instance) -> Result<Device> {
     let mut names = vec![statistics.as_ptr()];
 
     let mut supported_robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
+    let mut supported_11 = vk::PhysicalDeviceVulkan11Features::default();
     let mut supported_12 = vk::PhysicalDeviceVulkan12Features::default();
-    let mut supported = vk::PhysicalDeviceFeatures2::default().push_next(&mut supported_12);
+    let mut supported =
+        vk::PhysicalDeviceFeatures2::default().push_next(&mut supported_11).push_next(&mut supported_12);
     if has(robustness) {
         supported = supported.push_next(&mut supported_robustness2);
     }
@@ -277,7 +279,8 @@ fn open_device(instance: &Instance) -> Result<Device> {
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(robust2);
     let mut executable =
         vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
-    let mut features_11 = vk::PhysicalDeviceVulkan11Features::default().storage_buffer16_bit_access(true);
+    let mut features_11 = vk::PhysicalDeviceVulkan11Features::default()
+        .storage_buffer16_bit_access(supported_11.storage_buffer16_bit_access == vk::TRUE);
     let mut features_12 = vk::PhysicalDeviceVulkan12Features::default()
         .shader_float16(supported_12.shader_float16 == vk::TRUE)
         .shader_subgroup_extended_types(supported_12.shader_subgroup_extended_types == vk::TRUE);

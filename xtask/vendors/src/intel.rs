@@ -1,145 +1,185 @@
 //! Intel's compiler: Mesa's ANV behind a library that answers for the kernel driver of a GPU that is not there.
 
-use crate::compiled::{self, Compiled, Widths};
-use crate::driver::Driver;
-use crate::outcome::Outcome;
-use crate::work::Text;
-use crate::{Options, Result, bar, servers, tools};
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
-use wgpu_layernorm::plan::Plan;
+use crate::Result;
+use crate::compiled::{self, Widths};
+use crate::mesa::{Source, Spilled, Vendor};
+use crate::shims;
+use crate::table::{A_TWENTIETH, Column, Figure, Margin, Table};
+use crate::work::For;
+use wgpu_layernorm::plan::{AdapterKind, Caps, SubgroupSizes};
 
-/// Gen 12 integrated, and the first discrete ones, by Mesa's names.
-const PLATFORMS: [&str; 2] = ["tgl", "dg2"];
+/// Gen 9, Gen 12 and the first discrete ones, by Mesa's names.
+pub(crate) const INTEL: Vendor = Vendor {
+    name: "intel",
+    driver: "ANV",
+    families: &["skl", "tgl", "dg2"],
+    caps,
+    variable: "INTEL_STUB_GPU_PLATFORM",
+    source: Source::Behind("intel", &shims::INTEL),
+    whose: For::Loops,
+    spills: &["Spill Count", "Fill Count", "Scratch Memory Size"],
+    spilled: Spilled::IsCounted,
+    // Eight leave half of the machine idle, but a plan of 16 vec4 a thread may need it.
+    least_lanes: 8,
+    accesses,
+    wide: &["skl", "tgl", "dg2"],
+    table: Table {
+        name: "ANV, against the table",
+        path: "tests/vendors/intel.csv",
+        columns: &[
+            Column { name: "simd", figure: Figure::Lanes, margin: Margin::NoLess },
+            Column {
+                name: "instructions",
+                figure: Figure::Statistic("Instruction Count"),
+                margin: A_TWENTIETH,
+            },
+            Column { name: "sends", figure: Figure::Statistic("SEND Count"), margin: Margin::Free },
+            Column { name: "loops", figure: Figure::Statistic("Loop Count"), margin: Margin::Free },
+            Column { name: "cycles", figure: Figure::Statistic("Cycle Count"), margin: Margin::Free },
+            Column { name: "spills", figure: Figure::Statistic("Spill Count"), margin: Margin::Plus(0.0) },
+            Column { name: "fills", figure: Figure::Statistic("Fill Count"), margin: Margin::Plus(0.0) },
+            Column {
+                name: "workgroup_bytes",
+                figure: Figure::Statistic("Workgroup Memory Size"),
+                margin: Margin::Free,
+            },
+        ],
+    },
+};
 
-/// Where the library is; docs/vendors.md says how to build it.
-const SHIM: &str = "LAYERNORM_INTEL_SHIM";
+/// The memory of a workgroup, where other surfaces have their number.
+const WORKGROUP: &str = "254";
 
-/// A subgroup of 8 lanes leaves half of the machine idle, but a plan of 16 vec4 a thread may need it.
-const LEAST_LANES: u32 = 8;
-
-pub(crate) fn intel(texts: &[Text], options: &Options) -> Vec<Outcome> {
-    let name = |platform: &str| format!("ANV {platform}");
-    let tools = match std::env::var_os(SHIM).map(PathBuf::from) {
-        None => Err(format!("optional: {SHIM} is not set, see docs/vendors.md")),
-        Some(shim) if !shim.is_file() => Err(format!("{SHIM} is {}, which is no file", shim.display())),
-        Some(shim) => tools::mesa_driver("intel", options.install).map(|manifest| (shim, manifest)),
-    };
-    let (shim, manifest) = match tools {
-        Ok(tools) => tools,
-        Err(because) => {
-            let variants = texts.iter().map(|text| text.labels.len()).sum();
-            // Who has set the variable wants the check.
-            let wanted = std::env::var_os(SHIM).is_some();
-            return PLATFORMS
-                .iter()
-                .map(|platform| Outcome::missing(&name(platform), variants, &because, wanted))
-                .collect();
-        }
-    };
-    PLATFORMS
-        .iter()
-        .map(|platform| {
-            let start = Instant::now();
-            let bar = bar(&name(platform), texts.len());
-            let command = || worker(&shim, &manifest, platform);
-            let question = |number: usize| Ok(texts[number].label().to_owned());
-            let answers = servers::ask(&command, texts.len(), &question, &bar);
-            bar.finish_and_clear();
-            let mut widths = BTreeMap::new();
-            let results: Vec<_> = texts
-                .iter()
-                .zip(answers)
-                .map(|(text, answer)| {
-                    let result = read(answer).and_then(|compiled| judge(&compiled).map(|()| compiled));
-                    for form in result.iter().flat_map(|compiled| &compiled.executables) {
-                        *widths.entry(form.subgroup_size).or_insert(0) += text.labels.len();
-                    }
-                    (text, result.map(|_| ()))
-                })
-                .collect();
-            Outcome::of(&name(platform), &shown(&widths), &results, start.elapsed())
-        })
-        .collect()
-}
-
-/// The widths that the driver chose, and for how many variants: `SIMD16 900, SIMD32 30`.
-fn shown(widths: &BTreeMap<u32, usize>) -> String {
-    let widths: Vec<String> = widths.iter().map(|(lanes, count)| format!("SIMD{lanes} {count}")).collect();
-    widths.join(", ")
-}
-
-fn worker(shim: &Path, manifest: &Path, platform: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
-    command
-        .args(["worker", "intel"])
-        .env("LD_PRELOAD", shim)
-        .env("INTEL_STUB_GPU_PLATFORM", platform)
-        .env("VK_ICD_FILENAMES", manifest)
-        .env_remove("VK_DRIVER_FILES")
-        .env("MESA_SHADER_CACHE_DISABLE", "1");
-    command
-}
-
-pub(crate) fn serve(plans: &HashMap<String, Plan>) -> Result<()> {
-    let driver = Driver::open()?;
-    servers::serve(|question| {
-        let plan = plans.get(question).ok_or_else(|| format!("no such question: {question}"));
-        let compiled =
-            plan.and_then(|plan| compiled::compile(&driver, plan, |_| Ok((Widths::new(), Widths::new()))));
-        serde_json::to_string(&compiled).unwrap_or_default()
-    })
-}
-
-fn read(answer: Result<String>) -> Result<Compiled> {
-    serde_json::from_str::<Result<Compiled>>(&answer?)
-        .map_err(|error| format!("an answer that is none: {error}"))?
-}
-
-/// No spills, in whichever width the driver chose.
-fn judge(compiled: &Compiled) -> Result<()> {
-    if compiled.executables.is_empty() {
-        return Err("the driver compiled nothing".to_owned());
+/// The messages to memory in ANV's disassembly. Uniforms and other values that are one for a subgroup come in blocks, which
+/// are no accesses of lanes.
+fn accesses(texts: &[(String, String)]) -> Result<(Widths, Widths)> {
+    let assembly = compiled::text(texts, "GEN Assembly")?;
+    // A part of it would lack accesses, and so faults.
+    if !assembly.lines().any(|line| line.contains(" EOT ")) {
+        return Err("the driver's assembly has no end".to_owned());
     }
-    for form in &compiled.executables {
-        for name in ["Spill count", "Fill count"] {
-            let value = form.statistic(name)?;
-            if value > 0.0 {
-                return Err(format!("{name}: {value} in SIMD{}", form.subgroup_size));
+    let (mut loads, mut stores) = (Widths::new(), Widths::new());
+    for message in
+        assembly.lines().filter_map(|line| line.split_once("MsgDesc: (")).map(|(_, message)| message.trim())
+    {
+        let Some((is_load, bits)) = access(message)? else { continue };
+        let into = if is_load { &mut loads } else { &mut stores };
+        *into.entry(bits).or_default() += 1;
+    }
+    Ok((loads, stores))
+}
+
+/// Whether a message loads, and the bits of each lane; `None` if it is no access of storage buffers by lanes.
+fn access(message: &str) -> Result<Option<(bool, u32)>> {
+    let unknown = || format!("an access of unknown width: {message}");
+    let fields: Vec<&str> = message.split(',').map(str::trim).collect();
+    let value = |name: &str| {
+        let field = fields.iter().find_map(|field| field.strip_prefix(name))?;
+        field.split([' ', ')']).find(|word| !word.is_empty())
+    };
+    let is_load = fields[0].contains("read") || fields[0].starts_with("load");
+    match fields.as_slice() {
+        // To Gen 12: channels that are set are left out.
+        ["untyped surface read" | "DC untyped surface write", ..] => {
+            if value("Surface = ") == Some(WORKGROUP) {
+                return Ok(None);
+            }
+            let mask = value("Mask = 0x").and_then(|mask| u32::from_str_radix(mask, 16).ok());
+            let mask = mask.filter(|mask| *mask < 0xf).ok_or_else(unknown)?;
+            Ok(Some((is_load, 32 * (4 - mask.count_ones()))))
+        }
+        ["DC byte scattered read" | "DC byte scattered write", bti, control, ..] => {
+            if bti.strip_prefix("bti ") == Some(WORKGROUP) {
+                return Ok(None);
+            }
+            let control = control.split(')').next().and_then(|control| control.parse::<u32>().ok());
+            match (control.ok_or_else(unknown)? >> 2) & 3 {
+                3 => Err(unknown()),
+                size => Ok(Some((is_load, 8 << size))),
             }
         }
-        if form.subgroup_size < LEAST_LANES {
-            return Err(format!("SIMD{}, narrower than {LEAST_LANES}", form.subgroup_size));
+        // From DG2.
+        ["load" | "load_cmask" | "store" | "store_cmask", _, size, vector, rest @ ..] => {
+            let in_a_block = rest.contains(&"transpose");
+            if in_a_block || !message.contains(" bti )") {
+                return Ok(None);
+            }
+            let bits = match *size {
+                "d8" | "d8u32" => 8,
+                "d16" | "d16u32" => 16,
+                "d32" => 32,
+                "d64" => 64,
+                _ => return Err(unknown()),
+            };
+            let count = match vector.strip_prefix('V') {
+                Some(count) => count.parse().ok(),
+                None => vector.chars().all(|channel| "xyzw".contains(channel)).then_some(vector.len()),
+            };
+            let count = count.and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0);
+            Ok(Some((is_load, bits * count.ok_or_else(unknown)?)))
         }
+        _ => Ok(None),
     }
-    Ok(())
+}
+
+/// What an adapter of these tells wgpu: Mesa 22.3.6, `layernorm adapters` behind the library.
+fn caps(_: &str) -> Caps {
+    Caps {
+        kind: AdapterKind::Gpu,
+        subgroup: Some(SubgroupSizes { min: 8, max: 32 }),
+        shader_f16: true,
+        unrolls_loops: true,
+        max_invocations: 1024,
+        max_workgroup_bytes: 65_536,
+        max_storage_buffers: 64,
+        max_binding_bytes: 1 << 30,
+        storage_alignment: 16,
+        ..Caps::webgpu_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compiled::Form;
+    use crate::table::shown;
 
-    #[test]
-    fn widths_are_counted() {
-        assert_eq!(shown(&BTreeMap::from([(8, 2), (16, 900)])), "SIMD8 2, SIMD16 900");
-        assert_eq!(shown(&BTreeMap::new()), "");
+    const GEN12: &str = "untyped MsgDesc: (bti 2, msg_ctrl 3, msg_type 0, write_commit 0) mlen 1 rlen 2 { align1 WE_all 1H $4 };\n\
+        hdc1 MsgDesc: (untyped surface read, Surface = 3, SIMD8, Mask = 0x0) mlen 1 ex_mlen 0 rlen 4 { align1 1Q $5 };\n\
+        hdc1 MsgDesc: (untyped surface read, Surface = 254, SIMD8, Mask = 0xc) mlen 1 ex_mlen 0 rlen 2 { align1 1Q };\n\
+        hdc1 MsgDesc: (DC untyped surface write, Surface = 7, SIMD8, Mask = 0xe) mlen 1 ex_mlen 1 rlen 0 { align1 1Q };\n\
+        hdc0 MsgDesc: (DC byte scattered read, bti 4, 4) mlen 1 ex_mlen 0 rlen 1 { align1 1Q };\n\
+        hdc0 MsgDesc: (DC mfence, bti 254, 32) mlen 1 ex_mlen 0 rlen 1 { align1 WE_all 1N $3 };\n\
+        ts MsgDesc: mlen 1 ex_mlen 0 rlen 0 { align1 WE_all 1Q @1 EOT };\n";
+    const DG2: &str = "ugm MsgDesc: ( load, a32, d32, V16, transpose, L1STATE_L3MOCS dst_len = 2, src0_len = 1 bti ) BTI 2\n\
+        ugm MsgDesc: ( load_cmask, a32, d32, xyzw, L1STATE_L3MOCS dst_len = 4, src0_len = 1, src1_len = 0 bti ) BTI 3\n\
+        slm MsgDesc: ( load_cmask, a32, d32, xy, L1STATE_L3MOCS dst_len = 2, src0_len = 1, src1_len = 0 flat ) base\n\
+        ugm MsgDesc: ( store, a32, d16u32, V1, L1STATE_L3MOCS dst_len = 0, src0_len = 1, src1_len = 1 bti ) BTI 7\n\
+        gateway MsgDesc: (open) mlen 1 ex_mlen 0 rlen 0 { align1 WE_all 1Q A@1 EOT };\n";
+
+    fn text(assembly: &str) -> Vec<(String, String)> {
+        vec![("Final NIR".to_owned(), String::new()), ("GEN Assembly".to_owned(), assembly.to_owned())]
     }
 
     #[test]
-    fn spills_fail() {
-        let form = |spills: f64| Form {
-            subgroup_size: 16,
-            statistics: [("Spill count".to_owned(), spills), ("Fill count".to_owned(), 0.0)].into(),
-            loads: Widths::new(),
-            stores: Widths::new(),
-        };
-        assert_eq!(judge(&Compiled { executables: vec![form(0.0)] }), Ok(()));
-        assert!(
-            judge(&Compiled { executables: vec![form(0.0), form(3.0)] }).unwrap_err().contains("3 in SIMD16")
-        );
-        assert!(judge(&Compiled { executables: Vec::new() }).is_err());
+    fn widths_are_read_from_the_assembly_of_both_generations() {
+        let (loads, stores) = accesses(&text(GEN12)).unwrap();
+        assert_eq!((shown(&loads).as_str(), shown(&stores).as_str()), ("1x128 1x16", "1x32"));
+        let (loads, stores) = accesses(&text(DG2)).unwrap();
+        assert_eq!((shown(&loads).as_str(), shown(&stores).as_str()), ("1x128", "1x16"));
+    }
+
+    #[test]
+    fn an_access_of_a_width_that_nobody_knows_is_an_error() {
+        let with = |message: &str| accesses(&text(&format!("x MsgDesc: ({message}\n EOT }};")));
+        for message in [
+            "untyped surface read, Surface = 3, SIMD8, Mask = 0xf)",
+            "DC byte scattered read, bti 4, 12)",
+            "load, a32, d128, V1, x bti ) BTI 3",
+            "load_cmask, a32, d32, rgba, x bti ) BTI 3",
+        ] {
+            assert!(with(message).unwrap_err().contains("unknown width"), "{message}");
+        }
+        assert!(accesses(&text("")).unwrap_err().contains("no end"));
+        assert!(accesses(&[]).unwrap_err().contains("no text GEN Assembly"));
     }
 }

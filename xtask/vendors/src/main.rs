@@ -1,13 +1,19 @@
 //! Every shader variant through the vendors' compilers; `cargo xtask vendors` runs it. docs/vendors.md explains it.
 
+mod adreno;
 mod amd;
+mod baseline;
 mod compiled;
 mod driver;
 mod dxc;
 mod intel;
 mod javascript;
+mod mesa;
+mod nvk;
 mod outcome;
 mod servers;
+mod shims;
+mod table;
 mod tint;
 mod tools;
 mod translate;
@@ -52,9 +58,15 @@ struct Check {
     #[arg(long, value_name = "TEXT", default_value = "")]
     case: String,
 
-    /// Take what AMD's compiler makes of the table's kernels as the new baseline, tests/vendors/amd.csv; nothing else
-    #[arg(long, conflicts_with_all = ["case", "only"])]
+    /// Take what Mesa's compilers make of the tables' kernels as the new baselines, tests/vendors/*.csv; nothing else. With
+    /// --only, those of the compilers named
+    #[arg(long, conflicts_with = "case")]
     accept: bool,
+
+    /// Build the libraries behind which Mesa's compilers work without a GPU, of source that apt-get fetches, into
+    /// target/vendors/shims; nothing else. With --only, those of the compilers named
+    #[arg(long, conflicts_with_all = ["case", "accept", "pairs", "json"])]
+    build_shims: bool,
 
     /// Write the result, failures in full, to FILE [default: target/vendors/vendors.json]
     #[arg(long, value_name = "FILE")]
@@ -78,6 +90,20 @@ enum Compiler {
     Dxc,
     Amd,
     Intel,
+    Adreno,
+    Nvk,
+}
+
+impl Compiler {
+    /// Those that are drivers of Mesa's.
+    fn vendor(self) -> Option<&'static mesa::Vendor> {
+        let name = self.to_possible_value()?;
+        mesa::VENDORS.into_iter().find(|vendor| vendor.name == name.get_name())
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,19 +112,12 @@ enum Hidden {
     #[command(hide = true)]
     Worker {
         #[arg(value_enum)]
-        compiler: Worker,
+        compiler: Compiler,
         #[arg(long, default_value = "")]
         family: String,
         #[arg(long)]
         library: Option<PathBuf>,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Worker {
-    Amd,
-    Intel,
-    Dxc,
 }
 
 /// What the checks are told.
@@ -123,6 +142,7 @@ fn main() -> ExitCode {
         Some(Hidden::Worker { compiler, family, library }) => {
             worker(*compiler, family, library.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        None if cli.check.build_shims => shims::build(&cli.check.only, !cli.check.no_install),
         None => check(&cli.check),
     };
     result.unwrap_or_else(|message| {
@@ -131,12 +151,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn worker(compiler: Worker, family: &str, library: Option<&Path>) -> Result<()> {
+fn worker(compiler: Compiler, family: &str, library: Option<&Path>) -> Result<()> {
     let plans = work::plans()?;
-    match compiler {
-        Worker::Amd => amd::serve(family, &plans),
-        Worker::Intel => intel::serve(&plans),
-        Worker::Dxc => dxc::serve(library.ok_or("--library is missing")?, &plans),
+    match compiler.vendor() {
+        Some(vendor) => vendor.serve(family, &plans),
+        None if compiler == Compiler::Dxc => dxc::serve(library.ok_or("--library is missing")?, &plans),
+        None => Err(format!("no process holds {}", compiler.name())),
     }
 }
 
@@ -146,19 +166,25 @@ fn check(args: &Check) -> Result<ExitCode> {
     {
         return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
     }
+    let of = |texts: &[Text]| texts.iter().map(|text| text.labels.len()).sum::<usize>();
     let options = Options { install: !args.no_install, case: args.case.clone(), accept: args.accept };
     let slow = if args.pairs { Strength::Pairs } else { Strength::Triples };
     let texts = work::texts(&args.case, Strength::Triples, For::All)?;
     let slow_texts = work::texts(&args.case, slow, For::All)?;
-    let loop_texts = work::texts(&args.case, slow, For::Loops)?;
     if texts.is_empty() {
         return Err(format!(
             "--case: no variant's label contains {:?}: `layernorm emit --all DIR` lists them",
             args.case
         ));
     }
-    let only = if args.accept { &[Compiler::Amd][..] } else { &args.only };
-    let wanted = |compiler| only.is_empty() || only.contains(&compiler);
+    if args.accept
+        && let Some(other) = args.only.iter().find(|compiler| compiler.vendor().is_none())
+    {
+        let names = mesa::VENDORS.map(|vendor| vendor.name);
+        return Err(format!("--accept: {} has no table; these have: {}", other.name(), names.join(", ")));
+    }
+    let named = |compiler| args.only.is_empty() || args.only.contains(&compiler);
+    let wanted = |compiler: Compiler| named(compiler) && (!args.accept || compiler.vendor().is_some());
     let mut outcomes = Vec::new();
     if wanted(Compiler::Naga) {
         outcomes.push(translate::naga(&texts));
@@ -175,19 +201,20 @@ fn check(args: &Check) -> Result<ExitCode> {
     if wanted(Compiler::Dxc) {
         outcomes.push(dxc::dxc(&slow_texts, &options));
     }
-    if wanted(Compiler::Amd) {
-        outcomes.extend(amd::amd(&loop_texts, &options));
-    }
-    if wanted(Compiler::Intel) {
-        outcomes.extend(intel::intel(&loop_texts, &options));
+    let mut given = Vec::new();
+    for compiler in Compiler::value_variants().iter().copied().filter(|compiler| wanted(*compiler)) {
+        if let Some(vendor) = compiler.vendor() {
+            let texts = work::texts(&args.case, slow, vendor.whose)?;
+            given.push(format!("{} on {}", of(&texts), vendor.driver));
+            outcomes.extend(vendor.check(&texts, &options));
+        }
     }
 
-    let of = |texts: &[Text]| texts.iter().map(|text| text.labels.len()).sum::<usize>();
     print(&format!(
-        "variants: {} on naga and Tint, {} on the other compilers, {} of loops on AMD's and Intel's\n",
+        "variants: {} on naga and Tint, {} on spirv-val and DXC{}\n",
         of(&texts),
         of(&slow_texts),
-        of(&loop_texts)
+        given.iter().map(|given| format!(", {given}")).collect::<String>()
     ));
     print(&outcome::table(&outcomes).to_string());
     for outcome in outcomes.iter().filter(|outcome| outcome.failed > 0) {

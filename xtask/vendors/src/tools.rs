@@ -18,7 +18,7 @@ pub(crate) fn store() -> Result<PathBuf> {
     store.canonicalize().map_err(|error| format!("{}: {error}", store.display()))
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|place| place.join(program)).find(|file| file.is_file())
 }
@@ -43,7 +43,7 @@ fn file(paths: &[&str], package: &str, install: bool) -> Result<PathBuf> {
 }
 
 /// Installs packages, which are said first.
-fn apt(packages: &str, missing: &str, install: bool) -> Result<()> {
+pub(crate) fn apt(packages: &str, missing: &str, install: bool) -> Result<()> {
     if on_path("apt-get").is_none() {
         return Err(format!("{missing}: install what Debian calls {packages}"));
     }
@@ -111,23 +111,51 @@ pub(crate) fn first_line(command: &mut Command) -> String {
         .unwrap_or_default()
 }
 
+const MESA_PACKAGES: &str = "libvulkan1 mesa-vulkan-drivers";
+
+/// Makes sure of the Vulkan loader.
+pub(crate) fn vulkan_loader(install: bool) -> Result<()> {
+    let arch = env::consts::ARCH;
+    let paths = [&format!("/usr/lib/{arch}-linux-gnu/libvulkan.so.1"), "/usr/lib64/libvulkan.so.1"];
+    file(&paths, MESA_PACKAGES, install).map(|_| ())
+}
+
 /// The manifest of a Mesa driver, and with it the Vulkan loader.
 pub(crate) fn mesa_driver(name: &str, install: bool) -> Result<PathBuf> {
-    const PACKAGES: &str = "libvulkan1 mesa-vulkan-drivers";
     let arch = env::consts::ARCH;
-    file(
-        &[&format!("/usr/lib/{arch}-linux-gnu/libvulkan.so.1"), "/usr/lib64/libvulkan.so.1"],
-        PACKAGES,
-        install,
-    )?;
+    vulkan_loader(install)?;
     file(
         &[
             &format!("/usr/share/vulkan/icd.d/{name}_icd.{arch}.json"),
             &format!("/usr/share/vulkan/icd.d/{name}_icd.json"),
         ],
-        PACKAGES,
+        MESA_PACKAGES,
         install,
     )
+}
+
+/// The version of the package, from the driver's own words in a file name being too much to ask: `Mesa 22.3.6-1`.
+pub(crate) fn mesa_version(manifest: &Path) -> String {
+    let package =
+        Command::new("dpkg-query").args(["-f", "${Version}\n", "-W", "mesa-vulkan-drivers"]).output();
+    match package {
+        Ok(output) if output.status.success() => {
+            format!("Mesa {}", String::from_utf8_lossy(&output.stdout).trim())
+        }
+        _ => manifest.display().to_string(),
+    }
+}
+
+/// The number of a version of Mesa's, as its source has it: the `22.3.6` of `Mesa 22.3.6-1`.
+pub(crate) fn mesa_number(version: &str) -> Result<&str> {
+    upstream(version)
+        .strip_prefix("Mesa ")
+        .ok_or_else(|| format!("which version of Mesa is installed cannot be told from {version}"))
+}
+
+/// A version without what a distribution adds to it.
+pub(crate) fn upstream(version: &str) -> &str {
+    version.split('-').next().unwrap_or(version)
 }
 
 /// node, and the directory of the JavaScript example with Dawn (npm's `webgpu`, pinned there) in it.
@@ -158,13 +186,17 @@ pub(crate) fn swiftshader(install: bool) -> Result<PathBuf> {
         }
         None => file(&["/usr/lib/chromium/libvk_swiftshader.so"], "chromium", install)?,
     };
-    let manifest = store()?.join("swiftshader.json");
+    manifest(&store()?.join("swiftshader.json"), &library)
+}
+
+/// Writes a manifest for the Vulkan loader, of a driver that is a library.
+pub(crate) fn manifest(path: &Path, library: &Path) -> Result<PathBuf> {
     let text = serde_json::json!({
         "file_format_version": "1.0.0",
         "ICD": { "library_path": library, "api_version": "1.3.0" }
     });
-    fs::write(&manifest, text.to_string()).map_err(|error| format!("{}: {error}", manifest.display()))?;
-    Ok(manifest)
+    fs::write(path, text.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 /// DXC's library, as a Python package carries it.
@@ -199,4 +231,14 @@ pub(crate) fn dxc(install: bool) -> Result<PathBuf> {
     fs::rename(room.path().join(&member), &library)
         .map_err(|error| format!("{}: {error}", library.display()))?;
     Ok(library)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_without_what_the_distribution_adds() {
+        assert_eq!((upstream("Mesa 22.3.6-1+deb12u1"), upstream("Mesa 25")), ("Mesa 22.3.6", "Mesa 25"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use std::collections::HashMap;
-use wgpu_layernorm::plan::Plan;
+use wgpu_layernorm::plan::{AdapterKind, Plan};
 use wgpu_layernorm::shader::variants::{self, Strength, Variant};
 use wgpu_layernorm::shader::{Dialect, assemble};
 
@@ -31,16 +31,28 @@ pub(crate) enum For {
     /// AMD's and Intel's, which unroll loops themselves. The others' texts are unrolled, some for software adapters that hold 32
     /// vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
     Loops,
+    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without 16-bit floats, which wgpu does not offer there.
+    Unrolled,
+}
+
+impl For {
+    fn wants(self, variant: &Variant) -> bool {
+        match self {
+            Self::All => true,
+            Self::Loops => !variant.plan.unroll,
+            Self::Unrolled => {
+                variant.plan.unroll && variant.caps.kind == AdapterKind::Gpu && !variant.caps.shader_f16
+            }
+        }
+    }
 }
 
 /// The distinct texts of a covering array of the variants whose labels contain `case`, always in the same order.
 pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Text>> {
     let mut texts: Vec<Text> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    let wanted = |variant: &Variant| {
-        (whose == For::All || !variant.plan.unroll)
-            && (case.is_empty() || variant.plan.label().contains(case))
-    };
+    let wanted =
+        |variant: &Variant| whose.wants(variant) && (case.is_empty() || variant.plan.label().contains(case));
     for variant in variants::covering(strength, wanted).map_err(|error| error.to_string())? {
         let label = variant.plan.label();
         let source = assemble(&variant.plan, Dialect::Browser).map_err(|error| error.to_string())?.source;
@@ -71,13 +83,13 @@ mod tests {
     #[test]
     fn every_chosen_variant_is_in_one_text_and_can_be_asked_for() {
         let plans = plans().unwrap();
-        for (strength, whose) in [(Strength::Pairs, For::All), (Strength::Pairs, For::Loops)] {
-            let texts = texts("", strength, whose).unwrap();
+        for whose in [For::All, For::Loops, For::Unrolled] {
+            let texts = texts("", Strength::Pairs, whose).unwrap();
             let labels: Vec<&String> = texts.iter().flat_map(|text| &text.labels).collect();
             assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "a label twice");
             for text in &texts {
                 assert_eq!(plans[text.label()].label(), text.label());
-                assert!(whose == For::All || !text.variant.plan.unroll, "{}", text.label());
+                assert!(whose.wants(&text.variant), "{}", text.label());
             }
         }
     }

@@ -1,0 +1,83 @@
+//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, natively and in browsers
+//! without subgroups.
+
+use std::collections::HashSet;
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
+use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+
+/// The plans for an adapter with these caps.
+pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
+    let mut seen = HashSet::new();
+    // A browser's texts have loops, whatever the GPU is.
+    let in_browsers = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
+    let all = plans(caps).into_iter().chain(plans(&in_browsers));
+    // Some need no subgroups either way.
+    all.filter(|plan| seen.insert(plan.label())).collect()
+}
+
+/// The width that is also split among workgroups.
+const WIDEST: u32 = 131_072;
+
+fn plans(caps: &Caps) -> Vec<Plan> {
+    let mut plans: Vec<Plan> = Vec::new();
+    let mut add = |plan: Result<Plan, wgpu_layernorm::Error>| {
+        if let Ok(plan) = plan
+            && !plans.contains(&plan)
+        {
+            plans.push(plan);
+        }
+    };
+    let all = Backward {
+        dx: Some(Gradient::Overwrite),
+        dgain: Some(Gradient::Overwrite),
+        dbias: Some(Gradient::Overwrite),
+        ..Backward::default()
+    };
+    let statistics = Forward { statistics: true, ..Forward::default() };
+    for cols in [64, 384, 1024, 2048, 4096, 8192, 16_384, WIDEST] {
+        for dtype in Dtype::ALL {
+            let problem = Problem { cols, dtype, parameter_dtype: dtype, ..Problem::default() };
+            add(Plan::forward(&problem, statistics, 8, caps));
+            add(Plan::backward(&problem, all, 8, caps));
+            add(Plan::reduce_parameters(&problem, all, 8, caps));
+            if cols == WIDEST {
+                for split in [
+                    Plan::forward_split(&problem, statistics, 8, caps),
+                    Plan::backward_split(&problem, all, 8, caps),
+                ] {
+                    split.into_iter().flatten().for_each(|plan| add(Ok(plan)));
+                }
+            }
+        }
+        let rms = Problem {
+            cols,
+            dtype: Dtype::F16,
+            parameter_dtype: Dtype::F16,
+            normalization: Normalization::Rms,
+            affine: Affine::Gain,
+            ..Problem::default()
+        };
+        add(Plan::forward(&rms, Forward { residual: true, ..Forward::default() }, 8, caps));
+        add(Plan::backward(&rms, Backward { dx: Some(Gradient::Overwrite), ..Backward::default() }, 8, caps));
+    }
+    plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesa::VENDORS;
+    use wgpu_layernorm::plan::Kernel;
+
+    #[test]
+    fn every_table_has_every_kernel() {
+        for vendor in VENDORS {
+            for family in vendor.families {
+                let plans = baseline(&(vendor.caps)(family));
+                for kernel in Kernel::ALL {
+                    assert!(plans.iter().any(|plan| plan.kernel == kernel), "{} on {family}", kernel.name());
+                }
+            }
+        }
+    }
+}
