@@ -1,5 +1,5 @@
 //! Mesa's drivers as compilers of GPUs that are not there: AMD's by null hardware, which RADV has of its own, others' by a
-//! library that answers for the kernel's driver ([`shims`](crate::shims)).
+//! library that answers for the kernel's driver ([`crate::shims`]).
 
 use crate::baseline::baseline;
 use crate::compiled::{self, Compiled, Form, ReadAccesses};
