@@ -22,8 +22,8 @@ fn sums(context: &Context, plan: &Plan, edit: impl Fn(String) -> String) -> Vec<
     let (above, _) = shader.source.split_once("fn kernel(").unwrap();
     let source = edit(above.to_owned())
         + "fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
-            let first = row_sum(invocation, vec2<f32>(f32(invocation.index), 1.0), 0u);
-            let second = row_sum(invocation, first, 1u);
+            let first = row_sum(invocation, vec2<f32>(f32(invocation.index), 1.0));
+            let second = row_sum(invocation, first);
             results[2u * invocation.index] = first.x;
             results[2u * invocation.index + 1u] = second.y;
         }
