@@ -565,6 +565,43 @@ mod tests {
         );
     }
 
+    /// Those of the host too: what is not given to a device is not uploaded.
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn inputs_have_every_tensor_of_their_operation() {
+        use crate::op::Role;
+        use crate::plan::{Backward, Forward, Operation, Tensor};
+        let values = [0.0_f32; 4];
+        let rows = Rows { data: &values[..], stride: 4 };
+        let forward = ForwardInputs {
+            residual: Some(rows),
+            gain: Some(&values[..]),
+            bias: Some(&values[..]),
+            ..ForwardInputs::new(1, rows)
+        };
+        let backward = BackwardInputs {
+            dsum: Some(rows),
+            gain: Some(&values[..]),
+            ..BackwardInputs::new(1, rows, rows)
+        };
+        let check = |operation: Operation, given: &[(&'static str, Option<HostTensor<'_>>)]| {
+            // Backward's statistics are computed on the device.
+            let from_host = |tensor| tensor != Tensor::Statistics;
+            for used in operation.of_call(Affine::GainBias) {
+                let name = used.tensor.name();
+                let is_there = given.iter().any(|(has, given)| *has == name && given.is_some());
+                assert!(
+                    used.role == Role::Output || !from_host(used.tensor) || is_there,
+                    "{name} of {operation:?}"
+                );
+            }
+        };
+        Forward::all().into_iter().for_each(|options| check(Operation::Forward(options), &forward.given()));
+        Backward::all()
+            .into_iter()
+            .for_each(|options| check(Operation::Backward(options), &backward.given()));
+    }
+
     #[test]
     fn rows_have_one_type_of_sixteen_bits() {
         use Dtype::{Bf16, F16, F32};

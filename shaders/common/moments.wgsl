@@ -84,8 +84,7 @@ const TINY_SQUARES: f32 = 0x1p-72f;
 // What a thread with large squares counts for, beside others that count 1: more than a row has threads.
 const LARGE_VOTE: f32 = 4096.0;
 
-// The moments of all threads of the row together, which have `count` columns. Three calls of row_sum, in halves `half`, the
-// other and `half`: the next call begins with the other.
+// The moments of all threads of the row together, which have `count` columns. Three calls of row_sum.
 fn row_moments(invocation: Invocation, own: Moments, count: f32) -> Moments {
     let is_first = invocation.index % THREADS_PER_ROW == 0u;
     // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.

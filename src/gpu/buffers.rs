@@ -193,8 +193,7 @@ pub struct BackwardBuffers<'a> {
     /// Mean and rstd as forward wrote them, `[rows, 2]` float32.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferVector<'a>,
-    /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike; the gradient that
-    /// reaches the sum on other ways is what [`Gradient::Accumulate`] adds to.
+    /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum` in it.
     #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
     /// Output, `[cols]`.
@@ -315,4 +314,31 @@ fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Er
         ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
     check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
     bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, Context};
+    use crate::plan::Operation;
+
+    /// A tensor that the tables have and a call's buffers do not know would be left out without a word.
+    #[test]
+    fn buffers_have_every_tensor_of_their_operation() {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        let buffer = context.create("all", 64).unwrap();
+        let given = |_| Some(Given { buffer: &buffer, offset: 0, stride: None });
+        let check = |operation: Operation, given: &[(Tensor, Option<Given<'_>>)]| {
+            for used in operation.of_call(Affine::GainBias) {
+                let is_there = given.iter().any(|(tensor, given)| *tensor == used.tensor && given.is_some());
+                assert!(is_there, "{} of {operation:?}", used.tensor.name());
+            }
+        };
+        let forward = ForwardBuffers::from_given(1, given).unwrap();
+        Forward::all().into_iter().for_each(|options| check(Operation::Forward(options), &forward.given()));
+        for options in Backward::all() {
+            let backward = BackwardBuffers::from_given(1, &options, given).unwrap();
+            check(Operation::Backward(options), &backward.given());
+        }
+    }
 }

@@ -166,16 +166,20 @@ impl<'c, 'a> Layout<'c, 'a> {
     }
 
     /// The cuts of a plan, whose stage has a number of its own.
-    pub(super) fn cuts(&self, number: usize, stage: usize, plan: &Plan, eps: f32) -> Vec<Cut> {
+    pub(super) fn cuts(&self, number: usize, stage: usize, plan: &Plan, eps: f32) -> Result<Vec<Cut>, Error> {
         let of_plan = self.dispatches[number].iter();
         of_plan
             .map(|dispatch| {
                 let tensors = plan.tensors();
-                let windows: Vec<Window> =
-                    tensors.iter().filter_map(|tensor| self.window(*tensor, dispatch)).collect();
+                let windows = tensors.iter().map(|tensor| {
+                    let why = "the kernel uses it, and the call has none";
+                    let missing = Error::MissingBuffer { buffer: tensor.name(), why };
+                    self.window(*tensor, dispatch).ok_or(missing)
+                });
+                let windows: Vec<Window> = windows.collect::<Result<_, Error>>()?;
                 let places = self.places(plan, dispatch, &tensors, &windows);
                 let uniform = Uniform::new(&places, eps);
-                Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform }
+                Ok(Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform })
             })
             .collect()
     }
@@ -287,7 +291,7 @@ mod tests {
         let plan = plan.with_pooled(call.pooled(&plan));
         assert!(plan.binds_read_write(Tensor::X));
         let layout = Layout::new(&call, std::iter::once(&plan), &caps).unwrap();
-        check_windows(&plan, &layout.cuts(0, 0, &plan, 1e-5))
+        check_windows(&plan, &layout.cuts(0, 0, &plan, 1e-5)?)
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl LayerNorm {
             let compiled = self.kernels.shared().compiled(plan)?;
             let label = format!("{}/{}", self.label.as_deref().unwrap_or("layer_norm"), plan.kernel.name());
             let first = cuts.len();
-            let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps);
+            let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps)?;
             if self.kernels.shared().is_browser {
                 check_windows(plan, &of_plan)?;
             }

@@ -427,3 +427,65 @@ fn used<O>(table: &[Spec<O>], asked: Asked<O>) -> Vec<Used> {
     };
     table.iter().map(of).filter(|used| used.uses != Uses::NONE).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// A value that is set is the one that is got, sets no other, and has a label of its own.
+    fn check_choices<O: Copy + Default>(choices: &[Choice<O>]) {
+        let mut labels = HashSet::new();
+        for choice in choices {
+            for (value, label) in choice.labels.iter().enumerate() {
+                let mut options = O::default();
+                (choice.set)(&mut options, value);
+                assert_eq!((choice.get)(&options), value, "{label}");
+                let mut others = choices.iter().filter(|other| !std::ptr::eq(*other, choice));
+                assert!(others.all(|other| (other.get)(&options) == 0), "{label} sets another");
+                assert!(value == 0 || labels.insert(*label), "{label} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn choices_are_got_as_they_are_set() {
+        check_choices(&Forward::CHOICES);
+        check_choices(&Backward::CHOICES);
+    }
+
+    /// The table of docs/engine.md: the most storage buffers that a kernel binds, whatever it is asked for.
+    #[test]
+    fn eight_bindings_are_enough() {
+        let forwards: Vec<Operation> = Forward::all().into_iter().map(Operation::Forward).collect();
+        let backwards: Vec<Operation> = Backward::all().into_iter().map(Operation::Backward).collect();
+        let most = |kernel: Kernel, operations: &[Operation], affine: Affine| {
+            let count = |operation: &Operation| {
+                let used = operation.used(kernel, affine);
+                used.iter().filter(|used| used.bound == used.tensor).count()
+            };
+            operations.iter().map(count).max()
+        };
+        // The first kernels of two over split rows are asked for no output of the second.
+        let first = |operations: [Operation; 2], kernel| most(kernel, &operations, Affine::Gain);
+        let residual = Forward { residual: true, ..Forward::default() };
+        let statistics = [Operation::Forward(Forward::default()), Operation::Forward(residual)];
+        let sums = [Operation::Backward(Backward::default()); 2];
+        for (kernel, bindings) in
+            [(Kernel::ForwardCached, 7), (Kernel::ForwardStreamed, 7), (Kernel::ForwardSplitApply, 6)]
+        {
+            assert_eq!(most(kernel, &forwards, Affine::GainBias), Some(bindings), "{}", kernel.name());
+        }
+        for (kernel, bindings) in [
+            (Kernel::BackwardCached, 7),
+            (Kernel::BackwardStreamed, 7),
+            (Kernel::BackwardSplitApply, 8),
+            (Kernel::BackwardReduceParameters, 3),
+        ] {
+            assert_eq!(most(kernel, &backwards, Affine::GainBias), Some(bindings), "{}", kernel.name());
+        }
+        let without_affine = |kernel| most(kernel, &statistics, Affine::None);
+        assert_eq!(without_affine(Kernel::ForwardSplitStatistics), Some(4));
+        assert_eq!(first(sums, Kernel::BackwardSplitSums), Some(5));
+    }
+}

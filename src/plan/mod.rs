@@ -215,9 +215,11 @@ impl Plan {
         let caps = &caps.for_plans()?;
         let shape = RowShape::new(problem, vector_width, caps)?;
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
+        // It writes no gradient: x and dy are read where they are. Each option is named, so that a new one has to be decided.
+        let of_sums =
+            Backward { dx: None, dsum: false, dgain: None, dbias: None, x_in_dx: false, dy_in_dx: false };
         Ok([
-            // It writes no gradient: x and dy are read where they are.
-            Self::in_chunks(problem, Operation::Backward(Backward::default()), &shape, sums, caps)?,
+            Self::in_chunks(problem, Operation::Backward(of_sums), &shape, sums, caps)?,
             Self::in_chunks(problem, Operation::Backward(backward), &shape, apply, caps)?,
         ])
     }

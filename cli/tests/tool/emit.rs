@@ -87,6 +87,23 @@ fn in_place_the_uniform_names_the_output() {
 }
 
 #[test]
+fn any_option_is_taken_by_its_name() {
+    let added = description(&["--cols", "64", "--operation", "backward", "--option", "dsum"]);
+    let names: Vec<&str> =
+        added["bindings"].as_array().unwrap().iter().map(|b| b["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"dsum"), "{names:?}");
+    let backward = ["emit", "--cols", "64", "--operation", "backward", "--option"];
+    for (options, says) in [
+        (&["nonsense"][..], "--option \"nonsense\" needs to be one of dsum, x_in_dx, dy_in_dx"),
+        (&["dsum", "--dx", "accumulate"], "--option dsum does not go with the rest"),
+    ] {
+        let result = run(layernorm(&[&backward[..], options].concat()));
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.stderr.contains(says), "{}", result.stderr);
+    }
+}
+
+#[test]
 fn output_comes_with_its_description() {
     let room = Room::new();
     emit(&["--cols", "64", "--format", "spirv", "--output", &room.path("kernel.spv")]);
