@@ -219,8 +219,9 @@ impl LayerNorm {
     /// [`prepare_forward`](Self::prepare_forward) does.
     ///
     /// # Errors
-    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, and
-    /// [`Error::Overlap`] where dx accumulates over an input.
+    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted,
+    /// [`Error::UnusedBuffer`] where dsum has no dx that is overwritten, and [`Error::Overlap`] where dx
+    /// accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
         self.labelled(|| {
             let call = Call::backward(&self.problem, buffers)?;

@@ -6,9 +6,9 @@ use crate::plan::{Plan, Storage, Tensor};
 
 /// The type of a binding's elements.
 pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
-    match tensor {
-        Tensor::Statistics => return "f32",
-        Tensor::RowPartials => return "vec4<f32>",
+    match plan.shape(tensor) {
+        Some(Shape::Statistics) => return "f32",
+        Some(Shape::RowPartials) => return "vec4<f32>",
         _ => {}
     }
     match (plan.storage(tensor), plan.vector_width) {
