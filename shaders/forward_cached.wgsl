@@ -20,6 +20,10 @@ const HOLD_PARAMETERS: bool = false;
 // bits does not show.
 const COMPENSATE_SQUARES: bool = true;
 
+// Where a thread has many values, all near one size, each addition may round the same way: the sum of differences from the
+// mean, which corrects it, would be off by half a unit for each.
+const COMPENSATE_DIFFERENCES: bool = CENTRED && VECTORS > 8u;
+
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
@@ -80,13 +84,17 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
 
-        var sum_c = vec4<f32>();
+        var sum_c = Compensated();
         var sum_cc = Compensated();
         for (var step = 0u; step < STEPS; step++) {
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
                 x[i] = keep_row(centre(x[i], mean), step, part, thread);
-                sum_c += x[i];
+                if (COMPENSATE_DIFFERENCES) {
+                    sum_c = add_compensated(sum_c, x[i]);
+                } else {
+                    sum_c.sum += x[i];
+                }
                 if (COMPENSATE_SQUARES) {
                     sum_cc = add_compensated(sum_cc, x[i] * x[i]);
                 } else {
@@ -94,7 +102,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
             }
         }
-        let sums = Sums(add_components(sum_c), add_components(sum_cc.sum));
+        let sums = Sums(add_components(sum_c.sum), add_components(sum_cc.sum));
         let scale = row_scale(row_sum(invocation, sums), mean);
 
         if (has_row) {

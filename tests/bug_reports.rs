@@ -172,6 +172,12 @@ impl Report {
         let got: Vec<f64> = result.statistics.iter().map(|statistics| statistics.rstd.into()).collect();
         let expected: Vec<f64> = statistics.iter().map(|[_, rstd]| *rstd).collect();
         judge("rstd", 1, &got, &expected, &|row| Term { size: expected[row], flushed: 0.0 });
+        let got: Vec<f64> = result.statistics.iter().map(|statistics| statistics.mean.into()).collect();
+        let expected: Vec<f64> = statistics.iter().map(|[mean, _]| *mean).collect();
+        judge("mean", 1, &got, &expected, &|row| {
+            let values = x[row * cols..][..cols].iter().map(|x| x.to_f64().abs());
+            Term { size: values.fold(0.0, f64::max), flushed: f64::from(f32::MIN_POSITIVE) }
+        });
         let result = context.backward_blocking(&problem, &backward).unwrap();
         judge("dx", cols, &widened(&result.dx), &dx, &|i| terms.dx[i / cols]);
         if gain.is_some() {
@@ -263,19 +269,26 @@ fn check_all(reports: &[Report]) {
 
 /// Runs reports with a gain on rows that are streamed, and that are split, by the adapter's own plans.
 fn check_wide(reports: &[Report]) {
-    const COLS: usize = 40_004;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wrong = Vec::new();
-    for adapter in pollster::block_on(adapters()) {
-        let open = || pollster::block_on(Context::open(&adapter)).expect("every adapter opens");
-        for (mode, context) in [("streamed", open()), ("split", open().with_row_split(RowSplit::Always))] {
-            let adapter = format!("{}, {mode}", context.description());
-            for report in reports.iter().filter(|report| report.cols > 1 && report.gain.is_some()) {
-                wrong.extend(report.widened(COLS).check::<f32>(&context, &adapter));
-            }
+    for (adapter, context) in wide_contexts() {
+        for report in reports.iter().filter(|report| report.cols > 1 && report.gain.is_some()) {
+            wrong.extend(report.widened(40_004).check::<f32>(&context, &adapter));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every adapter with rows that are streamed, and that are split.
+fn wide_contexts() -> Vec<(String, Context)> {
+    let mut contexts = Vec::new();
+    for adapter in pollster::block_on(adapters()) {
+        let open = || pollster::block_on(Context::open(&adapter)).expect("every adapter opens");
+        for (mode, context) in [("streamed", open()), ("split", open().with_row_split(RowSplit::Always))] {
+            contexts.push((format!("{}, {mode}", context.description()), context));
+        }
+    }
+    contexts
 }
 
 fn not_finite() -> Vec<Report> {
@@ -361,6 +374,39 @@ fn gradients_of_the_largest_numbers_are_finite() {
 #[test]
 fn gradients_of_the_largest_numbers_are_finite_in_wide_rows() {
     check_wide(&near_the_largest());
+}
+
+/// Rows that fill their steps: a compiler sees that no column is left out, and may add before it scales.
+#[test]
+fn wide_rows_of_the_largest_numbers_are_finite() {
+    let big = 3e38;
+    let alternating = [big, -big, big, -big, big, -big, big, -big];
+    let halves = [big, big, big, big, -big, -big, -big, -big];
+    let most = [f32::MAX, f32::MAX, f32::MAX, f32::MAX, 1.0, 1.0, 1.0, 1.0];
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut wrong = Vec::new();
+    for (adapter, context) in wide_contexts() {
+        for (normalization, x) in [(Layer, alternating), (Layer, halves), (Layer, most), (Rms, alternating)] {
+            let dy = [1e-3, -2e-3, 5e-4, 3e-3, -1e-3, 2e-3, 1e-3, 0.0];
+            let report = Report::new("the largest numbers", normalization, 8, &x, &dy).widened(8192);
+            for context in [&context, &context.clone().with_ladder(AdapterKind::Gpu)] {
+                wrong.extend(report.check::<f32>(context, &adapter));
+                wrong.extend(report.check::<bf16>(context, &adapter));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each thread of a row may find one sign alone, so that every addition of its many values rounds the same way.
+#[test]
+fn the_mean_of_a_square_wave_is_right() {
+    let wave = |period: usize| {
+        (0..1000).map(|i| if i % period < period / 2 { 225.5 } else { -225.5 }).collect::<Vec<_>>()
+    };
+    let dy = noise(1000, 2);
+    let report = |period| Report::new("a square wave", Layer, 1000, &wave(period), &dy);
+    check_all(&[4, 8, 16, 32].map(report));
 }
 
 fn without_eps() -> Vec<Report> {

@@ -11,6 +11,12 @@ fn scaled_difference(v: vec4<f32>, base: f32, scale: f32) -> vec4<f32> {
     return fma(v, vec4<f32>(scale), vec4<f32>(-base * (scale * params.one)));
 }
 
+// v. Compilers do not know that `params.zero` is 0: they cannot take the factor out of a sum of products, a * k + b * k,
+// where a + b may be beyond the range, as Mesa does.
+fn unfactored(v: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) | vec4<u32>(params.zero));
+}
+
 // Whether a number is infinite or NaN, by its bits: compilers may assume that floats never are.
 fn is_not_finite(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;

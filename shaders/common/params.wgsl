@@ -16,6 +16,8 @@ struct Params {
     eps: f32,
     // 1.0, see add_compensated.
     one: f32,
+    // 0, see unfactored.
+    zero: u32,
     places: array<vec4<u32>, 14>,
 }
 

@@ -27,7 +27,7 @@ fn walk(row: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again
                 let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
                 run.count += select(vec4<f32>(), vec4<f32>(1.0), is_in);
                 // In eighths: the sum of eight may be eight times the largest float32.
-                run.mean += select(vec4<f32>(), x[i][part] * (0.125 * scale), is_in);
+                run.mean += select(vec4<f32>(), unfactored(x[i][part] * (0.125 * scale)), is_in);
             }
         }
         if (CENTRED) {

@@ -27,7 +27,8 @@ pub struct Uniform {
     earlier_partial_rows: u32,
     eps: f32,
     one: f32,
-    spare: [u32; 2],
+    zero: u32,
+    spare: u32,
     places: [[u32; 4]; PLACES],
 }
 
@@ -100,6 +101,7 @@ mod tests {
             ("earlier_partial_rows", offset_of!(Uniform, earlier_partial_rows)),
             ("eps", offset_of!(Uniform, eps)),
             ("one", offset_of!(Uniform, one)),
+            ("zero", offset_of!(Uniform, zero)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };
