@@ -36,11 +36,13 @@ struct RowResidue {
 }
 
 // From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have by
-// definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2. Where eps outweighs the variance nothing cancels.
+// definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let left = sums * MEAN_FACTOR;
-    let from_eps = (params.eps * means.rstd) * means.rstd;
-    let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
+    let share = params.eps * means.rstd;
+    let from_eps = share * select(means.rstd, share, BY_NORM);
+    let due = select(from_eps, 0.0, BY_NORM);
+    let dx_xhat = (left.y - means.dxhat_xhat * due) / (1.0 - due);
     return RowResidue(select(0.0, left.x, CENTRED), select(0.0, dx_xhat, from_eps < 0.5));
 }
 

@@ -97,6 +97,10 @@ pub enum Normalization {
     /// Root mean square normalisation (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
     #[doc(alias = "rms_norm", alias = "RMSNorm", alias = "RMSNormalization")]
     Rms,
+    /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has it. eps is the least
+    /// norm, 0 for none; a row of norm 0 gives 0, and so do its gradients. Statistics are 0 and `1 / max(norm, eps)`.
+    #[doc(alias = "l2_normalize", alias = "LpNormalization", alias = "normalize")]
+    L2,
 }
 
 impl fmt::Display for Normalization {
@@ -114,15 +118,25 @@ impl FromStr for Normalization {
 }
 
 impl Normalization {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Layer, Self::Rms];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Layer, Self::Rms, Self::L2];
 
-    /// `layer` or `rms`.
+    /// `layer`, `rms` or `l2`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Layer => "layer",
             Self::Rms => "rms",
+            Self::L2 => "l2",
+        }
+    }
+
+    /// The eps that is usual: 1e-5, and none for L2.
+    #[must_use]
+    pub const fn usual_eps(self) -> f32 {
+        match self {
+            Self::Layer | Self::Rms => 1e-5,
+            Self::L2 => 0.0,
         }
     }
 }

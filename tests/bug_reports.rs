@@ -11,7 +11,7 @@ use wgpu_layernorm::{
     RowsMut, adapters, required_features,
 };
 
-use Normalization::{Layer, Rms};
+use Normalization::{L2, Layer, Rms};
 
 const NAN: f32 = f32::NAN;
 const INF: f32 = f32::INFINITY;
@@ -221,10 +221,11 @@ impl Terms {
             let xhat: Vec<f64> = x.iter().map(|x| (x.to_f64() - row_mean) * rstd).collect();
             let dxhat: Vec<f64> = dy.iter().enumerate().map(|(i, dy)| dy.to_f64() * gain(i)).collect();
             let product: Vec<f64> = dxhat.iter().zip(&xhat).map(|(a, b)| a * b).collect();
+            let count = if normalization == L2 { 1.0 } else { cols as f64 };
             let m1 = if normalization == Layer { mean(&dxhat) } else { 0.0 };
             let smallest = f64::from(f32::MIN_POSITIVE);
             dx.push(Term {
-                size: rstd * (most(&dxhat) + m1.abs() + most(&xhat) * mean(&product).abs()),
+                size: rstd * (most(&dxhat) + m1.abs() + most(&xhat) * (product.iter().sum::<f64>() / count).abs()),
                 flushed: smallest * (1.0 + rstd + rstd * rstd * most(&dxhat)),
             });
             let most_gain = (0..cols).map(|i| gain(i).abs()).fold(0.0, f64::max);
@@ -363,6 +364,9 @@ fn near_the_largest() -> Vec<Report> {
         .gain(&[0.5, 0.5]),
         Report::new("one column", Layer, 1, &[1.0, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]).dx(&[0.0; 2]),
         Report::new("one column", Rms, 1, &[1e20, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]),
+        Report::new("dy of both signs", L2, 2, &[1.0, 2.0], &[big, -big]).eps(0.0),
+        Report::new("dy of both signs", L2, 4, &[1.0, 2.0, 0.0, 0.5], &[big, -big, big, 0.0]).gain(&[1.0; 4]),
+        Report::new("one column", L2, 1, &[1e20, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]).eps(0.0),
     ]
 }
 
@@ -411,7 +415,7 @@ fn the_mean_of_a_square_wave_is_right() {
 
 fn without_eps() -> Vec<Report> {
     let mut reports = Vec::new();
-    for normalization in [Layer, Rms] {
+    for normalization in [Layer, Rms, L2] {
         for exponent in [-125, -122, -118, -110, -95, -70, -64, -50, -40, -30, 0, 60, 120] {
             let scale = (exponent as f32).exp2();
             let x = [1.0, -2.0, 0.5, 3.0, -0.25, 1.5, -1.0, 0.75].map(|x| x * scale);
@@ -444,6 +448,12 @@ fn without_eps() -> Vec<Report> {
     reports.push(
         Report::new("a row of 0, eps 0", Rms, 8, &[0.0; 8], &[1.0; 8]).eps(0.0).gain(&[2.0; 8]).dx(&[0.0; 8]),
     );
+    for x in [[1e-30, -1e-30], [0.0, 0.0], [1e35, -1e35], [1e-38, 1e-38], [3.0, 4.0]] {
+        for eps in [0.0, 1e-12, 10.0] {
+            let report = Report::new("the norm of a row", L2, 2, &x, &[1.0, 2.0]).eps(eps);
+            reports.push(report.gain(&[1.0, 0.5]));
+        }
+    }
     let subnormal = [1e-40, -3e-40, 2e-39, 0.0];
     reports.push(
         Report::new("subnormal numbers, eps 0", Layer, 4, &subnormal, &[1.0; 4]).eps(0.0).dx(&[0.0; 4]),

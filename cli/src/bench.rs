@@ -54,7 +54,7 @@ pub(crate) struct Bench {
     #[arg(long, value_parser = operations(), num_args = 1.., default_values = ["forward", "backward"])]
     operation: Vec<Operation>,
 
-    /// Layer norm with gain and bias, RMS norm with a gain, or both
+    /// Layer norm with gain and bias, RMS norm with a gain, L2 normalization without; one or more
     #[arg(long, value_parser = normalizations(), num_args = 1.., default_values = ["layer"])]
     normalization: Vec<Normalization>,
 

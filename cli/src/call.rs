@@ -22,14 +22,16 @@ pub(crate) struct Common {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Layer norm, or RMS norm, which takes the mean as 0; its eps is not PyTorch's unless --eps says so
+    /// Layer norm; RMS norm, which takes the mean as 0; or l2, x divided by its Euclidean norm. The eps of the last two is not
+    /// PyTorch's unless --eps says so
     #[arg(long, value_parser = normalizations(), default_value_t = Normalization::Layer)]
     normalization: Normalization,
 
-    /// Added to the variance (mean square) before the root, may be 0; torch: what PyTorch takes where it is given none, 1e-5
-    /// for layer norm and 2^-23 for RMS norm, whatever the type of x
-    #[arg(long, value_name = "E|torch", default_value = "1e-5", value_parser = parse_eps, allow_negative_numbers = true)]
-    eps: Eps,
+    /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0. torch: what
+    /// PyTorch takes where it is given none, 1e-5 for layer norm, 2^-23 for RMS norm and 1e-12 for l2, whatever the type of
+    /// x [default: 1e-5, with l2 0]
+    #[arg(long, value_name = "E|torch", value_parser = parse_eps, allow_negative_numbers = true)]
+    eps: Option<Eps>,
 
     /// Multiply by 1 + gain, as Gemma and Qwen3-Next do
     #[arg(long)]
@@ -66,8 +68,13 @@ impl Eps {
             (Self::Number(eps), _) => eps,
             // The epsilon of the type that it computes in, which for 16 bits is float32 too.
             (Self::Torch, Normalization::Rms) => f32::EPSILON,
+            (Self::Torch, Normalization::L2) => 1e-12,
             (Self::Torch, _) => 1e-5,
         }
+    }
+
+    fn or_default(eps: Option<Self>, normalization: Normalization) -> f32 {
+        eps.map_or(normalization.usual_eps(), |eps| eps.of(normalization))
     }
 }
 
@@ -116,7 +123,7 @@ impl Call {
                 parameter_dtype: x.dtype,
                 normalization: common.normalization,
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
-                eps: common.eps.of(common.normalization),
+                eps: Eps::or_default(common.eps, common.normalization),
                 ..Problem::default()
             },
             rows: x.elements() / cols as usize,

@@ -4,7 +4,7 @@
 //     dxhat   dy * gain
 //     dx      rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
 //
-// RMS norm: the first mean is 0.
+// RMS norm: the first mean is 0. L2: so it is, and the second is a sum.
 
 // Sums over a row, up to three at a time.
 alias Sums = vec3<f32>;
@@ -57,6 +57,12 @@ struct RowMeans {
     nan: u32,
 }
 
+// mean_cols(dxhat * xhat) of a row without a mean, from its scaled sum. L2 takes the sum, and none where eps is in place of the
+// norm: y is linear in x there. 1 / eps is rounded, and the product with eps.
+fn product_mean(sum: f32, rstd: f32) -> f32 {
+    return select(sum * MEAN_FACTOR, 0.0, BY_NORM && rstd * params.eps >= 0x1.fffffcp-1f);
+}
+
 // From the sums of xhat, dxhat and dxhat * xhat.
 fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let means = sums * MEAN_FACTOR;
@@ -67,7 +73,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
         let row_rstd = select(rstd, 0.0, COLS == 1u);
         return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, means.z, rstd, is_large, nan);
+    return RowMeans(0.0, 0.0, product_mean(sums.z, rstd), rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

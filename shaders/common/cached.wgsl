@@ -7,8 +7,8 @@
 //     var     (sum(c * c) - delta * sum(c)) / cols
 //     y       gain * (c - delta) / sqrt(var + eps * scale * scale) + bias
 //
-// scale is 1, or a power of two where squares would overflow or underflow. RMS norm: shift, mean and delta
-// are 0.
+// scale is 1, or a power of two where squares would overflow or underflow. RMS norm and L2: shift, mean and delta are 0. L2:
+// the sum of squares is not divided, and the root is max(norm, eps * scale).
 
 // From this sum of terms on, values are scaled by SMALL_SCALE before they are squared.
 const LARGE: f32 = 1.0;
@@ -61,7 +61,7 @@ fn row_scale(sums: Sums, mean: RowMean) -> RowScale {
     if (CENTRED) {
         delta = sums.x / f32(COLS);
     }
-    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / f32(COLS), mean.scale);
+    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / VARIANCE_COUNT, mean.scale);
     // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
     return RowScale(delta, rstd, bits_if_not_finite(sums.y) | bits_if_not_finite(mean.mean));
 }

@@ -46,7 +46,7 @@ fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
         return small;
     }
     small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTRED);
-    small.dxhat_xhat = sums.z * MEAN_FACTOR;
+    small.dxhat_xhat = product_mean(sums.z, means.rstd);
     small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
     return small;
 }

@@ -1,7 +1,7 @@
 // From a row's moments to its xhat.
 //
-//     var     squares / count
-//     rstd    1 / sqrt(var + eps * scale * scale)
+//     var     squares / cols                              (L2: squares)
+//     rstd    1 / sqrt(var + eps * scale * scale)         (L2: 1 / max(sqrt(var), eps * scale))
 //     xhat    ((x * scale - mean) - low) * rstd
 
 struct Normaliser {
@@ -17,10 +17,10 @@ fn normaliser(moments: Moments) -> Normaliser {
     var row = moments;
     // A large value again and again, whose sum a compiler has let overflow: eps would be lost at the small
     // scale.
-    if (row.scale < 1.0 && row.squares / row.count < LEAST_VARIANCE) {
+    if (row.scale < 1.0 && row.squares / VARIANCE_COUNT < LEAST_VARIANCE) {
         row = Moments(row.count, row.mean / row.scale, row.low / row.scale, 0.0, 1.0);
     }
-    let rstd = reciprocal_deviation(row.squares / row.count, row.scale);
+    let rstd = reciprocal_deviation(row.squares / VARIANCE_COUNT, row.scale);
     // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
     let nan = bits_if_not_finite(row.squares) | bits_if_not_finite(row.mean);
     return Normaliser(row.mean, row.low, row.scale, rstd, nan);

@@ -61,6 +61,10 @@ fn scaled_down(v: vec4<f32>) -> vec4<f32> {
     return fma(v, vec4<f32>(ROOT_SCALE * params.one), vec4<f32>(1.0 - params.one));
 }
 
+// Whether rows are divided by their norm, of which eps is the least that counts.
+const BY_NORM: bool = false;
+// What the sum of squares is divided by: the columns, or 1 for the norm.
+const VARIANCE_COUNT: f32 = 1.0;
 // From this eps on, squares that are lost to underflow do not count beside it.
 const ENOUGH_EPS: f32 = 1e-28;
 // Values are scaled by this before they are squared where their squares would underflow, and eps is too small
@@ -69,11 +73,13 @@ const BIG_SCALE: f32 = 0x1p63f;
 // A variance below this, of values scaled so, is none: the standard deviation is below 2^-126.
 const LEAST_VARIANCE: f32 = 0x1p-126f;
 
-// 1 / sqrt(variance + eps * scale * scale), of values scaled by `scale`; 0 where there is no variance. Small
-// ones are taken larger, as the parts that reciprocal_sqrt takes them apart into would underflow.
+// 1 / sqrt(variance + eps * scale * scale), or 1 / max(norm, eps * scale) with the norm's square in `variance`, of values scaled
+// by `scale`; 0 where there is no variance. Small ones are taken larger, as the parts that reciprocal_sqrt takes them apart into
+// would underflow.
 fn reciprocal_deviation(variance: f32, scale: f32) -> f32 {
     let eps = select(0.0, params.eps, params.eps >= 0x1p-126f);
-    let v = fma(eps * scale, scale, max(variance, 0.0));
+    let positive = max(variance, 0.0);
+    let v = select(fma(eps * scale, scale, positive), max(positive, (eps * scale) * (eps * scale)), BY_NORM);
     let is_small = v < 0x1p-90f;
     let rstd = reciprocal_sqrt(max(v, LEAST_VARIANCE) * select(1.0, 0x1p64f, is_small));
     return select(0.0, rstd * select(1.0, 0x1p32f, is_small), v >= LEAST_VARIANCE);

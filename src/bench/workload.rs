@@ -78,7 +78,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Layer norm with gain and bias, or RMS norm with a gain, as models have them; parameters in the rows' storage.
+    /// Layer norm with gain and bias, RMS norm with a gain, or L2 without, as models have them; parameters in the rows' storage.
     #[must_use]
     pub fn new(
         operation: Operation,
@@ -90,9 +90,11 @@ impl Workload {
         let affine = match normalization {
             Normalization::Layer => Affine::GainBias,
             Normalization::Rms => Affine::Gain,
+            Normalization::L2 => Affine::None,
         };
+        let eps = normalization.usual_eps();
         let problem =
-            Problem { cols, dtype, parameter_dtype: dtype, normalization, affine, ..Problem::default() };
+            Problem { cols, dtype, parameter_dtype: dtype, normalization, affine, eps, ..Problem::default() };
         Self { operation, problem, rows }
     }
 

@@ -76,6 +76,14 @@ impl LayerNormDescriptor<'_> {
         Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
     }
 
+    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its Euclidean norm.
+    #[must_use]
+    #[doc(alias = "normalize", alias = "l2_normalize")]
+    pub fn l2(cols: u32) -> Self {
+        let normalization = Normalization::L2;
+        Self { cols, normalization, affine: Affine::None, eps: normalization.usual_eps(), ..Self::default() }
+    }
+
     /// The problem that is described.
     #[must_use]
     pub fn problem(&self) -> Problem {

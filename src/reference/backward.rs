@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    RowStatistics, check_gradient, check_parameter, check_problem, check_type, dot, gains, map_in_order,
-    mean_for_layer, rows_per_block,
+    RowStatistics, check_gradient, check_parameter, check_problem, check_type, gains, map_in_order,
+    mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -140,7 +140,7 @@ fn backward_block<T: Element, O: Real, D: Element>(
             *dxhat = dy.to_f64() * gain;
         }
         let mean_dxhat = mean_for_layer(problem, &dxhat);
-        let mean_dxhat_xhat = match dot(&dxhat, &xhat) / f64::from(problem.cols) {
+        let mean_dxhat_xhat = match mean_product(problem, &row, &dxhat, &xhat) {
             mean if mean.is_finite() => mean,
             // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
             _ => f64::NAN,
@@ -211,10 +211,13 @@ mod tests {
         // rstd is 1/2 as in forward's test. Layer: xhat = [-1/2, 1/2], dxhat = [2, 4], both rows alike;
         // mean(dxhat) = 3, mean(dxhat * xhat) = 1/2, so dx = [2 - 3 + 1/4, 4 - 3 - 1/4] / 2.
         // RMS: xhat = [1/2, 1/2], mean(dxhat * xhat) = 3/2, dx = [2 - 3/4, 4 - 3/4] / 2.
+        // L2 of [3, 0], of norm 3 = eps: dx is linear, [2, 4] / 3; of norm 4: xhat = [1, 0], sum(dxhat * xhat) = 2, dx = [0, 4 / 4].
         let problem = Problem { cols: 2, eps: 3.0, ..Problem::default() };
         for (normalization, x, dx_expected, dgain_expected) in [
             (Normalization::Layer, [1.0, 3.0, 1.0, 3.0], [-0.375, 0.375], [-1.0, 1.0]),
             (Normalization::Rms, [1.0, 1.0, 1.0, 1.0], [0.625, 1.625], [1.0, 1.0]),
+            (Normalization::L2, [3.0, 0.0, 3.0, 0.0], [2.0 / 3.0, 4.0 / 3.0], [2.0, 0.0]),
+            (Normalization::L2, [4.0, 0.0, 4.0, 0.0], [0.0, 1.0], [2.0, 0.0]),
         ] {
             for (gradient, before) in [(Gradient::Overwrite, 0.0), (Gradient::Accumulate, 100.0)] {
                 let problem = Problem { normalization, ..problem };
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn nan_and_infinity_make_their_row_nan_and_no_other() {
         const ROWS: usize = 200;
-        for normalization in [Normalization::Layer, Normalization::Rms] {
+        for normalization in Normalization::ALL {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for in_x in [true, false] {
                     let (cols, bad_row, bad_col) = (9, 100, 8);

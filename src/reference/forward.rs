@@ -171,6 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn l2_divides_by_the_norm() {
+        for (x, eps, y, rstd) in [
+            ([3.0, -4.0], 0.0, [0.6, -0.8], 0.2),
+            // eps is the least norm, and not added.
+            ([3.0, -4.0], 5.0, [0.6, -0.8], 0.2),
+            ([3.0, -4.0], 10.0, [0.3, -0.4], 0.1),
+            ([0.0, 0.0], 0.0, [0.0, 0.0], 0.0),
+            ([0.0, 0.0], 0.5, [0.0, 0.0], 2.0),
+            ([1e-30, -1e-30], 0.0, [0.5_f64.sqrt(), -0.5_f64.sqrt()], 0.0),
+        ] {
+            let normalization = Normalization::L2;
+            let problem = Problem { cols: 2, normalization, affine: Affine::None, eps, ..Problem::default() };
+            let (got, statistics) = run(&problem, &x, &[], &[]);
+            let close = got.iter().zip(y).all(|(got, y)| (got - y).abs() <= 1e-15);
+            assert!(close, "{x:?}, eps {eps}: {got:?}");
+            assert_eq!(statistics[0][0], 0.0);
+            assert!(rstd == 0.0 || statistics[0][1] == rstd, "{x:?}, eps {eps}: {statistics:?}");
+        }
+    }
+
+    #[test]
     fn the_sum_has_the_type_of_the_residual() {
         let problem = Problem {
             cols: 2,
@@ -225,7 +246,7 @@ mod tests {
 
     #[test]
     fn nan_and_infinity_make_their_row_nan_and_no_other() {
-        for normalization in [Normalization::Layer, Normalization::Rms] {
+        for normalization in Normalization::ALL {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 // 9 columns: a whole vector of partial sums and one more; 200 rows: several rows in a block.
                 for (cols, bad_col) in [(9, 0), (9, 8), (1, 0)] {

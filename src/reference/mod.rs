@@ -44,17 +44,20 @@ fn map_in_order<I: Send, R: Send>(items: Vec<I>, work: impl Fn(I) -> R + Send + 
 /// of a constant row not at all, which counts where eps is 0.
 #[derive(Clone, Copy)]
 struct RowStatistics {
-    /// `x[0]`; 0 for RMS norm.
+    /// `x[0]`; 0 for RMS norm and L2.
     shift: f64,
     /// What the mean is from there.
     offset: f64,
     rstd: f64,
+    /// Whether rstd does not depend on x.
+    is_linear: bool,
 }
 
 impl RowStatistics {
     /// ```text
-    /// mean = sum(x) / cols                                 (0 for RMS norm)
+    /// mean = sum(x) / cols                                 (0 for RMS norm and L2)
     /// rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)      (0 where the root is below 2^-126)
+    ///        1 / max(sqrt(sum(x^2)), eps)                  (L2; likewise)
     /// ```
     ///
     /// rstd is NaN for a row with a NaN or an infinity. Arithmetic alone would give 0 for an infinity in RMS
@@ -62,23 +65,28 @@ impl RowStatistics {
     fn new(problem: &Problem, x: &[f64]) -> Self {
         let shift = match problem.normalization {
             Normalization::Layer => x.first().copied().unwrap_or(0.0),
-            Normalization::Rms => 0.0,
+            Normalization::Rms | Normalization::L2 => 0.0,
         };
         let cols = f64::from(problem.cols);
         let offset = match problem.normalization {
             Normalization::Layer => sum_of(x, |x| x - shift) / cols,
-            Normalization::Rms => 0.0,
+            Normalization::Rms | Normalization::L2 => 0.0,
         };
-        let variance = sum_of(x, |x| ((x - shift) - offset).powi(2)) / cols;
+        let squares = sum_of(x, |x| ((x - shift) - offset).powi(2));
         // A subnormal eps counts as 0.
         let eps = if problem.eps < f32::MIN_POSITIVE { 0.0 } else { f64::from(problem.eps) };
-        let root = (variance + eps).sqrt();
-        let rstd = match variance.is_finite() {
+        let root = match problem.normalization {
+            Normalization::Layer | Normalization::Rms => (squares / cols + eps).sqrt(),
+            Normalization::L2 => squares.sqrt().max(eps),
+        };
+        let rstd = match squares.is_finite() {
             false => f64::NAN,
             true if root < f64::from(f32::MIN_POSITIVE) => 0.0,
             true => 1.0 / root,
         };
-        Self { shift, offset, rstd }
+        // Below eps, L2 divides by a constant: y is linear in x.
+        let is_linear = problem.normalization == Normalization::L2 && squares.sqrt() <= eps;
+        Self { shift, offset, rstd, is_linear }
     }
 
     fn mean(&self) -> f64 {
@@ -90,12 +98,21 @@ impl RowStatistics {
     }
 }
 
-/// The mean for layer norm; 0 for RMS norm, whose formulas are those of layer norm with every mean that comes from
+/// The mean for layer norm; 0 for RMS norm and L2, whose formulas are those of layer norm with every mean that comes from
 /// centring dropped.
 fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
     match problem.normalization {
         Normalization::Layer => sum_of(values, |value| value) / f64::from(problem.cols),
-        Normalization::Rms => 0.0,
+        Normalization::Rms | Normalization::L2 => 0.0,
+    }
+}
+
+/// What of a row's `dxhat * xhat` dx has no part of: the mean over the columns, or with L2 the sum.
+fn mean_product(problem: &Problem, row: &RowStatistics, dxhat: &[f64], xhat: &[f64]) -> f64 {
+    match problem.normalization {
+        _ if row.is_linear => 0.0,
+        Normalization::Layer | Normalization::Rms => dot(dxhat, xhat) / f64::from(problem.cols),
+        Normalization::L2 => dot(dxhat, xhat),
     }
 }
 

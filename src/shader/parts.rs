@@ -181,7 +181,9 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
     let sum_scale = log2_cols + 1;
-    let mean_factor = f64::from(1_u32 << sum_scale) / f64::from(plan.cols);
+    let by_norm = plan.normalization == Normalization::L2;
+    let count = if by_norm { 1 } else { plan.cols };
+    let mean_factor = f64::from(1_u32 << sum_scale) / f64::from(count);
     let mut constants = vec![
         ("COLS", unsigned(plan.cols)),
         ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
@@ -192,6 +194,10 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         ("CHUNKS", unsigned(plan.chunks)),
         ("SUM_SCALE", format!("0x1p-{sum_scale}f")),
         ("MEAN_FACTOR", format!("{mean_factor:?}")),
+        ("BY_NORM", by_norm.to_string()),
+        ("VARIANCE_COUNT", format!("{:?}", f64::from(count))),
+        // Of a norm, what eps is the square of counts.
+        ("ENOUGH_EPS", if by_norm { "1e-14" } else { "1e-28" }.to_owned()),
     ];
     if let Reduction::Subgroups(min) = plan.reduction {
         constants.push(("FEW_SUBGROUPS", unsigned(super::FEW_SUBGROUPS)));

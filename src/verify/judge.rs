@@ -5,7 +5,7 @@ use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::plan::Tensor;
 use crate::reference::{self, ForwardOutputs};
-use crate::types::{Affine, Dtype, Element, ForwardInputs, Problem, Real, Rows, RowsMut};
+use crate::types::{Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Real, Rows, RowsMut};
 
 /// Errors of a call's outputs so far.
 #[derive(Debug, Default)]
@@ -112,6 +112,7 @@ impl BackwardTerms {
         gains: &[f64],
     ) -> Result<Self, Error> {
         let cols = problem.cols as usize;
+        let count = if problem.normalization == Normalization::L2 { 1.0 } else { cols as f64 };
         let mut terms = Self {
             rows: Vec::with_capacity(rows),
             dgain: vec![0.0; cols],
@@ -126,7 +127,7 @@ impl BackwardTerms {
                 let xhat = (x.to_f64() - mean) * rstd;
                 let dxhat = dy.to_f64() * gains[column];
                 mean_dxhat += dxhat / cols as f64;
-                mean_product += dxhat * xhat / cols as f64;
+                mean_product += dxhat * xhat / count;
                 most_dxhat = most_dxhat.max(dxhat.abs());
                 most_xhat = most_xhat.max(xhat.abs());
                 terms.dgain[column] += (dy.to_f64() * xhat).abs();

@@ -1,4 +1,4 @@
-"""Writes torch.safetensors beside this file: layer norm and RMS norm as PyTorch computes them in float64.
+"""Writes torch.safetensors beside this file: layer norm, RMS norm and L2 normalization as PyTorch computes them in float64.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/vectors/make.py
@@ -23,6 +23,10 @@ def normalize(x, normalization, gain, bias, eps):
     """y in the dtype of x."""
     if normalization == "layer":
         return torch.nn.functional.layer_norm(x, x.shape[-1:], gain, bias, eps)
+    if normalization == "l2":
+        y = torch.nn.functional.normalize(x, dim=-1, eps=eps)
+        y = y if gain is None else y * gain
+        return y if bias is None else y + bias
     y = torch.nn.functional.rms_norm(x, x.shape[-1:], gain, eps)
     return y if bias is None else y + bias
 
@@ -31,6 +35,8 @@ def statistics(x, normalization, eps):
     """mean and rstd of each row."""
     if normalization == "layer":
         return x.mean(-1), (x.var(-1, correction=0) + eps).rsqrt()
+    if normalization == "l2":
+        return torch.zeros_like(x[:, 0]), 1 / x.norm(dim=-1).clamp_min(eps)
     return torch.zeros_like(x[:, 0]), (x.square().mean(-1) + eps).rsqrt()
 
 
@@ -105,6 +111,14 @@ def main():
         case = make_case(**description, mean=10.0**exponent)
         case["y_torch_f32"] = normalize(case["x"], "layer", case["gain"], case["bias"], EPS[0])
         add(f"large_mean_1e{exponent}", case, **description)
+
+    for i, (dtype, affine) in enumerate((d, a) for d in DTYPES for a in AFFINES):
+        add_case("l2", affine, dtype, dtype if i % 2 else "f32", 3, (1, 2, 7, 64)[i % 4], residual=i % 4 == 0)
+    # Rows whose norm is below eps, where y is linear in x.
+    description = dict(
+        normalization="l2", affine="gain", dtype="f32", parameter_dtype="f32", rows=3, cols=7, eps=float(np.float32(10.0))
+    )
+    add("l2_below_eps", make_case(**description), **description)
 
     metadata = {"torch": torch.__version__, "cases": json.dumps(cases)}
     path = pathlib.Path(__file__).with_name("torch.safetensors")

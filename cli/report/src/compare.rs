@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Key {
     /// `forward`, ….
     pub operation: String,
-    /// `layer` or `rms`.
+    /// `layer`, `rms` or `l2`.
     pub normalization: String,
     /// The storage of the rows.
     pub dtype: String,
@@ -51,7 +51,7 @@ impl Key {
     /// The normalization and, where they are not the usual, which of gain and bias there are.
     fn norm(&self) -> String {
         match (self.normalization.as_str(), self.affine.as_str()) {
-            ("layer", "gain_bias") | ("rms", "gain") => self.normalization.clone(),
+            ("layer", "gain_bias") | ("rms", "gain") | ("l2", "none") => self.normalization.clone(),
             (normalization, affine) => format!("{normalization}, {affine}"),
         }
     }
@@ -76,10 +76,11 @@ impl Key {
     pub(crate) fn title(&self) -> String {
         let norm = match self.normalization.as_str() {
             "rms" => "RMS norm".to_owned(),
+            "l2" => "L2 normalization".to_owned(),
             other => format!("{other} norm"),
         };
         let affine = match (self.normalization.as_str(), self.affine.as_str()) {
-            ("layer", "gain_bias") | ("rms", "gain") => String::new(),
+            ("layer", "gain_bias") | ("rms", "gain") | ("l2", "none") => String::new(),
             (_, "none") => " without gain and bias".to_owned(),
             (_, "gain") => " with a gain alone".to_owned(),
             (_, "gain_bias") => " with gain and bias".to_owned(),

@@ -228,7 +228,7 @@ pub struct Unsupported {
 pub struct Measurement {
     /// `forward`, `forward_residual`, `backward` or `backward_dx`.
     pub operation: String,
-    /// `layer` or `rms`.
+    /// `layer`, `rms` or `l2`.
     pub normalization: String,
     /// `none`, `gain` or `gain_bias`.
     pub affine: String,
