@@ -195,10 +195,16 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             ForwardBuffers { gain: gain_at, bias: bias_at, ..forward },
         ),
         (
-            "residual alone",
-            "invalid: buffer sum is missing: a residual was given, and the sum is what gets normalised",
+            "no output",
+            "invalid: buffer y is missing: at least one of y and statistics must be given",
             &plain,
-            ForwardBuffers { sum: None, ..added },
+            ForwardBuffers { y: None, statistics: None, ..forward },
+        ),
+        (
+            "gain without y",
+            "invalid: buffer gain was given but is not used: y is left out, and statistics do not depend on it",
+            &with_gain,
+            ForwardBuffers { gain: gain_at, y: None, statistics: vector(&statistics, 0), ..forward },
         ),
         (
             "sum alone",
@@ -210,7 +216,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "stride below cols",
             "invalid: y.stride is 3, needs to be at least cols, 4",
             &plain,
-            ForwardBuffers { y: strided(&y, 3), ..forward },
+            ForwardBuffers { y: Some(strided(&y, 3)), ..forward },
         ),
         (
             "stride 0",
@@ -270,7 +276,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "y short by its offset",
             "invalid: buffer y has 32 bytes, needs 36",
             &plain,
-            ForwardBuffers { y: at(&y, 1), ..forward },
+            ForwardBuffers { y: Some(at(&y, 1)), ..forward },
         ),
         (
             "statistics short",
@@ -300,7 +306,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "no STORAGE",
             "invalid: buffer y has the usages BufferUsages(COPY_DST), needs BufferUsages::STORAGE",
             &plain,
-            ForwardBuffers { y: (&copy_only).into(), ..forward },
+            ForwardBuffers { y: Some((&copy_only).into()), ..forward },
         ),
         (
             "no STORAGE of x",
@@ -324,31 +330,31 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "y one row after x",
             "invalid: y and x overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { x: at(&large, 0), y: at(&large, 4), ..forward },
+            ForwardBuffers { x: at(&large, 0), y: Some(at(&large, 4)), ..forward },
         ),
         (
             "y as x, in longer rows",
             "invalid: y and x overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { x: at(&large, 0), y: strided(&large, 5), ..forward },
+            ForwardBuffers { x: at(&large, 0), y: Some(strided(&large, 5)), ..forward },
         ),
         (
             "y one row after sum",
             "invalid: y and sum overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 4), ..added },
+            ForwardBuffers { sum: Some(at(&large, 0)), y: Some(at(&large, 4)), ..added },
         ),
         (
             "y as sum",
             "invalid: y and sum overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 0), ..added },
+            ForwardBuffers { sum: Some(at(&large, 0)), y: Some(at(&large, 0)), ..added },
         ),
         (
             "y one row after the residual",
             "invalid: y and residual overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { residual: Some(at(&large, 0)), y: at(&large, 4), ..added },
+            ForwardBuffers { residual: Some(at(&large, 0)), y: Some(at(&large, 4)), ..added },
         ),
         (
             "sum one row before x",
@@ -377,13 +383,13 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "statistics in y",
             "invalid: y and statistics overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { y: at(&large, 0), statistics: vector(&large, 4), ..forward },
+            ForwardBuffers { y: Some(at(&large, 0)), statistics: vector(&large, 4), ..forward },
         ),
         (
             "gain in y",
             "invalid: y and gain overlap, {READ_AND_WRITTEN}",
             &with_gain,
-            ForwardBuffers { y: at(&large, 0), gain: vector(&large, 7), ..forward },
+            ForwardBuffers { y: Some(at(&large, 0)), gain: vector(&large, 7), ..forward },
         ),
     ] {
         expect(name, expected, said(norm.prepare_forward(&buffers)));

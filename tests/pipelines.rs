@@ -143,7 +143,7 @@ fn a_step_after_warming_compiles_nothing() {
         mapped_at_creation: false,
     });
     let (forward, backward) = (
-        Forward { residual: true, statistics: true, x_in: None, residual_in: Some(Tensor::Sum) },
+        Forward { residual: true, statistics: true, residual_in: Some(Tensor::Sum), ..Forward::default() },
         Backward {
             dx: Some(Gradient::Overwrite),
             dgain: Some(Gradient::Overwrite),

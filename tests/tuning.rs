@@ -61,8 +61,14 @@ fn problem(cols: u32) -> Problem {
     Problem { cols, ..Problem::default() }
 }
 
-const FORWARD: Operation =
-    Operation::Forward(Forward { residual: false, statistics: false, x_in: None, residual_in: None });
+const FORWARD: Operation = Operation::Forward(Forward {
+    residual: false,
+    without_sum: false,
+    without_y: false,
+    statistics: false,
+    x_in: None,
+    residual_in: None,
+});
 
 #[test]
 fn a_table_survives_the_way_to_a_file_and_back() {

@@ -248,11 +248,11 @@ fn combinations<O: Copy + Default>(choices: &[Choice<O>]) -> Vec<O> {
     all
 }
 
-/// The choices between off and on, by name.
-fn switches<O>(choices: &[Choice<O>]) -> impl Iterator<Item = (&'static str, &Choice<O>)> {
-    choices.iter().filter_map(|choice| match choice.labels {
-        [_, on] => Some((on.strip_prefix('/').unwrap_or(on), choice)),
-        _ => None,
+/// The values of all choices but the defaults, by the last part of what a label has of them.
+fn named_values<O>(choices: &[Choice<O>]) -> impl Iterator<Item = (&'static str, &Choice<O>, usize)> {
+    choices.iter().flat_map(|choice| {
+        let name = |label: &'static str| label.rsplit('/').next().unwrap_or(label);
+        choice.labels.iter().enumerate().skip(1).map(move |(value, label)| (name(label), choice, value))
     })
 }
 
@@ -360,13 +360,13 @@ impl Operation {
         }
     }
 
-    /// The options that are on or off, by the names that labels have.
+    /// The options by the names that labels have.
     #[must_use]
     pub fn option_names(&self) -> Vec<&'static str> {
         match self {
-            Self::Forward(_) => switches(&Forward::CHOICES).map(|(name, _)| name).collect(),
+            Self::Forward(_) => named_values(&Forward::CHOICES).map(|(name, ..)| name).collect(),
             Self::Backward(_) | Self::ReduceParameters(_) => {
-                switches(&Backward::CHOICES).map(|(name, _)| name).collect()
+                named_values(&Backward::CHOICES).map(|(name, ..)| name).collect()
             }
         }
     }
@@ -375,8 +375,8 @@ impl Operation {
     #[must_use]
     pub fn with_option(self, name: &str) -> Option<Self> {
         fn with<O>(choices: &[Choice<O>], mut options: O, name: &str) -> Option<O> {
-            let (_, choice) = switches(choices).find(|(switch, _)| *switch == name)?;
-            (choice.set)(&mut options, 1);
+            let (_, choice, value) = named_values(choices).find(|(has, ..)| *has == name)?;
+            (choice.set)(&mut options, value);
             Some(options)
         }
         Some(match self {
@@ -472,7 +472,7 @@ mod tests {
         let statistics = [Operation::Forward(Forward::default()), Operation::Forward(residual)];
         let sums = [Operation::Backward(Backward::default()); 2];
         for (kernel, bindings) in
-            [(Kernel::ForwardCached, 7), (Kernel::ForwardStreamed, 7), (Kernel::ForwardSplitApply, 6)]
+            [(Kernel::ForwardCached, 7), (Kernel::ForwardStreamed, 7), (Kernel::ForwardSplitApply, 7)]
         {
             assert_eq!(most(kernel, &forwards, Affine::GainBias), Some(bindings), "{}", kernel.name());
         }

@@ -186,14 +186,18 @@ impl Plan {
         // It binds no y: an input that lies there is read where it is.
         let of_statistics = Forward {
             residual: forward.residual,
+            without_sum: forward.without_sum,
+            without_y: false,
             statistics: false,
             x_in: in_sum(forward.x_in),
             residual_in: in_sum(forward.residual_in),
         };
         let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
         // With a residual its input is the stored sum, whatever lies in y.
-        let of_apply =
-            Forward { x_in: forward.x_in.filter(|_| !forward.residual), residual_in: None, ..forward };
+        let of_apply = match forward.stores_sum() {
+            true => Forward { x_in: None, residual_in: None, ..forward },
+            false => forward,
+        };
         Ok([
             Self::in_chunks(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
             Self::in_chunks(problem, Operation::Forward(of_apply), &shape, apply, caps)?,

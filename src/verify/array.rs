@@ -172,7 +172,7 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         data,
         gain: VALUES[gain],
         bias: VALUES[bias],
-        ..Case::new(problem, rows, Task::FORWARD)
+        ..Case::new(problem, rows, Task::forward())
     };
     if is_forward {
         let (forward, data) = options(&Forward::CHOICES, own);
@@ -201,7 +201,7 @@ fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         return None;
     }
     // On the plain shapes: storage, norm, affine, layout and direction.
-    let plain = [Task::FORWARD, Task::backward(affine)]
+    let plain = [Task::forward(), Task::backward(affine)]
         .map(|task| Case { layout: case.layout, ..Case::new(problem, rows, task) });
     let is_one = Stored::is_one(&problem);
     (if is_rich { is_defined(&case) } else { eps == 0 && is_one && plain.contains(&case) }).then_some(case)
@@ -321,7 +321,7 @@ const fn as_level(level: usize) -> u8 {
 
 /// The factors that a direction alone has, as plain shapes have them.
 fn plain_levels(is_forward: bool, affine: Affine) -> Vec<(usize, usize)> {
-    let levels: Vec<usize> = match if is_forward { Task::FORWARD } else { Task::backward(affine) } {
+    let levels: Vec<usize> = match if is_forward { Task::forward() } else { Task::backward(affine) } {
         Task::Forward(forward) => Forward::CHOICES.iter().map(|choice| (choice.get)(&forward)).collect(),
         Task::Backward(backward) => Backward::CHOICES.iter().map(|choice| (choice.get)(&backward)).collect(),
     };

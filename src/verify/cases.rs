@@ -167,8 +167,10 @@ pub enum Task {
 }
 
 impl Task {
-    pub(super) const FORWARD: Self =
-        Self::Forward(Forward { residual: false, statistics: true, x_in: None, residual_in: None });
+    /// y and statistics.
+    pub(super) fn forward() -> Self {
+        Self::Forward(Forward { statistics: true, ..Forward::default() })
+    }
 
     /// dx, and as far as the affine has them dgain and dbias.
     pub(super) fn backward(affine: Affine) -> Self {
@@ -320,7 +322,7 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
     for entry in tuning.entries().iter().filter(|entry| entry.rung.is_some()) {
         let TuningKey { operation, normalization, dtype, cols, .. } = &entry.key;
         let task = |affine| match operation.as_str() {
-            "forward" => Task::FORWARD,
+            "forward" => Task::forward(),
             "forward_residual" => {
                 Task::Forward(Forward { residual: true, statistics: true, ..Forward::default() })
             }
