@@ -338,11 +338,7 @@ impl Runner<'_> {
         verdict.judge(Tensor::Sum, dtype, cols, sum, |row, column| {
             let i = row * cols + column;
             let (x, residual) = (x[i].to_f64(), residual[i].to_f64());
-            Expected {
-                value: x + residual,
-                terms: x.abs() + residual.abs(),
-                flushed: 3.0 * SMALLEST_NORMAL,
-            }
+            Expected { value: x + residual, terms: x.abs() + residual.abs(), flushed: 3.0 * SMALLEST_NORMAL }
         });
         Ok(())
     }
