@@ -67,10 +67,10 @@ fn main() -> Result<(), Error> {
         &kernels,
         &LayerNormDescriptor { label: Some("key_norm"), cols: 64, ..LayerNormDescriptor::default() },
     )?;
-    let keys_of = |buffer| BufferRows { buffer, offset: COLS as u64, stride: Some(STRIDE as u64) };
+    let keys_of = |buffer| BufferRows::at_element(buffer, COLS as u64).with_stride(STRIDE as u64);
     // Tensors may share a buffer, all of them if need be.
-    let gain = BufferVector { buffer: &parameters, offset: 0 };
-    let bias = BufferVector { buffer: &parameters, offset: COLS as u64 };
+    let gain = BufferVector::from(&parameters);
+    let bias = BufferVector::at_element(&parameters, COLS as u64);
     let forward = norm.prepare_forward(&ForwardBuffers {
         gain: Some(gain),
         bias: Some(bias),

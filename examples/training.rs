@@ -167,8 +167,8 @@ impl Stack {
         })?;
 
         // Offsets count elements.
-        let rows = |bytes: u64| BufferRows { buffer: &pool, offset: bytes / 2, stride: None };
-        let vector = |bytes: u64| BufferVector { buffer: &pool, offset: bytes / 4 };
+        let rows = |bytes: u64| BufferRows::at_byte(&pool, bytes);
+        let vector = |bytes: u64| BufferVector::at_byte(&pool, bytes);
         let capacity = CAPACITY as u64;
         let mut forward = Vec::new();
         let mut backward = [Vec::new(), Vec::new()];
@@ -180,7 +180,7 @@ impl Stack {
                 residual: Some(rows(place::sum(block))),
                 sum: Some(rows(place::sum(block))),
                 gain: Some(vector(place::gain(block))),
-                statistics: Some(vector(place::statistics(block))),
+                statistics: Some(vector(place::statistics(block)).into()),
                 ..ForwardBuffers::new(capacity, rows(place::sum(block - 1)), rows(place::Y))
             })?);
             for (calls, parameter_gradient) in backward.iter_mut().zip(gradients) {

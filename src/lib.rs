@@ -79,10 +79,10 @@ pub mod verify;
 pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use gpu::{
-    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferVector, Context, ForwardBuffers,
-    ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, WarmOptions,
-    adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features, required_limits,
-    tuned_adapter,
+    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferStatistics, BufferVector, Context,
+    ForwardBuffers, ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared,
+    WarmOptions, adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features,
+    required_limits, tuned_adapter,
 };
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,

@@ -92,7 +92,7 @@ fn forward_runs_between_shaders_of_the_callers() {
     let (halve, forward, add_one) = {
         let (fused, y) = (storage(&fused), storage(&[0.0; ROWS * COLS]));
         let (gain, bias) = (storage(&gain), storage(&bias));
-        let x = BufferRows { buffer: &fused, offset: OFFSET as u64, stride: Some(STRIDE as u64) };
+        let x = BufferRows::at_element(&fused, OFFSET as u64).with_stride(STRIDE as u64);
         let forward = norm
             .prepare_forward(&ForwardBuffers {
                 gain: Some((&gain).into()),

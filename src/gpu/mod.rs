@@ -23,7 +23,7 @@ mod warm;
 pub use adapters::{AdapterChoice, adapters, describe_adapter};
 #[cfg(feature = "verify")]
 pub(crate) use buffers::Given;
-pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
+pub use buffers::{BackwardBuffers, BufferRows, BufferStatistics, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
 pub use context::{BackwardResult, Context, ForwardResult};
 pub use info::adapter_info_of_device;

@@ -112,7 +112,8 @@ impl LayerNorm {
         }
         let width = |element_bytes: u32| {
             let elements = alignment / u64::from(element_bytes);
-            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes }.vector_width()
+            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes, column_stride: 1 }
+                .vector_width()
         };
         Ok(sizes().map(width).min().unwrap_or(8))
     }

@@ -132,7 +132,7 @@ impl Residual {
 pub enum Layout {
     /// Rows one after the other.
     Dense,
-    /// A slice of wider rows, all on 16 bytes where `cols` allows.
+    /// A slice of wider rows, all on 16 bytes where `cols` allows; mean and rstd apart.
     Slice,
     /// Rows that start on single elements.
     Odd,
@@ -295,7 +295,8 @@ impl Case {
                 _ => return u32::MAX,
             };
             let element_bytes = used.stored.dtype(problem).size();
-            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes }.vector_width()
+            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes, column_stride: 1 }
+                .vector_width()
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);

@@ -84,6 +84,8 @@ struct Fenced {
     image: Vec<u8>,
     offset: usize,
     stride: usize,
+    /// Elements from one column to the next: statistics lie apart in some layouts.
+    column_stride: usize,
     rows: usize,
     cols: usize,
     /// The tensor in whose buffer it lies: itself, or the output that is written over it.
@@ -94,7 +96,7 @@ impl Fenced {
     /// The bytes of an element of the tensor.
     fn element(&self, row: usize, column: usize) -> std::ops::Range<usize> {
         let element_bytes = self.dtype.size() as usize;
-        let at = (self.offset + row * self.stride + column) * element_bytes;
+        let at = (self.offset + row * self.stride + column * self.column_stride) * element_bytes;
         at..at + element_bytes
     }
 
@@ -111,9 +113,8 @@ impl Fenced {
     /// A sentence if anything around the tensor has changed, or anything in it has not been written.
     fn check_fence(&self, bytes: &[u8]) -> Option<String> {
         let mut is_inside = vec![false; bytes.len()];
-        for row in 0..self.rows {
-            let (first, last) = (self.element(row, 0), self.element(row, self.cols - 1));
-            is_inside[first.start..last.end].fill(true);
+        for (row, column) in self.elements() {
+            is_inside[self.element(row, column)].fill(true);
         }
         let outside = (0..bytes.len()).find(|at| !is_inside[*at] && bytes[*at] != self.image[*at]);
         if let Some(at) = outside {
@@ -162,7 +163,11 @@ impl Call {
     fn given(&self, tensor: Tensor) -> Option<Given<'_>> {
         let fenced = self.get(tensor)?;
         let buffer = &self.get(fenced.bound)?.buffer;
-        Some(Given { buffer, offset: fenced.offset as u64, stride: Some(fenced.stride as u64) })
+        let given = Given::at_element(buffer, fenced.offset as u64, Some(fenced.stride as u64));
+        Some(match fenced.column_stride {
+            1 => given,
+            column_stride => given.with_rstd((fenced.offset + column_stride) as u64),
+        })
     }
 
     fn outputs(&self) -> impl Iterator<Item = &Fenced> {
@@ -489,26 +494,43 @@ impl Runner<'_> {
     /// A buffer of poison, with `values` in the tensor's rows if there are any.
     fn fence(&self, used: &Used, values: Option<Vec<f32>>) -> Result<Fenced, Error> {
         let (offset, gap) = self.case.layout.offset_and_gap();
-        let (offset, stride, rows, cols) = match used.shape {
-            Shape::Cols => (offset, self.cols, 1, self.cols),
+        let (mut stride, mut column_stride) = (self.cols + gap, 1);
+        let (mut rows, mut cols) = (self.case.rows, self.cols);
+        match used.shape {
+            Shape::Cols => rows = 1,
             Shape::Statistics => {
-                let offset = if self.case.layout == Layout::Dense { 0 } else { 3 };
-                let per_row = size_of::<Statistics>() / size_of::<f32>();
-                (offset, per_row, self.case.rows, per_row)
+                cols = size_of::<Statistics>() / size_of::<f32>();
+                stride = cols;
+                if self.case.layout == Layout::Slice {
+                    (stride, column_stride) = (1, rows + gap);
+                }
             }
-            _ => (offset, self.cols + gap, self.case.rows, self.cols),
-        };
+            _ => {}
+        }
         let dtype = used.stored.dtype(self.problem);
-        let elements = (offset + rows * stride + TAIL).next_multiple_of(2);
+        let elements = (offset + rows * stride + (cols - 1) * column_stride + TAIL).next_multiple_of(2);
         let mut image = poison(dtype).repeat(elements);
         let element_bytes = dtype.size() as usize;
         for (i, value) in values.iter().flatten().enumerate() {
-            let at = (offset + i / cols * stride + i % cols) * element_bytes;
+            let at = (offset + i / cols * stride + i % cols * column_stride) * element_bytes;
             encode(dtype, *value, &mut image[at..at + element_bytes]);
         }
         let buffer = self.context.upload(used.tensor.name(), &image)?;
         let (tensor, bound, is_written) = (used.tensor, used.bound, used.role == Role::Output);
-        Ok(Fenced { tensor, dtype, is_written, values, buffer, image, offset, stride, rows, cols, bound })
+        Ok(Fenced {
+            tensor,
+            dtype,
+            is_written,
+            values,
+            buffer,
+            image,
+            offset,
+            stride,
+            column_stride,
+            rows,
+            cols,
+            bound,
+        })
     }
 }
 

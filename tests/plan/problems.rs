@@ -251,13 +251,22 @@ pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = C
                 stride: u64::from(cols) + padding,
                 cols,
                 element_bytes: dtype.size(),
+                column_stride: 1,
             };
             let mut spans: Vec<Span> = places[..4].iter().copied().map(row_tensor).collect();
-            let parameter =
-                Span { offset: places[4].0, stride: 0, cols, element_bytes: parameter_dtype.size() };
+            let parameter = Span {
+                offset: places[4].0,
+                stride: 0,
+                cols,
+                element_bytes: parameter_dtype.size(),
+                column_stride: 1,
+            };
             let width = |span: &Span| span.vector_width();
             case.vector_width = spans.iter().chain([&parameter]).map(width).min().unwrap();
-            spans.extend([parameter, Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4 }]);
+            spans.extend([
+                parameter,
+                Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4, column_stride: 1 },
+            ]);
             if let Some((rows_to_a_binding, odd_bytes)) = few_rows {
                 let most = spans.iter().map(|span| (span.stride + 1) * u64::from(span.element_bytes)).max();
                 case.caps.max_binding_bytes = rows_to_a_binding * most.unwrap() + 256 + odd_bytes;
