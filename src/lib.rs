@@ -28,7 +28,8 @@
 //! - With a pipeline of your own: [`Kernels`] are what a device's normalisations share. A [`LayerNorm`]
 //!   checks a call over your buffers once and compiles its kernels; the [`Prepared`] call is then recorded
 //!   into your compute pass as often as you like. See `examples/own_pipeline.rs`.
-//! - Without one: [`Context`] finds an adapter, uploads, runs and downloads. See `examples/quickstart.rs`.
+//! - Without one: [`layer_norm`] and [`rms_norm`] take rows and give rows, in a line. [`Context`] keeps the adapter, and has
+//!   everything else: parameters, residuals, gradients. See `examples/quickstart.rs`.
 //! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
 //!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
@@ -84,6 +85,8 @@ pub use gpu::{
     WarmOptions, adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features,
     required_limits, tuned_adapter,
 };
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use gpu::{layer_norm, rms_norm};
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,
     RowsMut, Statistics,

@@ -17,6 +17,7 @@ mod layer_norm;
 mod pipelines;
 mod prepared;
 mod scratch;
+mod simple;
 mod uniforms;
 mod warm;
 
@@ -30,6 +31,8 @@ pub use info::adapter_info_of_device;
 pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;
+#[cfg(not(target_arch = "wasm32"))]
+pub use simple::{layer_norm, rms_norm};
 pub use warm::WarmOptions;
 
 use crate::error::Error;
