@@ -1,6 +1,7 @@
 //! Forward: `y = gain * xhat + bias`, see `docs/numerics.md`.
 
-use super::{Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, combinations, place_of};
+use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
+use super::{Kernel, Shape, Stored, Tensor};
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
