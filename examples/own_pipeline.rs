@@ -108,7 +108,7 @@ fn main() -> Result<(), Error> {
     let (gain, bias) = gain_and_bias.split_at(COLS);
     let inputs = ForwardInputs { gain: Some(gain), bias: Some(bias), ..ForwardInputs::new(ROWS, x) };
     let mut y = vec![0.0_f64; ROWS * COLS];
-    let outputs = ForwardOutputs { y: RowsMut { data: &mut y, stride: COLS }, sum: None, statistics: None };
+    let outputs = ForwardOutputs::new(RowsMut { data: &mut y, stride: COLS });
     reference::forward(norm.problem(), &inputs, outputs)?;
     let inputs =
         BackwardInputs { gain: Some(gain), ..BackwardInputs::new(ROWS, x, Rows { data: &dy, stride: COLS }) };

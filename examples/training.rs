@@ -309,9 +309,8 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
                 ..ForwardInputs::new(rows, rows_of(&sums[block - 1]))
             };
             let outputs = ForwardOutputs {
-                y: RowsMut { data: &mut y, stride: COLS },
                 sum: Some(RowsMut { data: &mut sum, stride: COLS }),
-                statistics: None,
+                ..ForwardOutputs::new(RowsMut { data: &mut y, stride: COLS })
             };
             reference::forward(problem, &inputs, outputs)?;
             sums.push(sum);
@@ -327,9 +326,9 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
             let outputs = BackwardOutputs {
                 dx: Some(RowsMut { data: &mut dsum, stride: COLS }),
                 dgain: Some(&mut dgains[block - 1]),
-                dbias: None,
                 dx_gradient: Gradient::Accumulate,
                 parameter_gradient: Gradient::Accumulate,
+                ..BackwardOutputs::default()
             };
             reference::backward(problem, &inputs, outputs)?;
             dy = halved(&dsum);

@@ -39,6 +39,21 @@
 //! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
 //! asked ([`Error::is_unsupported`]).
 //!
+//! # What grows
+//!
+//! Descriptors, options, buffers and inputs get fields as the crate gets options. Write them with `..`, over `default()` or
+//! `new(..)`, so that a new field breaks nothing:
+//!
+//! ```
+//! use wgpu_layernorm::{Problem, plan::Forward};
+//!
+//! let problem = Problem { cols: 768, eps: 1e-6, ..Problem::default() };
+//! let options = Forward { residual: true, ..Forward::default() };
+//! ```
+//!
+//! They are not `#[non_exhaustive]`, as wgpu's descriptors are not, because that forbids just this form. What only the
+//! crate makes (dispatches, launches, texts) is, and so are enums that get variants.
+//!
 //! # Features
 //!
 //! | feature | default | what it adds | what it compiles |

@@ -25,6 +25,7 @@ pub enum Checks {
 
 /// A translated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Text {
     /// The text.
     pub source: String,
@@ -34,6 +35,7 @@ pub struct Text {
 
 /// A field of the uniform, the struct `Params` of `shaders/common/params.wgsl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UniformField {
     /// Its name.
     pub name: String,

@@ -123,8 +123,7 @@ fn forward_runs_between_shaders_of_the_callers() {
             ..ForwardInputs::new(ROWS, Rows { data: &fused[OFFSET..], stride: STRIDE })
         };
         let mut expected = vec![0.0_f64; ROWS * COLS];
-        let outputs =
-            ForwardOutputs { y: RowsMut { data: &mut expected, stride: COLS }, sum: None, statistics: None };
+        let outputs = ForwardOutputs::new(RowsMut { data: &mut expected, stride: COLS });
         reference::forward(&problem, &inputs, outputs).unwrap();
         expected.iter_mut().for_each(|y| *y += 1.0);
 

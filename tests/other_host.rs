@@ -69,9 +69,9 @@ fn record(
     let place = |tensor: &Tensor| match tensor {
         Tensor::Partials => plan.place_of_partials(),
         _ => Place {
-            start: 0,
             row_stride: u32::try_from(tensors.of(*tensor).1).unwrap(),
             column_stride: if *tensor == Tensor::Statistics { u32::try_from(ROWS).unwrap() } else { 1 },
+            ..Place::default()
         },
     };
     let places: Vec<Place> = plan.tensors().iter().map(place).collect();
@@ -135,8 +135,7 @@ fn a_host_with_the_uniform_last_and_everything_read_write_gets_the_reference() {
     let tensors = Tensors::new();
     let image = values(1, tensors.of(Tensor::Partials).0 / 4 + (1 << 16));
     let pool = buffer_of_bytes(&context, bytemuck::cast_slice(&image));
-    let span =
-        Span { offset: 0, stride: COLS as u64, cols: problem.cols, element_bytes: 4, column_stride: 1 };
+    let span = Span { stride: COLS as u64, cols: problem.cols, ..Span::default() };
     let dispatches = |plan: &Plan| plan.dispatches(ROWS as u64, &[span], &caps).unwrap();
     let (of_forward, of_backward) = (dispatches(&forward), dispatches(&backward));
     assert_eq!([of_forward.len(), of_backward.len()], [1, 1]);
@@ -162,9 +161,8 @@ fn a_host_with_the_uniform_last_and_everything_read_write_gets_the_reference() {
         ..ForwardInputs::new(ROWS, rows(&x[..]))
     };
     let outputs = ForwardOutputs {
-        y: RowsMut { data: &mut y, stride: COLS },
-        sum: None,
         statistics: Some(&mut statistics),
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride: COLS })
     };
     reference::forward(&problem, &inputs, outputs).unwrap();
     let (mut dx, mut dgain, mut dbias) = (vec![0.0_f64; ROWS * COLS], vec![0.0; COLS], vec![0.0; COLS]);
@@ -174,8 +172,7 @@ fn a_host_with_the_uniform_last_and_everything_read_write_gets_the_reference() {
         dx: Some(RowsMut { data: &mut dx, stride: COLS }),
         dgain: Some(&mut dgain),
         dbias: Some(&mut dbias),
-        dx_gradient: Gradient::Overwrite,
-        parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     reference::backward(&problem, &inputs, outputs).unwrap();
 

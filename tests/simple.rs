@@ -25,7 +25,7 @@ fn check<T: Element>(
     };
     let mut expected = vec![0.0_f64; x.len()];
     let inputs = ForwardInputs::<T, T>::new(ROWS, Rows { data: &x, stride });
-    let outputs = ForwardOutputs { y: RowsMut { data: &mut expected, stride }, sum: None, statistics: None };
+    let outputs = ForwardOutputs::new(RowsMut { data: &mut expected, stride });
     reference::forward(&problem, &inputs, outputs).unwrap();
     let y = call(&x, COLS).unwrap();
     assert_eq!(y.len(), x.len());

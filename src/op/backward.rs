@@ -4,7 +4,8 @@ use super::table::{Asked, Choice, Role, Spec, Uses, apart, combinations, place_o
 use super::{Kernel, Shape, Stored, Tensor};
 use crate::types::{Affine, Gradient};
 
-/// What backward is asked for beyond the [`Problem`](crate::Problem).
+/// What backward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Backward {
     /// Whether dx is wanted, and what happens to the value there.

@@ -3,7 +3,8 @@
 use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
 use super::{Kernel, Shape, Stored, Tensor};
 
-/// What forward is asked for beyond the [`Problem`](crate::Problem).
+/// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Whether a residual is added to x first and the sum written out.

@@ -120,6 +120,7 @@ pub(super) const fn apart<O>(_: &O) -> Option<Tensor> {
 
 /// A tensor as a kernel uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Used {
     /// The tensor.
     pub tensor: Tensor,

@@ -4,7 +4,7 @@ use super::{Caps, Kernel, Plan, WIDE, largest_common_power_of_two};
 use crate::error::Error;
 
 /// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer holds: its end,
-/// in bytes, is below 2^64.
+/// in bytes, is below 2^64. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Elements before the first row.
@@ -17,6 +17,13 @@ pub struct Span {
     pub element_bytes: u32,
     /// Elements from one column to the next: 1, but for statistics whose mean and rstd lie apart.
     pub column_stride: u64,
+}
+
+impl Default for Span {
+    /// float32 from the start of the buffer on, a column after the other; `cols` is 0 and must be set.
+    fn default() -> Self {
+        Self { offset: 0, stride: 0, cols: 0, element_bytes: 4, column_stride: 1 }
+    }
 }
 
 impl Span {
@@ -148,6 +155,7 @@ impl Span {
 
 /// One dispatch of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dispatch {
     /// The first row.
     pub first_row: u64,

@@ -1,6 +1,7 @@
 //! How a host numbers and declares the bindings of group 0.
 
-/// What a host that builds the bind group itself may choose of the bindings. The default is the crate's own.
+/// What a host that builds the bind group itself may choose of the bindings. The default is the crate's own. Written with
+/// `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
 ///
 /// `Layout { uniform_last: true, read_write: true }` is for hosts that bind as `CubeCL` does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

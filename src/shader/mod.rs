@@ -37,6 +37,7 @@ pub enum Dialect {
 
 /// The shader of a plan: text and what a host needs to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shader {
     /// [`Plan::label`].
     pub label: String,
@@ -53,6 +54,7 @@ pub const ENTRY_POINT: &str = "main";
 
 /// A storage buffer of a shader, in group 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// The binding's number.
     pub binding: u32,

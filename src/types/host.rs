@@ -33,7 +33,8 @@ pub struct RowsMut<'a, T> {
     pub stride: usize,
 }
 
-/// The host tensors that a forward call reads. Slices may be longer than what is read of them.
+/// The host tensors that a forward call reads. Slices may be longer than what is read of them. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardInputs<'a, T, P, R = T> {
     /// Rows of every tensor; 0 is valid and does nothing.
@@ -80,7 +81,8 @@ impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     }
 }
 
-/// The host tensors that a backward call reads. Slices may be longer than what is read of them.
+/// The host tensors that a backward call reads. Slices may be longer than what is read of them. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardInputs<'a, T, P, D = T> {
     /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.

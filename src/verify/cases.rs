@@ -199,7 +199,7 @@ impl Task {
     }
 }
 
-/// One call with its data.
+/// One call with its data. Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     /// What is computed.

@@ -6,7 +6,8 @@ use crate::plan::{Backward, Tensor};
 use crate::types::{Affine, Gradient};
 
 /// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place. Otherwise
-/// what is written must not share bytes with anything else, but may lie in the same buffer.
+/// what is written must not share bytes with anything else, but may lie in the same buffer. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardBuffers<'a> {
     /// Number of rows.

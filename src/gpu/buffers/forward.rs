@@ -7,7 +7,7 @@ use crate::types::Affine;
 
 /// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
 /// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
-/// in the same buffer.
+/// in the same buffer. Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardBuffers<'a> {
     /// Number of rows.
