@@ -13,7 +13,9 @@ pub use backward::Backward;
 pub use forward::Forward;
 pub use kernel::Kernel;
 pub use operation::Operation;
-pub(crate) use table::{Choice, Facts};
+pub(crate) use table::Choice;
+#[cfg(feature = "gpu")]
+pub(crate) use table::Facts;
 pub use table::{Role, Used, Uses};
 pub use tensor::{Shape, Stored, Tensor};
 

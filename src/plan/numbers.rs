@@ -45,7 +45,7 @@ impl Plan {
         self.storages.any(&[Storage::NativeF16])
     }
 
-    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`].
+    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`](super::Caps::shader_int64).
     #[must_use]
     pub fn uses_int64(&self) -> bool {
         self.storages.is_one()

@@ -10,6 +10,7 @@ pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
 pub use problem::Problem;
+#[cfg(feature = "bench")]
 pub(crate) use words::by_name;
 pub use words::{Affine, Dtype, Gradient, Normalization};
 
