@@ -11,7 +11,8 @@ pub struct Place {
     pub start: u32,
     /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
     pub row_stride: u32,
-    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart.
+    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart. Modulo 2^32 where rstd comes
+    /// first.
     pub column_stride: u32,
 }
 
