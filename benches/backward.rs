@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use support::{Bench, SHAPE_16_BIT, SHAPE_OF_FORMS, SHAPES_F32, Shape, values};
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
-    Affine, BackwardBuffers, Element, Gradient, Normalization, Problem, Real, Rows, RowsMut, Statistics,
+    Affine, BackwardBuffers, Element, Normalization, Problem, Real, Rows, RowsMut, Statistics,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,8 +55,7 @@ fn backward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
         dx: Some(RowsMut { data: &mut dx, stride: cols }),
         dgain: Some(&mut dgain),
         dbias: Some(&mut dbias),
-        dx_gradient: Gradient::Overwrite,
-        parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     reference::backward(norm.problem(), &inputs, outputs).expect("the call is valid");
     let statistics = statistics(norm.problem(), &inputs);
@@ -86,9 +85,8 @@ fn statistics<T: Element>(problem: &Problem, inputs: &BackwardInputs<'_, T, T>) 
     let without_affine = Problem { affine: Affine::None, ..*problem };
     let inputs = ForwardInputs { gain: None::<&[T]>, ..ForwardInputs::new(inputs.rows, inputs.x) };
     let outputs = ForwardOutputs {
-        y: RowsMut { data: &mut y, stride: inputs.x.stride },
-        sum: None,
         statistics: Some(&mut statistics),
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride: inputs.x.stride })
     };
     reference::forward(&without_affine, &inputs, outputs).expect("the call is valid");
     let rounded =
@@ -113,8 +111,7 @@ fn on_the_cpu(bench: &mut Bench<'_>, shape: Shape) {
             dx: Some(RowsMut { data: &mut dx, stride: cols }),
             dgain: Some(&mut dgain),
             dbias: Some(&mut dbias),
-            dx_gradient: Gradient::Overwrite,
-            parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         reference::backward(&problem, &inputs, outputs).expect("the call is valid");
     });

@@ -51,9 +51,8 @@ fn forward<T: Element>(bench: &mut Bench<'_>, shape: Shape, form: Form) {
     let mut y = vec![0.0; shape.len()];
     let mut sum = x.clone();
     let outputs = ForwardOutputs {
-        y: RowsMut { data: &mut y, stride: cols },
         sum: with_residual.then_some(RowsMut { data: &mut sum, stride: cols }),
-        statistics: None,
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride: cols })
     };
     reference::forward(norm.problem(), &inputs, outputs).expect("the call is valid");
 
@@ -94,8 +93,7 @@ fn on_the_cpu(bench: &mut Bench<'_>, shape: Shape) {
     };
     let bytes = (size_of_val(&*x) + size_of_val(&*y)) as u64;
     bench.reference(&shape.parameter::<f32>(""), bytes, || {
-        let outputs =
-            ForwardOutputs { y: RowsMut { data: &mut y, stride: cols }, sum: None, statistics: None };
+        let outputs = ForwardOutputs::new(RowsMut { data: &mut y, stride: cols });
         reference::forward(&problem, &inputs, outputs).expect("the call is valid");
     });
 }

@@ -302,7 +302,7 @@ fn places(criterion: &mut Criterion) {
     let norm = layer_norm(&context);
     let at = |place: u64| {
         let ([x, y, _], [gain, bias, ..]) = (&buffers.rows, &buffers.vectors);
-        let rows = |buffer| BufferRows { buffer, offset: place * 64, stride: None };
+        let rows = |buffer| BufferRows::at_element(buffer, place * 64);
         ForwardBuffers {
             gain: Some(gain.into()),
             bias: Some(bias.into()),

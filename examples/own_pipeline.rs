@@ -67,10 +67,10 @@ fn main() -> Result<(), Error> {
         &kernels,
         &LayerNormDescriptor { label: Some("key_norm"), cols: 64, ..LayerNormDescriptor::default() },
     )?;
-    let keys_of = |buffer| BufferRows { buffer, offset: COLS as u64, stride: Some(STRIDE as u64) };
+    let keys_of = |buffer| BufferRows::at_element(buffer, COLS as u64).with_stride(STRIDE as u64);
     // Tensors may share a buffer, all of them if need be.
-    let gain = BufferVector { buffer: &parameters, offset: 0 };
-    let bias = BufferVector { buffer: &parameters, offset: COLS as u64 };
+    let gain = BufferVector::from(&parameters);
+    let bias = BufferVector::at_element(&parameters, COLS as u64);
     let forward = norm.prepare_forward(&ForwardBuffers {
         gain: Some(gain),
         bias: Some(bias),
@@ -108,7 +108,7 @@ fn main() -> Result<(), Error> {
     let (gain, bias) = gain_and_bias.split_at(COLS);
     let inputs = ForwardInputs { gain: Some(gain), bias: Some(bias), ..ForwardInputs::new(ROWS, x) };
     let mut y = vec![0.0_f64; ROWS * COLS];
-    let outputs = ForwardOutputs { y: RowsMut { data: &mut y, stride: COLS }, sum: None, statistics: None };
+    let outputs = ForwardOutputs::new(RowsMut { data: &mut y, stride: COLS });
     reference::forward(norm.problem(), &inputs, outputs)?;
     let inputs =
         BackwardInputs { gain: Some(gain), ..BackwardInputs::new(ROWS, x, Rows { data: &dy, stride: COLS }) };

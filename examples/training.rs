@@ -167,8 +167,8 @@ impl Stack {
         })?;
 
         // Offsets count elements.
-        let rows = |bytes: u64| BufferRows { buffer: &pool, offset: bytes / 2, stride: None };
-        let vector = |bytes: u64| BufferVector { buffer: &pool, offset: bytes / 4 };
+        let rows = |bytes: u64| BufferRows::at_byte(&pool, bytes);
+        let vector = |bytes: u64| BufferVector::at_byte(&pool, bytes);
         let capacity = CAPACITY as u64;
         let mut forward = Vec::new();
         let mut backward = [Vec::new(), Vec::new()];
@@ -180,7 +180,7 @@ impl Stack {
                 residual: Some(rows(place::sum(block))),
                 sum: Some(rows(place::sum(block))),
                 gain: Some(vector(place::gain(block))),
-                statistics: Some(vector(place::statistics(block))),
+                statistics: Some(vector(place::statistics(block)).into()),
                 ..ForwardBuffers::new(capacity, rows(place::sum(block - 1)), rows(place::Y))
             })?);
             for (calls, parameter_gradient) in backward.iter_mut().zip(gradients) {
@@ -309,9 +309,8 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
                 ..ForwardInputs::new(rows, rows_of(&sums[block - 1]))
             };
             let outputs = ForwardOutputs {
-                y: RowsMut { data: &mut y, stride: COLS },
                 sum: Some(RowsMut { data: &mut sum, stride: COLS }),
-                statistics: None,
+                ..ForwardOutputs::new(RowsMut { data: &mut y, stride: COLS })
             };
             reference::forward(problem, &inputs, outputs)?;
             sums.push(sum);
@@ -327,9 +326,9 @@ fn expected(norm: &LayerNorm) -> Result<Vec<Vec<f64>>, Error> {
             let outputs = BackwardOutputs {
                 dx: Some(RowsMut { data: &mut dsum, stride: COLS }),
                 dgain: Some(&mut dgains[block - 1]),
-                dbias: None,
                 dx_gradient: Gradient::Accumulate,
                 parameter_gradient: Gradient::Accumulate,
+                ..BackwardOutputs::default()
             };
             reference::backward(problem, &inputs, outputs)?;
             dy = halved(&dsum);

@@ -7,7 +7,7 @@
 // On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a load costs
 // there what a load from memory costs, wherever it is served from.
 //
-// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, store_y,
+// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, write_y,
 // store_statistics,
 // row_sum (2 calls a row).
 
@@ -116,7 +116,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     xhat[part] = fma(x[step * PARTS + part], vec4<f32>(scale.rstd), vec4<f32>(offset));
                 }
                 let y = apply_affine(parameters[step], xhat);
-                store_y(row, step, thread, y, scale.nan);
+                write_y(row, step, thread, y, scale.nan);
             }
             store_row_statistics(row, thread, mean, scale);
         }

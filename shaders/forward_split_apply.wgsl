@@ -8,7 +8,7 @@
 // All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a chunk stay in
 // registers from row to row.
 //
-// Needs: load_stored, load_parameters, apply_affine, store_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
+// Needs: load_stored, load_parameters, apply_affine, write_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -35,7 +35,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             for (var step = 0u; step < STEPS; step++) {
                 let xhat = normalised(load_stored(row, first_step + step, thread), normal);
                 let y = apply_affine(parameters[step], xhat);
-                store_y(row, first_step + step, thread, y, normal.nan);
+                write_y(row, first_step + step, thread, y, normal.nan);
             }
             if (chunk == 0u) {
                 store_normaliser(row, thread, normal);

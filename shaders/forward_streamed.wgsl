@@ -7,7 +7,7 @@
 //
 // The second walk goes over the columns once for the whole block: gain and bias are loaded once for BLOCK_ROWS rows.
 //
-// Needs: finite_walk, load_stored, load_parameters, apply_affine, store_y, store_statistics, row_sum (3 calls
+// Needs: finite_walk, load_stored, load_parameters, apply_affine, write_y, store_statistics, row_sum (3 calls
 // a row).
 
 const BLOCK_ROWS: u32 = 4u;
@@ -39,7 +39,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 let row = first_row + b;
                 if (row < rows.end) {
                     let xhat = normalised(load_stored(row, step, thread), normalisers[b]);
-                    store_y(row, step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
+                    write_y(row, step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
                 }
             }
         }

@@ -36,9 +36,9 @@ pub enum Error {
     BufferTooSmall {
         /// The tensor's name.
         buffer: &'static str,
-        /// What there is, from the start of the buffer.
+        /// What there is, from the start of the buffer, or of the slice that was given.
         has: u64,
-        /// Where the tensor ends, from the start of the buffer.
+        /// Where the tensor ends, from the same start.
         needs: u64,
         /// `bytes` for GPU buffers, `elements` for host slices.
         unit: &'static str,

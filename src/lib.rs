@@ -28,7 +28,8 @@
 //! - With a pipeline of your own: [`Kernels`] are what a device's normalisations share. A [`LayerNorm`]
 //!   checks a call over your buffers once and compiles its kernels; the [`Prepared`] call is then recorded
 //!   into your compute pass as often as you like. See `examples/own_pipeline.rs`.
-//! - Without one: [`Context`] finds an adapter, uploads, runs and downloads. See `examples/quickstart.rs`.
+//! - Without one: [`layer_norm`] and [`rms_norm`] take rows and give rows, in a line. [`Context`] keeps the adapter, and has
+//!   everything else: parameters, residuals, gradients. See `examples/quickstart.rs`.
 //! - On the CPU, in float64: [`reference`](mod@reference).
 //! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
 //!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
@@ -37,6 +38,21 @@
 //!
 //! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
 //! asked ([`Error::is_unsupported`]).
+//!
+//! # What grows
+//!
+//! Descriptors, options, buffers and inputs get fields as the crate gets options. Write them with `..`, over `default()` or
+//! `new(..)`, so that a new field breaks nothing:
+//!
+//! ```
+//! use wgpu_layernorm::{Problem, plan::Forward};
+//!
+//! let problem = Problem { cols: 768, eps: 1e-6, ..Problem::default() };
+//! let options = Forward { residual: true, ..Forward::default() };
+//! ```
+//!
+//! They are not `#[non_exhaustive]`, as wgpu's descriptors are not, because that forbids just this form. What only the
+//! crate makes (dispatches, launches, texts) is, and so are enums that get variants.
 //!
 //! # Features
 //!
@@ -79,11 +95,13 @@ pub mod verify;
 pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use gpu::{
-    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferVector, Context, ForwardBuffers,
-    ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared, WarmOptions,
-    adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features, required_limits,
-    tuned_adapter,
+    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferStatistics, BufferVector, Context,
+    ForwardBuffers, ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared,
+    WarmOptions, adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features,
+    required_limits, tuned_adapter,
 };
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use gpu::{layer_norm, rms_norm};
 pub use types::{
     Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,
     RowsMut, Statistics,

@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::plan::{Plan, Storage};
-use crate::shader::{self, Dialect, ENTRY_POINT, Shader};
+use crate::shader::{self, Dialect, ENTRY_POINT, Layout, Shader};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
@@ -25,6 +25,7 @@ pub enum Checks {
 
 /// A translated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Text {
     /// The text.
     pub source: String,
@@ -34,6 +35,7 @@ pub struct Text {
 
 /// A field of the uniform, the struct `Params` of `shaders/common/params.wgsl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UniformField {
     /// Its name.
     pub name: String,
@@ -62,7 +64,15 @@ impl Module {
     /// # Errors
     /// [`Error::Assembly`] with naga's words: a fault of this crate.
     pub fn new(plan: &Plan) -> Result<Self, Error> {
-        let shader = shader::assemble(plan, Dialect::Naga)?;
+        Self::with_layout(plan, Layout::default())
+    }
+
+    /// The same with the bindings that a host wants.
+    ///
+    /// # Errors
+    /// Those of [`Module::new`].
+    pub fn with_layout(plan: &Plan, layout: Layout) -> Result<Self, Error> {
+        let shader = shader::assemble_with(plan, Dialect::Naga, layout)?;
         let fault = |message| Error::Assembly { label: shader.label.clone(), message };
         let module = naga::front::wgsl::parse_str(&shader.source)
             .map_err(|error| fault(error.emit_to_string(&shader.source)))?;

@@ -117,9 +117,8 @@ impl Report {
 
         let (mut y, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
         let outputs = ForwardOutputs {
-            y: RowsMut { data: &mut y, stride: cols },
-            sum: None,
             statistics: Some(&mut statistics),
+            ..ForwardOutputs::new(RowsMut { data: &mut y, stride: cols })
         };
         reference::forward(&problem, &forward, outputs).unwrap();
         let (mut dx, mut dgain, mut dbias) = (vec![0.0; x.len()], vec![0.0; cols], vec![0.0; cols]);

@@ -92,7 +92,7 @@ fn forward_runs_between_shaders_of_the_callers() {
     let (halve, forward, add_one) = {
         let (fused, y) = (storage(&fused), storage(&[0.0; ROWS * COLS]));
         let (gain, bias) = (storage(&gain), storage(&bias));
-        let x = BufferRows { buffer: &fused, offset: OFFSET as u64, stride: Some(STRIDE as u64) };
+        let x = BufferRows::at_element(&fused, OFFSET as u64).with_stride(STRIDE as u64);
         let forward = norm
             .prepare_forward(&ForwardBuffers {
                 gain: Some((&gain).into()),
@@ -123,8 +123,7 @@ fn forward_runs_between_shaders_of_the_callers() {
             ..ForwardInputs::new(ROWS, Rows { data: &fused[OFFSET..], stride: STRIDE })
         };
         let mut expected = vec![0.0_f64; ROWS * COLS];
-        let outputs =
-            ForwardOutputs { y: RowsMut { data: &mut expected, stride: COLS }, sum: None, statistics: None };
+        let outputs = ForwardOutputs::new(RowsMut { data: &mut expected, stride: COLS });
         reference::forward(&problem, &inputs, outputs).unwrap();
         expected.iter_mut().for_each(|y| *y += 1.0);
 

@@ -61,7 +61,7 @@ fn run(
     };
     let place = |buffer| {
         let offset = (OFFSET + first * stride) as u64;
-        BufferRows { buffer, offset, stride: Some(*stride as u64) }
+        BufferRows::at_element(buffer, offset).with_stride(*stride as u64)
     };
     let (x, dy, gain, bias) = (buffer(x), buffer(dy), buffer(gain), buffer(&inputs.gain));
     let [y, dx] = [(); 2].map(|()| buffer(&vec![1.0; rows * cols]));

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
-    AdapterChoice, Affine, BackwardBuffers, BackwardInputs, BufferRows, BufferVector, Context, Dtype, Error,
-    ForwardBuffers, ForwardInputs, Gradient, Kernels, LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut,
-    adapters, describe_adapter, required_limits,
+    AdapterChoice, Affine, BackwardBuffers, BackwardInputs, BufferRows, BufferStatistics, BufferVector,
+    Context, Dtype, Error, ForwardBuffers, ForwardInputs, Gradient, Kernels, LayerNorm, LayerNormDescriptor,
+    Problem, Rows, RowsMut, adapters, describe_adapter, required_limits,
 };
 
 const ROWS: u64 = 2;
@@ -76,8 +76,7 @@ fn assert_device_is_right(context: &Context) {
     };
     let y = context.forward_blocking(&problem, &inputs).unwrap().y;
     let mut expected = [0.0_f64; 8];
-    let outputs =
-        ForwardOutputs { y: RowsMut { data: &mut expected, stride: 4 }, sum: None, statistics: None };
+    let outputs = ForwardOutputs::new(RowsMut { data: &mut expected, stride: 4 });
     reference::forward(&problem, &inputs, outputs).unwrap();
     assert!(
         y.iter().zip(expected).all(|(y, expected)| (f64::from(*y) - expected).abs() < 1e-6),
@@ -104,9 +103,15 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     let (short, large) = (bytes(BYTES - 4), bytes(1024));
     let (half, three_halves) = (bytes(8), bytes(6));
     let copy_only = buffer(BYTES, wgpu::BufferUsages::COPY_DST);
-    let at = |buffer, offset| BufferRows { buffer, offset, stride: None };
-    let strided = |buffer, stride| BufferRows { buffer, offset: 0, stride: Some(stride) };
-    let vector = |buffer, offset| Some(BufferVector { buffer, offset });
+    let at = |buffer, offset| BufferRows::at_element(buffer, offset);
+    let strided = |buffer, stride| BufferRows::at_element(buffer, 0).with_stride(stride);
+    let vector = |buffer, offset| Some(BufferVector::at_element(buffer, offset));
+    let apart = |buffer, mean, rstd| {
+        let [mean, rstd] = [mean, rstd].map(|offset| BufferVector::at_element(buffer, offset));
+        BufferStatistics::apart(mean, rstd)
+    };
+    let binding =
+        |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) };
 
     let mut failures = Vec::new();
     let mut expect = |name: &str, expected: &str, got: String| {
@@ -195,10 +200,21 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             ForwardBuffers { gain: gain_at, bias: bias_at, ..forward },
         ),
         (
-            "residual alone",
-            "invalid: buffer sum is missing: a residual was given, and the sum is what gets normalised",
+            "no output",
+            "invalid: buffer y is missing: at least one of y and statistics must be given",
             &plain,
-            ForwardBuffers { sum: None, ..added },
+            ForwardBuffers { y: None, statistics: None, ..forward },
+        ),
+        (
+            "gain without y",
+            "invalid: buffer gain was given but is not used: y is left out, and statistics do not depend on it",
+            &with_gain,
+            ForwardBuffers {
+                gain: gain_at,
+                y: None,
+                statistics: vector(&statistics, 0).map(Into::into),
+                ..forward
+            },
         ),
         (
             "sum alone",
@@ -210,7 +226,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "stride below cols",
             "invalid: y.stride is 3, needs to be at least cols, 4",
             &plain,
-            ForwardBuffers { y: strided(&y, 3), ..forward },
+            ForwardBuffers { y: Some(strided(&y, 3)), ..forward },
         ),
         (
             "stride 0",
@@ -270,19 +286,102 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "y short by its offset",
             "invalid: buffer y has 32 bytes, needs 36",
             &plain,
-            ForwardBuffers { y: at(&y, 1), ..forward },
+            ForwardBuffers { y: Some(at(&y, 1)), ..forward },
         ),
         (
             "statistics short",
             "invalid: buffer statistics has 16 bytes, needs 20",
             &plain,
-            ForwardBuffers { statistics: vector(&statistics, 1), ..forward },
+            ForwardBuffers { statistics: vector(&statistics, 1).map(Into::into), ..forward },
         ),
         (
             "an offset beyond 64 bits",
             "invalid: buffer x has 32 bytes, needs 18446744073709551615",
             &plain,
             ForwardBuffers { x: at(&x, u64::MAX), ..forward },
+        ),
+        (
+            "a byte within an element",
+            "invalid: the start of x is 6 bytes, needs to be a multiple of the 4 bytes of an element",
+            &plain,
+            ForwardBuffers { x: BufferRows::at_byte(&large, 6), ..forward },
+        ),
+        (
+            "a slice from within an element on",
+            "invalid: the start of gain is 2 bytes, needs to be a multiple of the 4 bytes of an element",
+            &with_gain,
+            ForwardBuffers { gain: Some(large.slice(2..).into()), ..forward },
+        ),
+        (
+            "a slice that ends before its rows do",
+            "invalid: buffer y has 28 bytes, needs 32",
+            &plain,
+            ForwardBuffers { y: Some(large.slice(4..32).into()), ..forward },
+        ),
+        (
+            "a binding that ends before its rows do",
+            "invalid: buffer x has 16 bytes, needs 32",
+            &plain,
+            ForwardBuffers { x: binding(&large, 8, 16).into(), ..forward },
+        ),
+        (
+            "a binding beyond its buffer",
+            "invalid: buffer x has 1024 bytes, needs 1028",
+            &plain,
+            ForwardBuffers { x: binding(&large, 996, 64).into(), ..forward },
+        ),
+        (
+            "a slice too short for statistics",
+            "invalid: buffer statistics has 12 bytes, needs 16",
+            &plain,
+            ForwardBuffers { statistics: Some(large.slice(0..12).into()), ..forward },
+        ),
+        (
+            "mean and rstd in two buffers",
+            "invalid: the buffer of rstd is another than that of mean, needs to be the same, because they share a \
+             binding: lay them apart within one buffer, or side by side",
+            &plain,
+            ForwardBuffers { statistics: Some(BufferStatistics::apart(&statistics, &large)), ..forward },
+        ),
+        (
+            "rstd in mean",
+            "invalid: mean and rstd overlap, need to lie apart or, in place, in exactly the same rows: they are two \
+             tensors, and their bytes overlap",
+            &plain,
+            ForwardBuffers { statistics: Some(apart(&large, 0, 1)), ..forward },
+        ),
+        (
+            "a short rstd",
+            "invalid: buffer rstd has 16 bytes, needs 20",
+            &plain,
+            ForwardBuffers { statistics: Some(apart(&statistics, 0, 3)), ..forward },
+        ),
+        (
+            "a slice too short for mean",
+            "invalid: buffer mean has 4 bytes, needs 8",
+            &plain,
+            ForwardBuffers {
+                statistics: Some(BufferStatistics::apart(large.slice(0..4), large.slice(8..16))),
+                ..forward
+            },
+        ),
+        (
+            "mean in y, with rstd behind it",
+            "invalid: y and statistics overlap, {WRITTEN_TWICE}",
+            &plain,
+            ForwardBuffers { y: Some(at(&large, 4)), statistics: Some(apart(&large, 4, 20)), ..forward },
+        ),
+        (
+            "rstd in y, with mean before it",
+            "invalid: y and statistics overlap, {WRITTEN_TWICE}",
+            &plain,
+            ForwardBuffers { y: Some(at(&large, 4)), statistics: Some(apart(&large, 0, 11)), ..forward },
+        ),
+        (
+            "y between rstd and mean",
+            "no error",
+            &plain,
+            ForwardBuffers { y: Some(at(&large, 4)), statistics: Some(apart(&large, 12, 2)), ..forward },
         ),
         (
             "rows beyond 64 bits",
@@ -300,7 +399,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "no STORAGE",
             "invalid: buffer y has the usages BufferUsages(COPY_DST), needs BufferUsages::STORAGE",
             &plain,
-            ForwardBuffers { y: (&copy_only).into(), ..forward },
+            ForwardBuffers { y: Some((&copy_only).into()), ..forward },
         ),
         (
             "no STORAGE of x",
@@ -318,37 +417,37 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "no STORAGE of the statistics",
             "invalid: buffer statistics has the usages BufferUsages(COPY_DST), needs BufferUsages::STORAGE",
             &plain,
-            ForwardBuffers { statistics: vector(&copy_only, 0), ..forward },
+            ForwardBuffers { statistics: vector(&copy_only, 0).map(Into::into), ..forward },
         ),
         (
             "y one row after x",
             "invalid: y and x overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { x: at(&large, 0), y: at(&large, 4), ..forward },
+            ForwardBuffers { x: at(&large, 0), y: Some(at(&large, 4)), ..forward },
         ),
         (
             "y as x, in longer rows",
             "invalid: y and x overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { x: at(&large, 0), y: strided(&large, 5), ..forward },
+            ForwardBuffers { x: at(&large, 0), y: Some(strided(&large, 5)), ..forward },
         ),
         (
             "y one row after sum",
             "invalid: y and sum overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 4), ..added },
+            ForwardBuffers { sum: Some(at(&large, 0)), y: Some(at(&large, 4)), ..added },
         ),
         (
             "y as sum",
             "invalid: y and sum overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { sum: Some(at(&large, 0)), y: at(&large, 0), ..added },
+            ForwardBuffers { sum: Some(at(&large, 0)), y: Some(at(&large, 0)), ..added },
         ),
         (
             "y one row after the residual",
             "invalid: y and residual overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { residual: Some(at(&large, 0)), y: at(&large, 4), ..added },
+            ForwardBuffers { residual: Some(at(&large, 0)), y: Some(at(&large, 4)), ..added },
         ),
         (
             "sum one row before x",
@@ -360,7 +459,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "statistics in x",
             "invalid: statistics and x overlap, {READ_AND_WRITTEN}",
             &plain,
-            ForwardBuffers { x: at(&large, 0), statistics: vector(&large, 7), ..forward },
+            ForwardBuffers { x: at(&large, 0), statistics: vector(&large, 7).map(Into::into), ..forward },
         ),
         (
             "bias in the statistics",
@@ -369,7 +468,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             ForwardBuffers {
                 gain: gain_at,
                 bias: vector(&large, 3),
-                statistics: vector(&large, 0),
+                statistics: vector(&large, 0).map(Into::into),
                 ..forward
             },
         ),
@@ -377,13 +476,17 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "statistics in y",
             "invalid: y and statistics overlap, {WRITTEN_TWICE}",
             &plain,
-            ForwardBuffers { y: at(&large, 0), statistics: vector(&large, 4), ..forward },
+            ForwardBuffers {
+                y: Some(at(&large, 0)),
+                statistics: vector(&large, 4).map(Into::into),
+                ..forward
+            },
         ),
         (
             "gain in y",
             "invalid: y and gain overlap, {READ_AND_WRITTEN}",
             &with_gain,
-            ForwardBuffers { y: at(&large, 0), gain: vector(&large, 7), ..forward },
+            ForwardBuffers { y: Some(at(&large, 0)), gain: vector(&large, 7), ..forward },
         ),
     ] {
         expect(name, expected, said(norm.prepare_forward(&buffers)));
@@ -468,7 +571,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "statistics short",
             "invalid: buffer statistics has 16 bytes, needs 24",
             &full,
-            BackwardBuffers { statistics: BufferVector { buffer: &statistics, offset: 2 }, ..all },
+            BackwardBuffers { statistics: BufferVector::at_element(&statistics, 2).into(), ..all },
         ),
         (
             "no STORAGE of dy",
@@ -505,7 +608,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "invalid: dx and statistics overlap, {READ_AND_WRITTEN}",
             &full,
             BackwardBuffers {
-                statistics: BufferVector { buffer: &large, offset: 7 },
+                statistics: BufferVector::at_element(&large, 7).into(),
                 dx: Some(at(&large, 0)),
                 ..all
             },
@@ -864,7 +967,7 @@ fn no_rows_do_nothing_but_zero_the_parameter_gradients() {
         .unwrap();
     assert_eq!(forward.dispatch_count(), 0);
     // Two outputs in one buffer, at an offset whose byte is beyond 64 bits.
-    let nowhere = BufferRows { buffer: &y, offset: u64::MAX, stride: None };
+    let nowhere = BufferRows::at_element(&y, u64::MAX);
     norm.prepare_forward(&ForwardBuffers {
         gain: Some((&gain).into()),
         bias: Some((&bias).into()),

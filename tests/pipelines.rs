@@ -110,15 +110,15 @@ fn threads_that_need_one_pipeline_compile_it_once() {
 /// A step of training over one buffer: forward with a residual, and backward with all gradients.
 fn pooled_step(norm: &LayerNorm, pool: &wgpu::Buffer, own_scratch: bool) -> [Prepared; 2] {
     let row_bytes = ROWS * u64::from(COLS);
-    let rows = |place: u64| BufferRows { buffer: pool, offset: place * row_bytes, stride: None };
-    let vector = |place: u64| BufferVector { buffer: pool, offset: place * row_bytes };
+    let rows = |place: u64| BufferRows::at_element(pool, place * row_bytes);
+    let vector = |place: u64| BufferVector::at_element(pool, place * row_bytes);
     let scratch = own_scratch.then(|| pool.slice(14 * row_bytes * 4..));
     let forward = norm.prepare_forward(&ForwardBuffers {
         residual: Some(rows(1)),
         sum: Some(rows(1)),
         gain: Some(vector(3)),
         bias: Some(vector(4)),
-        statistics: Some(vector(5)),
+        statistics: Some(vector(5).into()),
         scratch,
         ..ForwardBuffers::new(ROWS, rows(0), rows(2))
     });
@@ -143,7 +143,7 @@ fn a_step_after_warming_compiles_nothing() {
         mapped_at_creation: false,
     });
     let (forward, backward) = (
-        Forward { residual: true, statistics: true, x_in: None, residual_in: Some(Tensor::Sum) },
+        Forward { residual: true, statistics: true, residual_in: Some(Tensor::Sum), ..Forward::default() },
         Backward {
             dx: Some(Gradient::Overwrite),
             dgain: Some(Gradient::Overwrite),
@@ -196,7 +196,7 @@ fn an_alignment_is_that_of_the_places_to_come() {
     for (alignment, elements) in [(16, 4), (8, 2), (4, 1)] {
         norm.warm(&WarmOptions { forward: &[forward], alignment, ..WarmOptions::default() }).unwrap();
         let warm = kernels.pipelines();
-        let x = BufferRows { offset: elements, ..BufferRows::from(&buffers.rows[0]) };
+        let x = BufferRows::at_element(&buffers.rows[0], elements);
         norm.prepare_forward(&ForwardBuffers { x, ..buffers.forward() }).unwrap();
         assert_eq!(kernels.pipelines(), warm, "rows at multiples of {alignment} bytes");
     }

@@ -9,8 +9,8 @@ use support::{run_bytes, values};
 use wgpu_layernorm::plan::{Kernel, RowSplit};
 use wgpu_layernorm::wgpu;
 use wgpu_layernorm::{
-    BackwardBuffers, BufferRows, BufferVector, Context, Dtype, Error, ForwardBuffers, Gradient, LayerNorm,
-    LayerNormDescriptor, Normalization, adapter_info_of_device, adapters,
+    BackwardBuffers, BufferRows, BufferStatistics, BufferVector, Context, Dtype, Error, ForwardBuffers,
+    Gradient, LayerNorm, LayerNormDescriptor, Normalization, adapter_info_of_device, adapters,
 };
 
 /// Where a tensor lies: elements of its own type.
@@ -88,17 +88,27 @@ impl<'p> Buffers<'p> {
     }
 
     fn buffer(&self, name: &str) -> &wgpu::Buffer {
+        // mean and rstd share a binding.
+        let name = if name == "rstd" { "mean" } else { name };
         let number = self.pool.places.iter().position(|place| place.name == name).unwrap();
         &self.buffers[number % self.buffers.len()]
     }
 
     fn rows(&self, name: &str) -> BufferRows<'_> {
         let Place { offset, stride, .. } = self.pool.place(name);
-        BufferRows { buffer: self.buffer(name), offset, stride: Some(stride) }
+        BufferRows::at_element(self.buffer(name), offset).with_stride(stride)
     }
 
     fn vector(&self, name: &str) -> BufferVector<'_> {
-        BufferVector { buffer: self.buffer(name), offset: self.pool.place(name).offset }
+        BufferVector::at_element(self.buffer(name), self.pool.place(name).offset)
+    }
+
+    /// Side by side, or apart with what lies between in the pool.
+    fn statistics(&self) -> BufferStatistics<'_> {
+        match self.pool.is_odd {
+            true => BufferStatistics::apart(self.vector("mean"), self.vector("rstd")),
+            false => self.vector("statistics").into(),
+        }
     }
 
     /// From the end of the pool on.
@@ -112,7 +122,7 @@ impl<'p> Buffers<'p> {
             sum: residual.then(|| self.rows("sum")),
             gain: Some(self.vector("gain")),
             bias: Some(self.vector("bias")),
-            statistics: Some(self.vector("statistics")),
+            statistics: Some(self.statistics()),
             ..ForwardBuffers::new(rows, self.rows("x"), self.rows("y"))
         }
     }
@@ -125,7 +135,7 @@ impl<'p> Buffers<'p> {
             dbias: Some(self.vector("dbias")),
             dx_gradient: gradient,
             parameter_gradient: gradient,
-            ..BackwardBuffers::new(rows, self.rows("x"), self.rows("dy"), self.vector("statistics"))
+            ..BackwardBuffers::new(rows, self.rows("x"), self.rows("dy"), self.statistics())
         }
     }
 }
@@ -138,12 +148,18 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn pool(dtype: Dtype, parameter_dtype: Dtype, cols: u64, is_odd: bool) -> Pool {
     let mut pool = Pool { image: Vec::new(), is_odd, places: Vec::new() };
+    if is_odd {
+        pool.add("rstd", Dtype::F32, ROWS, 1);
+    }
     for name in ["x", "residual", "y", "sum"] {
         pool.add(name, dtype, ROWS, cols);
     }
     pool.add("gain", parameter_dtype, 1, cols);
     pool.add("bias", parameter_dtype, 1, cols);
-    pool.add("statistics", Dtype::F32, ROWS, 2);
+    match is_odd {
+        true => pool.add("mean", Dtype::F32, ROWS, 1),
+        false => pool.add("statistics", Dtype::F32, ROWS, 2),
+    }
     for name in ["dy", "dx"] {
         pool.add(name, dtype, ROWS, cols);
     }
@@ -190,8 +206,9 @@ fn check(context: &Context, dtype: Dtype, parameter_dtype: Dtype, cols: u32, is_
             norm.prepare_backward(&apart.backward(ROWS, gradient)),
         ];
         let calls = calls.map(|call| call.unwrap_or_else(|error| panic!("{what}: {error}")));
-        let written = ["y", "sum", "statistics", "dx", "dgain", "dbias"];
-        let written = written.into_iter().filter(|name| residual || *name != "sum");
+        let written = ["y", "sum", "statistics", "mean", "rstd", "dx", "dgain", "dbias"].into_iter();
+        let is_there = |name: &str| pool.places.iter().any(|place| place.name == name);
+        let written = written.filter(|name| is_there(name) && (residual || *name != "sum"));
         let buffers: Vec<_> = written.clone().map(|name| apart.buffer(name)).collect();
         let expected = run_bytes(context, &[&calls[0], &calls[1]], &buffers);
         let calls = [norm.prepare_forward(&forward), norm.prepare_backward(&backward)];
@@ -262,7 +279,7 @@ fn inputs_in_place_lie_in_one_pool() {
     let context = support::context();
     let norm = norm(&context, Normalization::Layer);
     let pool = support::buffer(&context, &values(1, 64));
-    let at = |offset| BufferRows { buffer: &pool, offset, stride: None };
+    let at = |offset| BufferRows::at_element(&pool, offset);
     let buffers =
         ForwardBuffers { residual: Some(at(16)), sum: Some(at(16)), ..ForwardBuffers::new(2, at(0), at(0)) };
     let prepared = norm.prepare_forward(&buffers).unwrap();
@@ -273,7 +290,7 @@ fn inputs_in_place_lie_in_one_pool() {
     let of = |seed| support::buffer(&context, &values(seed, 64));
     let (x, residual, y, sum) = (of(1), of(1), of(2), of(2));
     let apart = ForwardBuffers {
-        residual: Some(BufferRows { buffer: &residual, offset: 16, stride: None }),
+        residual: Some(BufferRows::at_element(&residual, 16)),
         sum: Some((&sum).into()),
         ..ForwardBuffers::new(2, &x, &y)
     };
@@ -289,12 +306,12 @@ fn columns_of_the_same_rows_are_apart() {
     let context = support::context();
     let norm = norm(&context, Normalization::Rms);
     let fused = support::buffer(&context, &values(1, 4 * 24));
-    let at = |offset| BufferRows { buffer: &fused, offset, stride: Some(24) };
+    let at = |offset| BufferRows::at_element(&fused, offset).with_stride(24);
     let prepared = norm.prepare_forward(&ForwardBuffers::new(4, at(8), at(16))).unwrap();
     let got = support::run(&context, &[&prepared], &[&fused]).remove(0);
     let y = support::buffer(&context, &values(2, 4 * 24));
     let x = support::buffer(&context, &values(1, 4 * 24));
-    let x = BufferRows { buffer: &x, offset: 8, stride: Some(24) };
+    let x = BufferRows::at_element(&x, 8).with_stride(24);
     let prepared = norm.prepare_forward(&ForwardBuffers::new(4, x, &y)).unwrap();
     let expected = support::run(&context, &[&prepared], &[&y]).remove(0);
     for row in 0..4 {
@@ -313,8 +330,8 @@ fn scratch_in_a_tensor_is_refused() {
     let descriptor = LayerNormDescriptor { cols: 8, ..LayerNormDescriptor::default() };
     let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
     let pool = support::buffer(&context, &values(1, 4096));
-    let rows = |offset| BufferRows { buffer: &pool, offset, stride: None };
-    let vector = |offset| BufferVector { buffer: &pool, offset };
+    let rows = |offset| BufferRows::at_element(&pool, offset);
+    let vector = |offset| BufferVector::at_element(&pool, offset);
     let buffers = BackwardBuffers {
         gain: Some(vector(100)),
         dgain: Some(vector(200)),

@@ -476,8 +476,7 @@ fn rows_apart_give_the_same_bits_and_keep_what_is_between() {
         dx: Some(RowsMut { data: &mut dx_apart, stride: 17 }),
         dgain: Some(&mut dgain),
         dbias: Some(&mut dbias),
-        dx_gradient: Gradient::Overwrite,
-        parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     backward(&inputs.problem, &backward_inputs, outputs).unwrap();
     assert_eq!(bits(&dx_apart), bits(&spread(&results.dx, cols, 17)));
@@ -499,9 +498,8 @@ fn only_the_first_rows_are_read_and_written() {
         ..ForwardInputs::new(rows, Rows { data: &inputs.x, stride: cols })
     };
     let outputs = ForwardOutputs {
-        y: RowsMut { data: &mut y, stride: cols },
-        sum: None,
         statistics: Some(&mut statistics),
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride: cols })
     };
     forward(&inputs.problem, &inputs_of_forward, outputs).unwrap();
     let inputs_of_backward = BackwardInputs {
@@ -515,9 +513,7 @@ fn only_the_first_rows_are_read_and_written() {
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride: cols }),
         dgain: Some(&mut dgain),
-        dbias: None,
-        dx_gradient: Gradient::Overwrite,
-        parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     backward(&inputs.problem, &inputs_of_backward, outputs).unwrap();
     assert!(y[..end].iter().chain(&dx[..end]).chain(&dgain[..cols]).all(|value| value.is_finite()));

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Storages, SubgroupSizes, Tensor};
+use wgpu_layernorm::plan::{
+    AdapterKind, Backward, Caps, Forward, Plan, Pooled, Storages, SubgroupSizes, Tensor,
+};
 use wgpu_layernorm::shader::variants::{self, Variant};
-use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, assemble};
+use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, Layout, assemble, assemble_with};
 use wgpu_layernorm::translate::{Checks, Module};
 use wgpu_layernorm::{Dtype, Gradient, Normalization, Problem};
 
@@ -52,7 +54,7 @@ fn failure(plans: &[&Plan]) -> Option<String> {
 fn check(plans: &[&Plan]) -> Result<(), String> {
     let module = Module::new(plans[0]).map_err(|error| error.to_string())?;
     for plan in plans {
-        reflect(plan, module.naga())?;
+        reflect(plan, Layout::default(), module.naga())?;
     }
     let translate = || {
         module.spirv(Checks::None)?;
@@ -64,6 +66,43 @@ fn check(plans: &[&Plan]) -> Result<(), String> {
     // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for them.
     let is_beyond_glsl = plans[0].uses_native_f16() || plans[0].uses_int64();
     if glsl.is_some() == is_beyond_glsl { Err("GLSL and native f16".to_owned()) } else { Ok(()) }
+}
+
+/// Every host's bindings are what the host is told, and translate.
+#[test]
+fn texts_for_other_hosts_compile() {
+    for Variant { plan, .. } in variants::covering(variants::Strength::Pairs, |_| true).unwrap() {
+        for (uniform_last, read_write) in [(true, false), (false, true), (true, true)] {
+            let layout = Layout { uniform_last, read_write };
+            let check = || {
+                // Validates what it has parsed.
+                let module = Module::with_layout(&plan, layout).map_err(|error| error.to_string())?;
+                reflect(&plan, layout, module.naga())?;
+                let shader = module.shader();
+                let count = u32::try_from(shader.bindings.len()).unwrap();
+                let (first, uniform) = if uniform_last { (0, count) } else { (1, 0) };
+                let numbers: Vec<u32> = shader.bindings.iter().map(|binding| binding.binding).collect();
+                if numbers != (first..first + count).collect::<Vec<_>>() || shader.uniform != uniform {
+                    return Err(format!("bindings {numbers:?} and {}", shader.uniform));
+                }
+                if read_write && shader.source.contains("var<storage, read>") {
+                    return Err("a binding that is read".to_owned());
+                }
+                // No more than bindings differs from the crate's own text.
+                let own = if read_write { plan.with_pooled(Pooled::Everything) } else { plan };
+                let own = assemble(&own, Dialect::Naga).map_err(|error| error.to_string())?.source;
+                let unbound = |text: &str| -> Vec<String> {
+                    text.lines().map(|line| line.rsplit(" var<").next().unwrap().to_owned()).collect()
+                };
+                if unbound(&own) != unbound(&shader.source) {
+                    return Err("more than bindings differs".to_owned());
+                }
+                let words = module.spirv(Checks::None).map_err(|error| error.to_string())?;
+                if words.is_empty() { Err("no SPIR-V".to_owned()) } else { Ok(()) }
+            };
+            check().unwrap_or_else(|message: String| panic!("{layout:?} of {}: {message}", plan.label()));
+        }
+    }
 }
 
 /// On a software adapter with 64-bit integers rows on 32 bytes are accessed in words of 64 bits, and no others.
@@ -114,8 +153,8 @@ fn texts_with_words_of_64_bits_compile() {
 }
 
 /// The module's bindings and sizes are what the host is told.
-fn reflect(plan: &Plan, module: &naga::Module) -> Result<(), String> {
-    let shader = assemble(plan, Dialect::Naga).map_err(|error| error.to_string())?;
+fn reflect(plan: &Plan, layout: Layout, module: &naga::Module) -> Result<(), String> {
+    let shader = assemble_with(plan, Dialect::Naga, layout).map_err(|error| error.to_string())?;
     let entry = &module.entry_points[0];
     if entry.name != ENTRY_POINT || entry.workgroup_size != [plan.workgroup_size(), 1, 1] {
         return Err(format!("entry point {} of {:?}", entry.name, entry.workgroup_size));
@@ -138,6 +177,12 @@ fn reflect(plan: &Plan, module: &naga::Module) -> Result<(), String> {
                 let binding = variable.binding.ok_or("a storage variable without a binding")?;
                 let writable = access.contains(naga::StorageAccess::STORE);
                 found.insert(binding.binding, (variable.name.clone().unwrap_or_default(), writable));
+            }
+            naga::AddressSpace::Uniform => {
+                let binding = variable.binding.ok_or("a uniform without a binding")?;
+                if binding.binding != shader.uniform {
+                    return Err(format!("the uniform is binding {binding:?}, told {}", shader.uniform));
+                }
             }
             _ => {}
         }
@@ -186,7 +231,7 @@ fn the_cached_kernels_access_each_row_once() {
     let steps = |plan: &Plan| plan.steps as usize;
     assert_eq!(count(&forward, "load_input(row, "), steps(&forward), "x is walked once");
     assert_eq!(count(&forward, "first_of_row(row"), 1, "and x[0] read again");
-    assert_eq!(count(&forward, "store_y"), steps(&forward), "y is written once");
+    assert_eq!(count(&forward, "write_y"), steps(&forward), "y is written once");
 
     let all = Backward {
         dx: Some(Gradient::Overwrite),

@@ -5,8 +5,7 @@ use crate::failure::Failure;
 use crate::tensors::zeroed;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
-    AdapterChoice, BackwardResult, Context, Element, Error, ForwardResult, Gradient, Problem, Real, RowsMut,
-    Statistics,
+    AdapterChoice, BackwardResult, Context, Element, Error, ForwardResult, Problem, Real, RowsMut, Statistics,
 };
 
 /// What `--adapter` chose.
@@ -124,8 +123,7 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
         dx: Some(RowsMut { data: &mut dx, stride }),
         dgain: dgain.as_deref_mut(),
         dbias: dbias.as_deref_mut(),
-        dx_gradient: Gradient::Overwrite,
-        parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     reference::backward(problem, inputs, outputs)?;
     Ok(BackwardResult { dx, dgain, dbias })

@@ -1,9 +1,10 @@
 // The numbers of one dispatch. `Uniform` of src/plan/uniform.rs has the same fields in the same order.
 //
-// places      for each binding from 1 on, in their order, where its tensor lies:
+// places      for each storage buffer, in the order of the bindings, where its tensor lies:
 //             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts
 //             .y  elements from one row's start to the next
-//             .z  elements from one column to the next: 1, but where mean and rstd lie apart
+//             .z  elements from one column to the next: 1, but where mean and rstd lie apart. Where rstd comes first,
+//                 the sum of both wraps around
 //             .w  0
 struct Params {
     rows: u32,

@@ -1,4 +1,4 @@
-// The gradient of TENSOR replaces what is there.
-fn write_TENSOR(row: u32, step: u32, thread: u32, gradient: Values, nan: u32) {
-    store_TENSOR(row, step, thread, gradient, nan);
+// TENSOR replaces what is there.
+fn write_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
+    store_TENSOR(row, step, thread, values, nan);
 }

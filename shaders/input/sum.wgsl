@@ -9,7 +9,3 @@ fn load_input(row: u32, step: u32, thread: u32) -> Values {
     }
     return sum;
 }
-
-fn store_input(row: u32, step: u32, thread: u32, values: Values) {
-    store_sum(row, step, thread, values, 0u);
-}

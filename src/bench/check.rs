@@ -128,9 +128,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
                 ..ForwardInputs::new(block, Rows { data: &stored, stride: cols })
             },
             ForwardOutputs {
-                y: RowsMut { data: &mut expected, stride: cols },
-                sum: None,
                 statistics: Some(&mut statistics),
+                ..ForwardOutputs::new(RowsMut { data: &mut expected, stride: cols })
             },
         )?;
         let (gains, biases) =
@@ -277,9 +276,8 @@ mod tests {
                     ..ForwardInputs::new(rows, Rows { data: &x, stride })
                 };
                 let outputs = ForwardOutputs {
-                    y: RowsMut { data: &mut y, stride },
                     sum: with_residual.then_some(RowsMut { data: &mut sum, stride }),
-                    statistics: None,
+                    ..ForwardOutputs::new(RowsMut { data: &mut y, stride })
                 };
                 reference::forward(&inputs.problem, &forward, outputs).unwrap();
                 if with_residual { vec![sum, y] } else { vec![y] }

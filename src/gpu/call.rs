@@ -1,6 +1,6 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, ForwardBuffers, Given};
+use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
 use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
@@ -15,6 +15,8 @@ pub(super) struct Placed<'a> {
     pub(super) span: Span,
     /// Rows of the tensor in the sense of `span`: 1 for gain and bias.
     pub(super) rows: u64,
+    /// Whether the last column lies first: statistics of which rstd comes before mean.
+    pub(super) is_reversed: bool,
 }
 
 impl<'a> Placed<'a> {
@@ -26,52 +28,86 @@ impl<'a> Placed<'a> {
         rows: u64,
         given: &Given<'a>,
     ) -> Result<Self, Error> {
-        let Given { buffer, offset, stride } = *given;
+        let Given { place, stride, rstd } = *given;
         let element_bytes = facts.stored.dtype(problem).size();
         let cols = problem.cols;
-        let (span, rows) = match facts.shape {
-            Shape::Cols => (Span { offset, stride: 0, cols, element_bytes }, 1),
-            Shape::Statistics => (Span { offset, stride: 2, cols: 2, element_bytes }, rows),
+        let name = tensor.name();
+        let buffer = place.buffer;
+        let placed = |span, rows| Self { tensor, facts, buffer, span, rows, is_reversed: false };
+        let span = |offset, stride, cols| Span { offset, stride, cols, element_bytes, column_stride: 1 };
+        if let (Shape::Statistics, Some(rstd)) = (facts.shape, rstd) {
+            let column = |name, place: &Place<'a>| {
+                let span = span(place.offset(name, element_bytes)?, 1, 1);
+                let placed = Self { buffer: place.buffer, ..placed(span, rows) };
+                placed.check(name, place)?;
+                Ok(placed)
+            };
+            return Self::apart(&column("mean", &place)?, &column("rstd", &rstd)?);
+        }
+        let offset = place.offset(name, element_bytes)?;
+        let placed = match facts.shape {
+            Shape::Cols => placed(span(offset, 0, cols), 1),
+            Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
                 let stride = stride.unwrap_or(cols.into());
                 if stride < u64::from(cols) {
-                    let field = format!("{}.stride", tensor.name());
-                    return Err(Error::invalid(field, stride, format!("at least cols, {cols}")));
+                    let needs = format!("at least cols, {cols}");
+                    return Err(Error::invalid(format!("{name}.stride"), stride, needs));
                 }
-                (Span { offset, stride, cols, element_bytes }, rows)
+                placed(span(offset, stride, cols), rows)
             }
         };
-        Self { tensor, facts, buffer, span, rows }.checked()
+        placed.check(name, &place)?;
+        Ok(placed)
+    }
+
+    /// Mean and rstd as one tensor, whose columns lie apart.
+    fn apart(mean: &Self, rstd: &Self) -> Result<Self, Error> {
+        if mean.buffer != rstd.buffer {
+            let needs =
+                "the same, because they share a binding: lay them apart within one buffer, or side by side";
+            return Err(Error::invalid("the buffer of rstd", "another than that of mean", needs));
+        }
+        if mean.overlaps(rstd) {
+            let why = "they are two tensors, and their bytes overlap";
+            return Err(Error::Overlap { written: "mean", other: "rstd", why });
+        }
+        let (offset, column_stride) = (mean.span.offset, mean.span.offset.abs_diff(rstd.span.offset));
+        let span = Span { offset: offset.min(rstd.span.offset), cols: 2, column_stride, ..mean.span };
+        Ok(Self { span, is_reversed: rstd.span.offset < offset, ..*mean })
     }
 
     /// Size and usage.
-    fn checked(self) -> Result<Self, Error> {
-        let buffer = self.tensor.name();
-        check_usage(buffer, self.buffer)?;
+    fn check(&self, name: &'static str, place: &Place<'a>) -> Result<(), Error> {
+        check_usage(name, self.buffer)?;
+        if self.rows == 0 {
+            return Ok(());
+        }
         // In 128 bits, where no offset, stride and number of rows can overflow.
-        let last_row = u128::from(self.rows.saturating_sub(1));
-        let elements = u128::from(self.span.offset)
-            + last_row * u128::from(self.span.stride)
-            + u128::from(self.span.cols);
+        let Span { offset, stride, cols, element_bytes, .. } = self.span;
+        let elements = u128::from(self.rows - 1) * u128::from(stride) + u128::from(cols);
+        let element_bytes = u128::from(element_bytes);
+        place.check_size(name, elements * element_bytes)?;
         // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
-        let bytes = (elements * u128::from(self.span.element_bytes)).next_multiple_of(4);
-        if self.rows > 0 && bytes > u128::from(self.buffer.size()) {
+        let bytes = ((u128::from(offset) + elements) * element_bytes).next_multiple_of(4);
+        if bytes > u128::from(self.buffer.size()) {
             return Err(Error::BufferTooSmall {
-                buffer,
+                buffer: name,
                 has: self.buffer.size(),
                 needs: u64::try_from(bytes).unwrap_or(u64::MAX),
                 unit: "bytes",
             });
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Whether any of its bytes, or of those between its rows, are among some of a buffer.
     pub(super) fn is_within(&self, buffer: &wgpu::Buffer, begin: u64, end: u64) -> bool {
+        let parts = self.span.apart();
+        let mut parts = parts.iter().flatten().chain(parts.is_none().then_some(&self.span));
         self.buffer == buffer
             && self.rows > 0
-            && self.span.row_byte(0) < end
-            && begin < self.span.end(self.rows)
+            && parts.any(|part| part.row_byte(0) < end && begin < part.end(self.rows))
     }
 
     fn same_rows(&self, other: &Self) -> bool {

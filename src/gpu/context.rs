@@ -11,7 +11,7 @@ use super::{adapter_info_of_device, required_features, required_limits};
 use crate::error::Error;
 use crate::op::Stored;
 use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, SubgroupSizes, Tensor, Tuning};
-use crate::types::{Affine, BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
+use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open device, and the normalisations that it has been asked for, so that only the first call with a problem
@@ -251,15 +251,11 @@ impl Context {
             ..Backward::default()
         };
         let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &inputs.given())?;
-        // dx holds y, which nobody asked for, before it holds dx.
-        let without_affine = Problem { affine: Affine::None, ..*problem };
         let place = |tensor| match tensor {
-            Tensor::Y => call.given(Tensor::Dx),
             Tensor::X | Tensor::Statistics => call.given(tensor),
             _ => None,
         };
-        let forward = ForwardBuffers::from_given(rows, place).ok_or_else(no_x)?;
-        let forward = self.layer_norm(&without_affine)?.prepare_forward(&forward)?;
+        let forward = norm.prepare_forward(&ForwardBuffers::from_given(rows, place).ok_or_else(no_x)?)?;
         let buffers = BackwardBuffers::from_given(rows, &backward, |tensor| call.given(tensor));
         let backward = norm.prepare_backward(&buffers.ok_or_else(no_x)?)?;
         let results = call.run(self, &[&forward, &backward]).await?;

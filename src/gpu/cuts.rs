@@ -104,7 +104,8 @@ impl<'c, 'a> Layout<'c, 'a> {
         }
         let begin = call.scratch.map_or(0, |own| own.offset().next_multiple_of(alignment(caps)));
         let cols = 4 * row_partials;
-        let row_partials = Span { offset: begin / 4, stride: cols.into(), cols, element_bytes: 4 };
+        let row_partials =
+            Span { offset: begin / 4, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
         let mut spans = call.spans();
         if cols > 0 {
             spans.push(row_partials);
@@ -220,12 +221,16 @@ impl<'c, 'a> Layout<'c, 'a> {
             };
             // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32
             // bytes. The stride of a single row may be longer, and is not used.
-            let elements = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
-            Place {
-                start: u32::try_from(elements).unwrap_or(u32::MAX),
-                row_stride: u32::try_from(span.stride).unwrap_or(u32::MAX),
-                column_stride: 1,
+            let start = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
+            let [start, row_stride, column_stride] = [start, span.stride, span.column_stride]
+                .map(|elements| u32::try_from(elements).unwrap_or(u32::MAX));
+            if self.call.get(*tensor).is_some_and(|placed| placed.is_reversed) {
+                // The shader's sum of both wraps around to the column that lies before the first.
+                let (start, column_stride) =
+                    (start.wrapping_add(column_stride), column_stride.wrapping_neg());
+                return Place { start, row_stride, column_stride };
             }
+            Place { start, row_stride, column_stride }
         };
         tensors.iter().zip(windows).map(place).collect()
     }
@@ -284,7 +289,7 @@ mod tests {
         let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
         let buffer = context.create("pool", 4096).unwrap();
         let problem = Problem { cols: 16, affine: Affine::None, ..Problem::default() };
-        let y = BufferRows { buffer: &buffer, offset: y_offset, stride: Some(y_stride) };
+        let y = BufferRows::at_element(&buffer, y_offset).with_stride(y_stride);
         let call = Call::forward(&problem, &ForwardBuffers::new(2, &buffer, y)).unwrap();
         let caps = Caps { storage_alignment, ..Caps::webgpu_default() };
         let plan = Plan::forward(&problem, Forward::default(), 8, &caps).unwrap();

@@ -78,7 +78,7 @@ impl HostCall {
 
     pub(super) fn given(&self, tensor: Tensor) -> Option<Given<'_>> {
         let there = self.tensors.iter().find(|there| there.tensor == tensor)?;
-        Some(Given { buffer: &there.buffer, offset: 0, stride: there.stride })
+        Some(Given::at_element(&there.buffer, 0, there.stride))
     }
 
     /// Runs calls over the tensors, and downloads what they have written.

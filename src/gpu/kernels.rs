@@ -12,7 +12,8 @@ use crate::shader::Dialect;
 use crate::types::Problem;
 use std::sync::Arc;
 
-/// How [`Kernels`] are planned and compiled. All has defaults.
+/// How [`Kernels`] are planned and compiled. All has defaults. Written with `..`, over [`default`](Self::default), as
+/// [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct KernelsDescriptor<'a> {
     /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a

@@ -13,7 +13,8 @@ use crate::types::{Affine, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults.
+/// What a [`LayerNorm`] computes. `cols` must be set; the rest has defaults. Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormDescriptor<'a> {
     /// Names bind groups and passes in graphics debuggers, and says in errors which of many normalisations it

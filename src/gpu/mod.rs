@@ -17,19 +17,22 @@ mod layer_norm;
 mod pipelines;
 mod prepared;
 mod scratch;
+mod simple;
 mod uniforms;
 mod warm;
 
 pub use adapters::{AdapterChoice, adapters, describe_adapter};
 #[cfg(feature = "verify")]
 pub(crate) use buffers::Given;
-pub use buffers::{BackwardBuffers, BufferRows, BufferVector, ForwardBuffers};
+pub use buffers::{BackwardBuffers, BufferRows, BufferStatistics, BufferVector, ForwardBuffers};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
 pub use context::{BackwardResult, Context, ForwardResult};
 pub use info::adapter_info_of_device;
 pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;
+#[cfg(not(target_arch = "wasm32"))]
+pub use simple::{layer_norm, rms_norm};
 pub use warm::WarmOptions;
 
 use crate::error::Error;

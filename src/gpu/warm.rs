@@ -10,7 +10,8 @@ use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor, Unif
 use std::sync::Arc;
 
 /// What decides which kernels calls will need, beside the
-/// [`LayerNormDescriptor`](crate::LayerNormDescriptor).
+/// [`LayerNormDescriptor`](crate::LayerNormDescriptor). Written with `..`, over [`default`](Self::default), as
+/// [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct WarmOptions<'a> {
     /// Options of the forward calls that will come: which tensors they have, and what is in place.
@@ -112,7 +113,8 @@ impl LayerNorm {
         }
         let width = |element_bytes: u32| {
             let elements = alignment / u64::from(element_bytes);
-            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes }.vector_width()
+            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes, column_stride: 1 }
+                .vector_width()
         };
         Ok(sizes().map(width).min().unwrap_or(8))
     }

@@ -1,9 +1,11 @@
 //! Backward: dx, and the sums over rows dgain and dbias, see `docs/numerics.md`.
 
-use super::{Asked, Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, combinations, place_of};
+use super::table::{Asked, Choice, Role, Spec, Uses, apart, combinations, place_of};
+use super::{Kernel, Shape, Stored, Tensor};
 use crate::types::{Affine, Gradient};
 
-/// What backward is asked for beyond the [`Problem`](crate::Problem).
+/// What backward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Backward {
     /// Whether dx is wanted, and what happens to the value there.

@@ -1,13 +1,19 @@
 //! Forward: `y = gain * xhat + bias`, see `docs/numerics.md`.
 
-use super::{Choice, Kernel, Role, Shape, Spec, Stored, Tensor, Uses, apart, combinations, place_of};
+use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
+use super::{Kernel, Shape, Stored, Tensor};
 
-/// What forward is asked for beyond the [`Problem`](crate::Problem).
+/// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Whether a residual is added to x first and the sum written out.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: bool,
+    /// Whether the sum is not written out after all.
+    pub without_sum: bool,
+    /// Whether y is left out: statistics alone are wanted, for whoever applies them elsewhere. gain and bias are not read then.
+    pub without_y: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,
     /// The output whose rows are x's own, if any: y or sum.
@@ -17,16 +23,21 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Whether the sum is written out, and read by whoever reads the rows again.
+    pub(crate) const fn stores_sum(&self) -> bool {
+        self.residual && !self.without_sum
+    }
+
     pub(crate) const CHOICES: [Choice<Self>; 4] = [
         Choice {
-            labels: &["", "/residual"],
-            get: |forward| usize::from(forward.residual),
-            set: |forward, value| forward.residual = value > 0,
+            labels: &["", "/residual", "/residual/without_sum"],
+            get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
+            set: |forward, value| (forward.residual, forward.without_sum) = RESIDUALS[value],
         },
         Choice {
-            labels: &["", "/statistics"],
-            get: |forward| usize::from(forward.statistics),
-            set: |forward, value| forward.statistics = value > 0,
+            labels: &["", "/statistics", "/statistics/without_y"],
+            get: |forward| place_of(&STATISTICS, &(forward.statistics, forward.without_y)),
+            set: |forward, value| (forward.statistics, forward.without_y) = STATISTICS[value],
         },
         Choice {
             labels: &["", "/x_in_y", "/x_in_sum"],
@@ -40,10 +51,18 @@ impl Forward {
         },
     ];
 
-    /// Whether the options go together: there is a sum with a residual alone, and one output cannot hold both inputs.
+    /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both inputs, and something is
+    /// wanted, statistics in place of y.
     pub(crate) fn go_together(&self) -> bool {
-        let alone = self.residual || (self.residual_in.is_none() && self.x_in != Some(Tensor::Sum));
-        alone && (self.x_in.is_none() || self.x_in != self.residual_in)
+        let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
+        let alone = if self.residual {
+            !(self.without_sum && in_sum)
+        } else {
+            self.residual_in.is_none() && !in_sum && !self.without_sum
+        };
+        let in_y = self.x_in == Some(Tensor::Y) || self.residual_in == Some(Tensor::Y);
+        let has_outputs = !self.without_y || (self.statistics && !in_y);
+        alone && has_outputs && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
     /// All options that go together.
@@ -52,18 +71,25 @@ impl Forward {
     }
 }
 
+/// Whether there is a residual, and whether its sum is left out.
+const RESIDUALS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
+
+/// Whether there are statistics, and whether y is left out for them.
+const STATISTICS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
+
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
-/// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has stored.
+/// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has stored, or both summands
+/// where it has not.
 pub(super) const TENSORS: &[Spec<Forward>] = &[
     Spec {
         tensor: Tensor::X,
         role: Role::Input { in_place: &[Tensor::Y, Tensor::Sum] },
         shape: Shape::Rows,
         stored: Stored::AsRows,
-        uses: |asked| match (asked.kernel, asked.options.residual) {
-            (Kernel::ForwardStreamed, false) => Uses::times(2, 0),
+        uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
+            (Kernel::ForwardStreamed, false) if !asked.options.without_y => Uses::times(2, 0),
             (Kernel::ForwardSplitApply, true) => Uses::NONE,
             _ => Uses::READ,
         },
@@ -74,7 +100,12 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::Input { in_place: &[Tensor::Y, Tensor::Sum] },
         shape: Shape::Rows,
         stored: Stored::AsResidual,
-        uses: |asked| Uses::READ.only_if(asked.options.residual && asked.kernel != Kernel::ForwardSplitApply),
+        uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
+            _ if !asked.options.residual => Uses::NONE,
+            (Kernel::ForwardStreamed, false) if !asked.options.without_y => Uses::times(2, 0),
+            (Kernel::ForwardSplitApply, true) => Uses::NONE,
+            _ => Uses::READ,
+        },
         lies_in: |forward| forward.residual_in,
     },
     Spec {
@@ -82,7 +113,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_gain()),
+        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && !asked.options.without_y),
         lies_in: apart,
     },
     Spec {
@@ -90,7 +121,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_bias()),
+        uses: |asked| Uses::READ.only_if(asked.affine.has_bias() && !asked.options.without_y),
         lies_in: apart,
     },
     Spec {
@@ -98,7 +129,9 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::Output,
         shape: Shape::Rows,
         stored: Stored::AsY,
-        uses: |asked| Uses::WRITE.only_if(asked.kernel != Kernel::ForwardSplitStatistics),
+        uses: |asked| {
+            Uses::WRITE.only_if(asked.kernel != Kernel::ForwardSplitStatistics && !asked.options.without_y)
+        },
         lies_in: apart,
     },
     Spec {
@@ -107,8 +140,8 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         shape: Shape::Rows,
         stored: Stored::AsResidual,
         uses: |asked| match asked.kernel {
-            _ if !asked.options.residual => Uses::NONE,
-            Kernel::ForwardStreamed => Uses::READ_AND_WRITE,
+            _ if !asked.options.stores_sum() => Uses::NONE,
+            Kernel::ForwardStreamed if !asked.options.without_y => Uses::READ_AND_WRITE,
             Kernel::ForwardSplitApply => Uses::READ,
             _ => Uses::WRITE,
         },

@@ -18,7 +18,8 @@ pub struct SubgroupSizes {
     pub max: u32,
 }
 
-/// The capabilities of an adapter or device that decide between plans.
+/// The capabilities of an adapter or device that decide between plans. Written with `..`, over
+/// [`webgpu_default`](Self::webgpu_default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caps {
     /// GPU or software.

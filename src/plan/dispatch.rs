@@ -4,7 +4,7 @@ use super::{Caps, Kernel, Plan, WIDE, largest_common_power_of_two};
 use crate::error::Error;
 
 /// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer holds: its end,
-/// in bytes, is below 2^64.
+/// in bytes, is below 2^64. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Elements before the first row.
@@ -15,6 +15,15 @@ pub struct Span {
     pub cols: u32,
     /// Bytes of an element.
     pub element_bytes: u32,
+    /// Elements from one column to the next: 1, but for statistics whose mean and rstd lie apart.
+    pub column_stride: u64,
+}
+
+impl Default for Span {
+    /// float32 from the start of the buffer on, a column after the other; `cols` is 0 and must be set.
+    fn default() -> Self {
+        Self { offset: 0, stride: 0, cols: 0, element_bytes: 4, column_stride: 1 }
+    }
 }
 
 impl Span {
@@ -23,7 +32,11 @@ impl Span {
     #[must_use]
     pub const fn vector_width(&self) -> u32 {
         // No kernel knows others: of those, one at a time.
-        let full = if self.has_known_elements() { 16 / self.element_bytes } else { return 1 };
+        let full = if self.has_known_elements() && self.column_stride == 1 {
+            16 / self.element_bytes
+        } else {
+            return 1;
+        };
         let width =
             largest_common_power_of_two(largest_common_power_of_two(2 * full, self.offset), self.stride);
         if width == 2 * full {
@@ -46,14 +59,36 @@ impl Span {
     pub const fn end(&self, rows: u64) -> u64 {
         match rows {
             0 => 0,
-            _ => self.row_byte(rows - 1).saturating_add(self.cols as u64 * self.element_bytes as u64),
+            _ => self.row_byte(rows - 1).saturating_add(self.row_bytes()),
         }
+    }
+
+    /// From the first byte of a row to its last.
+    const fn row_bytes(&self) -> u64 {
+        let before_last = (self.cols as u64).saturating_sub(1).saturating_mul(self.column_stride);
+        let elements = before_last.saturating_add(if self.cols == 0 { 0 } else { 1 });
+        elements.saturating_mul(self.element_bytes as u64)
+    }
+
+    /// The same in two, where the two columns of all rows lie apart.
+    pub(crate) const fn apart(&self) -> Option<[Self; 2]> {
+        if self.cols != 2 || self.column_stride == 1 {
+            return None;
+        }
+        let first = Self { cols: 1, column_stride: 1, ..*self };
+        Some([first, Self { offset: self.offset.saturating_add(self.column_stride), ..first }])
     }
 
     /// Whether these rows and those of another tensor in the same buffer have bytes in common. Rows of
     /// different strides count as whole ranges, what lies between them included.
     #[must_use]
     pub const fn overlaps(&self, rows: u64, other: &Self, other_rows: u64) -> bool {
+        if let Some([first, second]) = self.apart() {
+            return first.overlaps(rows, other, other_rows) || second.overlaps(rows, other, other_rows);
+        }
+        if other.apart().is_some() {
+            return other.overlaps(other_rows, self, rows);
+        }
         let (begin, end) = (self.row_byte(0), self.end(rows));
         let (other_begin, other_end) = (other.row_byte(0), other.end(other_rows));
         if rows == 0 || other_rows == 0 || begin >= other_end || other_begin >= end {
@@ -65,14 +100,13 @@ impl Span {
         }
         // Both repeat after a stride: where the other begins in it, and whether it ends before this one
         // begins again.
-        let row = self.cols as u64 * self.element_bytes as u64;
-        let other_row = other.cols as u64 * other.element_bytes as u64;
+        let (row, other_row) = (self.row_bytes(), other.row_bytes());
         let between = if other_begin >= begin {
             (other_begin - begin) % stride
         } else {
             (stride - (begin - other_begin) % stride) % stride
         };
-        !(between >= row && between + other_row <= stride)
+        !(between >= row && between.saturating_add(other_row) <= stride)
     }
 
     /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
@@ -95,7 +129,9 @@ impl Span {
             return Err(Error::invalid("element_bytes of a span", self.element_bytes, "2 or 4"));
         }
         let before_last = u128::from(rows.saturating_sub(1)) * u128::from(self.stride);
-        let elements = before_last.saturating_add(u128::from(self.offset) + u128::from(self.cols));
+        let before_column = u128::from(self.cols.saturating_sub(1)) * u128::from(self.column_stride);
+        let in_row = before_column + u128::from(self.cols.min(1));
+        let elements = before_last.saturating_add(u128::from(self.offset) + in_row);
         let end = elements.saturating_mul(self.element_bytes.into());
         if rows > 0 && end > u64::MAX.into() {
             return Err(Error::invalid("the end of a span, in bytes,", end, "below 2^64"));
@@ -119,6 +155,7 @@ impl Span {
 
 /// One dispatch of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dispatch {
     /// The first row.
     pub first_row: u64,

@@ -5,7 +5,8 @@
 //! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
 //! flight, so narrow rows share a workgroup.
 
-use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RowShape, SLOT_SUM_BYTES, SubgroupSizes};
+use super::numbers::SLOT_SUM_BYTES;
+use super::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RowShape, SubgroupSizes};
 use crate::error::Error;
 use crate::types::Problem;
 

@@ -105,6 +105,7 @@ impl From<u32> for Formula {
 
 /// How a dispatch is launched, by its rows. [`Plan::dispatches`] gives the same numbers, and cuts calls into dispatches.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Launch {
     /// The most rows of one dispatch. A binding that is too short for that many cuts a call sooner.
     pub most_rows: u64,

@@ -6,15 +6,18 @@
 //! how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod caps;
+mod check;
 mod dispatch;
 mod label;
 mod ladder;
 mod launch;
+mod numbers;
 mod pooled;
 #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
 pub(crate) mod quirks;
 mod reduction;
 mod shape;
+mod slots;
 mod tensor;
 mod text_key;
 mod traffic;
@@ -119,11 +122,6 @@ pub struct Plan {
     pub pooled: Pooled,
 }
 
-/// Four float32.
-const ROW_PARTIAL_BYTES: u64 = 16;
-/// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
-const SLOT_SUM_BYTES: u32 = 16;
-
 impl Plan {
     /// Partial sums that a thread of `backward_reduce_parameters` loads at a time.
     pub(crate) const REDUCE_BATCH: u32 = 4;
@@ -186,14 +184,18 @@ impl Plan {
         // It binds no y: an input that lies there is read where it is.
         let of_statistics = Forward {
             residual: forward.residual,
+            without_sum: forward.without_sum,
+            without_y: false,
             statistics: false,
             x_in: in_sum(forward.x_in),
             residual_in: in_sum(forward.residual_in),
         };
         let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
         // With a residual its input is the stored sum, whatever lies in y.
-        let of_apply =
-            Forward { x_in: forward.x_in.filter(|_| !forward.residual), residual_in: None, ..forward };
+        let of_apply = match forward.stores_sum() {
+            true => Forward { x_in: None, residual_in: None, ..forward },
+            false => forward,
+        };
         Ok([
             Self::in_chunks(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
             Self::in_chunks(problem, Operation::Forward(of_apply), &shape, apply, caps)?,
@@ -387,298 +389,6 @@ impl Plan {
         plan.check(caps)?;
         log::debug!("{plan:?}");
         Ok(plan)
-    }
-
-    /// Whether the plan keeps every limit of an adapter.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] naming the first limit that is exceeded; those of [`Plan::validate`] and [`Caps::validate`].
-    pub fn check(&self, caps: &Caps) -> Result<(), Error> {
-        self.validate()?;
-        caps.validate()?;
-        let at_most = |what: &str, has: u64, needs: u64| {
-            if needs <= has {
-                Ok(())
-            } else {
-                Err(Error::unsupported(what, has, format!("at least {needs}")))
-            }
-        };
-        at_most("invocations per workgroup", caps.max_invocations.into(), self.workgroup_size().into())?;
-        at_most("workgroup memory in bytes", caps.max_workgroup_bytes.into(), self.workgroup_bytes().into())?;
-        at_most(
-            "storage buffers per shader stage",
-            caps.max_storage_buffers.into(),
-            self.tensors().len() as u64,
-        )?;
-        let trips = self.loop_trips_per_row() * u64::from(self.block_rows);
-        at_most("loop trips per invocation", caps.max_loop_trips.into(), trips)?;
-        at_most(
-            "workgroups of a dispatch, for one row,",
-            dispatch::most_workgroups(caps),
-            self.chunks.into(),
-        )?;
-        if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
-            let bytes = self.partials_bytes(self.partial_rows(self.most_slots()));
-            at_most(
-                "bytes of a storage binding, for the partial sums of dgain and dbias,",
-                caps.max_binding_bytes,
-                bytes,
-            )?;
-        }
-        if self.uses_native_f16() && !caps.shader_f16 {
-            return Err(Error::unsupported("feature shader-f16", "missing", "it"));
-        }
-        if self.uses_int64() && !caps.shader_int64 {
-            return Err(Error::unsupported("feature SHADER_INT64", "missing", "it"));
-        }
-        match (self.reduction, caps.subgroup) {
-            (Reduction::Workgroup, _) => Ok(()),
-            // In `backward_reduce_parameters` the threads lie side by side over columns, and slots add up over slices.
-            (Reduction::Thread, _)
-                if self.threads_per_row == 1 || self.kernel == Kernel::BackwardReduceParameters =>
-            {
-                Ok(())
-            }
-            (Reduction::Lanes, Some(sizes)) if caps.full_subgroups && self.threads_per_row <= sizes.min => {
-                Ok(())
-            }
-            (Reduction::Adaptive, Some(_)) => Ok(()),
-            (Reduction::Subgroup, Some(sizes))
-                if caps.full_subgroups
-                    && sizes.min == sizes.max
-                    && self.threads_per_row == sizes.min
-                    && self.rows_per_workgroup == 1 =>
-            {
-                Ok(())
-            }
-            (Reduction::Subgroups(min), Some(sizes))
-                if min <= (if caps.full_subgroups { sizes.min } else { SubgroupSizes::LEAST })
-                    && self.threads_per_row >= sizes.max
-                    && self.rows_per_workgroup == 1 =>
-            {
-                Ok(())
-            }
-            (reduction, sizes) => Err(Error::unsupported(
-                "subgroup size",
-                sizes.map_or("none".to_owned(), |sizes| format!("{} to {}", sizes.min, sizes.max)),
-                format!("one that suits {reduction:?} over {} threads", self.threads_per_row),
-            )),
-        }
-    }
-
-    /// Invocations of a workgroup.
-    #[must_use]
-    pub const fn workgroup_size(&self) -> u32 {
-        self.threads_per_row.saturating_mul(self.rows_per_workgroup)
-    }
-
-    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type or 32 of float32, 4 for 32 bytes of a 16-bit type, else 1.
-    #[must_use]
-    pub const fn parts(&self) -> u32 {
-        shape::parts(self.vector_width)
-    }
-
-    /// Columns that the threads of a row cover in one step.
-    #[must_use]
-    pub const fn step_cols(&self) -> u32 {
-        self.threads_per_row.saturating_mul(self.parts() * 4)
-    }
-
-    /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
-    #[must_use]
-    pub const fn row_partials(&self) -> u32 {
-        match self.partial_cols {
-            0 => 0,
-            cols => self.cols.div_ceil(cols),
-        }
-    }
-
-    /// float32 values of a row that a thread holds or walks.
-    #[must_use]
-    pub const fn values_per_thread(&self) -> u32 {
-        self.steps.saturating_mul(self.parts() * 4)
-    }
-
-    /// Whether the shader needs `enable f16;`.
-    #[must_use]
-    pub fn uses_native_f16(&self) -> bool {
-        self.storages.any(&[Storage::NativeF16])
-    }
-
-    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`].
-    #[must_use]
-    pub fn uses_int64(&self) -> bool {
-        self.storages.is_one()
-            && matches!((self.storages[Stored::AsRows], self.vector_width), (Storage::F32, 8) | (_, 16))
-    }
-
-    /// Whether the shader uses subgroup operations.
-    #[must_use]
-    pub const fn uses_subgroups(&self) -> bool {
-        matches!(
-            self.reduction,
-            Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroup | Reduction::Subgroups(_)
-        )
-    }
-
-    /// Bytes of workgroup memory.
-    #[must_use]
-    pub const fn workgroup_bytes(&self) -> u32 {
-        let sums = self.kernel.sums_bytes();
-        let reduction = self.reduction.workgroup_bytes(self.workgroup_size(), sums);
-        let slots = if self.combine_slots { self.workgroup_size().saturating_mul(SLOT_SUM_BYTES) } else { 0 };
-        reduction.saturating_add(slots)
-    }
-
-    /// Steps of a run: what the streamed kernels, and the first of the split ones, hold of a row at a time.
-    #[must_use]
-    pub const fn run_steps(&self) -> u32 {
-        let vec4 = match self.operation {
-            Operation::Forward(_) => ladder::RUN_VEC4,
-            _ => ladder::BACKWARD_VEC4,
-        };
-        vec4 / self.parts()
-    }
-
-    /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.
-    #[must_use]
-    pub fn loop_trips_per_row(&self) -> u64 {
-        let steps = u64::from(self.steps);
-        let trips = steps * (1 + u64::from(self.parts()));
-        let runs = steps.div_ceil(self.run_steps().into());
-        // The partial sums of all subgroups, or the levels of the tree, per reduction.
-        let reduction = match self.reduction {
-            Reduction::Thread | Reduction::Subgroup => 0,
-            Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
-            Reduction::Adaptive => u64::from(self.threads_per_row),
-            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min.max(1))),
-        };
-        let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
-        // Levels of the tree over the slots of a workgroup.
-        let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
-        match self.kernel {
-            Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
-            // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
-            Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
-                8 + 5 * trips + steps + 2 * runs + 3 * reduction
-            }
-            // The partial moments up to three times, once a scale, in two loops each.
-            Kernel::ForwardSplitApply => 4 + 6 * trips + 6 * row_partials + 3 * reduction,
-            // Two more walks where a row is large. Their loops over parts do not count: adapters with a limit
-            // get texts in which those are written out.
-            Kernel::BackwardCached => 1 + 7 * trips + 2 * steps + 2 * reduction + 2 * trips * slots,
-            // Two walks in whole runs, each with a loop for what serves a block, and the update of the
-            // partial sums; and two of large rows.
-            Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
-                let run_steps = runs * u64::from(self.run_steps());
-                let whole_runs = 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs;
-                6 + whole_runs + 2 * steps + 2 * reduction
-            }
-            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
-            Kernel::BackwardReduceParameters => {
-                let batch = u64::from(Self::REDUCE_BATCH);
-                let batches = u64::from(self.max_partial_rows)
-                    .div_ceil(u64::from(self.rows_per_workgroup.max(1)) * batch);
-                batches * (1 + batch * (2 + 2 * u64::from(self.parts())))
-                    + 2 * u64::from(self.parts()) * (1 + slots)
-            }
-        }
-    }
-
-    /// Rows of dgain and dbias that each workgroup leaves as partial sums: dgain, dbias or both.
-    #[must_use]
-    pub const fn parameter_gradients(&self) -> u32 {
-        match self.operation {
-            Operation::Forward(_) => 0,
-            Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-                backward.dgain.is_some() as u32 + backward.dbias.is_some() as u32
-            }
-        }
-    }
-
-    /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some
-    /// rows.
-    #[must_use]
-    pub fn slots(&self, rows: u64) -> u32 {
-        let workgroup_rows = u64::from(self.rows_per_workgroup.max(1)) * u64::from(self.slot_rows(rows));
-        u32::try_from(rows.div_ceil(workgroup_rows))
-            .unwrap_or(u32::MAX)
-            .saturating_mul(self.rows_per_workgroup)
-    }
-
-    /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`. They are several
-    /// where it gains from that: where it leaves partial sums of the parameter gradients, or keeps gain and bias in
-    /// registers.
-    #[must_use]
-    pub fn slot_rows(&self, rows: u64) -> u32 {
-        let wanted = (rows / u64::from(self.least_slots.max(1))).clamp(1, self.rows_per_slot.max(1).into());
-        let least = rows.div_ceil(self.most_slots().into());
-        let blocks = wanted.max(least).div_ceil(self.block_rows.max(1).into());
-        let slot_rows = blocks.saturating_mul(self.block_rows.max(1).into());
-        u32::try_from(slot_rows).unwrap_or(u32::MAX)
-    }
-
-    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
-    fn most_slots(&self) -> u32 {
-        let rows_per_workgroup = self.rows_per_workgroup.max(1);
-        let most_workgroups = match (self.parameter_gradients(), self.combine_slots) {
-            (0, _) => u32::MAX / rows_per_workgroup,
-            (_, false) => (self.max_partial_rows / rows_per_workgroup).max(1),
-            (_, true) => self.max_partial_rows.max(1),
-        };
-        most_workgroups.saturating_mul(rows_per_workgroup)
-    }
-
-    /// The partial sums of the parameter gradients that `slots` slots leave: whole workgroups of them.
-    pub(crate) const fn partial_rows(&self, slots: u32) -> u32 {
-        match (self.parameter_gradients(), self.combine_slots) {
-            (0, _) => 0,
-            (_, false) => slots,
-            (_, true) => match self.rows_per_workgroup {
-                0 => 0,
-                rows_per_workgroup => slots / rows_per_workgroup,
-            },
-        }
-    }
-
-    /// The most partial sums of the parameter gradients that a dispatch of at most `rows` rows leaves. Fewer
-    /// rows may leave more of them: slots get more rows each before there are more slots.
-    #[must_use]
-    pub fn most_partial_rows(&self, rows: u64) -> u32 {
-        // With s rows to a slot there are rows / s slots, and s is the multiple of `block_rows` from rows /
-        // least_slots on, but never more than `rows_per_slot`. It lags behind the rows by less than one:
-        // there are (b + 1) / b times `least_slots` slots at most, b the least s, until s stays and slots
-        // grow with the rows.
-        let (block, least) = (u64::from(self.block_rows), u64::from(self.least_slots));
-        let few = rows.div_ceil(block).min((least * (block + 1)).div_ceil(block));
-        let slots = few.max(rows.div_ceil(u64::from(self.rows_per_slot).next_multiple_of(block)));
-        let slots = u32::try_from(slots.next_multiple_of(self.rows_per_workgroup.into())).unwrap_or(u32::MAX);
-        self.partial_rows(slots.min(self.most_slots()))
-    }
-
-    /// Bytes of scratch that a call of at most `rows` rows a dispatch needs for the partial sums of its
-    /// dispatches.
-    #[must_use]
-    pub fn most_scratch_bytes(&self, rows: u64) -> u64 {
-        self.partials_bytes(self.most_partial_rows(rows))
-    }
-
-    /// Bytes of scratch that a call needs for the partial sums of its dispatches.
-    #[must_use]
-    pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
-        let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
-        self.partials_bytes(partial_rows)
-    }
-
-    /// Bytes of scratch that the two split kernels of a call need for the partial moments or sums of its rows.
-    #[must_use]
-    pub const fn row_partials_bytes(&self, rows: u64) -> u64 {
-        rows.saturating_mul(self.row_partials() as u64 * ROW_PARTIAL_BYTES)
-    }
-
-    fn partials_bytes(&self, partial_rows: u32) -> u64 {
-        (u64::from(partial_rows) * u64::from(self.cols))
-            .saturating_mul(4 * u64::from(self.parameter_gradients()))
     }
 }
 

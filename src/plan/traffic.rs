@@ -8,6 +8,7 @@ use std::ops::Add;
 /// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not. gain and
 /// bias, which all rows share, count once a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Bytes read.
     pub read: u64,

@@ -4,15 +4,23 @@ use super::{Dispatch, Plan, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all of a
-/// shader's numbers are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// shader's numbers are. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// From the start of the binding to row 0 of the dispatch.
     pub start: u32,
     /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
     pub row_stride: u32,
-    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart.
+    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart. Modulo 2^32 where rstd comes
+    /// first.
     pub column_stride: u32,
+}
+
+impl Default for Place {
+    /// One row from the start of the binding on, its columns one after the other.
+    fn default() -> Self {
+        Self { start: 0, row_stride: 0, column_stride: 1 }
+    }
 }
 
 const PLACES: usize = 14;

@@ -8,7 +8,7 @@ use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to them; the
-/// rest stays as it is.
+/// rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Debug)]
 pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
@@ -24,6 +24,19 @@ pub struct BackwardOutputs<'a, O, Q> {
     pub dx_gradient: Gradient,
     /// What happens to the values in dgain and dbias.
     pub parameter_gradient: Gradient,
+}
+
+impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
+    /// None, overwritten.
+    fn default() -> Self {
+        Self {
+            dx: None,
+            dgain: None,
+            dbias: None,
+            dx_gradient: Gradient::Overwrite,
+            parameter_gradient: Gradient::Overwrite,
+        }
+    }
 }
 
 /// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated) or RMS norm (Zhang, Sennrich 2019,

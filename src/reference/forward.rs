@@ -7,7 +7,8 @@ use super::{
 use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
-/// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
+/// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is. Written with
+/// `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Debug)]
 pub struct ForwardOutputs<'a, R, O> {
     /// The result, `[rows, cols]`.
@@ -17,6 +18,14 @@ pub struct ForwardOutputs<'a, R, O> {
     /// mean (0 for RMS norm) and rstd of each row, `[rows]`.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<&'a mut [[f64; 2]]>,
+}
+
+impl<'a, R, O> ForwardOutputs<'a, R, O> {
+    /// y alone.
+    #[must_use]
+    pub const fn new(y: RowsMut<'a, O>) -> Self {
+        Self { y, sum: None, statistics: None }
+    }
 }
 
 /// Layer norm (Ba, Kiros, Hinton 2016, equation 3) or RMS norm (Zhang, Sennrich 2019, equation 4) of each row.

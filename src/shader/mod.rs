@@ -11,15 +11,18 @@ macro_rules! wgsl {
 }
 
 mod access;
+mod layout;
 mod parts;
 mod text;
 mod unroll;
 pub mod variants;
 
+pub use layout::Layout;
+
 use crate::error::Error;
-use crate::plan::{Plan, Reduction, Tensor};
+use crate::plan::{Plan, Pooled, Reduction, Tensor};
 use std::fmt::Write as _;
-use text::{expand_aliases, place_constant, segment, set_constants};
+use text::{bind_uniform, expand_aliases, place_constant, segment, set_constants};
 use unroll::{Bound, Limits, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
@@ -34,13 +37,16 @@ pub enum Dialect {
 
 /// The shader of a plan: text and what a host needs to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shader {
     /// [`Plan::label`].
     pub label: String,
     /// The WGSL text. Its entry point is [`ENTRY_POINT`].
     pub source: String,
-    /// The storage buffers of group 0, from binding 1 on. Binding 0 is the uniform of `shaders/common/params.wgsl`.
+    /// The storage buffers of group 0, in the order of their bindings: from 1 on, unless a [`Layout`] says otherwise.
     pub bindings: Vec<Binding>,
+    /// The binding of the uniform, that of `shaders/common/params.wgsl`: 0, unless a [`Layout`] says otherwise.
+    pub uniform: u32,
 }
 
 /// The name of every shader's entry point.
@@ -48,6 +54,7 @@ pub const ENTRY_POINT: &str = "main";
 
 /// A storage buffer of a shader, in group 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// The binding's number.
     pub binding: u32,
@@ -56,19 +63,30 @@ pub struct Binding {
     /// The type of the array's elements.
     pub element: &'static str,
     /// `read_write` if true, else `read`. What is only read is `read_write` too where it lies in the buffer
-    /// of what is written, see [`Plan::with_pooled`].
+    /// of what is written, see [`Plan::with_pooled`], or where the [`Layout`] says so.
     pub writable: bool,
 }
 
-/// Puts together the text of a plan.
+/// Puts together the text of a plan, with the crate's own [`Layout`].
+///
+/// # Errors
+/// Those of [`assemble_with`].
+pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
+    assemble_with(plan, dialect, Layout::default())
+}
+
+/// Puts together the text of a plan, with the bindings that a host wants.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a plan that is not [valid](Plan::validate). [`Error::Assembly`] if a segment lacks a constant that is to be
 /// set, or has it twice, or if a loop cannot be unrolled that is to be: a fault of this crate.
-pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
+pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Shader, Error> {
     plan.validate()?;
+    let plan = &if layout.read_write { plan.with_pooled(Pooled::Everything) } else { *plan };
     let label = plan.label();
-    let bindings = bindings(plan);
+    let fault = |message| Error::Assembly { label: label.clone(), message };
+    let bindings = bindings(plan, layout);
+    let uniform = layout.uniform(bindings.len().try_into().unwrap_or(u32::MAX));
     let mut text = format!("// {label}\n");
     if plan.uses_native_f16() {
         text += "enable f16;\n";
@@ -76,7 +94,7 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     if plan.uses_subgroups() && dialect == Dialect::Browser {
         text += "enable subgroups;\n";
     }
-    segment(&mut text, wgsl!("common/params"));
+    segment(&mut text, &bind_uniform(wgsl!("common/params"), uniform).map_err(fault)?);
     text.push('\n');
     for Binding { binding, tensor, element, writable } in &bindings {
         let access = if *writable { "read_write" } else { "read" };
@@ -97,7 +115,6 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
     let kernel = parts::operation(plan);
     text += &access::accessors(plan, &kernel);
     text += &kernel;
-    let fault = |message| Error::Assembly { label: label.clone(), message };
     let text = set_constants(&text, &parts::constants(plan)).map_err(fault)?;
     let mut source = expand_aliases(&text);
     if plan.unroll {
@@ -105,11 +122,11 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
         let limits = Limits { most_trips: MOST_TRIPS, run };
         source = unroll(&source, &loop_bounds(plan), limits).map_err(fault)?;
     }
-    Ok(Shader { label, source, bindings })
+    Ok(Shader { label, source, bindings, uniform })
 }
 
-fn bindings(plan: &Plan) -> Vec<Binding> {
-    (1..)
+fn bindings(plan: &Plan, layout: Layout) -> Vec<Binding> {
+    (layout.first_storage()..)
         .zip(plan.tensors())
         .map(|(binding, tensor)| {
             let writable = plan.binds_read_write(tensor);

@@ -85,7 +85,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             if backward.dsum {
                 segment(text, wgsl!("gradient/dx_with_dsum"));
             } else {
-                gradient(text, Tensor::Dx, backward.dx);
+                output(text, Tensor::Dx, backward.dx);
             }
             segment(text, wgsl!("common/partials"));
             let update =
@@ -101,8 +101,8 @@ pub(super) fn operation(plan: &Plan) -> String {
         }
         Operation::ReduceParameters(backward) => {
             segment(text, wgsl!("common/partials"));
-            gradient(text, Tensor::Dgain, backward.dgain);
-            gradient(text, Tensor::Dbias, backward.dbias);
+            output(text, Tensor::Dgain, backward.dgain);
+            output(text, Tensor::Dbias, backward.dbias);
         }
     }
     segment(text, body(plan.kernel));
@@ -110,20 +110,28 @@ pub(super) fn operation(plan: &Plan) -> String {
 }
 
 fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
-    if forward.residual {
-        let rounded = match plan.storage(Tensor::Sum) {
-            Storage::F32 => wgsl!("input/sum_exact"),
-            _ => wgsl!("input/sum_rounded"),
-        };
-        segment(text, rounded);
-    }
-    if plan.kernel != Kernel::ForwardSplitApply {
+    let stores_sum = forward.stores_sum();
+    if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) {
         segment(text, if forward.residual { wgsl!("input/sum") } else { wgsl!("input/x") });
+        if forward.residual {
+            let rounded = match plan.storage(Tensor::Sum) {
+                Storage::F32 => wgsl!("input/sum_exact"),
+                _ => wgsl!("input/sum_rounded"),
+            };
+            segment(text, rounded);
+        }
+        segment(text, if stores_sum { wgsl!("input/stores_sum") } else { wgsl!("input/stores_nothing") });
     }
     if plan.kernel != Kernel::ForwardCached {
-        segment(text, if forward.residual { wgsl!("input/stored_sum") } else { wgsl!("input/stored_x") });
+        let stored = match (forward.residual, stores_sum) {
+            (true, true) => wgsl!("input/stored_sum"),
+            (true, false) => wgsl!("input/stored_summands"),
+            (false, _) => wgsl!("input/stored_x"),
+        };
+        segment(text, stored);
     }
     affine(text, plan);
+    output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
     segment(text, if forward.statistics { wgsl!("statistics/store") } else { wgsl!("statistics/none") });
     segment(text, wgsl!("common/forward"));
     let parts: &[&str] = match plan.kernel {
@@ -150,8 +158,9 @@ fn affine(text: &mut String, plan: &Plan) {
         true => wgsl!("affine/zero_centered_factors"),
         false => wgsl!("affine/factors"),
     };
+    let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
-    let parts: &[&str] = match (plan.affine.has_gain(), has_bias) {
+    let parts: &[&str] = match (plan.affine.has_gain() && reads_any, has_bias && reads_any) {
         (_, true) => &[wgsl!("along/column"), factors, wgsl!("affine/gain_bias")],
         (true, false) => &[wgsl!("along/column"), factors, wgsl!("affine/gain")],
         (false, false) => &[wgsl!("affine/none")],
@@ -159,7 +168,8 @@ fn affine(text: &mut String, plan: &Plan) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
-fn gradient(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
+/// What becomes of an output, or of what it had before.
+fn output(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
     let what = match gradient {
         None => wgsl!("gradient/none"),
         Some(Gradient::Overwrite) => wgsl!("gradient/overwrite"),

@@ -24,6 +24,15 @@ pub(super) fn place_constant(tensor: Tensor) -> String {
     format!("PLACE_{}", tensor.name().to_uppercase())
 }
 
+/// The declaration of the uniform with the number of its binding.
+pub(super) fn bind_uniform(params: &str, binding: u32) -> Result<String, String> {
+    const DECLARED: &str = "@binding(0) var<uniform>";
+    match params.matches(DECLARED).count() {
+        1 => Ok(params.replace(DECLARED, &format!("@binding({binding}) var<uniform>"))),
+        count => Err(format!("`{DECLARED}` is there {count} times")),
+    }
+}
+
 /// Sets the value of each constant's one line `const NAME: TYPE = VALUE;`.
 pub(super) fn set_constants(text: &str, constants: &[(&str, String)]) -> Result<String, String> {
     let mut declarations = vec![0; constants.len()];
@@ -89,6 +98,16 @@ fn f(p: Pair, q: Pairing) -> Pairs {
 fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
 ";
         assert_eq!(expand_aliases(text), expected);
+    }
+
+    #[test]
+    fn a_uniform_wants_exactly_one_declaration() {
+        let once = "@group(0) @binding(0) var<uniform> params: Params;\n";
+        let bound = bind_uniform(once, 5).unwrap();
+        assert_eq!(bound, "@group(0) @binding(5) var<uniform> params: Params;\n");
+        for wrong in [&once.repeat(2), "@group(0) @binding(1) var<uniform> params: Params;"] {
+            assert!(bind_uniform(wrong, 5).unwrap_err().contains("times"), "{wrong}");
+        }
     }
 
     #[test]

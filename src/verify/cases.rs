@@ -132,7 +132,7 @@ impl Residual {
 pub enum Layout {
     /// Rows one after the other.
     Dense,
-    /// A slice of wider rows, all on 16 bytes where `cols` allows.
+    /// A slice of wider rows, all on 16 bytes where `cols` allows; mean and rstd apart.
     Slice,
     /// Rows that start on single elements.
     Odd,
@@ -167,8 +167,10 @@ pub enum Task {
 }
 
 impl Task {
-    pub(super) const FORWARD: Self =
-        Self::Forward(Forward { residual: false, statistics: true, x_in: None, residual_in: None });
+    /// y and statistics.
+    pub(super) fn forward() -> Self {
+        Self::Forward(Forward { statistics: true, ..Forward::default() })
+    }
 
     /// dx, and as far as the affine has them dgain and dbias.
     pub(super) fn backward(affine: Affine) -> Self {
@@ -197,7 +199,7 @@ impl Task {
     }
 }
 
-/// One call with its data.
+/// One call with its data. Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     /// What is computed.
@@ -293,7 +295,8 @@ impl Case {
                 _ => return u32::MAX,
             };
             let element_bytes = used.stored.dtype(problem).size();
-            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes }.vector_width()
+            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes, column_stride: 1 }
+                .vector_width()
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
@@ -320,7 +323,7 @@ pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
     for entry in tuning.entries().iter().filter(|entry| entry.rung.is_some()) {
         let TuningKey { operation, normalization, dtype, cols, .. } = &entry.key;
         let task = |affine| match operation.as_str() {
-            "forward" => Task::FORWARD,
+            "forward" => Task::forward(),
             "forward_residual" => {
                 Task::Forward(Forward { residual: true, statistics: true, ..Forward::default() })
             }

@@ -174,8 +174,10 @@ pub(crate) fn statistics<T: Element>(
     let mut y = vec![0.0; x.len()];
     let mut statistics = vec![[0.0; 2]; rows];
     let inputs = ForwardInputs::<T, T>::new(rows, Rows { data: x, stride });
-    let outputs =
-        ForwardOutputs { y: RowsMut { data: &mut y, stride }, sum: None, statistics: Some(&mut statistics) };
+    let outputs = ForwardOutputs {
+        statistics: Some(&mut statistics),
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride })
+    };
     reference::forward(&problem, &inputs, outputs)?;
     Ok(statistics)
 }

@@ -6,9 +6,12 @@
 mod array;
 mod cases;
 pub(crate) mod data;
+mod factors;
+mod fenced;
 pub(crate) mod judge;
 mod run;
 pub(crate) mod tolerance;
+mod values;
 
 pub use array::{cases, cases_in};
 pub use cases::{Case, Data, Layout, Residual, Task, Values, tuned_cases};

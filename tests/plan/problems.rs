@@ -44,22 +44,25 @@ impl Case {
     }
 
     pub(crate) fn forward_buffers(&self) -> usize {
-        let Forward { residual, statistics, x_in, residual_in } = self.forward;
-        let affine = self.problem.affine;
+        let Forward { residual, without_sum, without_y, statistics, x_in, residual_in } = self.forward;
+        let affine = if without_y { Affine::None } else { self.problem.affine };
         let inputs =
             [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
-        count(&inputs) + count(&[true, residual, statistics])
+        count(&inputs) + count(&[!without_y, residual && !without_sum, statistics])
     }
 
     /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where the first
     /// has left it.
     pub(crate) fn forward_split_buffers(&self) -> [usize; 2] {
-        let Forward { residual, statistics, x_in, residual_in } = self.forward;
-        let affine = self.problem.affine;
+        let Forward { residual, without_sum, without_y, statistics, x_in, residual_in } = self.forward;
+        let affine = if without_y { Affine::None } else { self.problem.affine };
         let own = |input| input != Some(Tensor::Sum);
-        let first = [own(x_in), residual && own(residual_in), residual, true];
-        let in_y = !residual && x_in == Some(Tensor::Y);
-        let second = [!in_y, affine.has_gain(), affine.has_bias(), true, statistics, true];
+        let sum = residual && !without_sum;
+        let first = [own(x_in), residual && own(residual_in), sum, true];
+        let again = [x_in.is_none(), residual && residual_in.is_none()];
+        let inputs = if sum { 1 } else { count(&again) };
+        let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, true];
+        let second = [&vec![true; inputs][..], &second[..]].concat();
         [count(&first), count(&second)]
     }
 
@@ -166,11 +169,19 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
         (Some(Tensor::Y), Some(Tensor::Sum)),
         (Some(Tensor::Sum), Some(Tensor::Y)),
     ]);
-    (any::<bool>(), any::<bool>(), places).prop_map(|(residual, statistics, (x_in, residual_in))| Forward {
-        residual,
-        statistics,
-        x_in: x_in.filter(|place| residual || *place == Tensor::Y),
-        residual_in: residual_in.filter(|_| residual),
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, places).prop_map(|((residual, statistics, without_sum, without_y), (x_in, residual_in))| {
+        let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
+        let residual_in = residual_in.filter(|_| residual);
+        let lies_in = |output| [x_in, residual_in].contains(&Some(output));
+        Forward {
+            residual,
+            without_sum: without_sum && residual && !lies_in(Tensor::Sum),
+            without_y: without_y && statistics && !lies_in(Tensor::Y),
+            statistics,
+            x_in,
+            residual_in,
+        }
     })
 }
 
@@ -240,13 +251,22 @@ pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = C
                 stride: u64::from(cols) + padding,
                 cols,
                 element_bytes: dtype.size(),
+                column_stride: 1,
             };
             let mut spans: Vec<Span> = places[..4].iter().copied().map(row_tensor).collect();
-            let parameter =
-                Span { offset: places[4].0, stride: 0, cols, element_bytes: parameter_dtype.size() };
+            let parameter = Span {
+                offset: places[4].0,
+                stride: 0,
+                cols,
+                element_bytes: parameter_dtype.size(),
+                column_stride: 1,
+            };
             let width = |span: &Span| span.vector_width();
             case.vector_width = spans.iter().chain([&parameter]).map(width).min().unwrap();
-            spans.extend([parameter, Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4 }]);
+            spans.extend([
+                parameter,
+                Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4, column_stride: 1 },
+            ]);
             if let Some((rows_to_a_binding, odd_bytes)) = few_rows {
                 let most = spans.iter().map(|span| (span.stride + 1) * u64::from(span.element_bytes)).max();
                 case.caps.max_binding_bytes = rows_to_a_binding * most.unwrap() + 256 + odd_bytes;

@@ -4,7 +4,7 @@ use super::norm::{Check, Norm, Results, in_units, largest, worst};
 use crate::failure::Failure;
 use half::f16;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
-use wgpu_layernorm::{Dtype, Gradient, Problem, Real, Rows, RowsMut};
+use wgpu_layernorm::{Dtype, Problem, Real, Rows, RowsMut};
 
 const ROWS: usize = 8192;
 const COLS: u16 = 1024;
@@ -56,8 +56,7 @@ impl Batch {
         let stride = problem.cols as usize;
         let x = Rows { data: x, stride };
         let inputs = ForwardInputs { gain: Some(gain), bias: Some(bias), ..ForwardInputs::new(*rows, x) };
-        let outputs =
-            ForwardOutputs { y: RowsMut { data: &mut self.y, stride }, sum: None, statistics: None };
+        let outputs = ForwardOutputs::new(RowsMut { data: &mut self.y, stride });
         reference::forward(problem, &inputs, outputs)?;
         let inputs =
             BackwardInputs { gain: Some(gain), ..BackwardInputs::new(*rows, x, Rows { data: dy, stride }) };
@@ -65,8 +64,7 @@ impl Batch {
             dx: Some(RowsMut { data: &mut self.dx, stride }),
             dgain: Some(&mut self.dgain),
             dbias: Some(&mut self.dbias),
-            dx_gradient: Gradient::Overwrite,
-            parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         reference::backward(problem, &inputs, outputs)?;
         Ok(())

@@ -366,6 +366,7 @@ impl Choice {
             statistics: self.statistics,
             x_in: self.x_in.map(Tensor::from),
             residual_in: self.residual_in.map(Tensor::from),
+            ..Forward::default()
         };
         match self.with_options(Operation::Forward(forward))? {
             Operation::Forward(forward) => Ok(forward),

@@ -200,7 +200,7 @@ impl Description {
         let scratch =
             [(Tensor::Partials, launch.scratch_bytes), (Tensor::RowPartials, launch.row_partials_bytes)];
         Ok(Self {
-            label: plan.label(),
+            label: module.shader().label.clone(),
             kernel: plan.kernel.name(),
             operation: match plan.operation {
                 Operation::Forward(_) => "forward",
@@ -213,7 +213,7 @@ impl Description {
             normalization: plan.normalization.name(),
             affine: plan.affine.name(),
             workgroup_size: [plan.workgroup_size(), 1, 1],
-            uniform: Uniform { group: 0, binding: 0, bytes, fields },
+            uniform: Uniform { group: 0, binding: module.shader().uniform, bytes, fields },
             metal_buffer_sizes: (format == Format::Msl)
                 .then_some(MetalBufferSizes { slot: bindings.len() + 1, bytes: 4 * bindings.len() }),
             dispatch: Dispatch {

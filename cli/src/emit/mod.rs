@@ -14,7 +14,7 @@ use description::Description;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use wgpu_layernorm::shader::variants::Variant;
-use wgpu_layernorm::shader::{self, Dialect, ENTRY_POINT};
+use wgpu_layernorm::shader::{self, Dialect, ENTRY_POINT, Layout};
 use wgpu_layernorm::translate::{Checks, Module};
 
 /// Print a kernel as WGSL, SPIR-V, MSL, HLSL or GLSL, with a description of how to launch it.
@@ -49,6 +49,22 @@ pub(crate) struct Emit {
 
     #[command(flatten)]
     choice: Choice,
+
+    /// Number the storage buffers from 0 on, and the uniform after them, as CubeCL binds them [default: the uniform is
+    /// binding 0]
+    #[arg(long, help_heading = "Bindings", conflicts_with = "all")]
+    uniform_last: bool,
+
+    /// Declare all storage buffers read_write, as CubeCL binds them, so that they may lie in one buffer [default: those that
+    /// are only read are declared so]
+    #[arg(long, help_heading = "Bindings", conflicts_with = "all")]
+    read_write: bool,
+}
+
+impl Emit {
+    const fn layout(&self) -> Layout {
+        Layout { uniform_last: self.uniform_last, read_write: self.read_write }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,13 +114,14 @@ struct Emitted {
 
 impl Emitted {
     /// `None` where the language cannot express the variant: GLSL has no 16-bit floats.
-    fn new(variant: &Variant, format: Format) -> Result<Option<Self>, Failure> {
+    fn new(variant: &Variant, format: Format, layout: Layout) -> Result<Option<Self>, Failure> {
         let plan = &variant.plan;
-        let module = Module::new(plan)?;
+        let module = Module::with_layout(plan, layout)?;
         let (text, entry_point) = match format {
             Format::Wgsl => (module.shader().source.clone().into_bytes(), ENTRY_POINT.to_owned()),
             Format::Browser => {
-                (shader::assemble(plan, Dialect::Browser)?.source.into_bytes(), ENTRY_POINT.to_owned())
+                let shader = shader::assemble_with(plan, Dialect::Browser, layout)?;
+                (shader.source.into_bytes(), ENTRY_POINT.to_owned())
             }
             Format::Spirv => {
                 let words = module.spirv(Checks::None)?;
@@ -144,7 +161,7 @@ pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
         }
         files::check_destination("--output", &path.with_extension("json"))?;
     }
-    let emitted = Emitted::new(&variant, args.format)?.ok_or_else(|| {
+    let emitted = Emitted::new(&variant, args.format, args.layout())?.ok_or_else(|| {
         Failure::WrongCall(
             "--format glsl: GLSL has no 16-bit floats; without --shader-f16 the kernel unpacks them from words"
                 .to_owned(),

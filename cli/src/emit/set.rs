@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
+use wgpu_layernorm::shader::Layout;
 use wgpu_layernorm::shader::variants::{self, Variant};
 
 /// What `DIR/index.json` holds, in the order of [`variants::all`].
@@ -143,7 +144,9 @@ fn write_variants(
 }
 
 fn write_variant(room: &Path, variant: &Variant, format: Format) -> Result<Option<Entry>, Failure> {
-    let Some(Emitted { text, description }) = Emitted::new(variant, format)? else { return Ok(None) };
+    let Some(Emitted { text, description }) = Emitted::new(variant, format, Layout::default())? else {
+        return Ok(None);
+    };
     let stem = file_stem(&description.label);
     let entry = Entry {
         text: format!("{stem}.{}", format.extension()),

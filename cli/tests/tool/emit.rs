@@ -86,6 +86,40 @@ fn in_place_the_uniform_names_the_output() {
     assert_eq!(field("places"), serde_json::json!([gain, bias, y].concat()));
 }
 
+/// The text and the description say the same of the bindings.
+#[test]
+fn bindings_are_as_the_host_has_them() {
+    for (flags, uniform, first, reads) in [
+        (&[][..], 0, 1, true),
+        (&["--uniform-last"], 4, 0, true),
+        (&["--read-write"], 0, 1, false),
+        (&["--uniform-last", "--read-write"], 4, 0, false),
+    ] {
+        let all = [&["--cols", "64"], flags].concat();
+        let (text, description) = (emit(&all), description(&all));
+        assert_eq!(description["uniform"]["binding"], uniform, "{flags:?}");
+        assert!(text.contains(&format!("@binding({uniform}) var<uniform>")), "{flags:?}: {text}");
+        let bindings = description["bindings"].as_array().unwrap();
+        assert_eq!(bindings.len(), 4);
+        for (number, binding) in (first..).zip(bindings) {
+            assert_eq!(binding["binding"], number, "{flags:?}");
+            let access = binding["access"].as_str().unwrap();
+            let (name, element) = (binding["name"].as_str().unwrap(), binding["element"].as_str().unwrap());
+            assert_eq!(access == "read", reads && name != "y", "{flags:?}: {name}");
+            let declared = format!("@binding({number}) var<storage, {access}> {name}: array<{element}>;");
+            assert!(text.contains(&declared), "{flags:?}: no {declared}");
+        }
+        for format in ["spirv", "msl", "hlsl", "glsl", "browser"] {
+            let result = layernorm(&[&["emit", "--format", format][..], &all].concat()).output().unwrap();
+            assert!(result.status.success() && !result.stdout.is_empty(), "{format} {flags:?}: {result:?}");
+        }
+    }
+    for flag in ["--uniform-last", "--read-write"] {
+        let result = run(layernorm(&["emit", "--all", "kernels", flag]));
+        assert_eq!(result.code, Some(2), "{flag} with --all: {result:?}");
+    }
+}
+
 #[test]
 fn any_option_is_taken_by_its_name() {
     let added = description(&["--cols", "64", "--operation", "backward", "--option", "dsum"]);
@@ -94,7 +128,7 @@ fn any_option_is_taken_by_its_name() {
     assert!(names.contains(&"dsum"), "{names:?}");
     let backward = ["emit", "--cols", "64", "--operation", "backward", "--option"];
     for (options, says) in [
-        (&["nonsense"][..], "--option \"nonsense\" needs to be one of dsum, x_in_dx, dy_in_dx"),
+        (&["nonsense"][..], "--option \"nonsense\" needs to be one of dx, dx_accumulate, dsum, dgain, "),
         (&["dsum", "--dx", "accumulate"], "--option dsum does not go with the rest"),
     ] {
         let result = run(layernorm(&[&backward[..], options].concat()));

@@ -1,0 +1,138 @@
+//! The buffers of a backward call.
+
+use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine};
+use crate::error::Error;
+use crate::plan::{Backward, Tensor};
+use crate::types::{Affine, Gradient};
+
+/// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place. Otherwise
+/// what is written must not share bytes with anything else, but may lie in the same buffer. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardBuffers<'a> {
+    /// Number of rows.
+    pub rows: u64,
+    /// What forward normalised, `[rows, cols]`: its x, or its sum if there was a residual.
+    pub x: BufferRows<'a>,
+    /// The gradient of y, `[rows, cols]`.
+    #[doc(alias = "grad_output")]
+    pub dy: BufferRows<'a>,
+    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: it is added into dx in the same pass. To add
+    /// into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
+    #[doc(alias = "residual_grad")]
+    pub dsum: Option<BufferRows<'a>>,
+    /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "weight", alias = "gamma")]
+    pub gain: Option<BufferVector<'a>>,
+    /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
+    pub statistics: BufferStatistics<'a>,
+    /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum` in it.
+    #[doc(alias = "grad_input")]
+    pub dx: Option<BufferRows<'a>>,
+    /// Output, `[cols]`.
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
+    pub dgain: Option<BufferVector<'a>>,
+    /// Output, `[cols]`.
+    #[doc(alias = "grad_bias", alias = "dbeta")]
+    pub dbias: Option<BufferVector<'a>>,
+    /// Whether dx replaces or is added to what its buffer holds.
+    pub dx_gradient: Gradient,
+    /// Whether dgain and dbias replace or are added to what their buffers hold.
+    pub parameter_gradient: Gradient,
+    /// Scratch of the caller's, at least
+    /// [`backward_scratch_bytes`](crate::LayerNorm::backward_scratch_bytes); `None` for that of the
+    /// [`Kernels`](crate::Kernels).
+    pub scratch: Option<wgpu::BufferSlice<'a>>,
+}
+
+impl<'a> BackwardBuffers<'a> {
+    /// No output yet.
+    #[must_use]
+    pub fn new(
+        rows: u64,
+        x: impl Into<BufferRows<'a>>,
+        dy: impl Into<BufferRows<'a>>,
+        statistics: impl Into<BufferStatistics<'a>>,
+    ) -> Self {
+        Self {
+            rows,
+            x: x.into(),
+            dy: dy.into(),
+            dsum: None,
+            gain: None,
+            statistics: statistics.into(),
+            dx: None,
+            dgain: None,
+            dbias: None,
+            dx_gradient: Gradient::Overwrite,
+            parameter_gradient: Gradient::Overwrite,
+            scratch: None,
+        }
+    }
+    /// That the tensors go together, and with the affine.
+    pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
+        check_affine(affine, self.gain.is_some(), None)?;
+        if self.dx.is_none() && self.dgain.is_none() && self.dbias.is_none() {
+            return Err(Error::MissingBuffer {
+                buffer: "dx",
+                why: "at least one of dx, dgain and dbias must be given",
+            });
+        }
+        if self.dsum.is_some() && (self.dx.is_none() || self.dx_gradient == Gradient::Accumulate) {
+            let why = "it is added into a dx that is overwritten";
+            return Err(Error::UnusedBuffer { buffer: "dsum", why });
+        }
+        if self.dgain.is_some() && !affine.has_gain() {
+            return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
+        }
+        if self.dbias.is_some() && !affine.has_bias() {
+            return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
+        }
+        Ok(())
+    }
+
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 8] {
+        [
+            (Tensor::X, Some(self.x.into())),
+            (Tensor::Dy, Some(self.dy.into())),
+            (Tensor::Dsum, self.dsum.map(Into::into)),
+            (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::Statistics, Some(self.statistics.into())),
+            (Tensor::Dx, self.dx.map(Into::into)),
+            (Tensor::Dgain, self.dgain.map(Into::into)),
+            (Tensor::Dbias, self.dbias.map(Into::into)),
+        ]
+    }
+
+    /// The inverse, with the gradients that `options` say: None without x, dy or statistics.
+    pub(crate) fn from_given(
+        rows: u64,
+        options: &Backward,
+        given: impl Fn(Tensor) -> Option<Given<'a>>,
+    ) -> Option<Self> {
+        let (x, dy) = (given(Tensor::X)?, given(Tensor::Dy)?);
+        Some(Self {
+            dsum: given(Tensor::Dsum).map(Into::into),
+            gain: given(Tensor::Gain).map(Into::into),
+            dx: given(Tensor::Dx).map(Into::into),
+            dgain: given(Tensor::Dgain).map(Into::into),
+            dbias: given(Tensor::Dbias).map(Into::into),
+            dx_gradient: options.dx.unwrap_or_default(),
+            parameter_gradient: options.dgain.or(options.dbias).unwrap_or_default(),
+            ..Self::new(rows, x, dy, given(Tensor::Statistics)?)
+        })
+    }
+
+    /// What such a call asks for; `lies_in` says which output an input lies in exactly.
+    pub(in crate::gpu) fn options(&self, lies_in: impl Fn(Tensor) -> Option<Tensor>) -> Backward {
+        Backward {
+            dx: self.dx.map(|_| self.dx_gradient),
+            dsum: self.dsum.is_some(),
+            dgain: self.dgain.map(|_| self.parameter_gradient),
+            dbias: self.dbias.map(|_| self.parameter_gradient),
+            x_in_dx: lies_in(Tensor::X).is_some(),
+            dy_in_dx: lies_in(Tensor::Dy).is_some(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The buffers of a forward call.
+
+use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine};
+use crate::error::Error;
+use crate::plan::{Forward, Tensor};
+use crate::types::Affine;
+
+/// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
+/// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
+/// in the same buffer. Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardBuffers<'a> {
+    /// Number of rows.
+    pub rows: u64,
+    /// Input, `[rows, cols]`.
+    pub x: BufferRows<'a>,
+    /// Added to x before normalising, `[rows, cols]`.
+    #[doc(alias = "skip", alias = "shortcut")]
+    pub residual: Option<BufferRows<'a>>,
+    /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "weight", alias = "gamma")]
+    pub gain: Option<BufferVector<'a>>,
+    /// `[cols]`; given exactly if the problem's affine has it.
+    #[doc(alias = "beta")]
+    pub bias: Option<BufferVector<'a>>,
+    /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that applies them.
+    pub y: Option<BufferRows<'a>>,
+    /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without it the sum is rounded
+    /// all the same, and normalized as it would be stored.
+    pub sum: Option<BufferRows<'a>>,
+    /// Output mean and rstd of each row, float32.
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
+    pub statistics: Option<BufferStatistics<'a>>,
+    /// Scratch of the caller's, at least [`forward_scratch_bytes`](crate::LayerNorm::forward_scratch_bytes);
+    /// `None` for that of the [`Kernels`](crate::Kernels).
+    pub scratch: Option<wgpu::BufferSlice<'a>>,
+}
+
+impl<'a> ForwardBuffers<'a> {
+    /// Only x and y.
+    #[must_use]
+    pub fn new(rows: u64, x: impl Into<BufferRows<'a>>, y: impl Into<BufferRows<'a>>) -> Self {
+        Self {
+            rows,
+            x: x.into(),
+            residual: None,
+            gain: None,
+            bias: None,
+            y: Some(y.into()),
+            sum: None,
+            statistics: None,
+            scratch: None,
+        }
+    }
+
+    /// x and statistics alone.
+    #[must_use]
+    pub fn statistics(
+        rows: u64,
+        x: impl Into<BufferRows<'a>>,
+        statistics: impl Into<BufferStatistics<'a>>,
+    ) -> Self {
+        let x = x.into();
+        Self { y: None, statistics: Some(statistics.into()), ..Self::new(rows, x, x) }
+    }
+
+    /// That the tensors go together, and with the affine.
+    pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
+        if self.residual.is_none() && self.sum.is_some() {
+            return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
+        }
+        if self.y.is_some() {
+            return check_affine(affine, self.gain.is_some(), Some(self.bias.is_some()));
+        }
+        let parameters = [("gain", self.gain.is_some()), ("bias", self.bias.is_some())];
+        if let Some((buffer, _)) = parameters.into_iter().find(|(_, given)| *given) {
+            return Err(Error::UnusedBuffer {
+                buffer,
+                why: "y is left out, and statistics do not depend on it",
+            });
+        }
+        match self.statistics {
+            Some(_) => Ok(()),
+            None => Err(Error::MissingBuffer {
+                buffer: "y",
+                why: "at least one of y and statistics must be given",
+            }),
+        }
+    }
+
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
+        [
+            (Tensor::X, Some(self.x.into())),
+            (Tensor::Residual, self.residual.map(Into::into)),
+            (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::Bias, self.bias.map(Into::into)),
+            (Tensor::Y, self.y.map(Into::into)),
+            (Tensor::Sum, self.sum.map(Into::into)),
+            (Tensor::Statistics, self.statistics.map(Into::into)),
+        ]
+    }
+
+    /// The inverse: None without x.
+    pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
+        Some(Self {
+            residual: given(Tensor::Residual).map(Into::into),
+            gain: given(Tensor::Gain).map(Into::into),
+            bias: given(Tensor::Bias).map(Into::into),
+            y: given(Tensor::Y).map(Into::into),
+            sum: given(Tensor::Sum).map(Into::into),
+            statistics: given(Tensor::Statistics).map(Into::into),
+            ..Self::new(rows, given(Tensor::X)?, given(Tensor::X)?)
+        })
+    }
+
+    /// What such a call asks for; `lies_in` says which output an input lies in exactly.
+    pub(in crate::gpu) fn options(&self, lies_in: impl Fn(Tensor) -> Option<Tensor>) -> Forward {
+        Forward {
+            residual: self.residual.is_some(),
+            without_sum: self.residual.is_some() && self.sum.is_none(),
+            without_y: self.y.is_none(),
+            statistics: self.statistics.is_some(),
+            x_in: lies_in(Tensor::X),
+            residual_in: lies_in(Tensor::Residual),
+        }
+    }
+}

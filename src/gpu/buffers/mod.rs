@@ -1,0 +1,287 @@
+//! The caller's buffers, and where in them tensors lie.
+
+mod backward;
+mod forward;
+
+pub use backward::BackwardBuffers;
+pub use forward::ForwardBuffers;
+
+use crate::error::Error;
+use crate::types::Affine;
+
+/// Rows of a tensor in a GPU buffer, which was created with `BufferUsages::STORAGE`.
+///
+/// A `&wgpu::Buffer`, a [`wgpu::BufferSlice`] and a [`wgpu::BufferBinding`] are taken as they are: rows one after the
+/// other from the first byte. wgpu counts **bytes**, and their start must be a multiple of the tensor's element; a tensor
+/// that exceeds the slice is refused even where the buffer goes on. [`at_element`](Self::at_element) counts
+/// **elements** of the tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferRows<'a> {
+    place: Place<'a>,
+    stride: Option<u64>,
+}
+
+/// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's types
+/// as [`BufferRows`] is.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferVector<'a> {
+    place: Place<'a>,
+}
+
+/// Mean and rstd of rows in a GPU buffer, float32: side by side, two for each row
+/// ([`Statistics`](crate::Statistics)), or [`apart`](Self::apart). Taken from wgpu's types as [`BufferRows`] is, side by
+/// side. Both ways have the same bits, and take one binding.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferStatistics<'a> {
+    mean: Place<'a>,
+    rstd: Option<Place<'a>>,
+}
+
+impl<'a> BufferRows<'a> {
+    /// Rows that start `offset` elements after the start of the buffer, one after the other.
+    #[must_use]
+    pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
+        Self { place: Place { buffer, start: Start::Element(offset) }, stride: None }
+    }
+
+    /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after the other.
+    #[must_use]
+    pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
+        Self { place: Place { buffer, start: Start::Byte { offset, size: None } }, stride: None }
+    }
+
+    /// The same with `stride` elements from one row's start to the next, at least `cols`: a slice of wider rows.
+    #[must_use]
+    pub const fn with_stride(self, stride: u64) -> Self {
+        Self { stride: Some(stride), ..self }
+    }
+}
+
+impl<'a> BufferVector<'a> {
+    /// A tensor that starts `offset` elements after the start of the buffer.
+    #[must_use]
+    pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
+        Self { place: Place { buffer, start: Start::Element(offset) } }
+    }
+
+    /// A tensor that starts `offset` bytes after the start of the buffer, a multiple of the element's.
+    #[must_use]
+    pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
+        Self { place: Place { buffer, start: Start::Byte { offset, size: None } } }
+    }
+}
+
+impl<'a> BufferStatistics<'a> {
+    /// Mean and rstd of each row side by side, `[rows, 2]`.
+    #[must_use]
+    pub fn side_by_side(statistics: impl Into<BufferVector<'a>>) -> Self {
+        Self { mean: statistics.into().place, rstd: None }
+    }
+
+    /// The means of all rows, and elsewhere in the same buffer their rstds, `[rows]` each. Either may come first.
+    ///
+    /// The binding reaches from the first of them to the last, and has to keep the device's limit with all that lies
+    /// between.
+    #[must_use]
+    pub fn apart(mean: impl Into<BufferVector<'a>>, rstd: impl Into<BufferVector<'a>>) -> Self {
+        Self { mean: mean.into().place, rstd: Some(rstd.into().place) }
+    }
+}
+
+/// Where in a buffer a tensor starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(super) buffer: &'a wgpu::Buffer,
+    start: Start,
+}
+
+/// In the unit that the caller gave.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Element(u64),
+    /// With the bytes from there on that the tensor may take, where the caller gave them.
+    Byte {
+        offset: u64,
+        size: Option<u64>,
+    },
+}
+
+impl<'a> Place<'a> {
+    /// Elements of so many bytes before the tensor's first.
+    pub(super) fn offset(&self, tensor: &'static str, element_bytes: u32) -> Result<u64, Error> {
+        match self.start {
+            Start::Element(offset) => Ok(offset),
+            Start::Byte { offset, .. } if offset.is_multiple_of(element_bytes.into()) => {
+                Ok(offset / u64::from(element_bytes))
+            }
+            Start::Byte { offset, .. } => {
+                let needs = format!("a multiple of the {element_bytes} bytes of an element");
+                Err(Error::invalid(format!("the start of {tensor}"), format!("{offset} bytes"), needs))
+            }
+        }
+    }
+
+    /// That so many bytes from the start on are in the slice that was given.
+    pub(super) fn check_size(&self, buffer: &'static str, needs: u128) -> Result<(), Error> {
+        match self.start {
+            Start::Byte { size: Some(has), .. } if needs > u128::from(has) => {
+                let needs = u64::try_from(needs).unwrap_or(u64::MAX);
+                Err(Error::BufferTooSmall { buffer, has, needs, unit: "bytes" })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'a> From<&'a wgpu::Buffer> for Place<'a> {
+    fn from(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, start: Start::Element(0) }
+    }
+}
+
+impl<'a> From<wgpu::BufferSlice<'a>> for Place<'a> {
+    fn from(slice: wgpu::BufferSlice<'a>) -> Self {
+        let start = Start::Byte { offset: slice.offset(), size: Some(slice.size()) };
+        Self { buffer: slice.buffer(), start }
+    }
+}
+
+impl<'a> From<wgpu::BufferBinding<'a>> for Place<'a> {
+    fn from(wgpu::BufferBinding { buffer, offset, size }: wgpu::BufferBinding<'a>) -> Self {
+        Self { buffer, start: Start::Byte { offset, size: size.map(wgpu::BufferSize::get) } }
+    }
+}
+
+/// From what of wgpu's says where a tensor lies.
+macro_rules! from_wgpu {
+    ($($from:ty),*) => {$(
+        impl<'a> From<$from> for BufferRows<'a> {
+            /// Rows one after the other.
+            fn from(place: $from) -> Self {
+                Self { place: place.into(), stride: None }
+            }
+        }
+
+        impl<'a> From<$from> for BufferVector<'a> {
+            fn from(place: $from) -> Self {
+                Self { place: place.into() }
+            }
+        }
+
+        impl<'a> From<$from> for BufferStatistics<'a> {
+            /// Side by side.
+            fn from(place: $from) -> Self {
+                Self { mean: place.into(), rstd: None }
+            }
+        }
+    )*};
+}
+
+from_wgpu!(&'a wgpu::Buffer, wgpu::BufferSlice<'a>, wgpu::BufferBinding<'a>);
+
+impl<'a> From<BufferVector<'a>> for BufferStatistics<'a> {
+    /// Side by side.
+    fn from(statistics: BufferVector<'a>) -> Self {
+        Self::side_by_side(statistics)
+    }
+}
+
+/// Where a tensor lies, whatever its shape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) place: Place<'a>,
+    /// Of rows alone.
+    pub(crate) stride: Option<u64>,
+    /// Of statistics alone, where they lie apart.
+    pub(crate) rstd: Option<Place<'a>>,
+}
+
+impl<'a> Given<'a> {
+    /// A tensor `offset` elements after the start of the buffer.
+    pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
+        Self { place: Place { buffer, start: Start::Element(offset) }, stride, rstd: None }
+    }
+
+    /// Statistics whose rstds lie apart, `offset` elements after the start of the buffer.
+    #[cfg(feature = "verify")]
+    pub(crate) const fn with_rstd(self, offset: u64) -> Self {
+        let rstd = Some(Place { start: Start::Element(offset), ..self.place });
+        Self { rstd, ..self }
+    }
+}
+
+impl<'a> From<BufferRows<'a>> for Given<'a> {
+    fn from(BufferRows { place, stride }: BufferRows<'a>) -> Self {
+        Self { place, stride, rstd: None }
+    }
+}
+
+impl<'a> From<BufferVector<'a>> for Given<'a> {
+    fn from(BufferVector { place }: BufferVector<'a>) -> Self {
+        Self { place, stride: None, rstd: None }
+    }
+}
+
+impl<'a> From<BufferStatistics<'a>> for Given<'a> {
+    fn from(BufferStatistics { mean, rstd }: BufferStatistics<'a>) -> Self {
+        Self { place: mean, stride: None, rstd }
+    }
+}
+
+impl<'a> From<Given<'a>> for BufferRows<'a> {
+    fn from(Given { place, stride, .. }: Given<'a>) -> Self {
+        Self { place, stride }
+    }
+}
+
+impl<'a> From<Given<'a>> for BufferVector<'a> {
+    fn from(Given { place, .. }: Given<'a>) -> Self {
+        Self { place }
+    }
+}
+
+impl<'a> From<Given<'a>> for BufferStatistics<'a> {
+    fn from(Given { place, rstd, .. }: Given<'a>) -> Self {
+        Self { mean: place, rstd }
+    }
+}
+
+/// gain and bias are given exactly where the affine has them. Backward takes no bias.
+fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
+    let check = |buffer, wanted: bool, given: bool, [has, has_not]: [&'static str; 2]| match (wanted, given) {
+        (true, false) => Err(Error::MissingBuffer { buffer, why: has }),
+        (false, true) => Err(Error::UnusedBuffer { buffer, why: has_not }),
+        _ => Ok(()),
+    };
+    let bias_text =
+        ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
+    check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
+    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, Context};
+    use crate::plan::{Backward, Forward, Operation, Tensor};
+
+    /// A tensor that the tables have and a call's buffers do not know would be left out without a word.
+    #[test]
+    fn buffers_have_every_tensor_of_their_operation() {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        let buffer = context.create("all", 64).unwrap();
+        let given = |_| Some(Given::at_element(&buffer, 0, None));
+        let check = |operation: Operation, given: &[(Tensor, Option<Given<'_>>)]| {
+            for used in operation.of_call(Affine::GainBias) {
+                let is_there = given.iter().any(|(tensor, given)| *tensor == used.tensor && given.is_some());
+                assert!(is_there, "{} of {operation:?}", used.tensor.name());
+            }
+        };
+        let forward = ForwardBuffers::from_given(1, given).unwrap();
+        Forward::all().into_iter().for_each(|options| check(Operation::Forward(options), &forward.given()));
+        for options in Backward::all() {
+            let backward = BackwardBuffers::from_given(1, &options, given).unwrap();
+            check(Operation::Backward(options), &backward.given());
+        }
+    }
+}

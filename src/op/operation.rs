@@ -1,0 +1,135 @@
+//! What a plan is for, and what follows from the tables for each operation.
+
+use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
+use super::{Backward, Forward, Kernel, Tensor, backward, forward};
+use crate::types::{Affine, Problem};
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// y, and with it sum and statistics.
+    Forward(Forward),
+    /// dx and the partial sums of dgain and dbias.
+    Backward(Backward),
+    /// dgain and dbias from their partial sums.
+    ReduceParameters(Backward),
+}
+
+impl Operation {
+    /// `forward`, `forward_residual`, `backward`, `backward_dx` (without gradients of parameters) or `reduce_parameters`: of
+    /// the first four, each reads and writes other tensors of rows.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forward(Forward { residual: false, .. }) => "forward",
+            Self::Forward(_) => "forward_residual",
+            Self::Backward(Backward { dgain: None, dbias: None, .. }) => "backward_dx",
+            Self::Backward(_) => "backward",
+            Self::ReduceParameters(_) => "reduce_parameters",
+        }
+    }
+
+    /// The tensors that a kernel uses, in the order of their bindings.
+    #[must_use]
+    pub fn used(&self, kernel: Kernel, affine: Affine) -> Vec<Used> {
+        match *self {
+            Self::Forward(options) => used(forward::TENSORS, Asked { kernel, affine, options }),
+            Self::Backward(options) | Self::ReduceParameters(options) => {
+                used(backward::TENSORS, Asked { kernel, affine, options })
+            }
+        }
+    }
+
+    /// The tensors of a call over whole rows, scratch aside.
+    pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
+        let kernels: &[Kernel] = match self {
+            Self::Forward(_) => &[Kernel::ForwardCached],
+            Self::Backward(_) => &[Kernel::BackwardCached, Kernel::BackwardReduceParameters],
+            Self::ReduceParameters(_) => &[Kernel::BackwardReduceParameters],
+        };
+        let used = kernels.iter().flat_map(|kernel| self.used(*kernel, affine));
+        used.filter(|used| used.role != Role::Scratch).collect()
+    }
+
+    /// One of the operation's tensors, by its name.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {
+        fn find<O>(table: &[Spec<O>], name: &str) -> Option<Tensor> {
+            table.iter().map(|spec| spec.tensor).find(|tensor| tensor.name() == name)
+        }
+        match self {
+            Self::Forward(_) => find(forward::TENSORS, name),
+            Self::Backward(_) | Self::ReduceParameters(_) => find(backward::TENSORS, name),
+        }
+    }
+
+    /// What holds of one of the operation's tensors.
+    pub(crate) fn facts(&self, tensor: Tensor) -> Option<Facts> {
+        fn find<O>(table: &[Spec<O>], tensor: Tensor) -> Option<Facts> {
+            let Spec { role, shape, stored, .. } = *table.iter().find(|spec| spec.tensor == tensor)?;
+            Some(Facts { role, shape, stored })
+        }
+        match self {
+            Self::Forward(_) => find(forward::TENSORS, tensor),
+            Self::Backward(_) | Self::ReduceParameters(_) => find(backward::TENSORS, tensor),
+        }
+    }
+
+    /// The options by the names that labels have.
+    #[must_use]
+    pub fn option_names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Forward(_) => named_values(&Forward::CHOICES).map(|(name, ..)| name).collect(),
+            Self::Backward(_) | Self::ReduceParameters(_) => {
+                named_values(&Backward::CHOICES).map(|(name, ..)| name).collect()
+            }
+        }
+    }
+
+    /// The same with an option on; `None` where it has none of this name.
+    #[must_use]
+    pub fn with_option(self, name: &str) -> Option<Self> {
+        fn with<O>(choices: &[Choice<O>], mut options: O, name: &str) -> Option<O> {
+            let (_, choice, value) = named_values(choices).find(|(has, ..)| *has == name)?;
+            (choice.set)(&mut options, value);
+            Some(options)
+        }
+        Some(match self {
+            Self::Forward(forward) => Self::Forward(with(&Forward::CHOICES, forward, name)?),
+            Self::Backward(backward) => Self::Backward(with(&Backward::CHOICES, backward, name)?),
+            Self::ReduceParameters(backward) => {
+                Self::ReduceParameters(with(&Backward::CHOICES, backward, name)?)
+            }
+        })
+    }
+
+    /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written over it.
+    pub(crate) fn fits(&self, problem: &Problem) -> bool {
+        let has_parameters = match self {
+            Self::Forward(_) => true,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.fits(problem.affine),
+        };
+        let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));
+        let lies_well = |used: Used| dtype(used.bound) == Some(used.stored.dtype(problem));
+        has_parameters && self.of_call(problem.affine).into_iter().all(lies_well)
+    }
+
+    /// Whether the options go together, as those of a call do.
+    #[must_use]
+    pub fn options_go_together(&self) -> bool {
+        match self {
+            Self::Forward(forward) => forward.go_together(),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.go_together(),
+        }
+    }
+
+    /// The options as a label has them.
+    pub(crate) fn options_label(&self) -> String {
+        match self {
+            Self::Forward(forward) => label_of(&Forward::CHOICES, forward),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => {
+                label_of(&Backward::CHOICES, backward)
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The tensors of all operations, their shapes, and which of the dtypes of a problem they have.
+
+use crate::types::{Dtype, Problem};
+
+/// The tensors of all operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are those of the formulas in the crate's documentation")]
+#[non_exhaustive]
+pub enum Tensor {
+    X,
+    #[doc(alias = "skip", alias = "shortcut")]
+    Residual,
+    #[doc(alias = "weight", alias = "gamma")]
+    Gain,
+    #[doc(alias = "beta")]
+    Bias,
+    Y,
+    Sum,
+    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
+    Statistics,
+    #[doc(alias = "grad_output")]
+    Dy,
+    #[doc(alias = "residual_grad")]
+    Dsum,
+    #[doc(alias = "grad_input")]
+    Dx,
+    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
+    Dgain,
+    #[doc(alias = "grad_bias", alias = "dbeta")]
+    Dbias,
+    /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
+    Partials,
+    /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
+    RowPartials,
+}
+
+impl Tensor {
+    /// The name in the shaders, in errors and in the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Residual => "residual",
+            Self::Gain => "gain",
+            Self::Bias => "bias",
+            Self::Y => "y",
+            Self::Sum => "sum",
+            Self::Statistics => "statistics",
+            Self::Dy => "dy",
+            Self::Dsum => "dsum",
+            Self::Dx => "dx",
+            Self::Dgain => "dgain",
+            Self::Dbias => "dbias",
+            Self::Partials => "partials",
+            Self::RowPartials => "row_partials",
+        }
+    }
+}
+
+/// The shape of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shape {
+    /// `[rows, cols]`, with a stride between rows.
+    Rows,
+    /// `[cols]`: one row that serves all.
+    Cols,
+    /// `[rows, 2]`: mean and rstd.
+    Statistics,
+    /// Scratch between two dispatches of a call: `[partial_rows, gradients, cols]`.
+    Partials,
+    /// Scratch between two dispatches of a call: `[rows, row_partials, 4]`.
+    RowPartials,
+}
+
+/// Which of a problem's dtypes a tensor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// That of the rows.
+    AsRows,
+    /// That of gain and bias.
+    AsParameters,
+    /// That of y and its gradient.
+    AsY,
+    /// That of the residual and the sum.
+    AsResidual,
+    /// float32, whatever the problem's are.
+    F32,
+}
+
+impl Stored {
+    /// Those that a problem chooses, the rows' first.
+    pub(crate) const CHOSEN: [Self; 4] = [Self::AsRows, Self::AsParameters, Self::AsY, Self::AsResidual];
+
+    /// Those that are as the rows' unless a problem says otherwise, the parameters' aside.
+    pub(crate) const OTHERS: &[Self] = Self::CHOSEN.split_at(2).1;
+
+    /// `rows`, `parameters`, `y` or `residual`: what else than the rows' storage is in a plan's label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AsRows => "rows",
+            Self::AsParameters => "parameters",
+            Self::AsY => "y",
+            Self::AsResidual => "residual",
+            Self::F32 => "f32",
+        }
+    }
+
+    /// Sets what is stored.
+    pub(crate) const fn set(self, problem: &mut Problem, dtype: Dtype) {
+        match self {
+            Self::AsRows => problem.dtype = dtype,
+            Self::AsParameters => problem.parameter_dtype = dtype,
+            Self::AsY => problem.y_dtype = Some(dtype),
+            Self::AsResidual => problem.residual_dtype = Some(dtype),
+            Self::F32 => {}
+        }
+    }
+
+    /// The problem with everything stored in one type.
+    pub(crate) fn all(problem: &Problem, dtype: Dtype) -> Problem {
+        let mut problem = *problem;
+        Self::CHOSEN.into_iter().for_each(|stored| stored.set(&mut problem, dtype));
+        problem
+    }
+
+    /// The smallest type that rows have.
+    pub(crate) fn narrowest(problem: &Problem) -> Dtype {
+        let others = Self::OTHERS.iter().map(|stored| stored.dtype(problem));
+        others.chain([problem.dtype]).min_by_key(|dtype| dtype.size()).unwrap_or_default()
+    }
+
+    /// Whether all rows have one type.
+    pub(crate) fn is_one(problem: &Problem) -> bool {
+        Self::OTHERS.iter().all(|stored| stored.dtype(problem) == problem.dtype)
+    }
+
+    /// What is stored.
+    pub(crate) fn dtype(self, problem: &Problem) -> Dtype {
+        let of = |own: Option<Dtype>| own.unwrap_or(problem.dtype);
+        match self {
+            Self::AsRows => problem.dtype,
+            Self::AsParameters => problem.parameter_dtype,
+            Self::AsY => of(problem.y_dtype),
+            Self::AsResidual => of(problem.residual_dtype),
+            Self::F32 => Dtype::F32,
+        }
+    }
+}

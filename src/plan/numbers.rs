@@ -1,0 +1,127 @@
+//! What follows from a plan for a workgroup, a thread and a row.
+
+use super::{Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
+
+/// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
+pub(super) const SLOT_SUM_BYTES: u32 = 16;
+
+impl Plan {
+    /// Invocations of a workgroup.
+    #[must_use]
+    pub const fn workgroup_size(&self) -> u32 {
+        self.threads_per_row.saturating_mul(self.rows_per_workgroup)
+    }
+
+    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type or 32 of float32, 4 for 32 bytes of a 16-bit type, else 1.
+    #[must_use]
+    pub const fn parts(&self) -> u32 {
+        shape::parts(self.vector_width)
+    }
+
+    /// Columns that the threads of a row cover in one step.
+    #[must_use]
+    pub const fn step_cols(&self) -> u32 {
+        self.threads_per_row.saturating_mul(self.parts() * 4)
+    }
+
+    /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
+    #[must_use]
+    pub const fn row_partials(&self) -> u32 {
+        match self.partial_cols {
+            0 => 0,
+            cols => self.cols.div_ceil(cols),
+        }
+    }
+
+    /// float32 values of a row that a thread holds or walks.
+    #[must_use]
+    pub const fn values_per_thread(&self) -> u32 {
+        self.steps.saturating_mul(self.parts() * 4)
+    }
+
+    /// Whether the shader needs `enable f16;`.
+    #[must_use]
+    pub fn uses_native_f16(&self) -> bool {
+        self.storages.any(&[Storage::NativeF16])
+    }
+
+    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`](super::Caps::shader_int64).
+    #[must_use]
+    pub fn uses_int64(&self) -> bool {
+        self.storages.is_one()
+            && matches!((self.storages[Stored::AsRows], self.vector_width), (Storage::F32, 8) | (_, 16))
+    }
+
+    /// Whether the shader uses subgroup operations.
+    #[must_use]
+    pub const fn uses_subgroups(&self) -> bool {
+        matches!(
+            self.reduction,
+            Reduction::Lanes | Reduction::Adaptive | Reduction::Subgroup | Reduction::Subgroups(_)
+        )
+    }
+
+    /// Bytes of workgroup memory.
+    #[must_use]
+    pub const fn workgroup_bytes(&self) -> u32 {
+        let sums = self.kernel.sums_bytes();
+        let reduction = self.reduction.workgroup_bytes(self.workgroup_size(), sums);
+        let slots = if self.combine_slots { self.workgroup_size().saturating_mul(SLOT_SUM_BYTES) } else { 0 };
+        reduction.saturating_add(slots)
+    }
+
+    /// Steps of a run: what the streamed kernels, and the first of the split ones, hold of a row at a time.
+    #[must_use]
+    pub const fn run_steps(&self) -> u32 {
+        let vec4 = match self.operation {
+            Operation::Forward(_) => ladder::RUN_VEC4,
+            _ => ladder::BACKWARD_VEC4,
+        };
+        vec4 / self.parts()
+    }
+
+    /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.
+    #[must_use]
+    pub fn loop_trips_per_row(&self) -> u64 {
+        let steps = u64::from(self.steps);
+        let trips = steps * (1 + u64::from(self.parts()));
+        let runs = steps.div_ceil(self.run_steps().into());
+        // The partial sums of all subgroups, or the levels of the tree, per reduction.
+        let reduction = match self.reduction {
+            Reduction::Thread | Reduction::Subgroup => 0,
+            Reduction::Lanes | Reduction::Workgroup => u64::from(self.threads_per_row.max(2).ilog2()),
+            Reduction::Adaptive => u64::from(self.threads_per_row),
+            Reduction::Subgroups(min) => u64::from(self.threads_per_row.div_ceil(min.max(1))),
+        };
+        let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
+        // Levels of the tree over the slots of a workgroup.
+        let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
+        match self.kernel {
+            Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
+            // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
+            Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
+                8 + 5 * trips + steps + 2 * runs + 3 * reduction
+            }
+            // The partial moments up to three times, once a scale, in two loops each.
+            Kernel::ForwardSplitApply => 4 + 6 * trips + 6 * row_partials + 3 * reduction,
+            // Two more walks where a row is large. Their loops over parts do not count: adapters with a limit
+            // get texts in which those are written out.
+            Kernel::BackwardCached => 1 + 7 * trips + 2 * steps + 2 * reduction + 2 * trips * slots,
+            // Two walks in whole runs, each with a loop for what serves a block, and the update of the
+            // partial sums; and two of large rows.
+            Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
+                let run_steps = runs * u64::from(self.run_steps());
+                let whole_runs = 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs;
+                6 + whole_runs + 2 * steps + 2 * reduction
+            }
+            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
+            Kernel::BackwardReduceParameters => {
+                let batch = u64::from(Self::REDUCE_BATCH);
+                let batches = u64::from(self.max_partial_rows)
+                    .div_ceil(u64::from(self.rows_per_workgroup.max(1)) * batch);
+                batches * (1 + batch * (2 + 2 * u64::from(self.parts())))
+                    + 2 * u64::from(self.parts()) * (1 + slots)
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Slots: the rows that a dispatch works on side by side, and what they leave of the sums over rows.
+
+use super::{Dispatch, Operation, Plan};
+
+/// Four float32.
+const ROW_PARTIAL_BYTES: u64 = 16;
+
+impl Plan {
+    /// Rows of dgain and dbias that each workgroup leaves as partial sums: dgain, dbias or both.
+    #[must_use]
+    pub const fn parameter_gradients(&self) -> u32 {
+        match self.operation {
+            Operation::Forward(_) => 0,
+            Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+                backward.dgain.is_some() as u32 + backward.dbias.is_some() as u32
+            }
+        }
+    }
+
+    /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some
+    /// rows.
+    #[must_use]
+    pub fn slots(&self, rows: u64) -> u32 {
+        let workgroup_rows = u64::from(self.rows_per_workgroup.max(1)) * u64::from(self.slot_rows(rows));
+        u32::try_from(rows.div_ceil(workgroup_rows))
+            .unwrap_or(u32::MAX)
+            .saturating_mul(self.rows_per_workgroup)
+    }
+
+    /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`. They are several
+    /// where it gains from that: where it leaves partial sums of the parameter gradients, or keeps gain and bias in
+    /// registers.
+    #[must_use]
+    pub fn slot_rows(&self, rows: u64) -> u32 {
+        let wanted = (rows / u64::from(self.least_slots.max(1))).clamp(1, self.rows_per_slot.max(1).into());
+        let least = rows.div_ceil(self.most_slots().into());
+        let blocks = wanted.max(least).div_ceil(self.block_rows.max(1).into());
+        let slot_rows = blocks.saturating_mul(self.block_rows.max(1).into());
+        u32::try_from(slot_rows).unwrap_or(u32::MAX)
+    }
+
+    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
+    pub(super) fn most_slots(&self) -> u32 {
+        let rows_per_workgroup = self.rows_per_workgroup.max(1);
+        let most_workgroups = match (self.parameter_gradients(), self.combine_slots) {
+            (0, _) => u32::MAX / rows_per_workgroup,
+            (_, false) => (self.max_partial_rows / rows_per_workgroup).max(1),
+            (_, true) => self.max_partial_rows.max(1),
+        };
+        most_workgroups.saturating_mul(rows_per_workgroup)
+    }
+
+    /// The partial sums of the parameter gradients that `slots` slots leave: whole workgroups of them.
+    pub(crate) const fn partial_rows(&self, slots: u32) -> u32 {
+        match (self.parameter_gradients(), self.combine_slots) {
+            (0, _) => 0,
+            (_, false) => slots,
+            (_, true) => match self.rows_per_workgroup {
+                0 => 0,
+                rows_per_workgroup => slots / rows_per_workgroup,
+            },
+        }
+    }
+
+    /// The most partial sums of the parameter gradients that a dispatch of at most `rows` rows leaves. Fewer
+    /// rows may leave more of them: slots get more rows each before there are more slots.
+    #[must_use]
+    pub fn most_partial_rows(&self, rows: u64) -> u32 {
+        // With s rows to a slot there are rows / s slots, and s is the multiple of `block_rows` from rows /
+        // least_slots on, but never more than `rows_per_slot`. It lags behind the rows by less than one:
+        // there are (b + 1) / b times `least_slots` slots at most, b the least s, until s stays and slots
+        // grow with the rows.
+        let (block, least) = (u64::from(self.block_rows), u64::from(self.least_slots));
+        let few = rows.div_ceil(block).min((least * (block + 1)).div_ceil(block));
+        let slots = few.max(rows.div_ceil(u64::from(self.rows_per_slot).next_multiple_of(block)));
+        let slots = u32::try_from(slots.next_multiple_of(self.rows_per_workgroup.into())).unwrap_or(u32::MAX);
+        self.partial_rows(slots.min(self.most_slots()))
+    }
+
+    /// Bytes of scratch that a call of at most `rows` rows a dispatch needs for the partial sums of its
+    /// dispatches.
+    #[must_use]
+    pub fn most_scratch_bytes(&self, rows: u64) -> u64 {
+        self.partials_bytes(self.most_partial_rows(rows))
+    }
+
+    /// Bytes of scratch that a call needs for the partial sums of its dispatches.
+    #[must_use]
+    pub fn scratch_bytes(&self, dispatches: &[Dispatch]) -> u64 {
+        let partial_rows = dispatches.iter().map(|dispatch| dispatch.partial_rows).max().unwrap_or(0);
+        self.partials_bytes(partial_rows)
+    }
+
+    /// Bytes of scratch that the two split kernels of a call need for the partial moments or sums of its rows.
+    #[must_use]
+    pub const fn row_partials_bytes(&self, rows: u64) -> u64 {
+        rows.saturating_mul(self.row_partials() as u64 * ROW_PARTIAL_BYTES)
+    }
+
+    pub(super) fn partials_bytes(&self, partial_rows: u32) -> u64 {
+        (u64::from(partial_rows) * u64::from(self.cols))
+            .saturating_mul(4 * u64::from(self.parameter_gradients()))
+    }
+}

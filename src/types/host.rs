@@ -1,0 +1,146 @@
+//! Tensors of the host.
+
+#[cfg(feature = "gpu")]
+use super::Element;
+use bytemuck::{Pod, Zeroable};
+
+/// What forward keeps of a row for backward, two float32 a row, in this order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Statistics {
+    /// `sum(x) / cols`; 0 for RMS norm.
+    pub mean: f32,
+    /// `1 / sqrt(variance + eps)`, or `1 / sqrt(mean square + eps)` for RMS norm.
+    #[doc(alias = "inv_std", alias = "inv_std_dev", alias = "inv_rms")]
+    pub rstd: f32,
+}
+
+/// A host tensor of rows: row `r` starts at `r * stride` and has `cols` values.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a, T> {
+    /// The values.
+    pub data: &'a [T],
+    /// Elements from one row's start to the next; at least `cols`.
+    pub stride: usize,
+}
+
+/// A host tensor of rows to write to; see [`Rows`]. What lies between the rows is left alone.
+#[derive(Debug)]
+pub struct RowsMut<'a, T> {
+    /// The values.
+    pub data: &'a mut [T],
+    /// Elements from one row's start to the next; at least `cols`.
+    pub stride: usize,
+}
+
+/// The host tensors that a forward call reads. Slices may be longer than what is read of them. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardInputs<'a, T, P, R = T> {
+    /// Rows of every tensor; 0 is valid and does nothing.
+    pub rows: usize,
+    /// The values to normalise, `[rows, cols]`.
+    pub x: Rows<'a, T>,
+    /// Added to x before normalising, `[rows, cols]`.
+    #[doc(alias = "skip", alias = "shortcut")]
+    pub residual: Option<Rows<'a, R>>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    #[doc(alias = "weight", alias = "gamma")]
+    pub gain: Option<&'a [P]>,
+    /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a bias.
+    #[doc(alias = "beta")]
+    pub bias: Option<&'a [P]>,
+}
+
+impl<'a, T, P> ForwardInputs<'a, T, P> {
+    /// Only x.
+    #[must_use]
+    pub const fn new(rows: usize, x: Rows<'a, T>) -> Self {
+        Self { rows, x, residual: None, gain: None, bias: None }
+    }
+}
+
+impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
+    /// x and a residual, which may be of another type.
+    #[must_use]
+    pub const fn with_residual(rows: usize, x: Rows<'a, T>, residual: Rows<'a, R>) -> Self {
+        Self { rows, x, residual: Some(residual), gain: None, bias: None }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
+    /// Every tensor by its name.
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+        [
+            ("x", Some(self.x.into())),
+            ("residual", self.residual.map(Into::into)),
+            ("gain", self.gain.map(Into::into)),
+            ("bias", self.bias.map(Into::into)),
+        ]
+    }
+}
+
+/// The host tensors that a backward call reads. Slices may be longer than what is read of them. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardInputs<'a, T, P, D = T> {
+    /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
+    pub rows: usize,
+    /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
+    pub x: Rows<'a, T>,
+    /// The gradient with respect to forward's y, `[rows, cols]`.
+    #[doc(alias = "grad_output")]
+    pub dy: Rows<'a, D>,
+    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
+    #[doc(alias = "residual_grad")]
+    pub dsum: Option<Rows<'a, T>>,
+    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    #[doc(alias = "weight", alias = "gamma")]
+    pub gain: Option<&'a [P]>,
+}
+
+impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
+    /// No gain.
+    #[must_use]
+    pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
+        Self { rows, x, dy, dsum: None, gain: None }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
+    /// Every tensor by its name.
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+        [
+            ("x", Some(self.x.into())),
+            ("dy", Some(self.dy.into())),
+            ("dsum", self.dsum.map(Into::into)),
+            ("gain", self.gain.map(Into::into)),
+        ]
+    }
+}
+
+/// A tensor of the host's, for whoever takes it to a device.
+#[cfg(feature = "gpu")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostTensor<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) elements: usize,
+    /// Elements from one row's start to the next; none for a tensor that has no rows.
+    pub(crate) stride: Option<usize>,
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, T: Element> From<Rows<'a, T>> for HostTensor<'a> {
+    fn from(Rows { data, stride }: Rows<'a, T>) -> Self {
+        Self { bytes: bytemuck::cast_slice(data), elements: data.len(), stride: Some(stride) }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a, P: Element> From<&'a [P]> for HostTensor<'a> {
+    fn from(values: &'a [P]) -> Self {
+        Self { bytes: bytemuck::cast_slice(values), elements: values.len(), stride: None }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is computed.
+
+use super::{Affine, Dtype, Normalization};
+use crate::error::Error;
+
+/// A normalisation over rows of `cols` values, whatever the number of rows. Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Problem {
+    /// Values in a row, 1 to [`Problem::MAX_COLS`].
+    #[doc(alias = "normalized_shape", alias = "hidden_size")]
+    pub cols: u32,
+    /// Storage of x, dx and dsum. In backward x is what forward normalized: after a residual, its sum.
+    pub dtype: Dtype,
+    /// Storage of gain, bias, dgain and dbias: `dtype` or f32.
+    pub parameter_dtype: Dtype,
+    /// Storage of y and dy, `None` for `dtype`. Of f16 and bf16, rows have one at most.
+    pub y_dtype: Option<Dtype>,
+    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of f16 and bf16, rows have one at most.
+    pub residual_dtype: Option<Dtype>,
+    /// Layer norm or RMS norm.
+    pub normalization: Normalization,
+    /// Which of gain and bias there are.
+    #[doc(alias = "elementwise_affine")]
+    pub affine: Affine,
+    /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
+    /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
+    /// xhat, rstd and dx are 0.
+    #[doc(alias = "epsilon")]
+    pub eps: f32,
+}
+
+impl Default for Problem {
+    /// Layer norm with gain and bias in f32, eps 1e-5; `cols` is 0 and must be set.
+    fn default() -> Self {
+        Self {
+            cols: 0,
+            dtype: Dtype::F32,
+            parameter_dtype: Dtype::F32,
+            y_dtype: None,
+            residual_dtype: None,
+            normalization: Normalization::Layer,
+            affine: Affine::GainBias,
+            eps: 1e-5,
+        }
+    }
+}
+
+impl Problem {
+    /// The widest row: 2^24 values, up to where float32 counts exactly.
+    pub const MAX_COLS: u32 = 1 << 24;
+
+    /// Checks the fields against their documented ranges.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.cols == 0 || self.cols > Self::MAX_COLS {
+            return Err(Error::invalid("cols", self.cols, format!("1 to {}", Self::MAX_COLS)));
+        }
+        if !(self.eps.is_finite() && self.eps >= 0.0) {
+            return Err(Error::invalid("eps", self.eps, "a finite number of at least 0"));
+        }
+        if self.parameter_dtype != self.dtype && self.parameter_dtype != Dtype::F32 {
+            let needs = match self.dtype {
+                Dtype::F32 => "f32".to_owned(),
+                dtype => format!("{dtype} or f32"),
+            };
+            return Err(Error::invalid("parameter_dtype", self.parameter_dtype, needs));
+        }
+        let mut first = self.dtype;
+        for (field, dtype) in [("y_dtype", self.y_dtype), ("residual_dtype", self.residual_dtype)] {
+            let Some(dtype) = dtype else { continue };
+            if first != Dtype::F32 && ![first, Dtype::F32].contains(&dtype) {
+                return Err(Error::invalid(
+                    field,
+                    dtype,
+                    format!("{first} or f32: rows have one type of 16 bits"),
+                ));
+            }
+            first = if first == Dtype::F32 { dtype } else { first };
+        }
+        Ok(())
+    }
+}

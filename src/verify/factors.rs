@@ -1,0 +1,233 @@
+//! What cases differ in: the levels of each factor, and which go together.
+//!
+//! Shapes where kernels change are *narrow* or *wide* in plain use; on the *rich* ones every option, layout and kind of data is
+//! tried, two at a time: with every width, the array would be three times as long and no fault more likely to show.
+
+use super::cases::{Case, Data, Layout, Residual, Task, Values};
+use crate::covering::Levels;
+use crate::op::{Choice, Stored};
+use crate::plan::{Backward, Forward};
+use crate::types::{Affine, Dtype, Normalization, Problem};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// Rows and columns on which everything is tried: one column; pairs that a word holds; odd ones; rows that a thread, a part of a
+/// subgroup, a subgroup and several hold; streamed ones, even and odd, and of several chunks.
+pub(super) const RICH: [(usize, u32); 12] = [
+    (37, 1),
+    (37, 7),
+    (37, 16),
+    (13, 37),
+    (37, 64),
+    (13, 200),
+    (37, 384),
+    (9, 1000),
+    (5, 2050),
+    (5, 8192),
+    (5, 12_345),
+    (5, 20_000),
+];
+
+/// The others: just below, at and above the steps of the ladders for GPUs and software adapters; widths of real models; a
+/// million. No row and one row; more rows than one dimension of a grid has workgroups, and so many that a GPU's workgroups, each a
+/// row of several subgroups, walk more than one. 5 and 37 rows leave the last workgroup short at every number of rows a
+/// workgroup.
+pub(super) const PLAIN: [(usize, u32); 34] = [
+    (37, 2),
+    (37, 3),
+    (5, 4),
+    (37, 17),
+    (5, 31),
+    (37, 32),
+    (37, 63),
+    (37, 65),
+    (37, 127),
+    (37, 128),
+    (37, 129),
+    (37, 255),
+    (5, 256),
+    (5, 257),
+    (5, 512),
+    (5, 513),
+    (37, 760),
+    (5, 1024),
+    (5, 1025),
+    (5, 1151),
+    (5, 2048),
+    (5, 4096),
+    (5, 4097),
+    (5, 8193),
+    (5, 16_384),
+    (3, 40_004),
+    (2, 131_072),
+    (1, 1_048_576),
+    (0, 64),
+    (1, 64),
+    (65_535, 8),
+    (65_537, 3),
+    (300_000, 2),
+    (600, 4096),
+];
+
+/// Dtypes of rows and of parameters.
+pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
+    (Dtype::F32, Dtype::F32),
+    (Dtype::F16, Dtype::F16),
+    (Dtype::F16, Dtype::F32),
+    (Dtype::Bf16, Dtype::Bf16),
+    (Dtype::Bf16, Dtype::F32),
+];
+
+const LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
+
+/// The first is a level of every shape, the others of the rich ones.
+pub(super) const DATA: [Data; 14] = [
+    Data::Normal,
+    Data::LargeMean,
+    Data::Consecutive,
+    Data::Spread,
+    Data::NearF16Max,
+    Data::Constant,
+    Data::Huge,
+    Data::Subnormal,
+    Data::Outlier,
+    Data::NotFinite,
+    Data::FullRange,
+    Data::Brink,
+    Data::SquareWave,
+    Data::Cliff,
+];
+
+/// The default; next to nothing; what the variance is; what squares that underflow may matter beside; nothing.
+const EPS: [f32; 5] = [1e-5, 1e-12, 1.0, 1e-28, 0.0];
+
+const VALUES: [Values; 5] = [Values::Normal, Values::Zero, Values::Large, Values::OneHuge, Values::Positive];
+
+const RESIDUALS: [Residual; 3] = [Residual::Normal, Residual::Like, Residual::Opposite];
+
+/// Levels of each factor, in the order of [`case`]: what every case has, then what only cases of one direction have. Those begin
+/// with a level for the other direction.
+pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
+    let of_all = [
+        RICH.len() + PLAIN.len(),
+        DTYPES.len(),
+        Normalization::ALL.len(),
+        Affine::ALL.len(),
+        LAYOUTS.len(),
+        DATA.len(),
+        EPS.len(),
+        VALUES.len(),
+        VALUES.len(),
+        2,
+    ];
+    let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
+    let backward = Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len()]);
+    let mut counts = [0; FACTORS];
+    let others = Stored::OTHERS.iter().map(|_| 1 + Dtype::ALL.len());
+    let all = of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels)).chain(others);
+    counts.iter_mut().zip(all).for_each(|(count, levels)| *count = levels);
+    counts
+});
+
+pub(super) const AFFINE: usize = 3;
+pub(super) const DIRECTION: usize = 9;
+/// Options, and what the residual holds.
+pub(super) const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
+/// Options, and what dy holds.
+pub(super) const BACKWARD_ONLY: Range<usize> =
+    FORWARD_ONLY.end..FORWARD_ONLY.end + 1 + Backward::CHOICES.len();
+/// Types of rows that are not x's: the first level is x's.
+pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
+pub(super) const FACTORS: usize = OTHERS.end;
+
+/// The case that the levels stand for, if there is one.
+pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
+    let level = levels.map(usize::from);
+    let [shape, dtypes, normalization, affine, layout, data, eps, gain, bias, direction, ..] = level;
+    let is_forward = direction == 0;
+    let is_rich = shape < RICH.len();
+    let (rows, cols) = if is_rich { RICH[shape] } else { PLAIN[shape - RICH.len()] };
+    let (dtype, parameter_dtype) = DTYPES[dtypes];
+    let (affine, data) = (Affine::ALL[affine], DATA[data]);
+    let normalization = Normalization::ALL[normalization];
+    let problem = Problem { cols, normalization, affine, eps: EPS[eps], ..Problem::default() };
+    let mut problem = Problem { parameter_dtype, ..Stored::all(&problem, dtype) };
+    for (stored, level) in Stored::OTHERS.iter().zip(&level[OTHERS]) {
+        let Some(other) = level.checked_sub(1).map(|level| Dtype::ALL[level]) else { continue };
+        stored.set(&mut problem, other);
+        if other == dtype || problem.validate().is_err() {
+            return None;
+        }
+    }
+    let (own, others) =
+        if is_forward { (FORWARD_ONLY, BACKWARD_ONLY) } else { (BACKWARD_ONLY, FORWARD_ONLY) };
+    if level[own.clone()].contains(&0) || level[others].iter().any(|level| *level > 0) {
+        return None;
+    }
+    let own = level[own].iter().map(|level| level - 1);
+    let mut case = Case {
+        layout: LAYOUTS[layout],
+        data,
+        gain: VALUES[gain],
+        bias: VALUES[bias],
+        ..Case::new(problem, rows, Task::forward())
+    };
+    if is_forward {
+        let (forward, data) = options(&Forward::CHOICES, own);
+        case.residual = RESIDUALS[data?];
+        case.task = Task::Forward(forward);
+        if !forward.go_together() || (!forward.residual && case.residual != Residual::Normal) {
+            return None;
+        }
+    } else {
+        let (backward, data) = options(&Backward::CHOICES, own);
+        case.dy = VALUES[data?];
+        case.task = Task::Backward(backward);
+        // A call says once what becomes of the gradients of parameters.
+        let differ = backward.dgain.zip(backward.dbias).is_some_and(|(dgain, dbias)| dgain != dbias);
+        if !backward.go_together() || differ {
+            return None;
+        }
+    }
+    if !case.task.operation().fits(&problem) {
+        return None;
+    }
+    if case.gain != Values::Normal && !affine.has_gain() {
+        return None;
+    }
+    if case.bias != Values::Normal && !(affine.has_bias() && is_forward) {
+        return None;
+    }
+    // On the plain shapes: storage, norm, affine, layout and direction.
+    let plain = [Task::forward(), Task::backward(affine)]
+        .map(|task| Case { layout: case.layout, ..Case::new(problem, rows, task) });
+    let is_one = Stored::is_one(&problem);
+    (if is_rich { is_defined(&case) } else { eps == 0 && is_one && plain.contains(&case) }).then_some(case)
+}
+
+/// Options from the levels of an operation's own factors, and what is left of those: the level of its data.
+fn options<O: Default>(choices: &[Choice<O>], mut levels: impl Iterator<Item = usize>) -> (O, Option<usize>) {
+    let mut options = O::default();
+    for (choice, level) in choices.iter().zip(levels.by_ref()) {
+        (choice.set)(&mut options, level);
+    }
+    (options, levels.next())
+}
+
+/// Whether the results are within the range of numbers, and the data within that of the storage.
+fn is_defined(case: &Case) -> bool {
+    let Case { problem, data, gain, dy, .. } = case;
+    let is_forward = matches!(case.task, Task::Forward(_));
+    let beyond_f16 = matches!(data, Data::FullRange | Data::Brink | Data::SquareWave | Data::Cliff);
+    // The rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
+    if beyond_f16 && (problem.dtype == Dtype::F16 || !is_forward) {
+        return false;
+    }
+    // A huge number times the rstd of a row without variance: 1e30 / sqrt(eps).
+    let is_huge = *gain == Values::OneHuge || *dy == Values::OneHuge;
+    let is_constant = problem.cols == 1 || matches!(data, Data::Constant | Data::Subnormal);
+    if is_huge && !is_forward && is_constant && problem.eps < 1e-5 {
+        return false;
+    }
+    !(*gain == Values::OneHuge && *dy == Values::OneHuge)
+}

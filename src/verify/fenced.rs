@@ -1,0 +1,146 @@
+//! Tensors on the device with fences around them. On the host all values are float32, which holds those of every storage
+//! exactly.
+
+use crate::error::Error;
+use crate::gpu::Given;
+use crate::plan::Tensor;
+use crate::types::Dtype;
+use half::{bf16, f16};
+
+/// A NaN that no arithmetic makes, for what must not be read or must be written.
+const POISON_32: u32 = 0x7fea_dead;
+const POISON_16: u16 = 0x7fea;
+
+/// Elements after the last row.
+pub(super) const TAIL: usize = 64;
+
+/// Writes the bytes of a value that a dtype holds exactly.
+pub(super) fn encode(dtype: Dtype, value: f32, bytes: &mut [u8]) {
+    match dtype {
+        Dtype::F32 => bytes.copy_from_slice(&value.to_ne_bytes()),
+        Dtype::F16 => bytes.copy_from_slice(&f16::from_f32(value).to_ne_bytes()),
+        Dtype::Bf16 => bytes.copy_from_slice(&bf16::from_f32(value).to_ne_bytes()),
+    }
+}
+
+fn decode(dtype: Dtype, bytes: &[u8]) -> f32 {
+    let half = || bytemuck::pod_read_unaligned::<u16>(bytes);
+    match dtype {
+        Dtype::F32 => bytemuck::pod_read_unaligned(bytes),
+        Dtype::F16 => f16::from_bits(half()).to_f32(),
+        Dtype::Bf16 => bf16::from_bits(half()).to_f32(),
+    }
+}
+
+/// A tensor on the device with all that lies around it.
+pub(super) struct Fenced {
+    pub(super) tensor: Tensor,
+    pub(super) dtype: Dtype,
+    pub(super) is_written: bool,
+    /// Its values, or those that its buffer has before the call.
+    pub(super) values: Option<Vec<f32>>,
+    pub(super) buffer: wgpu::Buffer,
+    /// The buffer's bytes before the call.
+    pub(super) image: Vec<u8>,
+    pub(super) offset: usize,
+    pub(super) stride: usize,
+    /// Elements from one column to the next: statistics lie apart in some layouts.
+    pub(super) column_stride: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// The tensor in whose buffer it lies: itself, or the output that is written over it.
+    pub(super) bound: Tensor,
+}
+
+impl Fenced {
+    /// The bytes of an element of the tensor.
+    pub(super) fn element(&self, row: usize, column: usize) -> std::ops::Range<usize> {
+        let element_bytes = self.dtype.size() as usize;
+        let at = (self.offset + row * self.stride + column * self.column_stride) * element_bytes;
+        at..at + element_bytes
+    }
+
+    pub(super) fn elements(&self) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+        let (rows, cols) = (self.rows, self.cols);
+        (0..rows).flat_map(move |row| (0..cols).map(move |column| (row, column)))
+    }
+
+    /// The tensor's values in its buffer's bytes, one row after the other.
+    pub(super) fn decoded(&self, bytes: &[u8]) -> Vec<f32> {
+        self.elements().map(|(row, column)| decode(self.dtype, &bytes[self.element(row, column)])).collect()
+    }
+
+    /// A sentence if anything around the tensor has changed, or anything in it has not been written.
+    pub(super) fn check_fence(&self, bytes: &[u8]) -> Option<String> {
+        let mut is_inside = vec![false; bytes.len()];
+        for (row, column) in self.elements() {
+            is_inside[self.element(row, column)].fill(true);
+        }
+        let outside = (0..bytes.len()).find(|at| !is_inside[*at] && bytes[*at] != self.image[*at]);
+        if let Some(at) = outside {
+            return Some(format!(
+                "{} has been written to outside its rows, at byte {at}",
+                self.tensor.name()
+            ));
+        }
+        let poison = poison(self.dtype);
+        let unwritten = self.elements().filter(|(row, column)| bytes[self.element(*row, *column)] == *poison);
+        let count = unwritten.clone().count();
+        unwritten.into_iter().next().map(|(row, column)| {
+            let name = self.tensor.name();
+            format!("{count} elements of {name} have not been written, the first at [{row}, {column}]")
+        })
+    }
+}
+
+pub(super) fn poison(dtype: Dtype) -> &'static [u8] {
+    const BYTES_16: [u8; 2] = POISON_16.to_ne_bytes();
+    const BYTES_32: [u8; 4] = POISON_32.to_ne_bytes();
+    if dtype.size() == 2 { &BYTES_16 } else { &BYTES_32 }
+}
+
+/// The tensors of a call.
+pub(super) struct Call {
+    pub(super) tensors: Vec<Fenced>,
+}
+
+impl Call {
+    pub(super) fn get(&self, tensor: Tensor) -> Option<&Fenced> {
+        self.tensors.iter().find(|fenced| fenced.tensor == tensor)
+    }
+
+    /// The values of an input, or what an output's buffer has before the call.
+    pub(super) fn values(&self, tensor: Tensor) -> Option<&[f32]> {
+        self.get(tensor)?.values.as_deref()
+    }
+
+    /// Those of a tensor that the call must have.
+    pub(super) fn needed(&self, tensor: Tensor) -> Result<&[f32], Error> {
+        let why = "the case has none";
+        self.values(tensor).ok_or(Error::MissingBuffer { buffer: tensor.name(), why })
+    }
+
+    pub(super) fn given(&self, tensor: Tensor) -> Option<Given<'_>> {
+        let fenced = self.get(tensor)?;
+        let buffer = &self.get(fenced.bound)?.buffer;
+        let given = Given::at_element(buffer, fenced.offset as u64, Some(fenced.stride as u64));
+        Some(match fenced.column_stride {
+            1 => given,
+            column_stride => given.with_rstd((fenced.offset + column_stride) as u64),
+        })
+    }
+
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &Fenced> {
+        self.tensors.iter().filter(|fenced| fenced.is_written)
+    }
+}
+
+/// What a call has written: the values of each output.
+pub(super) struct Results(pub(super) Vec<(Tensor, Dtype, Vec<f32>)>);
+
+impl Results {
+    pub(super) fn get(&self, tensor: Tensor) -> Option<(Dtype, &[f32])> {
+        let (_, dtype, values) = self.0.iter().find(|(written, ..)| *written == tensor)?;
+        Some((*dtype, values))
+    }
+}

@@ -1,0 +1,174 @@
+//! What the tensors of a case hold, and where in their buffers they lie.
+//!
+//! Which tensors a call has, how they are stored and which of them are written follows from the operation's table.
+
+use super::cases::{Data, Layout, Residual, Values};
+use super::data::{Random, fill_row};
+use super::fenced::{Call, Fenced, TAIL, encode, poison};
+use super::judge::statistics;
+use super::run::Runner;
+use crate::error::Error;
+use crate::op::{Role, Shape, Used};
+use crate::plan::{Operation, Tensor};
+use crate::types::{Dtype, Real, Statistics};
+use half::{bf16, f16};
+
+/// The nearest value of a dtype.
+#[allow(clippy::cast_possible_truncation, reason = "to the nearest float32")]
+fn rounded(dtype: Dtype, value: f64) -> f32 {
+    match dtype {
+        Dtype::F32 => value as f32,
+        Dtype::F16 => <f16 as Real>::from_f64(value).to_f32(),
+        Dtype::Bf16 => <bf16 as Real>::from_f64(value).to_f32(),
+    }
+}
+
+impl Runner<'_> {
+    /// The tensors of a call, uploaded.
+    pub(super) fn call(&self, operation: Operation) -> Result<Call, Error> {
+        let used = operation.of_call(self.problem.affine);
+        let mut call = Call { tensors: Vec::with_capacity(used.len()) };
+        for used in used.iter().filter(|used| used.role != Role::Output) {
+            let values = self.input(used, &call)?;
+            call.tensors.push(self.fence(used, Some(values))?);
+        }
+        for used in used.iter().filter(|used| used.role == Role::Output) {
+            let over = call.tensors.iter().find(|input| input.bound == used.tensor);
+            let values = match over {
+                Some(input) => input.values.clone(),
+                None if used.uses.reads > 0 => Some(self.old_values(used)),
+                None => None,
+            };
+            call.tensors.push(self.fence(used, values)?);
+        }
+        Ok(call)
+    }
+
+    /// The values of an input.
+    fn input(&self, used: &Used, call: &Call) -> Result<Vec<f32>, Error> {
+        let (case, cols) = (self.case, self.cols);
+        let dtype = used.stored.dtype(self.problem);
+        Ok(match used.tensor {
+            Tensor::X => self.rows_of(dtype, 1),
+            Tensor::Residual => match case.residual {
+                Residual::Normal => self.normal(dtype, case.rows * cols, 2),
+                Residual::Like => self.rows_of(dtype, 2),
+                Residual::Opposite => {
+                    call.needed(Tensor::X)?.iter().map(|x| rounded(dtype, -f64::from(*x))).collect()
+                }
+            },
+            Tensor::Dy => self.dy(dtype),
+            Tensor::Gain => self.values(case.gain, dtype, 1, cols / 3, 3),
+            Tensor::Bias => self.values(case.bias, dtype, 1, cols / 4, 4),
+            Tensor::Statistics => {
+                let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
+                statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
+            }
+            _ => self.old_values(used),
+        })
+    }
+
+    /// What there is in a tensor that is added to.
+    fn old_values(&self, used: &Used) -> Vec<f32> {
+        let dtype = used.stored.dtype(self.problem);
+        match used.shape {
+            Shape::Cols => self.normal(dtype, self.cols, 5),
+            _ => self.normal(dtype, self.case.rows * self.cols, 4),
+        }
+    }
+
+    /// Rows of the case's data.
+    fn rows_of(&self, dtype: Dtype, seed: u64) -> Vec<f32> {
+        let mut random = Random::new(seed);
+        let mut values = vec![0.0; self.case.rows * self.cols];
+        for (row, values) in values.chunks_mut(self.cols).enumerate() {
+            fill_row(self.case.data, dtype, row, values, &mut random);
+            values.iter_mut().for_each(|value| *value = rounded(dtype, (*value).into()));
+        }
+        values
+    }
+
+    /// The case's values, but for an infinity in a row whose x is finite where the case is about such values, and of one sign where
+    /// rows are alike.
+    fn dy(&self, dtype: Dtype) -> Vec<f32> {
+        if self.case.data == Data::Alike {
+            let row: Vec<f32> = self
+                .normal(Dtype::F32, self.cols, 2)
+                .iter()
+                .map(|dy| rounded(dtype, 1.0 + 0.1 * f64::from(dy.abs())))
+                .collect();
+            return row.repeat(self.case.rows);
+        }
+        let mut dy = self.values(self.case.dy, dtype, self.case.rows, self.cols / 2, 2);
+        if self.case.data == Data::NotFinite && self.case.rows > 4 {
+            dy[4 * self.cols + self.cols / 3] = f32::INFINITY;
+        }
+        dy
+    }
+
+    /// Rows of a kind of values, the huge one of which is in one column.
+    fn values(&self, values: Values, dtype: Dtype, rows: usize, column: usize, seed: u64) -> Vec<f32> {
+        let (large, huge) = if dtype == Dtype::F16 { (1e3, 6e4) } else { (1e4, 1e30) };
+        let mut random = Random::new(seed);
+        let value = |i: usize| {
+            let normal = random.normal();
+            let value = match values {
+                Values::Normal => normal,
+                Values::Zero => 0.0,
+                Values::Large => large * normal,
+                Values::OneHuge if i % self.cols == column => huge,
+                Values::OneHuge => normal,
+                Values::Positive => 0.1 + normal.abs(),
+            };
+            rounded(dtype, value)
+        };
+        (0..rows * self.cols).map(value).collect()
+    }
+
+    fn normal(&self, dtype: Dtype, count: usize, seed: u64) -> Vec<f32> {
+        let mut random = Random::new(seed);
+        (0..count).map(|_| rounded(dtype, random.normal())).collect()
+    }
+
+    /// A buffer of poison, with `values` in the tensor's rows if there are any.
+    fn fence(&self, used: &Used, values: Option<Vec<f32>>) -> Result<Fenced, Error> {
+        let (offset, gap) = self.case.layout.offset_and_gap();
+        let (mut stride, mut column_stride) = (self.cols + gap, 1);
+        let (mut rows, mut cols) = (self.case.rows, self.cols);
+        match used.shape {
+            Shape::Cols => rows = 1,
+            Shape::Statistics => {
+                cols = size_of::<Statistics>() / size_of::<f32>();
+                stride = cols;
+                if self.case.layout == Layout::Slice {
+                    (stride, column_stride) = (1, rows + gap);
+                }
+            }
+            _ => {}
+        }
+        let dtype = used.stored.dtype(self.problem);
+        let elements = (offset + rows * stride + (cols - 1) * column_stride + TAIL).next_multiple_of(2);
+        let mut image = poison(dtype).repeat(elements);
+        let element_bytes = dtype.size() as usize;
+        for (i, value) in values.iter().flatten().enumerate() {
+            let at = (offset + i / cols * stride + i % cols * column_stride) * element_bytes;
+            encode(dtype, *value, &mut image[at..at + element_bytes]);
+        }
+        let buffer = self.context.upload(used.tensor.name(), &image)?;
+        let (tensor, bound, is_written) = (used.tensor, used.bound, used.role == Role::Output);
+        Ok(Fenced {
+            tensor,
+            dtype,
+            is_written,
+            values,
+            buffer,
+            image,
+            offset,
+            stride,
+            column_stride,
+            rows,
+            cols,
+            bound,
+        })
+    }
+}
