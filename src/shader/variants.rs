@@ -80,15 +80,8 @@ pub fn covering(strength: Strength, mut wanted: impl FnMut(&Variant) -> bool) ->
     Ok(covering::choose(&levels, strength).into_iter().map(|place| pool[place].0).collect())
 }
 
-/// The product: a plan for each way in which the factors meet, more than anybody compiles.
-///
-/// # Errors
-/// As [`all`].
-pub fn product() -> Result<Vec<Variant>, Error> {
-    Ok(with_levels()?.iter().map(|(variant, _)| *variant).collect())
-}
-
-/// Made once: it takes seconds.
+/// The product: a plan for each way in which the factors meet, more than anybody compiles, with its levels. Made once: it
+/// takes seconds.
 fn with_levels() -> Result<&'static [(Variant, Levels<FACTORS>)], Error> {
     static PRODUCT: OnceLock<Result<Vec<(Variant, Levels<FACTORS>)>, Error>> = OnceLock::new();
     PRODUCT.get_or_init(make_product).as_deref().map_err(Error::clone)
