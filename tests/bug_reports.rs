@@ -8,7 +8,7 @@ use wgpu_layernorm::plan::{AdapterKind, RowSplit};
 use wgpu_layernorm::reference::{self, BackwardOutputs, ForwardOutputs};
 use wgpu_layernorm::{
     Affine, BackwardInputs, Context, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Rows,
-    RowsMut, adapters, required_features,
+    RowsMut, adapters, required_features, wgpu,
 };
 
 use Normalization::{L2, Layer, Rms};
@@ -19,26 +19,24 @@ const INF: f32 = f32::INFINITY;
 /// What a float32 result may be off, in units of 2^-24 of its terms: docs/numerics.md.
 const UNITS: f64 = 4.0;
 
-/// Every adapter with the kernels that it would get, and with those of a GPU, on Vulkan also without subgroup
+/// An adapter with the kernels that it would get, and with those of a GPU, on Vulkan also without subgroup
 /// operations.
-fn contexts() -> Vec<(String, Context)> {
-    let mut contexts = Vec::new();
-    for adapter in pollster::block_on(adapters()) {
-        let open = || pollster::block_on(Context::open(&adapter)).expect("every adapter opens");
-        let plain = || pollster::block_on(Context::open_plain(&adapter)).expect("every adapter opens");
-        let mut modes = vec![("own", open()), ("gpu", open().with_ladder(AdapterKind::Gpu))];
-        if !required_features(&adapter).is_empty() {
-            modes.push(("plain gpu", plain().with_ladder(AdapterKind::Gpu)));
-        }
-        for (mode, context) in modes {
-            contexts.push((format!("{}, {mode}", context.description()), context));
-        }
+fn contexts(adapter: &wgpu::Adapter) -> Vec<(String, Context)> {
+    let open = || pollster::block_on(Context::open(adapter)).expect("every adapter opens");
+    let plain = || pollster::block_on(Context::open_plain(adapter)).expect("every adapter opens");
+    let mut modes = vec![("own", open()), ("gpu", open().with_ladder(AdapterKind::Gpu))];
+    if !required_features(adapter).is_empty() {
+        modes.push(("plain gpu", plain().with_ladder(AdapterKind::Gpu)));
     }
-    assert!(
-        !contexts.is_empty(),
-        "no adapter: `cargo xtask adapter` installs a software one on Debian and Ubuntu"
-    );
-    contexts
+    let named = |(mode, context): (&str, Context)| (format!("{}, {mode}", context.description()), context);
+    modes.into_iter().map(named).collect()
+}
+
+/// An adapter by its own plans, with rows whole and split.
+fn whole_and_split(adapter: &wgpu::Adapter, whole: &str) -> [(String, Context); 2] {
+    let open = || pollster::block_on(Context::open(adapter)).expect("every adapter opens");
+    [(whole, open()), ("split", open().with_row_split(RowSplit::Always))]
+        .map(|(mode, context)| (format!("{}, {mode}", context.description()), context))
 }
 
 /// A call, and what is right for it where that is known by hand.
@@ -224,7 +222,8 @@ impl Terms {
             let m1 = if normalization == Layer { mean(&dxhat) } else { 0.0 };
             let smallest = f64::from(f32::MIN_POSITIVE);
             dx.push(Term {
-                size: rstd * (most(&dxhat) + m1.abs() + most(&xhat) * (product.iter().sum::<f64>() / count).abs()),
+                size: rstd
+                    * (most(&dxhat) + m1.abs() + most(&xhat) * (product.iter().sum::<f64>() / count).abs()),
                 flushed: smallest * (1.0 + rstd + rstd * rstd * most(&dxhat)),
             });
             let most_gain = (0..cols).map(|i| gain(i).abs()).fold(0.0, f64::max);
@@ -248,47 +247,61 @@ impl Terms {
     }
 }
 
-/// All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a
-/// second.
-static TURN: Mutex<()> = Mutex::new(());
+/// What `wrong` says of every adapter, which has to be nothing. All devices of a GL adapter share one GL
+/// context, and wgpu panics where a thread waits for it for a second: those take turns, and who does not get the
+/// first turn begins with the other adapters.
+fn assert_on_every_adapter(wrong: impl Fn(&wgpu::Adapter) -> Vec<String>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let adapters = pollster::block_on(adapters());
+    assert!(
+        !adapters.is_empty(),
+        "no adapter: `cargo xtask adapter` installs a software one on Debian and Ubuntu"
+    );
+    let is_gl = |adapter: &&wgpu::Adapter| adapter.get_info().backend == wgpu::Backend::Gl;
+    let (gl, others): (Vec<_>, Vec<_>) = adapters.iter().partition(is_gl);
+    let mut all = Vec::new();
+    let turn = TURN.try_lock().ok();
+    let has_turn = turn.is_some();
+    if has_turn {
+        all.extend(gl.iter().flat_map(|adapter| wrong(adapter)));
+    }
+    drop(turn);
+    all.extend(others.iter().flat_map(|adapter| wrong(adapter)));
+    if !has_turn {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(gl.iter().flat_map(|adapter| wrong(adapter)));
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
 
 /// Runs reports on narrow rows, in f32 and bf16, which has its range.
 fn check_all(reports: &[Report]) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut wrong = Vec::new();
-    for (adapter, context) in contexts() {
-        for report in reports {
-            wrong.extend(report.check::<f32>(&context, &adapter));
-            if adapter.ends_with("own") {
-                wrong.extend(report.check::<bf16>(&context, &adapter));
+    assert_on_every_adapter(|adapter| {
+        let mut wrong = Vec::new();
+        for (adapter, context) in contexts(adapter) {
+            for report in reports {
+                wrong.extend(report.check::<f32>(&context, &adapter));
+                if adapter.ends_with("own") {
+                    wrong.extend(report.check::<bf16>(&context, &adapter));
+                }
             }
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        wrong
+    });
 }
 
 /// Runs reports with a gain on rows that are streamed, and that are split, by the adapter's own plans.
 fn check_wide(reports: &[Report]) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut wrong = Vec::new();
-    for (adapter, context) in wide_contexts() {
-        for report in reports.iter().filter(|report| report.cols > 1 && report.gain.is_some()) {
-            wrong.extend(report.widened(40_004).check::<f32>(&context, &adapter));
+    const COLS: usize = 40_004;
+    assert_on_every_adapter(|adapter| {
+        let mut wrong = Vec::new();
+        for (adapter, context) in whole_and_split(adapter, "streamed") {
+            for report in reports.iter().filter(|report| report.cols > 1 && report.gain.is_some()) {
+                wrong.extend(report.widened(COLS).check::<f32>(&context, &adapter));
+            }
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Every adapter with rows that are streamed, and that are split.
-fn wide_contexts() -> Vec<(String, Context)> {
-    let mut contexts = Vec::new();
-    for adapter in pollster::block_on(adapters()) {
-        let open = || pollster::block_on(Context::open(&adapter)).expect("every adapter opens");
-        for (mode, context) in [("streamed", open()), ("split", open().with_row_split(RowSplit::Always))] {
-            contexts.push((format!("{}, {mode}", context.description()), context));
-        }
-    }
-    contexts
+        wrong
+    });
 }
 
 fn not_finite() -> Vec<Report> {
@@ -386,19 +399,22 @@ fn wide_rows_of_the_largest_numbers_are_finite() {
     let alternating = [big, -big, big, -big, big, -big, big, -big];
     let halves = [big, big, big, big, -big, -big, -big, -big];
     let most = [f32::MAX, f32::MAX, f32::MAX, f32::MAX, 1.0, 1.0, 1.0, 1.0];
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut wrong = Vec::new();
-    for (adapter, context) in wide_contexts() {
-        for (normalization, x) in [(Layer, alternating), (Layer, halves), (Layer, most), (Rms, alternating)] {
-            let dy = [1e-3, -2e-3, 5e-4, 3e-3, -1e-3, 2e-3, 1e-3, 0.0];
-            let report = Report::new("the largest numbers", normalization, 8, &x, &dy).widened(8192);
-            for context in [&context, &context.clone().with_ladder(AdapterKind::Gpu)] {
-                wrong.extend(report.check::<f32>(context, &adapter));
-                wrong.extend(report.check::<bf16>(context, &adapter));
+    assert_on_every_adapter(|adapter| {
+        let mut wrong = Vec::new();
+        for (adapter, context) in whole_and_split(adapter, "streamed") {
+            for (normalization, x) in
+                [(Layer, alternating), (Layer, halves), (Layer, most), (Rms, alternating)]
+            {
+                let dy = [1e-3, -2e-3, 5e-4, 3e-3, -1e-3, 2e-3, 1e-3, 0.0];
+                let report = Report::new("the largest numbers", normalization, 8, &x, &dy).widened(8192);
+                for context in [&context, &context.clone().with_ladder(AdapterKind::Gpu)] {
+                    wrong.extend(report.check::<f32>(context, &adapter));
+                    wrong.extend(report.check::<bf16>(context, &adapter));
+                }
             }
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        wrong
+    });
 }
 
 /// Each thread of a row may find one sign alone, so that every addition of its many values rounds the same way.
@@ -502,16 +518,13 @@ fn backward_after_forward_is_as_accurate_as_by_itself() {
             }
         }
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut wrong = Vec::new();
-    for adapter in pollster::block_on(adapters()) {
-        let open = || pollster::block_on(Context::open(&adapter)).expect("every adapter opens");
-        for (mode, context) in [("own", open()), ("split", open().with_row_split(RowSplit::Always))] {
-            let adapter = format!("{}, {mode}", context.description());
+    assert_on_every_adapter(|adapter| {
+        let mut wrong = Vec::new();
+        for (adapter, context) in whole_and_split(adapter, "own") {
             for report in &reports {
                 wrong.extend(report.check::<f32>(&context, &adapter));
             }
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        wrong
+    });
 }

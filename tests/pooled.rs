@@ -171,7 +171,8 @@ fn pool(dtype: Dtype, parameter_dtype: Dtype, cols: u64, is_odd: bool) -> Pool {
 /// Forward, with and without residual, then backward, in buffers apart and in one: the same bits, and nothing
 /// else changes.
 fn check(context: &Context, dtype: Dtype, parameter_dtype: Dtype, cols: u32, is_odd: bool, split: RowSplit) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_gl = adapter_info_of_device(context.device()).backend == wgpu::Backend::Gl;
+    let _turn = is_gl.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
     let what = format!(
         "{}: {dtype} with {parameter_dtype}, {cols} columns, odd: {is_odd}, {split:?}",
         context.description()
@@ -261,7 +262,8 @@ fn one_buffer_holds_everything_in_every_storage() {
 
 #[test]
 fn one_buffer_holds_everything_where_rows_are_streamed_or_split() {
-    for context in contexts() {
+    // The other way round than in the test above, so that GL, which takes turns, is not all that is left.
+    for context in contexts().into_iter().rev() {
         check(&context, Dtype::Bf16, Dtype::Bf16, 1025, true, RowSplit::Never);
         check(&context, Dtype::F32, Dtype::F32, 600, false, RowSplit::Always);
     }

@@ -65,14 +65,9 @@ const VECTOR_WIDTHS: [u32; 4] = [1, 2, 4, 8];
 /// # Errors
 /// Those of [`Plan`]: a fault of this crate, as every one of these problems fits its adapter.
 pub fn all() -> Result<Vec<Variant>, Error> {
-    static ALL: OnceLock<Vec<Variant>> = OnceLock::new();
-    match ALL.get() {
-        Some(all) => Ok(all.clone()),
-        None => {
-            let all = covering(Strength::Triples, |_| true)?;
-            Ok(ALL.get_or_init(|| all).clone())
-        }
-    }
+    // Whoever asks meanwhile waits, where two would make it twice.
+    static ALL: OnceLock<Result<Vec<Variant>, Error>> = OnceLock::new();
+    ALL.get_or_init(|| covering(Strength::Triples, |_| true)).clone()
 }
 
 /// Of the plans of the product that `wanted` takes, few between which its factors meet in every way.
@@ -80,40 +75,31 @@ pub fn all() -> Result<Vec<Variant>, Error> {
 /// # Errors
 /// As [`all`].
 pub fn covering(strength: Strength, mut wanted: impl FnMut(&Variant) -> bool) -> Result<Vec<Variant>, Error> {
-    let (pool, levels): (Vec<Variant>, Vec<_>) =
-        with_levels()?.iter().copied().filter(|(variant, _)| wanted(variant)).unzip();
-    Ok(covering::choose(&levels, strength).into_iter().map(|place| pool[place]).collect())
+    let pool: Vec<_> = with_levels()?.iter().filter(|(variant, _)| wanted(variant)).collect();
+    let levels: Vec<_> = pool.iter().map(|(_, levels)| *levels).collect();
+    Ok(covering::choose(&levels, strength).into_iter().map(|place| pool[place].0).collect())
 }
 
-/// The product: a plan for each way in which the factors meet, more than anybody compiles.
-///
-/// # Errors
-/// As [`all`].
-pub fn product() -> Result<Vec<Variant>, Error> {
-    Ok(with_levels()?.iter().map(|(variant, _)| *variant).collect())
-}
-
-/// Made once: it takes seconds.
+/// The product: a plan for each way in which the factors meet, more than anybody compiles, with its levels. Made once: it
+/// takes seconds.
 fn with_levels() -> Result<&'static [(Variant, Levels<FACTORS>)], Error> {
-    static PRODUCT: OnceLock<Vec<(Variant, Levels<FACTORS>)>> = OnceLock::new();
-    match PRODUCT.get() {
-        Some(product) => Ok(product),
-        None => {
-            let product = make_product()?;
-            Ok(PRODUCT.get_or_init(|| product))
-        }
-    }
+    static PRODUCT: OnceLock<Result<Vec<(Variant, Levels<FACTORS>)>, Error>> = OnceLock::new();
+    PRODUCT.get_or_init(make_product).as_deref().map_err(Error::clone)
 }
 
 fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     let mut product = Product::default();
     let (all_forwards, all_backwards) = (Forward::all(), Backward::all());
     let forwards = few(&all_forwards, &Forward::CHOICES);
+    let fitting_backwards = |problem: Problem| {
+        let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
+        (problem, backwards)
+    };
+    let problems_and_backwards: Vec<_> = problems().map(fitting_backwards).collect();
     for caps in adapters() {
-        for problem in problems() {
-            let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
+        for (problem, backwards) in &problems_and_backwards {
             for vector_width in VECTOR_WIDTHS {
-                product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
+                product.add(problem, vector_width, &caps, &forwards, backwards)?;
             }
         }
     }
@@ -210,6 +196,7 @@ const MOST_STEPS_LEVEL: u8 = 5;
 
 #[derive(Default)]
 struct Product {
+    /// The levels of plans that are not pooled.
     known: HashSet<Levels<FACTORS>>,
     variants: Vec<(Variant, Levels<FACTORS>)>,
 }
@@ -241,11 +228,15 @@ impl Product {
         Ok(())
     }
 
+    /// Which pooled plans have texts of their own follows from the levels of the one that is not pooled.
     fn keep(&mut self, plan: Plan, caps: &Caps) {
-        for plan in Pooled::ALL.map(|pooled| plan.with_pooled(pooled)) {
-            let levels = levels(&plan);
-            if self.known.insert(levels) {
-                self.variants.push((Variant { plan, caps: *caps }, levels));
+        if !self.known.insert(levels(&plan)) {
+            return;
+        }
+        for pooled in Pooled::ALL {
+            let plan = plan.with_pooled(pooled);
+            if plan.pooled == pooled {
+                self.variants.push((Variant { plan, caps: *caps }, levels(&plan)));
             }
         }
     }
@@ -358,28 +349,42 @@ mod tests {
         assert_eq!(labels.len(), variants.len());
     }
 
-    /// Each two levels of two factors, as one number.
-    fn pairs(levels: &Levels<FACTORS>) -> impl Iterator<Item = [u8; 4]> + '_ {
-        let of = |first: usize| (first + 1..FACTORS).map(move |second| [first, second]);
-        (0..FACTORS).flat_map(of).map(|[first, second]| {
-            #[allow(clippy::cast_possible_truncation, reason = "below FACTORS")]
-            let places = [first as u8, second as u8];
-            [places[0], levels[first], places[1], levels[second]]
-        })
+    /// Each two levels of two factors of some rows.
+    fn pairs<'a>(rows: impl IntoIterator<Item = &'a Levels<FACTORS>>) -> HashSet<[u8; 4]> {
+        /// More than any factor has.
+        const LEVELS: usize = 32;
+        // No hash set: the product's rows have 400 million pairs.
+        let mut has = vec![[[false; LEVELS]; LEVELS]; FACTORS * FACTORS];
+        for levels in rows {
+            for (first, level) in levels.iter().enumerate() {
+                for (second, other) in levels.iter().enumerate().skip(first + 1) {
+                    has[FACTORS * first + second][usize::from(*level)][usize::from(*other)] = true;
+                }
+            }
+        }
+        let mut pairs = HashSet::new();
+        for (factors, of_factors) in (0_u16..).zip(&has) {
+            let [high, low] = factors.to_be_bytes();
+            for (level, of_level) in (0..).zip(of_factors) {
+                pairs.extend(
+                    (0..).zip(of_level).filter(|(_, has)| **has).map(|(other, _)| [high, low, level, other]),
+                );
+            }
+        }
+        pairs
     }
 
     #[test]
     fn every_pair_of_factors_of_the_product_is_in_the_arrays() {
-        let product = with_levels().unwrap();
-        let in_product: HashSet<[u8; 4]> = product.iter().flat_map(|(_, levels)| pairs(levels)).collect();
+        let in_product = pairs(with_levels().unwrap().iter().map(|(_, levels)| levels));
         // As many as are compiled in the gate's time.
         for (strength, most) in [(Strength::Pairs, 250), (Strength::Triples, 2000)] {
             let chosen = match strength {
                 Strength::Pairs => covering(strength, |_| true).unwrap(),
                 Strength::Triples => all().unwrap(),
             };
-            let covered: HashSet<[u8; 4]> =
-                chosen.iter().flat_map(|variant| pairs(&levels(&variant.plan)).collect::<Vec<_>>()).collect();
+            let chosen: Vec<_> = chosen.iter().map(|variant| levels(&variant.plan)).collect();
+            let covered = pairs(&chosen);
             let missing = in_product.difference(&covered).next();
             assert_eq!(covered.len(), in_product.len(), "{strength:?}: {missing:?}");
             assert!(chosen.len() <= most, "{strength:?} takes {} plans", chosen.len());

@@ -73,14 +73,24 @@ fn text(plan: &Plan) -> String {
     source.split_once('\n').unwrap().1.to_owned()
 }
 
+/// The texts of plans, in their order, made on all cores: one takes a third of a millisecond.
+fn texts<'p>(plans: &'p [Plan]) -> Vec<String> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let part = |plans: &'p [Plan]| scope.spawn(move || plans.iter().map(text).collect::<Vec<_>>());
+        let parts: Vec<_> = plans.chunks(plans.len().div_ceil(threads).max(1)).map(part).collect();
+        parts.into_iter().flat_map(|part| part.join().expect("every plan has a text")).collect()
+    })
+}
+
 #[test]
 fn plans_with_equal_keys_have_equal_texts() {
     let plans: HashSet<Plan> = plans().into_iter().collect();
     let mut of_key: HashMap<Plan, String> = HashMap::new();
-    for plan in &plans {
+    let all: Vec<Plan> = plans.iter().copied().collect();
+    for (plan, text) in all.iter().zip(texts(&all)) {
         let key = plan.text_key();
         assert_eq!(key.text_key(), key, "the key of a key is itself");
-        let text = text(plan);
         let other = of_key.entry(key).or_insert_with(|| text.clone());
         assert!(*other == text, "{} has another text than its key's other plans", plan.label());
     }

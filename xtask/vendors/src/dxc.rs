@@ -32,7 +32,7 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
     };
     let start = Instant::now();
     let bar = bar(NAME, texts.len());
-    let command = || worker(&library);
+    let command = || worker(&library, options);
     let question = |number: usize| {
         let text = &texts[number];
         let checks = if text.number.is_multiple_of(EMITTED_EVERY) { BOTH } else { CHECKED };
@@ -48,9 +48,9 @@ pub(crate) fn dxc(texts: &[Text], options: &Options) -> Outcome {
     Outcome::of(NAME, &format!("cs_{HLSL_SHADER_MODEL}"), &results, start.elapsed())
 }
 
-fn worker(library: &Path) -> Command {
+fn worker(library: &Path, options: &Options) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
-    command.args(["worker", "dxc", "--library"]).arg(library);
+    command.args(["worker", "dxc", "--library"]).arg(library).args(options.of_worker());
     command
 }
 

@@ -23,11 +23,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use outcome::Outcome;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use wgpu_layernorm::plan::Plan;
 use wgpu_layernorm::shader::variants::Strength;
 use work::{For, Text};
 
@@ -117,6 +119,11 @@ enum Hidden {
         family: String,
         #[arg(long)]
         library: Option<PathBuf>,
+        /// As the checker's own
+        #[arg(long, default_value = "")]
+        case: String,
+        #[arg(long)]
+        pairs: bool,
     },
 }
 
@@ -125,7 +132,16 @@ enum Hidden {
 struct Options {
     install: bool,
     case: String,
+    pairs: bool,
     accept: bool,
+}
+
+impl Options {
+    /// The arguments with which a worker chooses the same variants.
+    fn of_worker(&self) -> Vec<String> {
+        let pairs = self.pairs.then(|| "--pairs".to_owned());
+        pairs.into_iter().chain([format!("--case={}", self.case)]).collect()
+    }
 }
 
 /// The JSON file.
@@ -139,8 +155,9 @@ struct Report<'a> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Some(Hidden::Worker { compiler, family, library }) => {
-            worker(*compiler, family, library.as_deref()).map(|()| ExitCode::SUCCESS)
+        Some(Hidden::Worker { compiler, family, library, case, pairs }) => {
+            let plans = |whose| work::plans(case, strength(*pairs), whose);
+            worker(*compiler, family, library.as_deref(), &plans).map(|()| ExitCode::SUCCESS)
         }
         None if cli.check.build_shims => shims::build(&cli.check.only, !cli.check.no_install),
         None => check(&cli.check),
@@ -151,11 +168,22 @@ fn main() -> ExitCode {
     })
 }
 
-fn worker(compiler: Compiler, family: &str, library: Option<&Path>) -> Result<()> {
-    let plans = work::plans()?;
+/// Of the compilers that take long.
+fn strength(pairs: bool) -> Strength {
+    if pairs { Strength::Pairs } else { Strength::Triples }
+}
+
+fn worker(
+    compiler: Compiler,
+    family: &str,
+    library: Option<&Path>,
+    plans: &dyn Fn(For) -> Result<HashMap<String, Plan>>,
+) -> Result<()> {
     match compiler.vendor() {
-        Some(vendor) => vendor.serve(family, &plans),
-        None if compiler == Compiler::Dxc => dxc::serve(library.ok_or("--library is missing")?, &plans),
+        Some(vendor) => vendor.serve(family, &plans(vendor.whose)?),
+        None if compiler == Compiler::Dxc => {
+            dxc::serve(library.ok_or("--library is missing")?, &plans(For::All)?)
+        }
         None => Err(format!("no process holds {}", compiler.name())),
     }
 }
@@ -167,8 +195,13 @@ fn check(args: &Check) -> Result<ExitCode> {
         return Err(format!("--json: there is no directory {} to write to", directory_of(path).display()));
     }
     let of = |texts: &[Text]| texts.iter().map(|text| text.labels.len()).sum::<usize>();
-    let options = Options { install: !args.no_install, case: args.case.clone(), accept: args.accept };
-    let slow = if args.pairs { Strength::Pairs } else { Strength::Triples };
+    let options = Options {
+        install: !args.no_install,
+        case: args.case.clone(),
+        pairs: args.pairs,
+        accept: args.accept,
+    };
+    let slow = strength(args.pairs);
     let texts = work::texts(&args.case, Strength::Triples, For::All)?;
     let slow_texts = work::texts(&args.case, slow, For::All)?;
     if texts.is_empty() {
@@ -319,5 +352,9 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["vendors", "--only", "naga,amd", "--no-install"]).unwrap();
         assert_eq!(cli.check.only, [Compiler::Naga, Compiler::Amd]);
+        let options = Options { install: true, case: "-x".to_owned(), pairs: true, accept: false };
+        let call = ["vendors", "worker", "dxc"].map(str::to_owned).into_iter().chain(options.of_worker());
+        let worker = Cli::try_parse_from(call).unwrap().command;
+        assert!(matches!(worker, Some(Hidden::Worker { case, pairs: true, .. }) if case == "-x"));
     }
 }

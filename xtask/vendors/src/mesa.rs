@@ -127,7 +127,7 @@ impl Vendor {
                     Some(number) => format!("variant {}", texts[number].label()),
                 })
             };
-            let command = || self.worker(&found, family);
+            let command = || self.worker(&found, family, options);
             let count = chosen.len() + texts.len();
             let mut answers = servers::ask(&command, count, &question, &bar).into_iter();
             bar.finish_and_clear();
@@ -179,10 +179,11 @@ impl Vendor {
     }
 
     /// The process that compiles for a family: this program, as [`serve`](Self::serve).
-    fn worker(&self, found: &Found, family: &str) -> Command {
+    fn worker(&self, found: &Found, family: &str, options: &Options) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| PathBuf::from("vendors")));
         command
             .args(["worker", self.name, "--family", family])
+            .args(options.of_worker())
             .env(self.variable, family)
             .env("VK_ICD_FILENAMES", &found.manifest)
             .env_remove("VK_DRIVER_FILES")

@@ -47,13 +47,18 @@ impl For {
     }
 }
 
+/// A covering array of the variants whose labels contain `case`, always in the same order.
+fn chosen(case: &str, strength: Strength, whose: For) -> Result<Vec<Variant>> {
+    let wanted =
+        |variant: &Variant| whose.wants(variant) && (case.is_empty() || variant.plan.label().contains(case));
+    variants::covering(strength, wanted).map_err(|error| error.to_string())
+}
+
 /// The distinct texts of a covering array of the variants whose labels contain `case`, always in the same order.
 pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Text>> {
     let mut texts: Vec<Text> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    let wanted =
-        |variant: &Variant| whose.wants(variant) && (case.is_empty() || variant.plan.label().contains(case));
-    for variant in variants::covering(strength, wanted).map_err(|error| error.to_string())? {
+    for variant in chosen(case, strength, whose)? {
         let label = variant.plan.label();
         let source = assemble(&variant.plan, Dialect::Browser).map_err(|error| error.to_string())?.source;
         // The first line is a comment with the label.
@@ -69,10 +74,11 @@ pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Te
     Ok(texts)
 }
 
-/// The plans of the product by their labels, by which a process that holds a compiler is asked.
-pub(crate) fn plans() -> Result<HashMap<String, Plan>> {
-    let product = variants::product().map_err(|error| error.to_string())?;
-    Ok(product.into_iter().map(|variant| (variant.plan.label(), variant.plan)).collect())
+/// The plans of the same covering array by their labels, by which a process that holds a compiler is asked. Each process
+/// chooses anew: all of the product by its labels would take it longer.
+pub(crate) fn plans(case: &str, strength: Strength, whose: For) -> Result<HashMap<String, Plan>> {
+    let chosen = chosen(case, strength, whose)?;
+    Ok(chosen.into_iter().map(|variant| (variant.plan.label(), variant.plan)).collect())
 }
 
 #[cfg(test)]
@@ -82,8 +88,8 @@ mod tests {
 
     #[test]
     fn every_chosen_variant_is_in_one_text_and_can_be_asked_for() {
-        let plans = plans().unwrap();
         for whose in [For::All, For::Loops, For::Unrolled] {
+            let plans = plans("", Strength::Pairs, whose).unwrap();
             let texts = texts("", Strength::Pairs, whose).unwrap();
             let labels: Vec<&String> = texts.iter().flat_map(|text| &text.labels).collect();
             assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "a label twice");
