@@ -22,11 +22,21 @@ pub enum Strength {
     Triples,
 }
 
-/// Rows that are tried for a combination that no row so far has: with four times as many the array is a twentieth smaller.
-const TRIED: usize = 48;
+/// How many of the rows that have a combination are tried, where no row so far has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// Few, of pools of a million rows.
+    Few,
+    /// All: the array is up to a sixth smaller.
+    All,
+}
 
 /// The places of the chosen rows in `pool`, in its order.
-pub(crate) fn choose<const N: usize>(pool: &[Levels<N>], strength: Strength) -> Vec<usize> {
+pub(crate) fn choose<const N: usize>(pool: &[Levels<N>], strength: Strength, tried: Tried) -> Vec<usize> {
+    let most_tried = match tried {
+        Tried::Few => 48,
+        Tried::All => usize::MAX,
+    };
     let table = Table::new(pool);
     let mut left = Left::new(&table, strength);
     let mut chosen = Vec::new();
@@ -35,7 +45,7 @@ pub(crate) fn choose<const N: usize>(pool: &[Levels<N>], strength: Strength) -> 
             continue;
         }
         let with = table.rows_with(combination);
-        let tried = with.iter().copied().step_by(with.len().div_ceil(TRIED).max(1));
+        let tried = with.iter().copied().step_by(with.len().div_ceil(most_tried).max(1));
         let Some(best) = tried.max_by_key(|row| (left.count(&table, *row), Reverse(*row))) else { continue };
         left.remove(&table, best);
         chosen.push(best);
@@ -272,7 +282,7 @@ pub(crate) mod tests {
         let pool = pool();
         // No array of pairs is smaller than the product of the two largest factors, no array of triples than that of three.
         for (strength, least, most) in [(Strength::Pairs, 12, 15), (Strength::Triples, 33, 45)] {
-            let chosen = choose(&pool, strength);
+            let chosen = choose(&pool, strength, Tried::Few);
             let rows = chosen.iter().map(|row| pool[*row]);
             assert_eq!(combinations(rows, strength), combinations(pool.iter().copied(), strength));
             assert!((least..=most).contains(&chosen.len()), "{} rows for {strength:?}", chosen.len());
@@ -281,7 +291,7 @@ pub(crate) mod tests {
 
     #[test]
     fn one_row_and_none_are_pools_too() {
-        assert_eq!(choose(&[[1, 2, 3]], Strength::Triples), [0]);
-        assert_eq!(choose::<3>(&[], Strength::Pairs), [0; 0]);
+        assert_eq!(choose(&[[1, 2, 3]], Strength::Triples, Tried::All), [0]);
+        assert_eq!(choose::<3>(&[], Strength::Pairs, Tried::All), [0; 0]);
     }
 }
