@@ -123,9 +123,7 @@ const GRADIENTS: Backward = Backward {
     dx: Some(Gradient::Overwrite),
     dgain: Some(Gradient::Overwrite),
     dbias: Some(Gradient::Overwrite),
-    dsum: false,
-    x_in_dx: false,
-    dy_in_dx: false,
+    ..Backward::new()
 };
 
 #[test]

@@ -61,14 +61,7 @@ fn problem(cols: u32) -> Problem {
     Problem { cols, ..Problem::default() }
 }
 
-const FORWARD: Operation = Operation::Forward(Forward {
-    residual: false,
-    without_sum: false,
-    without_y: false,
-    statistics: false,
-    x_in: None,
-    residual_in: None,
-});
+const FORWARD: Operation = Operation::Forward(Forward::new());
 
 #[test]
 fn a_table_survives_the_way_to_a_file_and_back() {
@@ -274,7 +267,7 @@ proptest! {
         operation.name().clone_into(&mut entry.key.operation);
         entry.key.vector_width = width;
         let tuning = tuning(&[entry]);
-        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
+        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, ..Span::default() };
         let plans: Vec<Plan> = [1, rows].into_iter().map(|rows| {
             let plan = tuning.plan(&adapter(), &problem(cols), operation, span.vector_width(), &caps).unwrap();
             let dispatches = plan.dispatches(rows, &[span], &caps).unwrap();

@@ -34,7 +34,7 @@ impl<'a> Placed<'a> {
         let name = tensor.name();
         let buffer = place.buffer;
         let placed = |span, rows| Self { tensor, facts, buffer, span, rows, is_reversed: false };
-        let span = |offset, stride, cols| Span { offset, stride, cols, element_bytes, column_stride: 1 };
+        let span = |offset, stride, cols| Span { offset, stride, cols, element_bytes, ..Span::default() };
         if let (Shape::Statistics, Some(rstd)) = (facts.shape, rstd) {
             let column = |name, place: &Place<'a>| {
                 let span = span(place.offset(name, element_bytes)?, 1, 1);

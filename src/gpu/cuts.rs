@@ -105,7 +105,7 @@ impl<'c, 'a> Layout<'c, 'a> {
         let begin = call.scratch.map_or(0, |own| own.offset().next_multiple_of(alignment(caps)));
         let cols = 4 * row_partials;
         let row_partials =
-            Span { offset: begin / 4, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
+            Span { offset: begin / 4, stride: cols.into(), cols, element_bytes: 4, ..Span::default() };
         let mut spans = call.spans();
         if cols > 0 {
             spans.push(row_partials);

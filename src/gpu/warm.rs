@@ -113,7 +113,7 @@ impl LayerNorm {
         }
         let width = |element_bytes: u32| {
             let elements = alignment / u64::from(element_bytes);
-            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes, column_stride: 1 }
+            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes, ..Span::default() }
                 .vector_width()
         };
         Ok(sizes().map(width).min().unwrap_or(8))

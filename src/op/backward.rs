@@ -6,7 +6,7 @@ use crate::types::{Affine, Gradient};
 
 /// What backward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Backward {
     /// Whether dx is wanted, and what happens to the value there.
     #[doc(alias = "grad_input")]
@@ -25,7 +25,20 @@ pub struct Backward {
     pub dy_in_dx: bool,
 }
 
+impl Default for Backward {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backward {
+    /// The default, in constants too.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { dx: None, dsum: false, dgain: None, dbias: None, x_in_dx: false, dy_in_dx: false }
+    }
+
     /// Whether dgain or dbias is wanted.
     #[must_use]
     pub const fn has_parameters(&self) -> bool {

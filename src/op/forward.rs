@@ -5,7 +5,7 @@ use super::{Kernel, Shape, Stored, Tensor};
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Whether a residual is added to x first and the sum written out.
     #[doc(alias = "skip", alias = "shortcut")]
@@ -22,7 +22,27 @@ pub struct Forward {
     pub residual_in: Option<Tensor>,
 }
 
+impl Default for Forward {
+    /// y alone.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Forward {
+    /// The default, in constants too.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            residual: false,
+            without_sum: false,
+            without_y: false,
+            statistics: false,
+            x_in: None,
+            residual_in: None,
+        }
+    }
+
     /// Whether the sum is written out, and read by whoever reads the rows again.
     pub(crate) const fn stores_sum(&self) -> bool {
         self.residual && !self.without_sum

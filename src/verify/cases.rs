@@ -295,7 +295,7 @@ impl Case {
                 _ => return u32::MAX,
             };
             let element_bytes = used.stored.dtype(problem).size();
-            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes, column_stride: 1 }
+            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes, ..Span::default() }
                 .vector_width()
         };
         let used = self.task.operation().of_call(problem.affine);

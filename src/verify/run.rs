@@ -239,3 +239,25 @@ fn first_plan(plans: Vec<Plan>) -> Result<Plan, Error> {
 fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
     Rows { data, stride: cols }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::AdapterChoice;
+
+    /// Of so many sums in float32 some lie halfway between two numbers of 16 bits, where the exact sum does not: rounded from
+    /// float64 they would be other numbers than the device's.
+    #[test]
+    fn a_sum_that_is_not_written_is_the_one_that_the_device_stores() {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let problem = Problem { cols: 20_000, residual_dtype: Some(dtype), ..Problem::default() };
+            let forward = Forward { residual: true, without_sum: true, ..Forward::default() };
+            let case = Case::new(problem, 10, Task::Forward(forward));
+            let outcome = pollster::block_on(run(&context, &case)).unwrap();
+            assert_eq!(outcome.failures, Vec::<String>::new(), "{}", case.name());
+            let sum = outcome.errors.iter().find(|error| error.tensor == Tensor::Sum);
+            assert!(sum.is_some_and(|error| error.units > 0.0), "it is judged: {sum:?}");
+        }
+    }
+}

@@ -9,9 +9,7 @@ const BOTH_PARAMETERS: Backward = Backward {
     dx: Some(Gradient::Overwrite),
     dgain: Some(Gradient::Overwrite),
     dbias: Some(Gradient::Overwrite),
-    dsum: false,
-    x_in_dx: false,
-    dy_in_dx: false,
+    ..Backward::new()
 };
 
 #[test]
@@ -69,7 +67,7 @@ fn forward_is_cached_to_8192_columns_with_one_read_and_one_write() {
             assert_eq!(plan.kernel, Kernel::ForwardCached, "{cols} columns");
         }
         let plan = Plan::forward(&f32_of(8192), Forward::default(), 8, &caps).unwrap();
-        let span = Span { offset: 0, stride: 8192, cols: 8192, element_bytes: 4, column_stride: 1 };
+        let span = Span { offset: 0, stride: 8192, cols: 8192, element_bytes: 4, ..Span::default() };
         let traffic = plan.traffic(&plan.dispatches(1000, &[span; 2], &caps).unwrap());
         assert_eq!((traffic.read, traffic.written), (1000 * 8192 * 4 + 2 * 8192 * 4, 1000 * 8192 * 4));
     }
@@ -188,7 +186,7 @@ fn scratch_does_not_grow_with_the_dispatches() {
     let caps = Caps::webgpu_default();
     for (cols, rows) in [(8192, 32_768), (1 << 20, 256), (1 << 24, 16)] {
         let plan = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
-        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
+        let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, ..Span::default() };
         let dispatches = plan.dispatches(rows, &[span], &caps).unwrap();
         assert!(dispatches.len() >= 8, "{cols} columns: {} dispatches", dispatches.len());
         let scratch_bytes = plan.scratch_bytes(&dispatches);
@@ -204,7 +202,7 @@ fn scratch_is_64_mib_or_a_row_of_partial_sums_at_most() {
             for cols in [1 << 20, (1 << 20) + 4, 1_500_000, (1 << 21) + 4, 1 << 24] {
                 let whole = Plan::backward(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
                 let [_, split] = Plan::backward_split(&f32_of(cols), BOTH_PARAMETERS, 8, &caps).unwrap();
-                let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
+                let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, ..Span::default() };
                 let most = (64 << 20).max(8 * u64::from(cols));
                 for plan in [whole, split] {
                     let bytes = plan.scratch_bytes(&plan.dispatches(64, &[span], &caps).unwrap());
@@ -238,7 +236,7 @@ fn a_slot_of_backward_streamed_adds_few_blocks_in_memory() {
 fn the_stride_of_a_single_row_does_not_overflow() {
     let caps = Caps::webgpu_default();
     let plan = Plan::forward(&f32_of(64), Forward::default(), 8, &caps).unwrap();
-    let span = Span { offset: 64, stride: u64::MAX, cols: 64, element_bytes: 4, column_stride: 1 };
+    let span = Span { offset: 64, stride: u64::MAX, cols: 64, element_bytes: 4, ..Span::default() };
     let dispatches = plan.dispatches(1, &[span], &caps).unwrap();
     assert_eq!(dispatches.len(), 1);
     assert_eq!(span.window(0, 1, 256), (256, 256));
@@ -251,7 +249,7 @@ fn a_row_that_no_binding_holds_is_refused_with_both_sizes() {
     let caps = Caps { max_binding_bytes: 1 << 20, ..Caps::webgpu_default() };
     let cols = (1 << 18) + 1;
     let plan = Plan::forward(&f32_of(cols), Forward::default(), 8, &caps).unwrap();
-    let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, column_stride: 1 };
+    let span = Span { offset: 0, stride: cols.into(), cols, element_bytes: 4, ..Span::default() };
     let error = plan.dispatches(3, &[span], &caps).unwrap_err();
     assert!(error.is_unsupported(), "{error:?}");
     let text = error.to_string();

@@ -251,7 +251,7 @@ pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = C
                 stride: u64::from(cols) + padding,
                 cols,
                 element_bytes: dtype.size(),
-                column_stride: 1,
+                ..Span::default()
             };
             let mut spans: Vec<Span> = places[..4].iter().copied().map(row_tensor).collect();
             let parameter = Span {
@@ -259,13 +259,13 @@ pub(crate) fn calls(rows: impl Strategy<Value = u64>) -> impl Strategy<Value = C
                 stride: 0,
                 cols,
                 element_bytes: parameter_dtype.size(),
-                column_stride: 1,
+                ..Span::default()
             };
             let width = |span: &Span| span.vector_width();
             case.vector_width = spans.iter().chain([&parameter]).map(width).min().unwrap();
             spans.extend([
                 parameter,
-                Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4, column_stride: 1 },
+                Span { offset: places[5].0, stride: 2, cols: 2, element_bytes: 4, ..Span::default() },
             ]);
             if let Some((rows_to_a_binding, odd_bytes)) = few_rows {
                 let most = spans.iter().map(|span| (span.stride + 1) * u64::from(span.element_bytes)).max();

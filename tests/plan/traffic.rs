@@ -15,7 +15,7 @@ proptest! {
     fn a_row_has_the_same_plan_whatever_row_a_call_begins_with(
         (offset, padding) in places(), cols in cols(), dtype in prop::sample::select(&Dtype::ALL[..]), first in 0..1000_u64
     ) {
-        let span = Span { offset, stride: u64::from(cols) + padding, cols, element_bytes: dtype.size(), column_stride: 1 };
+        let span = Span { offset, stride: u64::from(cols) + padding, cols, element_bytes: dtype.size(), ..Span::default() };
         let later = Span { offset: offset + first * span.stride, ..span };
         prop_assert_eq!(span.vector_width(), later.vector_width());
     }
