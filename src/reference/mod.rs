@@ -109,10 +109,12 @@ fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
 
 /// What of a row's `dxhat * xhat` dx has no part of: the mean over the columns, or with L2 the sum.
 fn mean_product(problem: &Problem, row: &RowStatistics, dxhat: &[f64], xhat: &[f64]) -> f64 {
+    let sum = dot(dxhat, xhat);
     match problem.normalization {
-        _ if row.is_linear => 0.0,
-        Normalization::Layer | Normalization::Rms => dot(dxhat, xhat) / f64::from(problem.cols),
-        Normalization::L2 => dot(dxhat, xhat),
+        // What is not finite makes its row NaN here too.
+        _ if row.is_linear && sum.is_finite() => 0.0,
+        Normalization::Layer | Normalization::Rms => sum / f64::from(problem.cols),
+        Normalization::L2 => sum,
     }
 }
 
