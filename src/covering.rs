@@ -22,21 +22,13 @@ pub enum Strength {
     Triples,
 }
 
-/// How many of the rows that have a combination are tried, where no row so far has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tried {
-    /// Few, of pools of a million rows.
-    Few,
-    /// All: the array is up to a sixth smaller.
-    All,
-}
-
-/// The places of the chosen rows in `pool`, in its order.
-pub(crate) fn choose<const N: usize>(pool: &[Levels<N>], strength: Strength, tried: Tried) -> Vec<usize> {
-    let most_tried = match tried {
-        Tried::Few => 48,
-        Tried::All => usize::MAX,
-    };
+/// The places of the chosen rows in `pool`, in its order. Of the rows that have a combination which no row so far has, at most
+/// `most_tried` are tried: with all of them the array is up to a sixth smaller.
+pub(crate) fn choose<const N: usize>(
+    pool: &[Levels<N>],
+    strength: Strength,
+    most_tried: usize,
+) -> Vec<usize> {
     let table = Table::new(pool);
     let mut left = Left::new(&table, strength);
     let mut chosen = Vec::new();
@@ -282,7 +274,7 @@ pub(crate) mod tests {
         let pool = pool();
         // No array of pairs is smaller than the product of the two largest factors, no array of triples than that of three.
         for (strength, least, most) in [(Strength::Pairs, 12, 15), (Strength::Triples, 33, 45)] {
-            let chosen = choose(&pool, strength, Tried::Few);
+            let chosen = choose(&pool, strength, 48);
             let rows = chosen.iter().map(|row| pool[*row]);
             assert_eq!(combinations(rows, strength), combinations(pool.iter().copied(), strength));
             assert!((least..=most).contains(&chosen.len()), "{} rows for {strength:?}", chosen.len());
@@ -291,7 +283,7 @@ pub(crate) mod tests {
 
     #[test]
     fn one_row_and_none_are_pools_too() {
-        assert_eq!(choose(&[[1, 2, 3]], Strength::Triples, Tried::All), [0]);
-        assert_eq!(choose::<3>(&[], Strength::Pairs, Tried::All), [0; 0]);
+        assert_eq!(choose(&[[1, 2, 3]], Strength::Triples, usize::MAX), [0]);
+        assert_eq!(choose::<3>(&[], Strength::Pairs, usize::MAX), [0; 0]);
     }
 }

@@ -5,7 +5,7 @@
 //! for compilers that take long. What decides registers is looked at elsewhere, at the shapes of real networks
 //! (`tests/vendors/amd.csv`).
 
-use crate::covering::{self, Levels, Tried};
+use crate::covering::{self, Levels};
 use crate::error::Error;
 use crate::op::{Choice, Stored};
 use crate::plan::{
@@ -16,6 +16,9 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 pub use crate::covering::Strength;
+
+/// Rows of the product, which has a million, that are tried for a combination that is missing.
+const MOST_TRIED: usize = 48;
 
 /// A text's plan, and the adapter that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub fn all() -> Result<Vec<Variant>, Error> {
 pub fn covering(strength: Strength, mut wanted: impl FnMut(&Variant) -> bool) -> Result<Vec<Variant>, Error> {
     let pool: Vec<_> = with_levels()?.iter().filter(|(variant, _)| wanted(variant)).collect();
     let levels: Vec<_> = pool.iter().map(|(_, levels)| *levels).collect();
-    Ok(covering::choose(&levels, strength, Tried::Few).into_iter().map(|place| pool[place].0).collect())
+    Ok(covering::choose(&levels, strength, MOST_TRIED).into_iter().map(|place| pool[place].0).collect())
 }
 
 /// The product: a plan for each way in which the factors meet, more than anybody compiles, with its levels. Made once: it
@@ -290,7 +293,7 @@ fn fitting<O: Copy>(all: &[O], operation: fn(O) -> Operation, problem: &Problem)
 /// Of all options, some between which every two meet in every way that they go together.
 fn few<O: Copy, const N: usize>(all: &[O], choices: &[Choice<O>; N]) -> Vec<O> {
     let levels: Vec<Levels<N>> = all.iter().map(|options| choice_levels(choices, options)).collect();
-    covering::choose(&levels, Strength::Pairs, Tried::Few).into_iter().map(|place| all[place]).collect()
+    covering::choose(&levels, Strength::Pairs, MOST_TRIED).into_iter().map(|place| all[place]).collect()
 }
 
 /// The values of an operation's options.

@@ -3,7 +3,7 @@
 use super::cases::{Case, Data, Task};
 use super::data::Random;
 use super::factors::{AFFINE, BACKWARD_ONLY, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case};
-use crate::covering::{self, Levels, Strength, Tried};
+use crate::covering::{self, Levels, Strength};
 use crate::plan::{Backward, Caps, Forward, RowSplit};
 use crate::shader::variants;
 use crate::types::{Affine, Problem};
@@ -108,7 +108,7 @@ fn plain_levels(is_forward: bool, affine: Affine) -> Vec<(usize, usize)> {
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let (levels, pool): (Vec<_>, Vec<Case>) = POOL.iter().copied().unzip();
-    let chosen = covering::choose(&levels, Strength::Pairs, Tried::All);
+    let chosen = covering::choose(&levels, Strength::Pairs, usize::MAX);
     chosen.into_iter().map(|place| pool[place]).chain(alike()).collect()
 });
 
@@ -137,7 +137,7 @@ pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
             pool.push((mode, *case));
         }
     }
-    let chosen = covering::choose(&levels, Strength::Pairs, Tried::All);
+    let chosen = covering::choose(&levels, Strength::Pairs, usize::MAX);
     let everywhere = (0..modes.len()).flat_map(|mode| alike().into_iter().map(move |case| (mode, case)));
     chosen.into_iter().map(|place| pool[place]).chain(everywhere).collect()
 }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn every_pair_of_levels_that_go_together_is_in_the_array() {
         let levels: Vec<_> = POOL.iter().map(|(levels, _)| *levels).collect();
-        let chosen = covering::choose(&levels, Strength::Pairs, Tried::All);
+        let chosen = covering::choose(&levels, Strength::Pairs, usize::MAX);
         for given in pairs() {
             let has = |place: &usize| {
                 given.iter().all(|(factor, level)| usize::from(levels[*place][*factor]) == *level)
