@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release --example own_pipeline
 //!
-//! What is normalised are the keys of an attention layer: the middle third of a fused projection, whose rows hold
+//! What is normalized are the keys of an attention layer: the middle third of a fused projection, whose rows hold
 //! query, key and value side by side. They are read where they lie, and their gradient is written where it belongs.
 
 use wgpu::util::DeviceExt;

@@ -43,7 +43,7 @@ fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let from_eps = share * select(means.rstd, share, BY_NORM);
     let due = select(from_eps, 0.0, BY_NORM);
     let dx_xhat = (left.y - means.dxhat_xhat * due) / (1.0 - due);
-    return RowResidue(select(0.0, left.x, CENTRED), select(0.0, dx_xhat, from_eps < 0.5));
+    return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5));
 }
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {

@@ -22,7 +22,7 @@ const COMPENSATE_SQUARES: bool = true;
 
 // Where a thread has many values, all near one size, each addition may round the same way: the sum of differences from the
 // mean, which corrects it, would be off by half a unit for each.
-const COMPENSATE_DIFFERENCES: bool = CENTRED && VECTORS > 8u;
+const COMPENSATE_DIFFERENCES: bool = CENTERED && VECTORS > 8u;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -52,7 +52,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         var shift = 0.0;
-        if (CENTRED) {
+        if (CENTERED) {
             shift = first_of_row(row, x[0].x);
         }
         var total = vec4<f32>();
@@ -67,7 +67,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         var mean = RowMean(0.0, 1.0);
-        if (CENTRED || WIDE_RANGE) {
+        if (CENTERED || WIDE_RANGE) {
             let sums = Sums(add_components(total), add_components(magnitude));
             mean = row_mean(row_sum(invocation, sums), shift);
         }
@@ -89,7 +89,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var step = 0u; step < STEPS; step++) {
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
-                x[i] = keep_row(centre(x[i], mean), step, part, thread);
+                x[i] = keep_row(center(x[i], mean), step, part, thread);
                 if (COMPENSATE_DIFFERENCES) {
                     sum_c = add_compensated(sum_c, x[i]);
                 } else {

@@ -30,15 +30,15 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let own = finite_row_partials(row, thread);
-        let normal = normaliser(row_moments(invocation, own, f32(COLS)));
+        let normal = normalizer(row_moments(invocation, own, f32(COLS)));
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
-                let xhat = normalised(load_stored(row, first_step + step, thread), normal);
+                let xhat = normalized(load_stored(row, first_step + step, thread), normal);
                 let y = apply_affine(parameters[step], xhat);
                 write_y(row, first_step + step, thread, y, normal.nan);
             }
             if (chunk == 0u) {
-                store_normaliser(row, thread, normal);
+                store_normalizer(row, thread, normal);
             }
         }
     }

@@ -23,13 +23,13 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
 
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        var normalisers: array<Normaliser, BLOCK_ROWS>;
+        var normalizers: array<Normalizer, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             if (first_block + b < rows.end) {
                 // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
                 let has_row = first_row + b < rows.end;
                 let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
-                normalisers[b] = normaliser(row_moments(invocation, own, f32(COLS)));
+                normalizers[b] = normalizer(row_moments(invocation, own, f32(COLS)));
             }
         }
 
@@ -38,14 +38,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             for (var b = 0u; b < BLOCK_ROWS; b++) {
                 let row = first_row + b;
                 if (row < rows.end) {
-                    let xhat = normalised(load_stored(row, step, thread), normalisers[b]);
-                    write_y(row, step, thread, apply_affine(parameters, xhat), normalisers[b].nan);
+                    let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
+                    write_y(row, step, thread, apply_affine(parameters, xhat), normalizers[b].nan);
                 }
             }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             if (first_row + b < rows.end) {
-                store_normaliser(first_row + b, thread, normalisers[b]);
+                store_normalizer(first_row + b, thread, normalizers[b]);
             }
         }
     }

@@ -84,10 +84,10 @@ pub enum Error {
         /// What does not fit.
         message: String,
     },
-    /// What went wrong in a call of a normalisation that has a label, see
+    /// What went wrong in a call of a normalization that has a label, see
     /// `LayerNormDescriptor::label`.
     #[error("{label}: {error}")]
-    Labelled {
+    Labeled {
         /// The label.
         label: String,
         /// What went wrong.
@@ -130,11 +130,11 @@ impl Error {
         Self::Unsupported { what: what.into(), has: has.to_string(), needs: needs.to_string() }
     }
 
-    /// The error without the label of its normalisation.
+    /// The error without the label of its normalization.
     #[must_use]
-    pub fn unlabelled(&self) -> &Self {
+    pub fn unlabeled(&self) -> &Self {
         match self {
-            Self::Labelled { error, .. } => error.unlabelled(),
+            Self::Labeled { error, .. } => error.unlabeled(),
             error => error,
         }
     }
@@ -143,7 +143,7 @@ impl Error {
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(
-            self.unlabelled(),
+            self.unlabeled(),
             Self::Invalid { .. }
                 | Self::MissingBuffer { .. }
                 | Self::UnusedBuffer { .. }
@@ -156,6 +156,6 @@ impl Error {
     /// Whether another adapter, or this one opened with more features or limits, could do it.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.unlabelled(), Self::Unsupported { .. } | Self::NoAdapter { .. })
+        matches!(self.unlabeled(), Self::Unsupported { .. } | Self::NoAdapter { .. })
     }
 }

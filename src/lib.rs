@@ -1,4 +1,4 @@
-//! Layer normalisation and RMS normalisation, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
+//! Layer normalization and RMS normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
 //! a float64 reference that every kernel is checked against.
 //!
 //! # What is computed
@@ -19,13 +19,13 @@
 //!
 //! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and with eps
 //! beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer Normalization",
-//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. With a residual, what is normalised is
+//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. With a residual, what is normalized is
 //! `sum = x + residual` as stored, and the sum is written out. gain and bias may be left out, and 1 + gain may
 //! stand for the gain ([`Affine`]).
 //!
 //! # Where to start
 //!
-//! - With a pipeline of your own: [`Kernels`] are what a device's normalisations share. A [`LayerNorm`]
+//! - With a pipeline of your own: [`Kernels`] are what a device's normalizations share. A [`LayerNorm`]
 //!   checks a call over your buffers once and compiles its kernels; the [`Prepared`] call is then recorded
 //!   into your compute pass as often as you like. See `examples/own_pipeline.rs`.
 //! - Without one: [`layer_norm`] and [`rms_norm`] take rows and give rows, in a line. [`Context`] keeps the adapter, and has

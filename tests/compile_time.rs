@@ -1,4 +1,4 @@
-//! What it takes to compile kernels on Mesa's software rasteriser, whose users' CI pays for it: seconds of the process, from a
+//! What it takes to compile kernels on Mesa's software rasterizer, whose users' CI pays for it: seconds of the process, from a
 //! problem to the end of a first, small call, with Mesa's cache off.
 //!
 //!     cargo test --release --workspace --test compile_time              some kernels, held against a bound
@@ -99,7 +99,7 @@ fn compile(context: &Context, call: Call, dtype: Dtype, cols: u32, row_split: Ro
     seconds
 }
 
-/// Mesa's software rasteriser, on Vulkan and GL, as far as it is there.
+/// Mesa's software rasterizer, on Vulkan and GL, as far as it is there.
 fn contexts() -> Vec<Context> {
     let is_mesa = |context: &Context| context.description().to_lowercase().contains("llvmpipe");
     let adapters = pollster::block_on(adapters());
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     }
     if !cfg!(target_os = "linux") {
         println!(
-            "test no_kernel_takes_long_to_compile: Mesa's rasteriser is Linux's\n0 passed, 0 failed, 1 skipped"
+            "test no_kernel_takes_long_to_compile: Mesa's rasterizer is Linux's\n0 passed, 0 failed, 1 skipped"
         );
         return ExitCode::SUCCESS;
     }

@@ -1,4 +1,4 @@
-//! One device and one normalisation for many threads: what they compute is what a single thread does.
+//! One device and one normalization for many threads: what they compute is what a single thread does.
 
 use std::sync::Barrier;
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
@@ -46,7 +46,7 @@ fn forward(context: &Context, norm: &LayerNorm, seed: usize) -> Vec<Vec<u8>> {
     pollster::block_on(context.run(&[&prepared], &[&y, &statistics])).unwrap()
 }
 
-/// Bits of dx, dgain and dbias: through the cache of normalisations that all threads share.
+/// Bits of dx, dgain and dbias: through the cache of normalizations that all threads share.
 fn backward(context: &Context, seed: usize) -> Vec<Vec<u32>> {
     let (rows, cols) = (40, 8 + 25 * seed);
     let problem = Problem { cols: u32::try_from(cols).unwrap(), ..Problem::default() };

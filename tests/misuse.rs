@@ -788,7 +788,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
 }
 
 #[test]
-fn an_error_says_which_of_many_normalisations_it_is_about() {
+fn an_error_says_which_of_many_normalizations_it_is_about() {
     let context = context();
     let descriptor = LayerNormDescriptor { label: Some("block 7, norm 2"), ..LayerNormDescriptor::rms(COLS) };
     let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
@@ -796,7 +796,7 @@ fn an_error_says_which_of_many_normalisations_it_is_about() {
     let error = norm.prepare_forward(&ForwardBuffers::new(1, &x, &x)).unwrap_err();
     assert_eq!(error.to_string(), "block 7, norm 2: buffer gain is missing: `affine` has a gain");
     assert!(error.is_invalid() && !error.is_unsupported());
-    assert!(matches!(error.unlabelled(), Error::MissingBuffer { buffer: "gain", .. }));
+    assert!(matches!(error.unlabeled(), Error::MissingBuffer { buffer: "gain", .. }));
     let gain = Some(BufferVector::from(&x));
     // RMS norm has a gain alone.
     norm.plan_forward(&ForwardBuffers {

@@ -1,4 +1,4 @@
-//! Pipelines belong to the device: calls with equal texts share one, whichever normalisation asks for it.
+//! Pipelines belong to the device: calls with equal texts share one, whichever normalization asks for it.
 
 use std::sync::Barrier;
 use wgpu_layernorm::plan::{Backward, Forward, Pooled, Tensor};
@@ -62,7 +62,7 @@ fn norm(kernels: &Kernels, cols: u32, eps: f32) -> LayerNorm {
 }
 
 #[test]
-fn a_hundred_normalisations_of_one_shape_compile_what_one_does() {
+fn a_hundred_normalizations_of_one_shape_compile_what_one_does() {
     let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");
     let buffers = Buffers::new(context.device());
     let kernels = Kernels::new(context.device(), context.queue());

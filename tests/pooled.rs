@@ -45,7 +45,7 @@ struct Pool {
 impl Pool {
     fn add(&mut self, name: &'static str, dtype: Dtype, rows: u64, cols: u64) {
         let size = u64::from(dtype.size());
-        // On 16 bytes and no more, so that windows of neighbours overlap; or on single elements, halves of a
+        // On 16 bytes and no more, so that windows of neighbors overlap; or on single elements, halves of a
         // word.
         let begin = (self.image.len() as u64 + 20).next_multiple_of(16) + if self.is_odd { size } else { 0 };
         let gap = if self.is_odd { 3 } else { 8 };

@@ -1,4 +1,4 @@
-//! `layernorm backward`: the gradients of a normalisation, from tensors of a safetensors file.
+//! `layernorm backward`: the gradients of a normalization, from tensors of a safetensors file.
 
 use crate::call::{Call, Common};
 use crate::failure::Failure;
@@ -8,10 +8,10 @@ use half::{bf16, f16};
 use wgpu_layernorm::reference::BackwardInputs;
 use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 
-/// Compute the gradients of a normalisation from x and the gradient of y.
+/// Compute the gradients of a normalization from x and the gradient of y.
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x is what forward
-/// normalised: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
+/// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
 /// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
 /// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
 #[derive(Args, Debug)]
@@ -19,7 +19,7 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
       --x 00.embeddings.LayerNorm.x --dy 00.embeddings.LayerNorm.dy --gain 00.embeddings.LayerNorm.gain")]
 pub(crate) struct Backward {
-    /// What forward normalised, [..., cols]
+    /// What forward normalized, [..., cols]
     #[arg(long, value_name = "NAME")]
     x: String,
 

@@ -1,4 +1,4 @@
-//! `layernorm forward`: normalises a tensor of a safetensors file.
+//! `layernorm forward`: normalizes a tensor of a safetensors file.
 
 use crate::call::{Call, Common};
 use crate::failure::Failure;
@@ -8,18 +8,18 @@ use half::{bf16, f16};
 use wgpu_layernorm::reference::ForwardInputs;
 use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 
-/// Normalise a tensor: y = gain * (x - mean) * rstd + bias, for each row.
+/// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x and the residual are
 /// F32, F16 or BF16; gain and bias, one value for each column, are of the same type or F32. OUT gets y, in the shape
-/// and type of x; with --residual also sum (x + residual as stored, which is what gets normalised); with --statistics
+/// and type of x; with --residual also sum (x + residual as stored, which is what gets normalized); with --statistics
 /// also mean and rstd of each row, F32, in the shape of the leading dimensions.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
       --x 00.embeddings.LayerNorm.x --gain 00.embeddings.LayerNorm.gain --bias 00.embeddings.LayerNorm.bias")]
 pub(crate) struct Forward {
-    /// Tensor to normalise, [..., cols]
+    /// Tensor to normalize, [..., cols]
     #[arg(long, value_name = "NAME")]
     x: String,
 
@@ -31,7 +31,7 @@ pub(crate) struct Forward {
     #[arg(long, value_name = "NAME", requires = "gain")]
     bias: Option<String>,
 
-    /// Added to x before normalising, in the shape and type of x
+    /// Added to x before normalizing, in the shape and type of x
     #[arg(long, value_name = "NAME")]
     residual: Option<String>,
 

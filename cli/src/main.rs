@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::process::ExitCode;
 
-/// Layer normalisation kernels for any GPU that wgpu reaches.
+/// Layer normalization kernels for any GPU that wgpu reaches.
 ///
 /// Exit codes: 0 all is well, 1 the run failed, 2 the call is wrong. WGPU_BACKEND (vulkan, metal, dx12, gl) narrows
 /// the adapters that every command sees; RUST_LOG=warn shows what wgpu has to say.

@@ -10,7 +10,7 @@
 alias Sums = vec3<f32>;
 
 // Layer norm; false for RMS norm.
-const CENTRED: bool = true;
+const CENTERED: bool = true;
 // Which sums over rows are wanted.
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
@@ -37,7 +37,7 @@ fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
 // What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what
 // is not finite for 0.
 fn gain_factor(xhat: vec4<f32>, dy: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    if (CENTRED && COLS == 1u) {
+    if (CENTERED && COLS == 1u) {
         return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
     }
     return xhat;
@@ -69,7 +69,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let is_large = is_not_finite(sums.y) || is_not_finite(sums.z) || is_not_finite(rstd);
     // Without a wide range only what is not finite makes such sums.
     let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
-    if (CENTRED) {
+    if (CENTERED) {
         let row_rstd = select(rstd, 0.0, COLS == 1u);
         return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd, is_large, nan);
     }
@@ -77,6 +77,6 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).
-fn projected(xhat: vec4<f32>, centred_dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
-    return fma(-xhat, vec4<f32>(means.dxhat_xhat), centred_dxhat);
+fn projected(xhat: vec4<f32>, centered_dxhat: vec4<f32>, means: RowMeans) -> vec4<f32> {
+    return fma(-xhat, vec4<f32>(means.dxhat_xhat), centered_dxhat);
 }

@@ -28,7 +28,7 @@ struct RowMean {
 // From the sums of the terms and of their magnitudes.
 fn row_mean(sums: Sums, shift: f32) -> RowMean {
     var mean = RowMean(0.0, 1.0);
-    if (CENTRED) {
+    if (CENTERED) {
         // In quarters: mean - shift may be twice the largest float32.
         mean.mean = 4.0 * fma(sums.x, 0.25 * MEAN_FACTOR, 0.25 * shift);
     }
@@ -43,7 +43,7 @@ fn row_mean(sums: Sums, shift: f32) -> RowMean {
 }
 
 // c
-fn centre(x: vec4<f32>, mean: RowMean) -> vec4<f32> {
+fn center(x: vec4<f32>, mean: RowMean) -> vec4<f32> {
     return scaled_difference(x, mean.mean, mean.scale);
 }
 
@@ -58,7 +58,7 @@ struct RowScale {
 // From the sums of c and of c * c.
 fn row_scale(sums: Sums, mean: RowMean) -> RowScale {
     var delta = 0.0;
-    if (CENTRED) {
+    if (CENTERED) {
         delta = sums.x / f32(COLS);
     }
     let rstd = reciprocal_deviation((sums.y - delta * sums.x) / VARIANCE_COUNT, mean.scale);

@@ -4,7 +4,7 @@
 alias Sums = vec2<f32>;
 
 // Layer norm; false for RMS norm.
-const CENTRED: bool = true;
+const CENTERED: bool = true;
 // Whether squares of the storage's values can overflow float32.
 const WIDE_RANGE: bool = true;
 // The power of two that values are scaled by before they are squared, where they are large.

@@ -45,7 +45,7 @@ fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
         small.dxhat_xhat = scaled.y;
         return small;
     }
-    small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTRED);
+    small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTERED);
     small.dxhat_xhat = product_mean(sums.z, means.rstd);
     small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
     return small;

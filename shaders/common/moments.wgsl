@@ -57,7 +57,7 @@ fn merge_components(total: VectorMoments, scale: f32) -> Moments {
     return Moments(all.count.x, all.mean.x, all.low.x, all.squares.sum.x, scale);
 }
 
-// Each component's neighbour, or that of the other half.
+// Each component's neighbor, or that of the other half.
 fn turned(a: VectorMoments, by_half: bool) -> VectorMoments {
     let squares = a.squares.sum;
     if (by_half) {
@@ -115,7 +115,7 @@ fn row_moments(invocation: Invocation, own: Moments, count: f32) -> Moments {
     var row = Moments();
     row.count = count;
     row.scale = scale;
-    if (CENTRED) {
+    if (CENTERED) {
         row.mean = near + (from_near + left);
         row.low = (from_near + left) - rest_of(vec4<f32>(row.mean), vec4<f32>(near)).x;
         row.squares = sums.y - left * sums.x;

@@ -4,13 +4,13 @@
 //     CONTIGUOUS = 2   thread  0 0 1 1 2 2 3 3 0 0 1 1 2 2 3 3
 //     CONTIGUOUS = 1   thread  0 1 2 3 0 1 2 3 0 1 2 3 0 1 2 3
 //
-// and CONTIGUOUS = 8 as 4, with two vec4 to a thread. So neighbouring threads always access neighbouring memory, and
+// and CONTIGUOUS = 8 as 4, with two vec4 to a thread. So neighboring threads always access neighboring memory, and
 // every thread holds PARTS vec4 of float32 a step, whatever the storage.
 
 const COLS: u32 = 1024u;
 const THREADS_PER_ROW: u32 = 32u;
 const ROWS_PER_WORKGROUP: u32 = 4u;
-// Neighbouring columns that a thread accesses at once: 1, 2, 4 or 8.
+// Neighboring columns that a thread accesses at once: 1, 2, 4 or 8.
 const CONTIGUOUS: u32 = 4u;
 // vec4s to a step: 2 where CONTIGUOUS is 8, else 1.
 const PARTS: u32 = 1u;
@@ -64,7 +64,7 @@ fn workgroup_number(workgroup: vec3<u32>) -> u32 {
     return workgroup.y * params.workgroups_x + workgroup.x;
 }
 
-// The rows of a workgroup's slots, which take them in turn, and with them neighbouring memory. A workgroup beyond the grid's
+// The rows of a workgroup's slots, which take them in turn, and with them neighboring memory. A workgroup beyond the grid's
 // need has none.
 struct Rows {
     first: u32,

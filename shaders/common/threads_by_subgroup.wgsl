@@ -1,4 +1,4 @@
-// A thread's number follows its subgroup: the threads of a row are then neighbouring lanes, or whole subgroups, however the API
+// A thread's number follows its subgroup: the threads of a row are then neighboring lanes, or whole subgroups, however the API
 // numbers invocations, about which Vulkan and WGSL say nothing. Drivers that lay workgroups out in tiles do so only for shaders
 // that ask for none of these.
 

@@ -30,7 +30,7 @@ fn walk(row: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again
                 run.mean += select(vec4<f32>(), unfactored(x[i][part] * (0.125 * scale)), is_in);
             }
         }
-        if (CENTRED) {
+        if (CENTERED) {
             run.mean = run.mean * (8.0 / max(run.count, vec4<f32>(1.0)));
         } else {
             run.mean = vec4<f32>();
@@ -46,7 +46,7 @@ fn walk(row: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again
                 sum_cc = fma(c, c, sum_cc);
             }
         }
-        if (CENTRED) {
+        if (CENTERED) {
             run.low = sum_c / max(run.count, vec4<f32>(1.0));
             sum_cc -= run.low * sum_c;
         }

@@ -1,4 +1,4 @@
-// The rows that forward normalises are x + residual as stored: rounded to their dtype, so that backward, which reads
+// The rows that forward normalizes are x + residual as stored: rounded to their dtype, so that backward, which reads
 // the stored sum, differentiates the same function.
 fn load_input(row: u32, step: u32, thread: u32) -> Values {
     let x = load_x(row, step, thread);

@@ -104,7 +104,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let (block, cols) = (*block, *cols);
         let (stored, y) = match outputs.rows[..] {
             [sum, y] => {
-                // What is normalised is the sum as this device has stored it.
+                // What is normalized is the sum as this device has stored it.
                 let sum: Vec<T> = self.block_of(Tensor::Sum, sum, verdict);
                 verdict.judge(Tensor::Sum, T::DTYPE, cols, &sum, |row, column| {
                     let i = row * cols + column;

@@ -11,14 +11,14 @@ pub struct CopyForm {
     pub threads: u32,
     /// Words of an invocation.
     pub words: u32,
-    /// Whether an invocation's words are neighbours, which a CPU wants. Otherwise neighbouring invocations access
-    /// neighbouring words, which a GPU wants.
+    /// Whether an invocation's words are neighbors, which a CPU wants. Otherwise neighboring invocations access
+    /// neighboring words, which a GPU wants.
     pub contiguous: bool,
 }
 
 impl CopyForm {
     /// The forms of which the fastest counts. On software adapters they are more than a factor of two apart: lavapipe
-    /// wants neighbouring words in an invocation, and 128 invocations of 4 are as fast there as any number of either.
+    /// wants neighboring words in an invocation, and 128 invocations of 4 are as fast there as any number of either.
     pub const ALL: [Self; 5] = [
         Self { threads: 256, words: 1, contiguous: false },
         Self { threads: 256, words: 4, contiguous: false },

@@ -19,8 +19,10 @@
 //! Nothing here blocks in a browser, and nothing is printed.
 
 mod check;
+mod contestant;
 mod copy;
 mod measure;
+mod set;
 mod shapes;
 mod summary;
 mod timer;

@@ -7,7 +7,7 @@ pub struct NamedShape {
     pub rows: u64,
     /// Values in a row.
     pub cols: u32,
-    /// Where rows of this width are normalised.
+    /// Where rows of this width are normalized.
     pub name: &'static str,
 }
 

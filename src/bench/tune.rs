@@ -1,7 +1,8 @@
 //! Looking for a rung that beats the ladder's.
 
 use super::check::Inputs;
-use super::measure::{Bench, Options, Set};
+use super::measure::{Bench, Options};
+use super::set::Set;
 use super::workload::Workload;
 use crate::error::Error;
 use crate::gpu::{LayerNorm, adapter_info_of_device, tuned_adapter};
@@ -128,7 +129,7 @@ impl Bench {
         Ok(Some(Tuned { entry, candidates: rungs.len() - 1, failures }))
     }
 
-    /// A normalisation that plans by the ladder or, for this workload, by a rung.
+    /// A normalization that plans by the ladder or, for this workload, by a rung.
     fn norm(&self, workload: &Workload, rung: Option<Rung>) -> Result<Arc<LayerNorm>, Error> {
         let mut tuning = Tuning::default();
         if rung.is_some() {

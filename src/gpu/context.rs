@@ -14,7 +14,7 @@ use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, Sub
 use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open device, and the normalisations that it has been asked for, so that only the first call with a problem
+/// An open device, and the normalizations that it has been asked for, so that only the first call with a problem
 /// compiles. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -151,7 +151,7 @@ impl Context {
         Self { kernels: self.kernels.with_tuning(&tuning), norms: Arc::default(), ..self }
     }
 
-    /// The kernels, for normalisations of your own.
+    /// The kernels, for normalizations of your own.
     #[must_use]
     pub const fn kernels(&self) -> &Kernels {
         &self.kernels
@@ -181,7 +181,7 @@ impl Context {
         describe_adapter(&adapter_info_of_device(self.device()))
     }
 
-    /// Normalises host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread
+    /// Normalizes host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread
     /// until the GPU has done, so an executor wants it on a thread for blocking work.
     ///
     /// # Errors
@@ -266,7 +266,7 @@ impl Context {
         })
     }
 
-    /// The normalisation of a problem: the one that earlier calls have used, if any have.
+    /// The normalization of a problem: the one that earlier calls have used, if any have.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is.

@@ -1,4 +1,4 @@
-//! What all normalisations of a device share.
+//! What all normalizations of a device share.
 
 use super::adapter_info_of_device;
 use super::caps::{caps_of_device, tuned_adapter};
@@ -39,7 +39,7 @@ impl Default for KernelsDescriptor<'_> {
     }
 }
 
-/// What all normalisations of a device share: what is known of it, the compiled pipelines, and scratch. Make
+/// What all normalizations of a device share: what is known of it, the compiled pipelines, and scratch. Make
 /// one for a device, and every [`LayerNorm`](crate::LayerNorm) from it. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Kernels {
@@ -142,7 +142,7 @@ impl Kernels {
         &self.planning.caps
     }
 
-    /// How many pipelines are compiled. Calls of all normalisations whose texts are equal share one.
+    /// How many pipelines are compiled. Calls of all normalizations whose texts are equal share one.
     #[must_use]
     pub fn pipelines(&self) -> usize {
         self.shared.pipelines.count()

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormDescriptor<'a> {
-    /// Names bind groups and passes in graphics debuggers, and says in errors which of many normalisations it
+    /// Names bind groups and passes in graphics debuggers, and says in errors which of many normalizations it
     /// is.
     pub label: Option<&'a str>,
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
@@ -101,7 +101,7 @@ impl LayerNormDescriptor<'_> {
     }
 }
 
-/// A normalisation on a device, for rows of one width. It holds no parameters and costs next to nothing:
+/// A normalization on a device, for rows of one width. It holds no parameters and costs next to nothing:
 /// layers may share one or have one each, since pipelines belong to the [`Kernels`].
 #[derive(Debug)]
 #[doc(alias = "RMSNorm", alias = "rms_norm", alias = "LayerNormalization")]
@@ -117,7 +117,7 @@ pub struct LayerNorm {
 type Planned = HashMap<(Operation, u32), Arc<[Plan]>>;
 
 impl LayerNorm {
-    /// A normalisation by `kernels`. Compiles nothing yet: the first
+    /// A normalization by `kernels`. Compiles nothing yet: the first
     /// [`prepare_forward`](Self::prepare_forward) or [`prepare_backward`](Self::prepare_backward) with a new
     /// set of options or a new alignment does.
     ///
@@ -163,7 +163,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
     pub fn plan_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.labelled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?, buffers))
+        self.labeled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?, buffers))
     }
 
     /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
@@ -172,7 +172,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
     pub fn plan_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.labelled(|| self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers))
+        self.labeled(|| self.backward_plans(&Call::backward(&self.problem, buffers)?, buffers))
     }
 
     /// Bytes that [`ForwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 but
@@ -181,7 +181,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
     pub fn forward_scratch_bytes(&self, buffers: &ForwardBuffers<'_>) -> Result<u64, Error> {
-        self.labelled(|| {
+        self.labeled(|| {
             let call = Call::forward(&self.problem, buffers)?;
             let plans = self.forward_plans(&call, buffers)?;
             Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
@@ -195,7 +195,7 @@ impl LayerNorm {
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
     pub fn backward_scratch_bytes(&self, buffers: &BackwardBuffers<'_>) -> Result<u64, Error> {
-        self.labelled(|| {
+        self.labeled(|| {
             let call = Call::backward(&self.problem, buffers)?;
             let plans = self.backward_plans(&call, buffers)?;
             Ok(Layout::new(&call, plans.iter(), self.caps())?.own_scratch_bytes())
@@ -203,7 +203,7 @@ impl LayerNorm {
     }
 
     /// Checks a forward call and makes it ready to be recorded. Compiles a pipeline if no call so far, of any
-    /// normalisation by these [`Kernels`], had the same text.
+    /// normalization by these [`Kernels`], had the same text.
     ///
     /// # Errors
     /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
@@ -216,7 +216,7 @@ impl LayerNorm {
     /// - [`Error::Unsupported`]: the device lacks a limit.
     /// - [`Error::Device`]: wgpu failed to create a pipeline or buffer.
     pub fn prepare_forward(&self, buffers: &ForwardBuffers<'_>) -> Result<Prepared, Error> {
-        self.labelled(|| {
+        self.labeled(|| {
             let call = Call::forward(&self.problem, buffers)?;
             let plans = self.forward_plans(&call, buffers)?;
             self.prepare(&call, &plans)
@@ -232,7 +232,7 @@ impl LayerNorm {
     /// [`Error::UnusedBuffer`] where dsum has no dx that is overwritten, and [`Error::Overlap`] where dx
     /// accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
-        self.labelled(|| {
+        self.labeled(|| {
             let call = Call::backward(&self.problem, buffers)?;
             let plans = self.backward_plans(&call, buffers)?;
             self.prepare(&call, &plans)
@@ -240,9 +240,9 @@ impl LayerNorm {
     }
 
     /// The label, if there is one, on what goes wrong.
-    pub(super) fn labelled<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn labeled<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         work().map_err(|error| match &self.label {
-            Some(label) => Error::Labelled { label: label.clone(), error: Box::new(error) },
+            Some(label) => Error::Labeled { label: label.clone(), error: Box::new(error) },
             None => error,
         })
     }
@@ -314,7 +314,7 @@ impl LayerNorm {
         Ok(plans)
     }
 
-    /// Whether a plan of this normalisation is another than the ladder's. Split rows are always the ladder's.
+    /// Whether a plan of this normalization is another than the ladder's. Split rows are always the ladder's.
     #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());

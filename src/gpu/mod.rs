@@ -1,7 +1,7 @@
 //! The kernels on wgpu.
 //!
 //! [`LayerNorm`] is for a pipeline of your own: it records into your compute pass, over your buffers, by
-//! [`Kernels`] that all normalisations of a device share. [`Context`] is for everybody else: it finds an
+//! [`Kernels`] that all normalizations of a device share. [`Context`] is for everybody else: it finds an
 //! adapter, uploads, runs and downloads.
 
 mod adapters;

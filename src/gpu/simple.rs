@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::types::{Affine, Element, ForwardInputs, Normalization, Problem, Rows};
 
 impl Context {
-    /// Normalises rows of `cols` values, one after the other, without gain and bias: eps is 1e-5. Whatever else there is to
+    /// Normalizes rows of `cols` values, one after the other, without gain and bias: eps is 1e-5. Whatever else there is to
     /// choose, [`Context::forward`] takes. Holds its thread as that does.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl LayerNorm {
     /// [`Error::Invalid`] where the alignment is not one that tensors can have; [`Error::Unsupported`] where
     /// the device cannot run one of the calls; [`Error::Device`] where wgpu fails.
     pub fn warm(&self, options: &WarmOptions<'_>) -> Result<(), Error> {
-        self.labelled(|| self.warm_all(options))
+        self.labeled(|| self.warm_all(options))
     }
 
     fn warm_all(&self, options: &WarmOptions<'_>) -> Result<(), Error> {

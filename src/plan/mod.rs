@@ -81,7 +81,7 @@ pub struct Plan {
     pub affine: Affine,
     /// How tensors lie in their buffers, see [`Plan::storage`].
     pub storages: Storages,
-    /// Neighbouring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
+    /// Neighboring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
     pub vector_width: u32,
     /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
     pub threads_per_row: u32,

@@ -11,7 +11,7 @@ pub enum Storage {
     /// float32.
     F32,
     /// float16 as WGSL's own type; needs `enable f16;`. It alone can store a single element without touching its
-    /// neighbour, so it serves rows whose elements do not pair up.
+    /// neighbor, so it serves rows whose elements do not pair up.
     NativeF16,
     /// float16, two in a u32, by `unpack2x16float`: 16 bytes move 8 elements, on adapters with and without f16.
     PackedF16,

@@ -34,7 +34,7 @@ pub struct TuningKey {
     pub normalization: Normalization,
     /// Storage of the rows.
     pub dtype: Dtype,
-    /// Values in a row. Widths between those of a table are the ladder's: a neighbour's rung may be the wrong one.
+    /// Values in a row. Widths between those of a table are the ladder's: a neighbor's rung may be the wrong one.
     pub cols: u32,
     /// [`Plan::vector_width`]. Rows that begin elsewhere in their buffers, with narrower accesses, are the ladder's.
     pub vector_width: u32,

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_rounded_before_it_is_normalised() {
+    fn the_sum_is_rounded_before_it_is_normalized() {
         let problem = Problem { cols: 2, dtype: Dtype::F16, affine: Affine::None, ..Problem::default() };
         let x = [2048.0, 0.0].map(f16::from_f32);
         // 2049 lies between two f16 values; the even one is 2048.

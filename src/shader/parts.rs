@@ -136,7 +136,7 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     segment(text, wgsl!("common/forward"));
     let parts: &[&str] = match plan.kernel {
         Kernel::ForwardStreamed => {
-            &[wgsl!("common/moments"), wgsl!("common/walk"), wgsl!("common/normaliser")]
+            &[wgsl!("common/moments"), wgsl!("common/walk"), wgsl!("common/normalizer")]
         }
         Kernel::ForwardSplitStatistics => {
             &[wgsl!("common/moments"), wgsl!("common/walk"), wgsl!("common/row_partials")]
@@ -145,7 +145,7 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
             wgsl!("common/moments"),
             wgsl!("common/row_partials"),
             wgsl!("common/merged"),
-            wgsl!("common/normaliser"),
+            wgsl!("common/normalizer"),
         ],
         _ => &[wgsl!("common/cached"), first_of_row(plan), before_writing(plan, forward)],
     };
@@ -180,7 +180,7 @@ fn output(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
 
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
-    let centred = || (plan.normalization == Normalization::Layer).to_string();
+    let centered = || (plan.normalization == Normalization::Layer).to_string();
     let is_wide = |tensor| matches!(plan.storage(tensor), Storage::F32 | Storage::PackedBf16);
     let wide_range = match plan.operation {
         // What is normalized is the sum as stored.
@@ -221,7 +221,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     }
     match plan.operation {
         Operation::Forward(_) => {
-            constants.push(("CENTRED", centred()));
+            constants.push(("CENTERED", centered()));
             constants.push(("WIDE_RANGE", wide_range.to_string()));
             // docs/numerics.md derives it: scaled, sums of squares stay finite up to the largest float32.
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
@@ -257,15 +257,15 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Kernel::BackwardCached => {
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let with_dx = plan.tensors().contains(&Tensor::Dx);
-            constants.push(("CENTRED", centred()));
+            constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
         }
         Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
-            constants.push(("CENTRED", centred()));
+            constants.push(("CENTERED", centered()));
             constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
-        Kernel::BackwardSplitApply => constants.push(("CENTRED", centred())),
+        Kernel::BackwardSplitApply => constants.push(("CENTERED", centered())),
         Kernel::BackwardReduceParameters => constants.push(("BATCH", unsigned(Plan::REDUCE_BATCH))),
         Kernel::ForwardSplitApply => {}
     }

@@ -1,7 +1,7 @@
 //! Writing out loops whose trips are constants.
 //!
 //! Mesa's compilers for AMD and Intel do it themselves, and AMD's spills registers in some texts that are written out. NVIDIA's
-//! and Mesa's software rasteriser do not where naga has added a bound to the loop and clamped the index into a local array, which it does to every loop and
+//! and Mesa's software rasterizer do not where naga has added a bound to the loop and clamped the index into a local array, which it does to every loop and
 //! every index that is not a constant: the row then lies in memory (H200: forward at 0.33 of the copy, 0.93 written out).
 //! Written out, there is nothing to bound or clamp.
 

@@ -39,9 +39,9 @@ pub struct RowsMut<'a, T> {
 pub struct ForwardInputs<'a, T, P, R = T> {
     /// Rows of every tensor; 0 is valid and does nothing.
     pub rows: usize,
-    /// The values to normalise, `[rows, cols]`.
+    /// The values to normalize, `[rows, cols]`.
     pub x: Rows<'a, T>,
-    /// Added to x before normalising, `[rows, cols]`.
+    /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<Rows<'a, R>>,
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
@@ -87,7 +87,7 @@ impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
 pub struct BackwardInputs<'a, T, P, D = T> {
     /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
     pub rows: usize,
-    /// The values that forward normalised, `[rows, cols]`: its x, or its sum with a residual.
+    /// The values that forward normalized, `[rows, cols]`: its x, or its sum with a residual.
     pub x: Rows<'a, T>,
     /// The gradient with respect to forward's y, `[rows, cols]`.
     #[doc(alias = "grad_output")]

@@ -3,7 +3,7 @@
 use super::{Affine, Dtype, Normalization};
 use crate::error::Error;
 
-/// A normalisation over rows of `cols` values, whatever the number of rows. Written with `..`, over
+/// A normalization over rows of `cols` values, whatever the number of rows. Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {

@@ -88,11 +88,11 @@ pub(crate) fn by_name<T: Copy>(
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Normalization {
-    /// Layer normalisation (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
+    /// Layer normalization (Ba, Kiros, Hinton 2016, equation 3): mean and variance.
     #[default]
     #[doc(alias = "layer_norm", alias = "LayerNormalization")]
     Layer,
-    /// Root mean square normalisation (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
+    /// Root mean square normalization (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
     #[doc(alias = "rms_norm", alias = "RMSNorm", alias = "RMSNormalization")]
     Rms,
     /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has it. eps is the least
@@ -139,7 +139,7 @@ impl Normalization {
     }
 }
 
-/// Which learned parameters are applied after normalising.
+/// Which learned parameters are applied after normalizing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias = "elementwise_affine", alias = "weight", alias = "gamma")]

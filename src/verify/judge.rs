@@ -72,7 +72,7 @@ impl ForwardTerms {
     }
 }
 
-/// From what is normalised in a row, and its mean and rstd.
+/// From what is normalized in a row, and its mean and rstd.
 pub(crate) fn forward_terms<T: Real>(
     row: &[T],
     [mean, rstd]: [f64; 2],

@@ -53,7 +53,7 @@ impl Runner<'_> {
         let prepared = norm.prepare_forward(&buffers)?;
         let (mut verdict, results) = self.execute(&prepared, call).await?;
 
-        // What is normalised is the sum as this device has stored it, or as it stores it where it is written.
+        // What is normalized is the sum as this device has stored it, or as it stores it where it is written.
         let unwritten: Vec<f32>;
         let stored = match (results.get(Tensor::Sum), call.values(Tensor::Residual)) {
             (None, Some(_)) => {
@@ -125,7 +125,7 @@ impl Runner<'_> {
         verdict.failures.extend(of_sum.failures);
         let (dtype, sum) = results
             .get(Tensor::Sum)
-            .ok_or(Error::MissingBuffer { buffer: "sum", why: "what is normalised is read from it" })?;
+            .ok_or(Error::MissingBuffer { buffer: "sum", why: "what is normalized is read from it" })?;
         self.judge_sum(&call, dtype, sum, verdict)?;
         Ok(sum.to_vec())
     }

@@ -132,7 +132,7 @@ fn budgets_are_kept(plan: &Plan, case: &Case) -> TestCaseResult {
 }
 
 /// The columns that a thread accesses in a step, in its order: by the drawing in `shaders/common/row.wgsl`, accesses
-/// of CONTIGUOUS columns each, those of neighbouring threads side by side.
+/// of CONTIGUOUS columns each, those of neighboring threads side by side.
 fn columns(plan: &Plan, step: u32, thread: u32) -> impl Iterator<Item = u32> {
     let (threads, contiguous) = (plan.threads_per_row, plan.vector_width);
     let values = if contiguous == 8 { 8 } else { 4 };

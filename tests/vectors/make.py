@@ -50,7 +50,7 @@ def make_case(normalization, affine, dtype, parameter_dtype, rows, cols, eps, re
         case["bias"] = (0.5 * torch.randn(cols)).to(parameter_stored)
     if residual:
         case["residual"] = torch.randn(rows, cols).to(stored)
-        # One rounding, to the storage type: what gets normalised is the sum as stored.
+        # One rounding, to the storage type: what gets normalized is the sum as stored.
         case["sum"] = (case["x"].double() + case["residual"].double()).to(stored)
 
     x = case["sum" if residual else "x"].double().requires_grad_()

@@ -150,7 +150,7 @@ fn program(name: &str) -> Result<Command> {
     if !status.success() {
         return Err(format!("{name} does not build: see above"));
     }
-    // This program is of the same workspace and profile (.cargo/config.toml), so its neighbour.
+    // This program is of the same workspace and profile (.cargo/config.toml), so its neighbor.
     let this =
         env::current_exe().map_err(|error| format!("the system hides where this program is: {error}"))?;
     Ok(Command::new(this.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX))))

@@ -38,7 +38,7 @@ const fail = (message) => {
 device.lost.then(({ message }) => fail(`Dawn has lost its device: ${message}`));
 
 // Of more invocations than the null back end offers (256) a text gets no pipeline. That leaves out Dawn's check of limits;
-// Tint has analysed the text with the module.
+// Tint has analyzed the text with the module.
 const fits = (invocations) => invocations <= limits.maxComputeInvocationsPerWorkgroup;
 
 const compile = async ({ label, code, invocations = 1 }) => {

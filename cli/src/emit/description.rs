@@ -282,6 +282,7 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
             vec![Value::Name(field.to_owned())]
         }
         "one" => vec![Value::Number(1)],
+        "zero" => vec![Value::Number(0)],
         "places" => plan
             .used()
             .iter()

@@ -97,6 +97,13 @@ fn on_both(room: &Room, args: &[&str], outputs: &[&str]) -> [Vec<Tensor>; 2] {
     })
 }
 
+/// Each value by itself, zeros exactly.
+fn assert_near(name: &str, got: &Tensor, expected: &[f32]) {
+    for (got, expected) in got.values().iter().zip(expected) {
+        assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{name}: {got} is not {expected}");
+    }
+}
+
 /// Equal but for one rounding of a 16-bit type.
 fn assert_similar(name: &str, got: &Tensor, expected: &Tensor) {
     assert_eq!((got.dtype, &got.shape), (expected.dtype, &expected.shape), "{name}");
@@ -151,7 +158,7 @@ fn types_and_shapes_of_outputs_are_those_of_inputs() {
 }
 
 #[test]
-fn the_sum_is_what_gets_normalised() {
+fn the_sum_is_what_gets_normalized() {
     let room = Room::new();
     let (input, out, again) = (room.path("in"), room.path("out"), room.path("again"));
     let tensors = [("x", Tensor::f16(&[2, 6], &ramp(12))), ("r", Tensor::f16(&[2, 6], &ramp(17)[5..]))];
@@ -172,6 +179,31 @@ fn rms_norm_keeps_the_mean() {
     // The mean square is 12.5 too, so the root is 5.
     assert_close("y", &cpu[0], &Tensor::f32(&[1, 2], &[0.6, 0.8]), 2);
     assert_close("y", &adapter[0], &Tensor::f32(&[1, 2], &[0.6, 0.8]), 2);
+}
+
+#[test]
+fn l2_divides_by_the_norm_or_by_eps_where_that_is_larger() {
+    let room = Room::new();
+    let x = [3.0, 4.0, 0.0, 0.0, 3e-30, -4e-30];
+    let tensors =
+        [("x", Tensor::f32(&[3, 2], &x)), ("dy", Tensor::f32(&[3, 2], &[1.0, 0.0, 1.0, 2.0, 0.0, 0.0]))];
+    files::write(&room.path("in"), &tensors);
+    let input = room.path("in");
+    let forward = ["forward", &input, "--x", "x", "--normalization", "l2"];
+    for (eps, expected) in [
+        (&[][..], [0.6, 0.8, 0.0, 0.0, 0.6, -0.8]),
+        (&["--eps", "10"], [0.3, 0.4, 0.0, 0.0, 3e-31, -4e-31]),
+        (&["--eps", "torch"], [0.6, 0.8, 0.0, 0.0, 3e-18, -4e-18]),
+    ] {
+        for has in on_both(&room, &[&forward[..], eps].concat(), &["y"]) {
+            assert_near("y", &has[0], &expected);
+        }
+    }
+    let backward = ["backward", &input, "--x", "x", "--dy", "dy", "--normalization", "l2"];
+    // (dy - y * sum(dy * y)) / norm, and 0 at the zero vector.
+    for has in on_both(&room, &backward, &["dx"]) {
+        assert_near("dx", &has[0], &[0.128, -0.096, 0.0, 0.0, 0.0, 0.0]);
+    }
 }
 
 #[test]

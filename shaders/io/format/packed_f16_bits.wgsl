@@ -1,4 +1,4 @@
-// float16, two in a word, the first in the low half, rounded by its bits: what Mesa's software rasteriser makes of pack2x16float
+// float16, two in a word, the first in the low half, rounded by its bits: what Mesa's software rasterizer makes of pack2x16float
 // is five times as long, and takes as much longer to compile and to run.
 fn unpack(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));

@@ -12,7 +12,7 @@ use crate::types::{Affine, Gradient};
 pub struct BackwardBuffers<'a> {
     /// Number of rows.
     pub rows: u64,
-    /// What forward normalised, `[rows, cols]`: its x, or its sum if there was a residual.
+    /// What forward normalized, `[rows, cols]`: its x, or its sum if there was a residual.
     pub x: BufferRows<'a>,
     /// The gradient of y, `[rows, cols]`.
     #[doc(alias = "grad_output")]

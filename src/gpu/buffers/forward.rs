@@ -14,7 +14,7 @@ pub struct ForwardBuffers<'a> {
     pub rows: u64,
     /// Input, `[rows, cols]`.
     pub x: BufferRows<'a>,
-    /// Added to x before normalising, `[rows, cols]`.
+    /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
     /// `[cols]`; given exactly if the problem's affine has it.

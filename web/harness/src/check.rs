@@ -209,12 +209,12 @@ impl Test<'_> {
         let [report] = &reports[..] else {
             return Err(format!("{} has {} reports, needs to have 1", path.display(), reports.len()));
         };
-        let judgement = Judgement::new(report);
-        print(&judgement.summary);
-        self.problems.extend(judgement.problems);
+        let judgment = Judgment::new(report);
+        print(&judgment.summary);
+        self.problems.extend(judgment.problems);
 
         let verdict = self.text(page, "document.querySelector('#verdict-text').innerText")?;
-        let Judgement { cases, passed, failed, .. } = judgement;
+        let Judgment { cases, passed, failed, .. } = judgment;
         self.expect(cases == offered, || format!("the report has {cases} cases, the page offers {offered}"));
         let agrees = if failed > 0 { verdict.contains("failure") } else { number_in(&verdict) == passed };
         self.expect(agrees, || {
@@ -356,7 +356,7 @@ fn before_workers(script: &str) -> String {
 
 /// What a report comes to.
 #[derive(Debug)]
-struct Judgement {
+struct Judgment {
     summary: String,
     cases: usize,
     /// Cases.
@@ -366,7 +366,7 @@ struct Judgement {
     problems: Vec<String>,
 }
 
-impl Judgement {
+impl Judgment {
     fn new(report: &Report) -> Self {
         let mut problems = Vec::new();
         let [mut passed, mut failed, mut unsupported] = [0; 3];
@@ -486,10 +486,10 @@ mod tests {
 
     #[test]
     fn what_has_passed_has_no_problems() {
-        let judgement =
-            Judgement::new(&report(vec![verdict(3, 0, 0), verdict(4, 0, 0)], vec![measurement(None)]));
-        assert_eq!(judgement.problems, [""; 0]);
-        assert_eq!(judgement.summary, "7 cases passed, 0 failed, 0 are not supported; 1 of 1 measurements");
+        let judgment =
+            Judgment::new(&report(vec![verdict(3, 0, 0), verdict(4, 0, 0)], vec![measurement(None)]));
+        assert_eq!(judgment.problems, [""; 0]);
+        assert_eq!(judgment.summary, "7 cases passed, 0 failed, 0 are not supported; 1 of 1 measurements");
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
 
     #[test]
     fn failures_are_problems_and_so_is_nothing() {
-        let of = |kernels, measurements| Judgement::new(&report(kernels, measurements)).problems;
+        let of = |kernels, measurements| Judgment::new(&report(kernels, measurements)).problems;
         let good = || measurement(None);
         assert_eq!(of(vec![verdict(3, 1, 0)], vec![good()]), ["case full/a: y is wrong"]);
         assert_eq!(of(vec![verdict(3, 0, 1)], vec![good()]), ["1 cases are not supported"]);

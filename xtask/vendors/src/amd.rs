@@ -56,7 +56,7 @@ fn accesses(texts: &[(String, String)]) -> Result<(Widths, Widths)> {
             } else if let Some(width) = access.strip_prefix("store_") {
                 (&mut stores, width)
             } else {
-                // Atomics, which store a 16-bit value beside its neighbour, and cache control.
+                // Atomics, which store a 16-bit value beside its neighbor, and cache control.
                 continue;
             };
             let bits = bits_of(width).ok_or_else(|| format!("an access of unknown width: {instruction}"))?;

@@ -32,7 +32,7 @@ impl Driver {
     /// The first device of the Vulkan driver that the environment names, with the features that wgpu turns on where it
     /// has them.
     pub(crate) fn open() -> Result<Self> {
-        // SAFETY: loading the Vulkan loader runs its initialisers, which is what it is made for; `_entry` keeps it
+        // SAFETY: loading the Vulkan loader runs its initializers, which is what it is made for; `_entry` keeps it
         // loaded as long as anything of it is used.
         let entry = unsafe { Entry::load() }.map_err(|error| format!("no Vulkan loader: {error}"))?;
         let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);

@@ -119,7 +119,7 @@ pub(super) struct Library {
 impl Library {
     /// Loads the library: it has to be the pinned one, see above.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        // SAFETY: loading runs the library's initialisers; it is DXC's, which is made to be loaded so.
+        // SAFETY: loading runs the library's initializers; it is DXC's, which is made to be loaded so.
         let library = unsafe { libloading::Library::new(path) }
             .map_err(|error| format!("{} cannot be loaded: {error}", path.display()))?;
         // SAFETY: DXC exports the function under this name with this type.

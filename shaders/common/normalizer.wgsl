@@ -4,7 +4,7 @@
 //     rstd    1 / sqrt(var + eps * scale * scale)         (L2: 1 / max(sqrt(var), eps * scale))
 //     xhat    ((x * scale - mean) - low) * rstd
 
-struct Normaliser {
+struct Normalizer {
     mean: f32,
     low: f32,
     scale: f32,
@@ -13,7 +13,7 @@ struct Normaliser {
     nan: u32,
 }
 
-fn normaliser(moments: Moments) -> Normaliser {
+fn normalizer(moments: Moments) -> Normalizer {
     var row = moments;
     // A large value again and again, whose sum a compiler has let overflow: eps would be lost at the small
     // scale.
@@ -23,10 +23,10 @@ fn normaliser(moments: Moments) -> Normaliser {
     let rstd = reciprocal_deviation(row.squares / VARIANCE_COUNT, row.scale);
     // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
     let nan = bits_if_not_finite(row.squares) | bits_if_not_finite(row.mean);
-    return Normaliser(row.mean, row.low, row.scale, rstd, nan);
+    return Normalizer(row.mean, row.low, row.scale, rstd, nan);
 }
 
-fn normalised(x: Values, normal: Normaliser) -> Values {
+fn normalized(x: Values, normal: Normalizer) -> Values {
     var xhat = x;
     for (var part = 0u; part < PARTS; part++) {
         let c = fma(xhat[part], vec4<f32>(normal.scale), vec4<f32>(-normal.mean));
@@ -35,6 +35,6 @@ fn normalised(x: Values, normal: Normaliser) -> Values {
     return xhat;
 }
 
-fn store_normaliser(row: u32, thread: u32, normal: Normaliser) {
+fn store_normalizer(row: u32, thread: u32, normal: Normalizer) {
     store_statistics(row, thread, normal.mean / normal.scale + normal.low / normal.scale, normal.rstd * normal.scale, normal.nan);
 }

@@ -1,0 +1,207 @@
+//! How many threads share a row, by its width: data, with the reason for each step.
+//!
+//! Three budgets shape the ladders. A thread holds 8 vec4 of a row comfortably in forward, 16 at most, and 4 in backward with
+//! parameter gradients, where x and dy and two running sums are held (compiled for AMD, Intel, NVIDIA and Adreno: more
+//! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
+//! flight, so narrow rows share a workgroup.
+
+mod candidates;
+mod gpu;
+mod reduce;
+mod rung;
+mod software;
+mod split;
+
+pub(super) use candidates::candidates;
+pub(super) use gpu::BACKWARD_VEC4;
+pub(super) use reduce::{max_partial_rows, reduce_parameters};
+pub use rung::Rung;
+pub(super) use rung::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
+pub(super) use split::{Chunks, backward_split, forward_split, split_most_rows};
+
+use super::numbers::SLOT_SUM_BYTES;
+use super::{AdapterKind, Caps, Kernel, Reduction, RowShape, SubgroupSizes};
+use crate::error::Error;
+use gpu::{
+    BACKWARD_DX_VEC4, BACKWARD_MOST_THREADS, FORWARD_FEW_THREADS, FORWARD_VEC4, FORWARD_VEC4_MOST,
+    GPU_BACKWARD_BLOCK_ROWS, GPU_THREADS_IN_FLIGHT, gpu, gpu_walk,
+};
+use software::{
+    SOFTWARE_LANES, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT, SOFTWARE_VEC4, software, software_budget,
+    software_threads,
+};
+
+/// Threads of a workgroup that is one row: fewer leave most of a core idle.
+const LEAST_ROW_WORKGROUP: u32 = 64;
+
+/// Threads of a workgroup that narrow rows share.
+const GPU_WORKGROUP: u32 = 128;
+
+/// vec4s of a run where a thread holds nothing else of a row.
+pub(super) const RUN_VEC4: u32 = 8;
+
+/// Blocks of rows that a slot of `backward_streamed` adds to its partial sums in memory, which are not compensated: of like terms
+/// so many are off by up to 1 unit, and the rows of a block by up to 2. With 8 blocks of 8 rows the case of like rows was off by
+/// 4.1 units on lavapipe, of which xhat has 1.9. A slot's first block reads no sums, so more slots cost little: 2048x4096 and
+/// 256x16384 there are as fast as with 64 slots for all rows.
+pub(super) const MOST_STREAMED_BLOCKS: u32 = 4;
+
+pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
+    let rung = match caps.kind {
+        AdapterKind::Software => {
+            software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
+        }
+        AdapterKind::Gpu => {
+            let max_invocations = caps.max_invocations.min(FORWARD_FEW_THREADS);
+            let few_threads = Caps { max_invocations, ..*caps };
+            let rungs =
+                [(FORWARD_VEC4, &few_threads), (FORWARD_VEC4_MOST, &few_threads), (FORWARD_VEC4, caps)];
+            rungs.into_iter().find_map(|(budget, caps)| gpu(Kernel::ForwardCached, shape, budget, caps))
+        }
+    };
+    let block_rows = match caps.kind {
+        AdapterKind::Software => software_budget(caps).forward_block_rows,
+        // Gain and bias come from cache, and a row each keeps more workgroups busy.
+        AdapterKind::Gpu => 1,
+    };
+    rung.map_or_else(|| streamed(Kernel::ForwardStreamed, shape, block_rows, caps), Ok)
+}
+
+pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
+    let rung = match (caps.kind, parameters) {
+        (AdapterKind::Software, _) => {
+            software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
+                .filter(|rung| shape.vec4(rung.threads_per_row) <= SOFTWARE_VEC4)
+        }
+        (AdapterKind::Gpu, true) => {
+            let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
+            gpu(Kernel::BackwardCached, shape, BACKWARD_VEC4, &Caps { max_invocations, ..*caps })
+        }
+        (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
+    };
+    let block_rows = match (caps.kind, parameters) {
+        (AdapterKind::Software, _) => software_budget(caps).backward_block_rows,
+        (AdapterKind::Gpu, true) => GPU_BACKWARD_BLOCK_ROWS,
+        (AdapterKind::Gpu, false) => 1,
+    };
+    let rung = match rung {
+        Some(rung) => rung,
+        None if parameters && caps.kind == AdapterKind::Software => Rung {
+            least_slots: SOFTWARE_LEAST_SLOTS,
+            rows_per_slot: SOFTWARE_ROWS_PER_SLOT,
+            ..streamed(Kernel::BackwardStreamed, shape, block_rows, caps)?
+        },
+        None => streamed(Kernel::BackwardStreamed, shape, block_rows, caps)?,
+    };
+    Ok(if parameters && caps.kind == AdapterKind::Gpu { gpu_walk(rung, GPU_THREADS_IN_FLIGHT) } else { rung })
+}
+
+/// Loop trips of a step of a row, in all walks and with two parts to an access.
+const fn walk_trips_per_step(kernel: Kernel) -> u32 {
+    match kernel {
+        Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics | Kernel::ForwardSplitApply => 17,
+        _ => 14,
+    }
+}
+
+fn streamed_threads(caps: &Caps) -> u32 {
+    match caps.kind {
+        AdapterKind::Gpu => largest_power_of_two(caps.max_invocations).min(256),
+        AdapterKind::Software => software_threads(caps),
+    }
+}
+
+/// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
+/// loops of one thread would exceed the adapter's limit.
+fn streamed(kernel: Kernel, shape: &RowShape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
+    let most = largest_power_of_two(caps.max_invocations);
+    let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
+    let mut block_rows = block_rows;
+    loop {
+        let rung = rung(kernel, threads, block_rows, caps);
+        // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
+        // for runs, reductions and the row loop.
+        let trips_per_step = walk_trips_per_step(kernel) * block_rows;
+        let trips = u64::from(shape.steps(threads)) * u64::from(trips_per_step);
+        if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {
+            return Ok(rung);
+        }
+        if block_rows > 1 {
+            block_rows /= 2;
+            continue;
+        }
+        if threads >= most {
+            return Err(Error::unsupported(
+                "the longest row that this adapter can walk",
+                format!("shorter than {} columns", shape.cols),
+                format!("{} columns", shape.cols),
+            ));
+        }
+        threads *= 2;
+    }
+}
+
+/// On a GPU every row is a slot of its own, and gain and bias come from its cache.
+fn rung(kernel: Kernel, threads: u32, block_rows: u32, caps: &Caps) -> Rung {
+    let (reduction, rows_per_workgroup) = reduction(threads, caps);
+    Rung {
+        kernel,
+        threads_per_row: threads,
+        rows_per_workgroup,
+        reduction,
+        block_rows,
+        hold_parameters: false,
+        least_slots: 1,
+        rows_per_slot: 1,
+    }
+}
+
+/// How `threads` threads add up, and how many such rows share a workgroup.
+fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
+    let shared =
+        |workgroup: u32| (workgroup.min(largest_power_of_two(caps.max_invocations)) / threads).max(1);
+    let workgroup = match caps.kind {
+        AdapterKind::Gpu => GPU_WORKGROUP,
+        // A workgroup of one subgroup beats wider ones at every shape tried on lavapipe.
+        AdapterKind::Software => SOFTWARE_LANES,
+    };
+    match caps.subgroup {
+        _ if threads == 1 => (Reduction::Thread, shared(workgroup)),
+        Some(sizes)
+            if caps.kind == AdapterKind::Software
+                && caps.full_subgroups
+                && sizes.min == sizes.max
+                && threads == sizes.min =>
+        {
+            (Reduction::Subgroup, 1)
+        }
+        Some(sizes) if caps.full_subgroups && threads <= sizes.min => (Reduction::Lanes, shared(workgroup)),
+        // Several subgroups: the workgroup is the row.
+        Some(sizes) if threads >= sizes.max.max(LEAST_ROW_WORKGROUP) => {
+            // Where nobody knows that there are no smaller ones, there is room for the smallest.
+            let min = if caps.full_subgroups { sizes.min } else { SubgroupSizes::LEAST };
+            (Reduction::Subgroups(min), 1)
+        }
+        // Between the smallest and the largest size a row may be a part of a subgroup or several.
+        Some(_) => (Reduction::Adaptive, shared(workgroup)),
+        None => (Reduction::Workgroup, shared(workgroup)),
+    }
+}
+
+fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
+    let invocations = rung.threads_per_row * rung.rows_per_workgroup;
+    let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes());
+    let combines_slots = rung.rows_per_workgroup > 1 && super::combines_slots(kernel, caps.kind);
+    let slot_bytes = if combines_slots { SLOT_SUM_BYTES * invocations } else { 0 };
+    invocations <= caps.max_invocations && bytes + slot_bytes <= caps.max_workgroup_bytes
+}
+
+/// The threads beyond which one would have no column of its own.
+fn threads_that_fill(shape: &RowShape) -> u32 {
+    shape.cols.div_ceil(shape.step_values()).next_power_of_two()
+}
+
+fn largest_power_of_two(value: u32) -> u32 {
+    1 << value.max(1).ilog2()
+}
