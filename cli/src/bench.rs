@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files, Plot};
 use crate::tuning::{self, TuningFlag};
-use crate::words::{dtypes, normalizations, operations};
-use clap::{Args, ValueEnum};
+use crate::words::{RowSplitFlag, dtypes, normalizations, operations};
+use clap::Args;
 use indicatif::ProgressBar;
 use layernorm_report::baseline::{self, Change};
 use layernorm_report::{FailureKind, Measurement, Report};
@@ -129,21 +129,6 @@ impl FromStr for Shape {
         let any = Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, rows, cols);
         any.validate().map_err(|error| error.to_string())?;
         Ok(Self { rows, cols })
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RowSplitFlag {
-    Never,
-    Always,
-}
-
-impl From<RowSplitFlag> for RowSplit {
-    fn from(flag: RowSplitFlag) -> Self {
-        match flag {
-            RowSplitFlag::Never => Self::Never,
-            RowSplitFlag::Always => Self::Always,
-        }
     }
 }
 

@@ -5,10 +5,11 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files};
 use crate::tuning::{self, TuningFlag};
+use crate::words::RowSplitFlag;
 use clap::Args;
 use indicatif::ProgressBar;
 use layernorm_report::{Mode, Report, VerifyRun, faults, legend, verification};
-use wgpu_layernorm::plan::Tuning;
+use wgpu_layernorm::plan::{RowSplit, Tuning};
 use wgpu_layernorm::verify::{self, Case};
 use wgpu_layernorm::{Context, wgpu};
 
@@ -32,6 +33,10 @@ pub(crate) struct Verify {
     /// Run only the cases whose name contains this text
     #[arg(long, value_name = "SUBSTRING", value_parser = parse_part)]
     case: Option<String>,
+
+    /// Whether several workgroups share a row, by kernels of their own, which sum in another order
+    #[arg(long, value_enum, default_value = "never")]
+    row_split: RowSplitFlag,
 
     #[command(flatten)]
     tuning: TuningFlag,
@@ -61,7 +66,8 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
         let mut runs = Vec::new();
         for mode in modes {
             bar.set_message(format!("{}, {mode}", report.adapter.name));
-            let run = check(adapter, mode, tuning.as_ref(), &cases, &bar, &mut tuned);
+            let device = Device { adapter, mode, row_split: args.row_split.into(), tuning: tuning.as_ref() };
+            let run = check(&device, &cases, &bar, &mut tuned);
             let text = format!("{}, {mode}: {}\n", report.adapter.description(), outcome(&run));
             bar.suspend(|| output::print(&text))?;
             runs.push(run);
@@ -108,14 +114,16 @@ fn chosen_cases(name: Option<&str>) -> Result<Vec<Case>, Failure> {
     }
 }
 
-fn check(
-    adapter: &wgpu::Adapter,
+/// What the cases run on.
+struct Device<'a> {
+    adapter: &'a wgpu::Adapter,
     mode: Mode,
-    tuning: Option<&Tuning>,
-    cases: &[Case],
-    bar: &ProgressBar,
-    tuned: &mut TunedCount,
-) -> VerifyRun {
+    row_split: RowSplit,
+    tuning: Option<&'a Tuning>,
+}
+
+fn check(device: &Device<'_>, cases: &[Case], bar: &ProgressBar, tuned: &mut TunedCount) -> VerifyRun {
+    let Device { adapter, mode, row_split, tuning } = *device;
     let context = pollster::block_on(async {
         match mode {
             Mode::Full => Context::open(adapter).await,
@@ -125,7 +133,7 @@ fn check(
     let mut run = VerifyRun::of_all(mode);
     match context {
         Ok(context) => {
-            let context = tuning::apply(context, tuning);
+            let context = tuning::apply(context, tuning).with_row_split(row_split);
             for case in cases {
                 let result = pollster::block_on(verify::run(&context, case));
                 tuned.all += 1;

@@ -1,8 +1,10 @@
 //! The library's words as values of flags, under the names that the library has for them.
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
 use wgpu_layernorm::bench::Operation;
+use wgpu_layernorm::plan::RowSplit;
 use wgpu_layernorm::{Affine, Dtype, Error, Normalization};
 
 pub(crate) fn dtypes() -> impl TypedValueParser<Value = Dtype> {
@@ -15,6 +17,22 @@ pub(crate) fn normalizations() -> impl TypedValueParser<Value = Normalization> {
 
 pub(crate) fn affines() -> impl TypedValueParser<Value = Affine> {
     words(Affine::ALL.map(Affine::name))
+}
+
+/// Whether several workgroups share a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowSplitFlag {
+    Never,
+    Always,
+}
+
+impl From<RowSplitFlag> for RowSplit {
+    fn from(flag: RowSplitFlag) -> Self {
+        match flag {
+            RowSplitFlag::Never => Self::Never,
+            RowSplitFlag::Always => Self::Always,
+        }
+    }
 }
 
 /// What is timed.

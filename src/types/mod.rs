@@ -114,7 +114,7 @@ mod tests {
             }
         }
         check(&Dtype::ALL, "dtype is TEXT, needs to be one of f32, f16, bf16");
-        check(&Normalization::ALL, "normalization is TEXT, needs to be one of layer, rms");
+        check(&Normalization::ALL, "normalization is TEXT, needs to be one of layer, rms, l2");
         check(
             &Affine::ALL,
             "affine is TEXT, needs to be one of none, gain, gain_bias, zero_centered_gain, zero_centered_gain_bias",

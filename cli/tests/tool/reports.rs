@@ -53,6 +53,22 @@ fn adapter_count() -> usize {
 }
 
 #[test]
+fn verify_checks_split_rows_where_it_is_asked_to() {
+    let room = Room::new();
+    let report = room.path("report.json");
+    let args =
+        ["verify", "--adapter", "auto", "--case", "/5x2050/", "--row-split", "always", "--json", &report];
+    let result = run(layernorm(&args));
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    for run in read_json(&report)["verify"].as_array().unwrap() {
+        let kernels = run["kernels"].as_array().unwrap();
+        let all_are_split =
+            kernels.iter().all(|kernel| kernel["kernel"].as_str().unwrap().contains("_split_"));
+        assert!(!kernels.is_empty() && all_are_split, "{run}");
+    }
+}
+
+#[test]
 fn verify_reports_both_modes_of_every_adapter() {
     let room = Room::new();
     let [report, page] = ["report.json", "report.html"].map(|name| room.path(name));
