@@ -39,11 +39,9 @@ struct RowResidue {
 // definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let left = sums * MEAN_FACTOR;
-    let share = params.eps * means.rstd;
-    let from_eps = share * select(means.rstd, share, BY_NORM);
-    let due = select(from_eps, 0.0, BY_NORM);
-    let dx_xhat = (left.y - means.dxhat_xhat * due) / (1.0 - due);
-    return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5));
+    let from_eps = select((params.eps * means.rstd) * means.rstd, 0.0, BY_NORM);
+    let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
+    return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5 && !is_linear(means.rstd)));
 }
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {

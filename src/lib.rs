@@ -19,8 +19,9 @@
 //!
 //! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and with eps
 //! beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer Normalization",
-//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. With a residual, what is normalized is
-//! `sum = x + residual` as stored, and the sum is written out. gain and bias may be left out, and 1 + gain may
+//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. L2 does so too, divides by
+//! `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean. With a residual, what is
+//! normalized is `sum = x + residual` as stored, and the sum is written out if it is wanted. gain and bias may be left out, and 1 + gain may
 //! stand for the gain ([`Affine`]).
 //!
 //! # Where to start

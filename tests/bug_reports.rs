@@ -2,7 +2,7 @@
 //! table runs on every adapter, with the kernels that it would get, those of a GPU, and those without
 //! subgroup operations; narrow rows, and the same again across rows that are streamed and split.
 
-use half::bf16;
+use half::{bf16, f16};
 use std::sync::{Mutex, PoisonError};
 use wgpu_layernorm::plan::{AdapterKind, RowSplit};
 use wgpu_layernorm::reference::{self, BackwardOutputs, ForwardOutputs};
@@ -376,6 +376,9 @@ fn near_the_largest() -> Vec<Report> {
         .gain(&[0.5, 0.5]),
         Report::new("one column", Layer, 1, &[1.0, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]).dx(&[0.0; 2]),
         Report::new("one column", Rms, 1, &[1e20, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]),
+        // The sum of the products exceeds float32, and dx is 0.
+        Report::new("dy along x", L2, 2, &[1.0, 1.0], &[big, big]).eps(0.0),
+        Report::new("dy along x", L2, 8, &[1.0; 8], &[big; 8]).gain(&[1.0; 8]).eps(0.0),
         Report::new("dy of both signs", L2, 2, &[1.0, 2.0], &[big, -big]).eps(0.0),
         Report::new("dy of both signs", L2, 4, &[1.0, 2.0, 0.0, 0.5], &[big, -big, big, 0.0]).gain(&[1.0; 4]),
         Report::new("one column", L2, 1, &[1e20, 2.0], &[1.3e38, -1.1e38]).gain(&[1.7]).eps(0.0),
@@ -426,6 +429,28 @@ fn the_mean_of_a_square_wave_is_right() {
     let dy = noise(1000, 2);
     let report = |period| Report::new("a square wave", Layer, 1000, &wave(period), &dy);
     check_all(&[4, 8, 16, 32].map(report));
+}
+
+/// eps of L2, whose square may be out of range, and norms at and around it.
+#[test]
+fn the_least_norm_may_be_any_number() {
+    let reports: Vec<_> = [0.0, 1e-28, 1e-20, 1e-9, 4.99, 5.0, 5.01, 1e20]
+        .map(|eps| {
+            let rows = Report::new("the least norm", L2, 2, &[3.0, -4.0, 0.0, 0.0], &[1.0, 2.0, 0.0, 0.0]);
+            rows.eps(eps).gain(&[1.0, 0.5])
+        })
+        .into();
+    assert_on_every_adapter(|adapter| {
+        let mut wrong = Vec::new();
+        for (adapter, context) in contexts(adapter) {
+            for report in &reports {
+                wrong.extend(report.check::<f32>(&context, &adapter));
+                wrong.extend(report.check::<bf16>(&context, &adapter));
+                wrong.extend(report.check::<f16>(&context, &adapter));
+            }
+        }
+        wrong
+    });
 }
 
 fn without_eps() -> Vec<Report> {

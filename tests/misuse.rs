@@ -645,13 +645,13 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ),
         (
             "dsum beside a dx that accumulates",
-            "invalid: buffer dsum was given but is not used: it is added into a dx that is overwritten",
+            "invalid: buffer dsum was given but is not used: dx accumulates: give the buffer that holds dsum as dx instead",
             &plain,
             BackwardBuffers { dsum: Some((&dy).into()), dx_gradient: Gradient::Accumulate, ..backward },
         ),
         (
             "dsum without dx",
-            "invalid: buffer dsum was given but is not used: it is added into a dx that is overwritten",
+            "invalid: buffer dsum was given but is not used: it is added into dx, which is not asked for",
             &with_gain,
             BackwardBuffers {
                 gain: gain_at,

@@ -200,7 +200,9 @@ fn a_host_with_the_uniform_last_and_everything_read_write_gets_the_reference() {
         }
     }
     // Inputs are as they were.
-    for tensor in [Tensor::X, Tensor::Gain, Tensor::Bias, Tensor::Dy] {
-        assert_eq!(tensors.values(&got, tensor, COLS), tensors.values(&image, tensor, COLS));
+    for (tensor, count) in
+        [(Tensor::X, ROWS * COLS), (Tensor::Gain, COLS), (Tensor::Bias, COLS), (Tensor::Dy, ROWS * COLS)]
+    {
+        assert_eq!(tensors.values(&got, tensor, count), tensors.values(&image, tensor, count));
     }
 }

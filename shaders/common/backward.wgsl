@@ -57,10 +57,16 @@ struct RowMeans {
     nan: u32,
 }
 
-// mean_cols(dxhat * xhat) of a row without a mean, from its scaled sum. L2 takes the sum, and none where eps is in place of the
-// norm: y is linear in x there. 1 / eps is rounded, and the product with eps.
+// Whether eps is in place of the row's norm, so that y is linear in x. 1 / eps is rounded, and the product
+// with eps.
+fn is_linear(rstd: f32) -> bool {
+    return BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f;
+}
+
+// mean_cols(dxhat * xhat) of a row without a mean, from its scaled sum. L2 takes the sum, and none where the
+// row is linear.
 fn product_mean(sum: f32, rstd: f32) -> f32 {
-    return select(sum * MEAN_FACTOR, 0.0, BY_NORM && rstd * params.eps >= 0x1.fffffcp-1f);
+    return select(sum * MEAN_FACTOR, 0.0, is_linear(rstd));
 }
 
 // From the sums of xhat, dxhat and dxhat * xhat.
@@ -73,7 +79,10 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
         let row_rstd = select(rstd, 0.0, COLS == 1u);
         return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, product_mean(sums.z, rstd), rstd, is_large, nan);
+    // By norm, the sum may exceed float32 where the scaled one does not.
+    let product = product_mean(sums.z, rstd);
+    let is_beyond = BY_NORM && is_not_finite(product);
+    return RowMeans(0.0, 0.0, product, rstd, is_large || is_beyond, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

@@ -73,16 +73,25 @@ const BIG_SCALE: f32 = 0x1p63f;
 // A variance below this, of values scaled so, is none: the standard deviation is below 2^-126.
 const LEAST_VARIANCE: f32 = 0x1p-126f;
 
-// 1 / sqrt(variance + eps * scale * scale), or 1 / max(norm, eps * scale) with the norm's square in `variance`, of values scaled
-// by `scale`; 0 where there is no variance. Small ones are taken larger, as the parts that reciprocal_sqrt takes them apart into
-// would underflow.
+// 1 / sqrt(variance + eps * scale * scale), of values scaled by `scale`; 0 where there is no variance. Small
+// ones are taken larger, as the parts that reciprocal_sqrt takes them apart into would underflow. By norm:
+// 1 / max(norm, eps * scale), with the norm's square in `variance`.
 fn reciprocal_deviation(variance: f32, scale: f32) -> f32 {
     let eps = select(0.0, params.eps, params.eps >= 0x1p-126f);
     let positive = max(variance, 0.0);
-    let v = select(fma(eps * scale, scale, positive), max(positive, (eps * scale) * (eps * scale)), BY_NORM);
+    let v = select(fma(eps * scale, scale, positive), positive, BY_NORM);
     let is_small = v < 0x1p-90f;
-    let rstd = reciprocal_sqrt(max(v, LEAST_VARIANCE) * select(1.0, 0x1p64f, is_small));
-    return select(0.0, rstd * select(1.0, 0x1p32f, is_small), v >= LEAST_VARIANCE);
+    let root = reciprocal_sqrt(max(v, LEAST_VARIANCE) * select(1.0, 0x1p64f, is_small));
+    let rstd = select(0.0, root * select(1.0, 0x1p32f, is_small), v >= LEAST_VARIANCE);
+    let least = eps * scale;
+    // The square of eps may be out of range where eps is not.
+    if (BY_NORM && least >= 0x1p-126f) {
+        let quotient = 1.0 / least;
+        // A division may be off by 2.5 units in the last place.
+        let by_eps = fma(quotient, fma(-least, quotient, 1.0), quotient);
+        return select(by_eps, min(rstd, by_eps), v >= LEAST_VARIANCE);
+    }
+    return rstd;
 }
 
 // A sum that keeps what rounding loses of it (Kahan 1965).

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::types::{Affine, Element, ForwardInputs, Normalization, Problem, Rows};
 
 impl Context {
-    /// Normalizes rows of `cols` values, one after the other, without gain and bias: eps is 1e-5. Whatever else there is to
-    /// choose, [`Context::forward`] takes. Holds its thread as that does.
+    /// Normalizes rows of `cols` values, one after the other, without gain and bias: eps is 1e-5, and for
+    /// L2 none. Whatever else there is to choose, [`Context::forward`] takes, which says when the thread waits.
     ///
     /// # Errors
     /// [`Error::Invalid`] where `cols` is out of its range, or `x` does not consist of whole rows;
@@ -23,6 +23,7 @@ impl Context {
             parameter_dtype: T::DTYPE,
             normalization,
             affine: Affine::None,
+            eps: normalization.usual_eps(),
             ..Problem::default()
         };
         problem.validate()?;
@@ -50,8 +51,8 @@ impl Context {
     }
 }
 
-/// Layer norm of rows of `cols` values, one after the other, without gain and bias, on the first adapter (or that which
-/// `WGPU_ADAPTER_NAME` names): eps is 1e-5. It opens the adapter and compiles each time, and waits; for more than one call, keep
+/// Layer norm of rows of `cols` values, one after the other, without gain and bias, eps 1e-5, on a real GPU, or a
+/// software adapter where there is none (or what `WGPU_ADAPTER_NAME` names). It opens the adapter and compiles each time, and waits; for more than one call, keep
 /// a [`Context`].
 ///
 /// ```

@@ -94,8 +94,9 @@ impl Span {
         if rows == 0 || other_rows == 0 || begin >= other_end || other_begin >= end {
             return false;
         }
-        let stride = self.stride * self.element_bytes as u64;
-        if stride == 0 || stride != other.stride * other.element_bytes as u64 {
+        // Saturated, as the stride of a single row may be anything.
+        let stride = self.stride.saturating_mul(self.element_bytes as u64);
+        if stride == 0 || stride != other.stride.saturating_mul(other.element_bytes as u64) {
             return true;
         }
         // Both repeat after a stride: where the other begins in it, and whether it ends before this one

@@ -182,13 +182,13 @@ mod tests {
     #[test]
     fn l2_divides_by_the_norm() {
         for (x, eps, y, rstd) in [
-            ([3.0, -4.0], 0.0, [0.6, -0.8], 0.2),
+            ([3.0, -4.0], 0.0, [0.6, -0.8], Some(0.2)),
             // eps is the least norm, and not added.
-            ([3.0, -4.0], 5.0, [0.6, -0.8], 0.2),
-            ([3.0, -4.0], 10.0, [0.3, -0.4], 0.1),
-            ([0.0, 0.0], 0.0, [0.0, 0.0], 0.0),
-            ([0.0, 0.0], 0.5, [0.0, 0.0], 2.0),
-            ([1e-30, -1e-30], 0.0, [0.5_f64.sqrt(), -0.5_f64.sqrt()], 0.0),
+            ([3.0, -4.0], 5.0, [0.6, -0.8], Some(0.2)),
+            ([3.0, -4.0], 10.0, [0.3, -0.4], Some(0.1)),
+            ([0.0, 0.0], 0.0, [0.0, 0.0], Some(0.0)),
+            ([0.0, 0.0], 0.5, [0.0, 0.0], Some(2.0)),
+            ([1e-30, -1e-30], 0.0, [0.5_f64.sqrt(), -0.5_f64.sqrt()], None),
         ] {
             let normalization = Normalization::L2;
             let problem = Problem { cols: 2, normalization, affine: Affine::None, eps, ..Problem::default() };
@@ -196,7 +196,7 @@ mod tests {
             let close = got.iter().zip(y).all(|(got, y)| (got - y).abs() <= 1e-15);
             assert!(close, "{x:?}, eps {eps}: {got:?}");
             assert_eq!(statistics[0][0], 0.0);
-            assert!(rstd == 0.0 || statistics[0][1] == rstd, "{x:?}, eps {eps}: {statistics:?}");
+            assert!(rstd.is_none_or(|rstd| statistics[0][1] == rstd), "{x:?}, eps {eps}: {statistics:?}");
         }
     }
 

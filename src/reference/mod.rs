@@ -99,7 +99,7 @@ impl RowStatistics {
 }
 
 /// The mean for layer norm; 0 for RMS norm and L2, whose formulas are those of layer norm with every mean that comes from
-/// centring dropped.
+/// centering dropped.
 fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
     match problem.normalization {
         Normalization::Layer => sum_of(values, |value| value) / f64::from(problem.cols),

@@ -251,7 +251,7 @@ fn problems() -> impl Iterator<Item = Problem> {
         dtypes.clone().flat_map(move |(dtype, parameter_dtype)| {
             Normalization::ALL.into_iter().flat_map(move |normalization| {
                 let affines = Affine::ALL.into_iter();
-                // The texts of L2 are those of RMS norm but for three constants: as models have it will do.
+                // The texts of L2 are those of RMS norm but for four constants: as models have it will do.
                 let usual = move |affine: &Affine| {
                     let is_plain = *affine == Affine::None && parameter_dtype == dtype;
                     normalization != Normalization::L2 || is_plain

@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub struct Statistics {
-    /// `sum(x) / cols`; 0 for RMS norm.
+    /// `sum(x) / cols`; 0 for RMS norm and L2.
     pub mean: f32,
-    /// `1 / sqrt(variance + eps)`, or `1 / sqrt(mean square + eps)` for RMS norm.
+    /// `1 / sqrt(variance + eps)`, `1 / sqrt(mean square + eps)` for RMS norm, `1 / max(norm, eps)` for L2.
     #[doc(alias = "inv_std", alias = "inv_std_dev", alias = "inv_rms")]
     pub rstd: f32,
 }

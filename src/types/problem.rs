@@ -16,16 +16,18 @@ pub struct Problem {
     pub parameter_dtype: Dtype,
     /// Storage of y and dy, `None` for `dtype`. Of f16 and bf16, rows have one at most.
     pub y_dtype: Option<Dtype>,
-    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of f16 and bf16, rows have one at most.
+    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of f16 and
+    /// bf16, rows have one at most.
     pub residual_dtype: Option<Dtype>,
-    /// Layer norm or RMS norm.
+    /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
     /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
     /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
-    /// xhat, rstd and dx are 0.
+    /// xhat, rstd and dx are 0. For L2 it is the least norm, and usually 0 ([`Normalization::usual_eps`]): a problem that
+    /// is written over the default has 1e-5.
     #[doc(alias = "epsilon")]
     pub eps: f32,
 }

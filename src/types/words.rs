@@ -95,8 +95,8 @@ pub enum Normalization {
     /// Root mean square normalization (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
     #[doc(alias = "rms_norm", alias = "RMSNorm", alias = "RMSNormalization")]
     Rms,
-    /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has it. eps is the least
-    /// norm, 0 for none; a row of norm 0 gives 0, and so do its gradients. Statistics are 0 and `1 / max(norm, eps)`.
+    /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has it (where the norm is
+    /// exactly eps, that has another gradient: here the row counts as linear in x). eps is the least norm, 0 for none; a row of norm 0 gives 0, and so do its gradients. Statistics are 0 and `1 / max(norm, eps)`.
     #[doc(alias = "l2_normalize", alias = "LpNormalization", alias = "normalize")]
     L2,
 }

@@ -35,7 +35,7 @@ pub(crate) struct Choice {
     #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
     parameter_dtype: Option<Dtype>,
 
-    /// Layer norm, or RMS norm, which takes the mean as 0 [default: layer]
+    /// Layer norm, RMS norm, which takes the mean as 0, or l2, x divided by its Euclidean norm [default: layer]
     #[arg(long, value_parser = normalizations(), help_heading = "Kernel")]
     normalization: Option<Normalization>,
 

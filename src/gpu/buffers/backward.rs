@@ -79,8 +79,14 @@ impl<'a> BackwardBuffers<'a> {
                 why: "at least one of dx, dgain and dbias must be given",
             });
         }
-        if self.dsum.is_some() && (self.dx.is_none() || self.dx_gradient == Gradient::Accumulate) {
-            let why = "it is added into a dx that is overwritten";
+        let why_not = match (self.dx, self.dx_gradient) {
+            (None, _) => Some("it is added into dx, which is not asked for"),
+            (Some(_), Gradient::Accumulate) => {
+                Some("dx accumulates: give the buffer that holds dsum as dx instead")
+            }
+            (Some(_), Gradient::Overwrite) => None,
+        };
+        if let (Some(_), Some(why)) = (self.dsum, why_not) {
             return Err(Error::UnusedBuffer { buffer: "dsum", why });
         }
         if self.dgain.is_some() && !affine.has_gain() {

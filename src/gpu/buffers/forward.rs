@@ -17,10 +17,10 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
-    /// `[cols]`; given exactly if the problem's affine has it.
+    /// `[cols]`; given exactly if the problem's affine has it and y is given.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// `[cols]`; given exactly if the problem's affine has it.
+    /// `[cols]`; given exactly if the problem's affine has it and y is given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that applies them.
