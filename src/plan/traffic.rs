@@ -28,7 +28,10 @@ impl Add for Traffic {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { read: self.read + other.read, written: self.written + other.written }
+        Self {
+            read: self.read.saturating_add(other.read),
+            written: self.written.saturating_add(other.written),
+        }
     }
 }
 
@@ -48,15 +51,17 @@ impl Plan {
         let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
         let row = u64::from(self.cols) * u64::from(self.storage(used.tensor).element_bytes());
         let (reads, writes) = (u64::from(used.uses.reads), u64::from(used.uses.writes));
-        let walks = |bytes| Traffic { read: reads * bytes, written: writes * bytes };
+        // Saturated, as dispatches may be anybody's.
+        let walks =
+            |bytes: u64| Traffic { read: reads.saturating_mul(bytes), written: writes.saturating_mul(bytes) };
         match used.shape {
-            Shape::Rows => walks(rows * row),
+            Shape::Rows => walks(rows.saturating_mul(row)),
             Shape::Cols => walks(row),
-            Shape::Statistics => walks(rows * size_of::<Statistics>() as u64),
+            Shape::Statistics => walks(rows.saturating_mul(size_of::<Statistics>() as u64)),
             // Each chunk reads what all of the row's have left.
             Shape::RowPartials => {
                 let all = walks(self.row_partials_bytes(rows));
-                Traffic { read: u64::from(self.chunks) * all.read, ..all }
+                Traffic { read: u64::from(self.chunks).saturating_mul(all.read), ..all }
             }
             Shape::Partials if self.kernel == Kernel::BackwardReduceParameters => {
                 Traffic { read: self.reduced_bytes(dispatches), written: 0 }
@@ -82,7 +87,7 @@ impl Plan {
             }
             _ => dispatch.partial_rows.into(),
         };
-        dispatches.iter().map(updates).sum::<u64>() * self.partial_row_bytes()
+        dispatches.iter().map(updates).sum::<u64>().saturating_mul(self.partial_row_bytes())
     }
 
     /// What the slices of the reduction load: batches, which the last partial sum fills up.
@@ -90,6 +95,7 @@ impl Plan {
         let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
         let (slices, batch) = (u64::from(self.rows_per_workgroup), u64::from(Self::REDUCE_BATCH));
         let batches = |slice: u64| partial_rows.saturating_sub(slice).div_ceil(slices * batch);
-        (0..slices).map(batches).sum::<u64>() * batch * self.partial_row_bytes()
+        let loaded = (0..slices).map(batches).sum::<u64>().saturating_mul(batch);
+        loaded.saturating_mul(self.partial_row_bytes())
     }
 }
