@@ -85,7 +85,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             var dxhat = times_gain_plus(parameters[step], dy_values, 0.0);
             for (var part = 0u; part < PARTS; part++) {
-                let scaled_xhat = xhat[step * PARTS + part] * SUM_SCALE;
+                let scaled_xhat = unfactored(xhat[step * PARTS + part] * SUM_SCALE);
                 sum_xhat += scaled_xhat;
                 sum_dxhat = fma(dxhat[part], vec4<f32>(SUM_SCALE), sum_dxhat);
                 sum_product = fma(dxhat[part], scaled_xhat, sum_product);

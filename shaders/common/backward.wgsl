@@ -31,7 +31,7 @@ fn load_statistics(row: u32) -> RowStatistics {
 fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
     let is_large = saved.rstd < 1.0;
     let difference = scaled_difference(x, saved.mean, select(1.0, 0.25, is_large));
-    return unfactored(difference * (saved.rstd * select(1.0, 4.0, is_large)));
+    return difference * (saved.rstd * select(1.0, 4.0, is_large));
 }
 
 // What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what

@@ -58,14 +58,15 @@ fn walk_sums(
                 var dxhat = times_gain_plus(parameters[i], dy_values, 0.0);
                 for (var part = 0u; part < PARTS; part++) {
                     let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                    let scaled_xhat = select(vec4<f32>(), saved_xhat(x_values[part], saved[b]) * SUM_SCALE, is_in);
+                    let scaled_xhat = unfactored(saved_xhat(x_values[part], saved[b]) * SUM_SCALE);
+                    let row_xhat = select(vec4<f32>(), scaled_xhat, is_in);
                     let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
-                    run_xhat += scaled_xhat;
+                    run_xhat += row_xhat;
                     run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
                     if (WIDE_RANGE) {
                         largest[b] = max(largest[b], abs(row_dxhat));
                     }
-                    run_product = add_compensated(run_product, row_dxhat * scaled_xhat);
+                    run_product = add_compensated(run_product, row_dxhat * row_xhat);
                 }
             }
             let run = Sums(add_components(run_xhat), add_components(run_dxhat), add_components(run_product.sum));
