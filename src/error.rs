@@ -55,13 +55,13 @@ pub enum Error {
     },
     /// Two tensors share bytes of a buffer, at least one of them is written, and they are not exactly the
     /// same.
-    #[error("{written} and {other} overlap, need to lie apart or, in place, in exactly the same rows: {why}")]
+    #[error("{written} and {other} overlap: {why}")]
     Overlap {
         /// The tensor that is written.
         written: &'static str,
         /// The tensor it collides with.
         other: &'static str,
-        /// Which rule it breaks.
+        /// Which rule it breaks, and what is needed instead.
         why: &'static str,
     },
     /// This adapter or device cannot do what is asked.

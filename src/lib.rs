@@ -1,4 +1,4 @@
-//! Layer normalization and RMS normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
+//! Layer, RMS and L2 normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
 //! a float64 reference that every kernel is checked against.
 //!
 //! # What is computed

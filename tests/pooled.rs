@@ -346,6 +346,6 @@ fn scratch_in_a_tensor_is_refused() {
     norm.prepare_backward(&BackwardBuffers { scratch: scratch(4 * 320), ..buffers }).unwrap();
     let error = norm.prepare_backward(&BackwardBuffers { scratch: scratch(0), ..buffers }).unwrap_err();
     let expected =
-        Error::Overlap { written: "scratch", other: "x", why: "scratch is written, and their bytes overlap" };
+        Error::Overlap { written: "scratch", other: "x", why: "scratch is written, and needs to lie apart" };
     assert_eq!(error, expected);
 }

@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::{
-    Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Rows, RowsMut, layer_norm, rms_norm,
+    AdapterChoice, Affine, Context, Dtype, Element, ForwardInputs, Normalization, Problem, Rows, RowsMut,
+    layer_norm, rms_norm,
 };
 
 const COLS: u32 = 37;
@@ -14,13 +15,17 @@ fn check<T: Element>(
     call: fn(&[T], u32) -> Result<Vec<T>, wgpu_layernorm::Error>,
 ) {
     let stride = COLS as usize;
-    let x: Vec<T> = (0..ROWS * stride).map(|i| T::from_f64((i * 37 % 101) as f64 / 16.0 - 2.0)).collect();
+    // L2 has no eps by itself: rows of a small norm show it.
+    let size = if normalization == Normalization::L2 { 1e-7 } else { 1.0 };
+    let value = |i: usize| T::from_f64(((i * 37 % 101) as f64 / 16.0 - 2.0) * size);
+    let x: Vec<T> = (0..ROWS * stride).map(value).collect();
     let problem = Problem {
         cols: COLS,
         dtype: T::DTYPE,
         parameter_dtype: T::DTYPE,
         normalization,
         affine: Affine::None,
+        eps: normalization.usual_eps(),
         ..Problem::default()
     };
     let mut expected = vec![0.0_f64; x.len()];
@@ -43,6 +48,10 @@ fn a_line_gives_the_reference() {
     check::<f16>(Normalization::Layer, layer_norm);
     check::<bf16>(Normalization::Rms, rms_norm);
     check::<f32>(Normalization::Rms, rms_norm);
+    check::<f32>(Normalization::L2, |x, cols| {
+        let context = Context::new_blocking(&AdapterChoice::Auto)?;
+        context.normalize_blocking(Normalization::L2, x, cols)
+    });
     assert_eq!(layer_norm::<f32>(&[], 4), Ok(Vec::new()), "no rows");
 }
 

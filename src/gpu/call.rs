@@ -69,7 +69,7 @@ impl<'a> Placed<'a> {
             return Err(Error::invalid("the buffer of rstd", "another than that of mean", needs));
         }
         if mean.overlaps(rstd) {
-            let why = "they are two tensors, and their bytes overlap";
+            let why = "they are two tensors, and need to lie apart";
             return Err(Error::Overlap { written: "mean", other: "rstd", why });
         }
         let (offset, column_stride) = (mean.span.offset, mean.span.offset.abs_diff(rstd.span.offset));
@@ -226,14 +226,17 @@ impl<'a> Call<'a> {
                 if !written.overlaps(other) {
                     continue;
                 }
-                let why = if is_written(other) {
-                    "both are written, and their bytes overlap"
-                } else {
-                    let Role::Input { in_place } = other.facts.role else { continue };
-                    if in_place.contains(&written.tensor) && written.same_rows(other) {
-                        continue;
+                let why = match other.facts.role {
+                    Role::Output => "both are written, and need to lie apart",
+                    Role::Input { in_place } if !in_place.contains(&written.tensor) => {
+                        "one is written while the other is read, and they need to lie apart"
                     }
-                    "one is written while the other is read, and their bytes overlap"
+                    Role::Input { .. } if written.same_rows(other) => continue,
+                    Role::Input { .. } => {
+                        "one is written while the other is read, and they need to lie apart or, in place, in exactly the \
+                         same rows"
+                    }
+                    Role::Scratch => continue,
                 };
                 return Err(Error::Overlap {
                     written: written.tensor.name(),

@@ -157,7 +157,7 @@ impl<'c, 'a> Layout<'c, 'a> {
             Some(placed) => Err(Error::Overlap {
                 written: "scratch",
                 other: placed.tensor.name(),
-                why: "scratch is written, and their bytes overlap",
+                why: "scratch is written, and needs to lie apart",
             }),
         }
     }

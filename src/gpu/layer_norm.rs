@@ -36,7 +36,8 @@ pub struct LayerNormDescriptor<'a> {
     /// Default: gain and bias.
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
-    /// Added to the variance before the root; may be 0. Default: 1e-5.
+    /// Added to the variance before the root, or the least norm for L2; may be 0. Default: 1e-5, for L2 too where it is not
+    /// made by [`l2`](Self::l2).
     #[doc(alias = "epsilon")]
     pub eps: f32,
     /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows

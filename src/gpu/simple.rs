@@ -17,21 +17,8 @@ impl Context {
         x: &[T],
         cols: u32,
     ) -> Result<Vec<T>, Error> {
-        let problem = Problem {
-            cols,
-            dtype: T::DTYPE,
-            parameter_dtype: T::DTYPE,
-            normalization,
-            affine: Affine::None,
-            eps: normalization.usual_eps(),
-            ..Problem::default()
-        };
-        problem.validate()?;
+        let problem = problem(normalization, x, cols)?;
         let stride = cols as usize;
-        if !x.len().is_multiple_of(stride) {
-            let needs = format!("whole rows: a multiple of cols, {cols}");
-            return Err(Error::invalid("the number of values in x", x.len(), needs));
-        }
         let inputs = ForwardInputs::<T, T>::new(x.len() / stride, Rows { data: x, stride });
         Ok(self.forward_without_statistics(&problem, &inputs).await?.y)
     }
@@ -83,8 +70,29 @@ pub fn rms_norm<T: Element>(x: &[T], cols: u32) -> Result<Vec<T>, Error> {
     normalized(Normalization::Rms, x, cols)
 }
 
+/// The problem of a call, if `x` has whole rows of it.
+fn problem<T: Element>(normalization: Normalization, x: &[T], cols: u32) -> Result<Problem, Error> {
+    let problem = Problem {
+        cols,
+        dtype: T::DTYPE,
+        parameter_dtype: T::DTYPE,
+        normalization,
+        affine: Affine::None,
+        eps: normalization.usual_eps(),
+        ..Problem::default()
+    };
+    problem.validate()?;
+    if !x.len().is_multiple_of(cols as usize) {
+        let needs = format!("whole rows: a multiple of cols, {cols}");
+        return Err(Error::invalid("the number of values in x", x.len(), needs));
+    }
+    Ok(problem)
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 fn normalized<T: Element>(normalization: Normalization, x: &[T], cols: u32) -> Result<Vec<T>, Error> {
+    // What is wrong with the call is said before what is wrong with the machine.
+    problem(normalization, x, cols)?;
     let context = Context::new_blocking(&super::AdapterChoice::Auto)?;
     context.normalize_blocking(normalization, x, cols)
 }

@@ -75,7 +75,7 @@ pub struct Plan {
     pub operation: Operation,
     /// Values in a row.
     pub cols: u32,
-    /// Layer norm or RMS norm.
+    /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,

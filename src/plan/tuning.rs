@@ -22,7 +22,7 @@ pub struct TunedAdapter {
 
 /// The calls that an entry is for. Whatever else varies in a call, affine and the storage of parameters among it, does not
 /// tell entries apart: they were measured as [`bench`](mod@crate::bench) measures, with gain and bias in the rows' storage for
-/// layer norm, a gain for RMS norm.
+/// layer norm, a gain for RMS norm, neither for L2.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct TuningKey {
@@ -30,7 +30,7 @@ pub struct TuningKey {
     pub adapter: TunedAdapter,
     /// [`Operation::name`]; not `reduce_parameters`.
     pub operation: String,
-    /// Layer norm or RMS norm.
+    /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
     /// Storage of the rows.
     pub dtype: Dtype,

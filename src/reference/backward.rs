@@ -39,14 +39,16 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
     }
 }
 
-/// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated) or RMS norm (Zhang, Sennrich 2019,
-/// equation 4, differentiated).
+/// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated), RMS norm (Zhang, Sennrich 2019,
+/// equation 4, differentiated) or L2.
 ///
 /// ```text
 /// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
 /// dxhat = dy * gain                                    (gain 1 where there is none)
 /// dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
-///         + dsum                                       (without mean_cols(dxhat) for RMS norm; dsum 0 where there is none)
+///         + dsum                                       (without mean_cols(dxhat) for RMS norm and L2; for L2 the sum over
+///                                                      the columns in place of the second mean, 0 where norm <= eps;
+///                                                      dsum 0 where there is none)
 /// dgain = sum_rows(dy * xhat)
 /// dbias = sum_rows(dy)
 /// ```

@@ -15,7 +15,7 @@ pub struct ForwardOutputs<'a, R, O> {
     pub y: RowsMut<'a, O>,
     /// `x + residual` rounded to R, `[rows, cols]`; only with a residual.
     pub sum: Option<RowsMut<'a, R>>,
-    /// mean (0 for RMS norm) and rstd of each row, `[rows]`.
+    /// mean (0 for RMS norm and L2) and rstd of each row, `[rows]`.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<&'a mut [[f64; 2]]>,
 }
@@ -28,12 +28,13 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
     }
 }
 
-/// Layer norm (Ba, Kiros, Hinton 2016, equation 3) or RMS norm (Zhang, Sennrich 2019, equation 4) of each row.
+/// Layer norm (Ba, Kiros, Hinton 2016, equation 3), RMS norm (Zhang, Sennrich 2019, equation 4) or L2 of each row.
 ///
 /// ```text
 /// sum  = x + residual, rounded to R                    (x alone without a residual)
-/// mean = sum_cols(sum) / cols                          (0 for RMS norm)
+/// mean = sum_cols(sum) / cols                          (0 for RMS norm and L2)
 /// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
+///        1 / max(sqrt(sum_cols(sum^2)), eps)           (L2)
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
 /// ```
 ///

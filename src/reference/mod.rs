@@ -7,7 +7,8 @@
 //! of every sum depend on the shape alone, so results have the same bits for any number of threads.
 //!
 //! The formulas are those of Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 3, and, without the mean, of
-//! Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the root in both.
+//! Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the root in both. L2 is
+//! that of [`Normalization::L2`].
 
 mod backward;
 mod forward;
