@@ -21,8 +21,8 @@ const HOLD_PARAMETERS: bool = false;
 const COMPENSATE_SQUARES: bool = true;
 
 // Where a thread has many values, all near one size, each addition may round the same way: the sum of differences from the
-// mean, which corrects it, would be off by half a unit for each.
-const COMPENSATE_DIFFERENCES: bool = CENTERED && VECTORS > 8u;
+// mean, which corrects it, would be off by half a unit for each. Runs of so many vec4s are added up apart.
+const RUN: u32 = 8u;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -84,16 +84,17 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
 
-        var sum_c = Compensated();
+        var sum_c = vec4<f32>();
+        var run_c = vec4<f32>();
         var sum_cc = Compensated();
         for (var step = 0u; step < STEPS; step++) {
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
                 x[i] = keep_row(center(x[i], mean), step, part, thread);
-                if (COMPENSATE_DIFFERENCES) {
-                    sum_c = add_compensated(sum_c, x[i]);
-                } else {
-                    sum_c.sum += x[i];
+                run_c += x[i];
+                if (VECTORS > RUN && i % RUN == RUN - 1u) {
+                    sum_c += run_c;
+                    run_c = vec4<f32>();
                 }
                 if (COMPENSATE_SQUARES) {
                     sum_cc = add_compensated(sum_cc, x[i] * x[i]);
@@ -102,7 +103,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
             }
         }
-        let sums = Sums(add_components(sum_c.sum), add_components(sum_cc.sum));
+        let sums = Sums(add_components(sum_c + run_c), add_components(sum_cc.sum));
         let scale = row_scale(row_sum(invocation, sums), mean);
 
         if (has_row) {

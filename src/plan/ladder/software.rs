@@ -33,11 +33,12 @@ const WITH_LANES: SoftwareBudget = SoftwareBudget {
     backward_block_rows: 8,
 };
 
-/// Of subgroups with fewer lanes. SwiftShader (4 lanes) compiles 16 loads with gain and bias held within a second, 24 in five,
-/// 32 in more than a minute. Loops that are not written out compile at once, and run ten times as long (8192x256: 0.05 of the
-/// copy, 0.43 written out; 4096x448 streamed: 0.13; SwiftShader of Chromium 156).
+/// Of subgroups with fewer lanes. SwiftShader (4 lanes) compiles forward with 8 loads held in half a second; from 9 on some texts
+/// take as long, and others of the same size, as soon as a buffer more is declared, a minute and gigabytes. Loops that are not
+/// unrolled compile at once, and run ten times as long (8192x256: 0.05 of the copy, 0.43 unrolled; 4096x448 streamed: 0.13;
+/// SwiftShader of Chromium 156).
 const FEW_LANES: SoftwareBudget = SoftwareBudget {
-    forward_loads: 24,
+    forward_loads: 8,
     backward_loads: 16,
     split_loads: 16,
     forward_block_rows: 4,
@@ -46,7 +47,7 @@ const FEW_LANES: SoftwareBudget = SoftwareBudget {
 
 /// Without subgroup operations. On llvmpipe's GL naga adds no bound to loops, and Mesa unrolls those over the rows of a block:
 /// `backward_streamed` compiles in 11 s with 8 rows, in 2 with 2.
-const NO_LANES: SoftwareBudget = SoftwareBudget { backward_block_rows: 2, ..FEW_LANES };
+const NO_LANES: SoftwareBudget = SoftwareBudget { forward_loads: 24, backward_block_rows: 2, ..FEW_LANES };
 
 /// vec4s of a row that a thread holds on a software adapter, whatever its loads: more take seconds to compile.
 pub(super) const SOFTWARE_VEC4: u32 = 32;
