@@ -10,7 +10,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 
 /// Compute the gradients of a normalization from x and the gradient of y.
 ///
-/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x is what forward
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
+/// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
+/// are, and dx has the rest of dy as it is. x is what forward
 /// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
 /// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
 /// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
@@ -56,16 +58,19 @@ fn run_typed<T: Element, P: Element>(
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
-    let x: Vec<T> = call.file.read(&call.x)?;
-    let dy: Vec<T> = call.file.read(dy)?;
+    let info = call.x.clone();
+    let x: Vec<T> = call.read_rows(&info)?;
+    let of_y: Vec<T> = call.read_rows(dy)?;
     let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
     let inputs = BackwardInputs {
         gain: gain.as_deref(),
-        ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &dy, stride })
+        ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })
     };
     let result = compute.backward(&call.problem, &inputs)?;
 
-    let mut outputs = vec![("dx", tensors::view(&call.x.shape, &result.dx)?)];
+    // Outside the rows y is x, and dx is dy.
+    let dx = call.place_rows(result.dx, dy)?;
+    let mut outputs = vec![("dx", tensors::view(&call.x.shape, &dx)?)];
     if let Some(gain) = &call.gain {
         for (name, gradient) in [("dgain", &result.dgain), ("dbias", &result.dbias)] {
             if let Some(gradient) = gradient {

@@ -1,16 +1,16 @@
 //! What `forward` and `backward` have in common: flags, the file, and which rows its tensors are.
 
 use crate::adapters::parse_part;
+use crate::arrangement::Arrangement;
 use crate::compute::Compute;
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
-use crate::tensors::{TensorFile, TensorInfo, file_dtype};
+use crate::tensors::{TensorFile, TensorInfo, file_dtype, product, zeroed};
 use crate::tuning::{self, TuningFlag};
-use crate::words::normalizations;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use wgpu_layernorm::{Affine, Dtype, Normalization, Problem};
+use wgpu_layernorm::{Affine, Dtype, Element, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Common {
@@ -22,10 +22,25 @@ pub(crate) struct Common {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Layer norm; RMS norm, which takes the mean as 0; or l2, x divided by its Euclidean norm. The eps of the last two is not
-    /// PyTorch's unless --eps says so
-    #[arg(long, value_parser = normalizations(), default_value_t = Normalization::Layer)]
-    normalization: Normalization,
+    /// What is computed. The eps of all but layer and channel is not PyTorch's unless --eps says so
+    #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
+    normalization: NormalizationFlag,
+
+    /// With channel and channel-rms: x is [samples, ..., channels], whose rows lie side by side
+    #[arg(long)]
+    channels_last: bool,
+
+    /// Normalize so many heads inside each row of x, and leave the rest of it as it is
+    #[arg(long, value_name = "H", requires = "head_dim", conflicts_with = "cols", value_parser = parse_count)]
+    heads: Option<usize>,
+
+    /// Values of a head
+    #[arg(long, value_name = "D", requires = "heads", value_parser = parse_count)]
+    head_dim: Option<usize>,
+
+    /// Values of a row before the first head
+    #[arg(long, value_name = "O", requires = "heads", default_value_t = 0)]
+    offset: usize,
 
     /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0. torch: what
     /// PyTorch takes where it is given none, 1e-5 for layer norm, 2^-23 for RMS norm and 1e-12 for l2, whatever the type of
@@ -53,6 +68,43 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     tuning: TuningFlag,
+}
+
+/// `--normalization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NormalizationFlag {
+    /// Layer norm
+    Layer,
+    /// RMS norm, which takes the mean as 0
+    Rms,
+    /// x divided by its Euclidean norm
+    L2,
+    /// Layer norm over the channels of [samples, channels, ...], at each position
+    Channel,
+    /// RMS norm over the channels
+    ChannelRms,
+}
+
+impl NormalizationFlag {
+    const fn of_rows(self) -> Normalization {
+        match self {
+            Self::Layer | Self::Channel => Normalization::Layer,
+            Self::Rms | Self::ChannelRms => Normalization::Rms,
+            Self::L2 => Normalization::L2,
+        }
+    }
+
+    const fn is_along_channels(self) -> bool {
+        matches!(self, Self::Channel | Self::ChannelRms)
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("needs to be 1 or more".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// `--eps`.
@@ -96,6 +148,8 @@ pub(crate) struct Call {
     pub(crate) rows: usize,
     pub(crate) x: TensorInfo,
     pub(crate) gain: Option<TensorInfo>,
+    /// Where the rows lie, if not one after the other.
+    arrangement: Option<Arrangement>,
 }
 
 impl Call {
@@ -107,8 +161,12 @@ impl Call {
     ) -> Result<Self, Failure> {
         let file = TensorFile::open(&common.input)?;
         let x = file.find("--x", x)?;
-        let cols = cols(&x, common.cols)?;
-        if x.elements() % cols as usize != 0 {
+        let arrangement = arrangement(&x, common)?;
+        let cols = match &arrangement {
+            Some(arrangement) => cols_of(&x, arrangement)?,
+            None => cols(&x, common.cols)?,
+        };
+        if arrangement.is_none() && x.elements() % cols as usize != 0 {
             return Err(Failure::WrongCall(format!(
                 "{} has shape {:?}, {} elements, which is not a multiple of --cols {cols}",
                 x.label,
@@ -121,15 +179,16 @@ impl Call {
                 cols,
                 dtype: x.dtype,
                 parameter_dtype: x.dtype,
-                normalization: common.normalization,
+                normalization: common.normalization.of_rows(),
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
-                eps: Eps::or_default(common.eps, common.normalization),
+                eps: Eps::or_default(common.eps, common.normalization.of_rows()),
                 ..Problem::default()
             },
-            rows: x.elements() / cols as usize,
+            rows: arrangement.as_ref().map_or(x.elements() / cols as usize, |arrangement| arrangement.rows),
             file,
             x,
             gain: None,
+            arrangement,
         };
         if let Some(gain) = gain {
             let gain = call.parameter("--gain", gain)?;
@@ -179,8 +238,40 @@ impl Call {
         Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
     }
 
+    /// The rows of a tensor in x's shape, one after the other.
+    pub(crate) fn read_rows<T: Element>(&mut self, tensor: &TensorInfo) -> Result<Vec<T>, Failure> {
+        let values = self.file.read(tensor)?;
+        match &self.arrangement {
+            None => Ok(values),
+            Some(arrangement) => arrangement.gather(&tensor.label, &values),
+        }
+    }
+
+    /// A tensor in x's shape with such rows, and between them what `around` has.
+    pub(crate) fn place_rows<T: Element>(
+        &mut self,
+        rows: Vec<T>,
+        around: &TensorInfo,
+    ) -> Result<Vec<T>, Failure> {
+        let Some(arrangement) = &self.arrangement else { return Ok(rows) };
+        let mut values: Vec<T> = match arrangement.fills(around.elements()) {
+            true => zeroed(&around.label, around.elements())?,
+            false => self.file.read(around)?,
+        };
+        arrangement.scatter(&rows, &mut values);
+        Ok(values)
+    }
+
+    /// Whether x has values that belong to no row.
+    pub(crate) fn leaves_values(&self) -> bool {
+        self.arrangement.as_ref().is_some_and(|arrangement| !arrangement.fills(self.x.elements()))
+    }
+
     /// The shape of a tensor with one value for each row: the leading dimensions of x.
     pub(crate) fn rows_shape(&self) -> Vec<usize> {
+        if let Some(arrangement) = &self.arrangement {
+            return arrangement.rows_shape.clone();
+        }
         leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])
     }
 
@@ -197,6 +288,40 @@ impl Call {
     }
 }
 
+/// Where the rows of x lie, if not one after the other.
+fn arrangement(x: &TensorInfo, common: &Common) -> Result<Option<Arrangement>, Failure> {
+    let wrong = |what: &str| Err(Failure::WrongCall(what.to_owned()));
+    let along_channels = common.normalization.is_along_channels();
+    match (common.heads.zip(common.head_dim), along_channels) {
+        (Some(_), true) => wrong("--heads are parts of rows, and --normalization channel has none"),
+        (Some((heads, dim)), false) => Arrangement::heads(x, heads, dim, common.offset).map(Some),
+        (None, true) if common.cols.is_some() => wrong(
+            "--cols says how long a row is, which with --normalization channel is the number of channels",
+        ),
+        (None, true) if common.channels_last => Ok(None),
+        (None, true) => Arrangement::channels(x).map(Some),
+        (None, false) if common.channels_last => {
+            wrong("--channels-last needs --normalization channel or channel-rms")
+        }
+        (None, false) => Ok(None),
+    }
+}
+
+/// The columns of rows that do not lie one after the other.
+fn cols_of(x: &TensorInfo, arrangement: &Arrangement) -> Result<u32, Failure> {
+    u32::try_from(arrangement.cols).ok().filter(|cols| (1..=Problem::MAX_COLS).contains(cols)).ok_or_else(
+        || {
+            Failure::WrongCall(format!(
+                "{} has shape {:?}, and rows of {} values, which need 1 to {}",
+                x.label,
+                x.shape,
+                arrangement.cols,
+                Problem::MAX_COLS
+            ))
+        },
+    )
+}
+
 fn cols(x: &TensorInfo, given: Option<u32>) -> Result<u32, Failure> {
     if let Some(cols) = given {
         return Ok(cols);
@@ -210,11 +335,6 @@ fn cols(x: &TensorInfo, given: Option<u32>) -> Result<u32, Failure> {
             Problem::MAX_COLS
         ))
     })
-}
-
-/// Of few dimensions that are large, more than there are numbers for: of [0, 2^32, 2^32] the last two.
-fn product(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
 }
 
 /// The dimensions before the last ones that together make up a row, if some do.

@@ -10,7 +10,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 
 /// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
-/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. x and the residual are
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
+/// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
+/// are, and y has the rest of x as it is. x and the residual are
 /// F32, F16 or BF16; gain and bias, one value for each column, are of the same type or F32. OUT gets y, in the shape
 /// and type of x; with --residual also sum (x + residual as stored, which is what gets normalized); with --statistics
 /// also mean and rstd of each row, F32, in the shape of the leading dimensions.
@@ -52,6 +54,11 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
     let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
+    if residual.is_some() && call.leaves_values() {
+        let what =
+            "--residual with --heads: what lies between the heads has no sum; normalize the sum instead";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -70,8 +77,9 @@ fn run_typed<T: Element, P: Element>(
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
-    let x: Vec<T> = call.file.read(&call.x)?;
-    let residual: Option<Vec<T>> = residual.map(|tensor| call.file.read(tensor)).transpose()?;
+    let info = call.x.clone();
+    let x: Vec<T> = call.read_rows(&info)?;
+    let residual: Option<Vec<T>> = residual.map(|tensor| call.read_rows(tensor)).transpose()?;
     let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
     let inputs = ForwardInputs {
@@ -82,8 +90,10 @@ fn run_typed<T: Element, P: Element>(
     };
     let result = compute.forward(&call.problem, &inputs)?;
 
-    let mut outputs = vec![("y", tensors::view(&call.x.shape, &result.y)?)];
-    if let Some(sum) = &result.sum {
+    let y = call.place_rows(result.y, &info)?;
+    let sum = result.sum.map(|sum| call.place_rows(sum, &info)).transpose()?;
+    let mut outputs = vec![("y", tensors::view(&call.x.shape, &y)?)];
+    if let Some(sum) = &sum {
         outputs.push(("sum", tensors::view(&call.x.shape, sum)?));
     }
     let mean: Vec<f32> = result.statistics.iter().map(|statistics| statistics.mean).collect();

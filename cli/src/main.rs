@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "clap prints doc comments as they are, backticks too")]
 
 mod adapters;
+mod arrangement;
 mod backward;
 mod bench;
 mod call;

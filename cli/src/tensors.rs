@@ -166,6 +166,11 @@ pub(crate) fn write(path: &Path, tensors: Vec<(&str, TensorView<'_>)>) -> Result
     files::write_file(path, &content)
 }
 
+/// Of few dimensions that are large, more than there are numbers for: of [0, 2^32, 2^32] the last two.
+pub(crate) fn product(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
+}
+
 /// The safetensors name of a dtype.
 pub(crate) const fn file_dtype(dtype: Dtype) -> safetensors::Dtype {
     match dtype {

@@ -1,11 +1,12 @@
 // The numbers of one dispatch. `Uniform` of src/plan/uniform.rs has the same fields in the same order.
 //
 // places      for each storage buffer, in the order of the bindings, where its tensor lies:
-//             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts
+//             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts; of strided
+//                 rows, the first of row 0's block
 //             .y  elements from one row's start to the next
 //             .z  elements from one column to the next: 1, but where mean and rstd lie apart. Where rstd comes first,
 //                 the sum of both wraps around
-//             .w  0
+//             .w  elements from one block's start to the next, see layout/strided.wgsl
 struct Params {
     rows: u32,
     // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
@@ -19,15 +20,13 @@ struct Params {
     one: f32,
     // 0, see unfactored.
     zero: u32,
-    places: array<vec4<u32>, 14>,
+    // Strided rows: how many of them a block has, and which of its block's row 0 of this dispatch is.
+    inner_rows: u32,
+    first_inner_row: u32,
+    places: array<vec4<u32>, 13>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-
-// The element at which a row of the tensor at a place starts.
-fn row_start(place: u32, row: u32) -> u32 {
-    return params.places[place].x + row * params.places[place].y;
-}
 
 fn column_stride(place: u32) -> u32 {
     return params.places[place].z;

@@ -28,7 +28,7 @@ impl<'a> Placed<'a> {
         rows: u64,
         given: &Given<'a>,
     ) -> Result<Self, Error> {
-        let Given { place, stride, rstd } = *given;
+        let Given { place, strides, rstd } = *given;
         let element_bytes = facts.stored.dtype(problem).size();
         let cols = problem.cols;
         let name = tensor.name();
@@ -49,12 +49,15 @@ impl<'a> Placed<'a> {
             Shape::Cols => placed(span(offset, 0, cols), 1),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
-                let stride = stride.unwrap_or(cols.into());
-                if stride < u64::from(cols) {
-                    let needs = format!("at least cols, {cols}");
-                    return Err(Error::invalid(format!("{name}.stride"), stride, needs));
+                let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
+                let column_stride = strides.column.unwrap_or(1);
+                let (inner_rows, outer_stride) = strides.blocks.unwrap_or((0, 0));
+                if strides.blocks.is_some() && inner_rows == 0 {
+                    return Err(Error::invalid(format!("{name}.inner_rows"), 0, "1 or more"));
                 }
-                placed(span(offset, stride, cols), rows)
+                let placed = placed(Span { column_stride, inner_rows, outer_stride, ..span }, rows);
+                placed.check_strides()?;
+                placed
             }
         };
         placed.check(name, &place)?;
@@ -77,6 +80,38 @@ impl<'a> Placed<'a> {
         Ok(Self { span, is_reversed: rstd.span.offset < offset, ..*mean })
     }
 
+    /// That no two elements lie in one place.
+    fn check_strides(&self) -> Result<(), Error> {
+        let Span { stride, cols, column_stride, inner_rows, outer_stride, .. } = self.span;
+        let name = self.tensor.name();
+        if !self.span.is_strided() {
+            if stride < u64::from(cols) {
+                let needs = format!("at least cols, {cols}");
+                return Err(Error::invalid(format!("{name}.stride"), stride, needs));
+            }
+            return Ok(());
+        }
+        let in_block = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
+        let blocks = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
+        let mut axes = [
+            ("column_stride", column_stride, u64::from(cols)),
+            ("stride", stride, in_block),
+            ("outer_stride", outer_stride, blocks),
+        ];
+        axes.sort_by_key(|(_, stride, _)| *stride);
+        // In 128 bits, where no stride and number of rows can overflow.
+        let mut reach = 0_u128;
+        for (field, stride, count) in axes.into_iter().filter(|(.., count)| *count > 1) {
+            if u128::from(stride) <= reach {
+                let needs =
+                    format!("at least {}: below that, elements of {name} would share places", reach + 1);
+                return Err(Error::invalid(format!("{name}.{field}"), stride, needs));
+            }
+            reach = reach.saturating_add(u128::from(stride) * u128::from(count - 1));
+        }
+        Ok(())
+    }
+
     /// Size and usage.
     fn check(&self, name: &'static str, place: &Place<'a>) -> Result<(), Error> {
         check_usage(name, self.buffer)?;
@@ -84,8 +119,20 @@ impl<'a> Placed<'a> {
             return Ok(());
         }
         // In 128 bits, where no offset, stride and number of rows can overflow.
-        let Span { offset, stride, cols, element_bytes, .. } = self.span;
-        let elements = u128::from(self.rows - 1) * u128::from(stride) + u128::from(cols);
+        let Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride } = self.span;
+        let reach = |count: u64, stride: u64| u128::from(count - 1) * u128::from(stride);
+        let of_rows = match inner_rows {
+            0 => reach(self.rows, stride),
+            inner_rows if self.rows <= inner_rows => reach(self.rows, stride),
+            inner_rows => {
+                let whole = self.rows / inner_rows;
+                let in_whole = reach(whole, outer_stride) + reach(inner_rows, stride);
+                let rest = self.rows % inner_rows;
+                let in_rest = u128::from(whole) * u128::from(outer_stride) + reach(rest.max(1), stride);
+                if rest == 0 { in_whole } else { in_whole.max(in_rest) }
+            }
+        };
+        let elements = of_rows + reach(cols.into(), column_stride) + 1;
         let element_bytes = u128::from(element_bytes);
         place.check_size(name, elements * element_bytes)?;
         // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
@@ -203,6 +250,12 @@ impl<'a> Call<'a> {
         let is_wide = |placed: &&Placed<'_>| placed.facts.shape != Shape::Statistics;
         let rows_and_parameters = self.tensors.iter().filter(is_wide);
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
+    }
+
+    /// Whether any of the tensors has rows in blocks, or columns apart.
+    pub(super) fn is_strided(&self) -> bool {
+        let has_rows = |placed: &&Placed<'_>| placed.facts.shape == Shape::Rows;
+        self.tensors.iter().filter(has_rows).any(|placed| placed.span.is_strided())
     }
 
     /// What the buffers ask for of a plan's bindings.

@@ -4,7 +4,7 @@ use super::call::{Call, Placed, check_usage};
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
-use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform};
+use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, block_of, inner_rows};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,6 +88,8 @@ pub(super) struct Layout<'c, 'a> {
     /// Bytes of each part of scratch.
     pub(super) scratch: Bytes,
     row_partials: Span,
+    /// The rows of a block, where a tensor's rows come in blocks; else 1.
+    inner_rows: u32,
 }
 
 impl<'c, 'a> Layout<'c, 'a> {
@@ -110,6 +112,7 @@ impl<'c, 'a> Layout<'c, 'a> {
         if cols > 0 {
             spans.push(row_partials);
         }
+        let inner_rows = inner_rows(&spans)?;
         let mut dispatches = Vec::new();
         for plan in plans {
             if plan.kernel == Kernel::BackwardReduceParameters {
@@ -124,7 +127,7 @@ impl<'c, 'a> Layout<'c, 'a> {
             }
             dispatches.push(of_plan);
         }
-        Ok(Self { call, caps, dispatches, scratch, row_partials })
+        Ok(Self { call, caps, dispatches, scratch, row_partials, inner_rows })
     }
 
     /// Bytes of a buffer of the caller's for all scratch: from any offset in a buffer, as windows are bound
@@ -179,7 +182,8 @@ impl<'c, 'a> Layout<'c, 'a> {
                 });
                 let windows: Vec<Window> = windows.collect::<Result<_, Error>>()?;
                 let places = self.places(plan, dispatch, &tensors, &windows);
-                let uniform = Uniform::new(&places, eps);
+                let block = block_of(dispatch.first_row, self.inner_rows);
+                let uniform = Uniform::new(&places, eps, block);
                 Ok(Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform })
             })
             .collect()
@@ -222,15 +226,17 @@ impl<'c, 'a> Layout<'c, 'a> {
             // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32
             // bytes. The stride of a single row may be longer, and is not used.
             let start = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
-            let [start, row_stride, column_stride] = [start, span.stride, span.column_stride]
-                .map(|elements| u32::try_from(elements).unwrap_or(u32::MAX));
+            let [start, row_stride, column_stride, outer_stride] =
+                [start, span.stride, span.column_stride, span.outer_stride]
+                    .map(|elements| u32::try_from(elements).unwrap_or(u32::MAX));
+            let outer_stride = (span.inner_rows > 0).then_some(outer_stride);
             if self.call.get(*tensor).is_some_and(|placed| placed.is_reversed) {
                 // The shader's sum of both wraps around to the column that lies before the first.
                 let (start, column_stride) =
                     (start.wrapping_add(column_stride), column_stride.wrapping_neg());
-                return Place { start, row_stride, column_stride };
+                return Place { start, row_stride, column_stride, outer_stride };
             }
-            Place { start, row_stride, column_stride }
+            Place { start, row_stride, column_stride, outer_stride }
         };
         tensors.iter().zip(windows).map(place).collect()
     }

@@ -281,10 +281,11 @@ impl LayerNorm {
     /// The plans of a call, in the order of their dispatches.
     fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
         let plans = self.planned(operation, call.vector_width())?;
-        if !call.shares_buffers {
+        if !call.shares_buffers && !call.is_strided() {
             return Ok(plans.to_vec());
         }
-        Ok(plans.iter().map(|plan| plan.with_pooled(call.pooled(plan))).collect())
+        let as_given = |plan: &Plan| plan.with_strided(call.is_strided()).with_pooled(call.pooled(plan));
+        Ok(plans.iter().map(as_given).collect())
     }
 
     /// The same for tensors in buffers of their own.
@@ -319,6 +320,6 @@ impl LayerNorm {
     #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
-        plan.partial_cols == 0 && by_ladder != Ok(plan.with_pooled(Pooled::Nothing))
+        plan.partial_cols == 0 && by_ladder != Ok(plan.with_strided(false).with_pooled(Pooled::Nothing))
     }
 }

@@ -25,6 +25,9 @@ pub struct WarmOptions<'a> {
     /// Which tensors will share a buffer, outputs among them. Default: no input lies in the buffer of an
     /// output.
     pub pooled: Pooled,
+    /// Whether tensors of rows will come in blocks, or with columns apart
+    /// ([`BufferRows`](crate::BufferRows)). Default: no.
+    pub strided: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,
     /// The most rows of a call: the device's scratch is reserved for so many. Default: 0, none is.
@@ -42,6 +45,7 @@ impl Default for WarmOptions<'_> {
             backward: &[],
             alignment: 256,
             pooled: Pooled::Nothing,
+            strided: false,
             pooled_scratch: false,
             rows: 0,
             submit: false,
@@ -83,7 +87,9 @@ impl LayerNorm {
         let mut compiled: Vec<(Plan, Arc<Compiled>)> = Vec::new();
         for operation in forward.chain(backward) {
             for plan in self.planned(operation, vector_width)?.iter() {
-                let plan = plan.with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));
+                let plan = plan
+                    .with_strided(options.strided)
+                    .with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));
                 compiled.push((plan, shared.compiled(&plan)?));
                 if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
                     let bytes = &mut scratch[Part::Partials as usize];
@@ -122,7 +128,7 @@ impl LayerNorm {
     /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
     fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
-        let uniform = Uniform::new(&[], self.problem().eps);
+        let uniform = Uniform::new(&[], self.problem().eps, [0, 1]);
         let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
         // The sum over no partial sums is stored: of the first columns.
         let size = u64::from(self.problem().cols).next_multiple_of(8) * 4 + 256;

@@ -15,14 +15,27 @@ pub struct Span {
     pub cols: u32,
     /// Bytes of an element.
     pub element_bytes: u32,
-    /// Elements from one column to the next: 1, but for statistics whose mean and rstd lie apart.
+    /// Elements from one column to the next: 1 where columns lie side by side.
     pub column_stride: u64,
+    /// Where `stride` does not tell all rows apart: the rows of a block, such as the heads of a token or the positions
+    /// of a sample. 0 where it does.
+    pub inner_rows: u64,
+    /// Elements from one block's first row to the next's; nothing where there are no blocks.
+    pub outer_stride: u64,
 }
 
 impl Default for Span {
     /// float32 from the start of the buffer on, a column after the other; `cols` is 0 and must be set.
     fn default() -> Self {
-        Self { offset: 0, stride: 0, cols: 0, element_bytes: 4, column_stride: 1 }
+        Self {
+            offset: 0,
+            stride: 0,
+            cols: 0,
+            element_bytes: 4,
+            column_stride: 1,
+            inner_rows: 0,
+            outer_stride: 0,
+        }
     }
 }
 
@@ -37,8 +50,10 @@ impl Span {
         } else {
             return 1;
         };
-        let width =
-            largest_common_power_of_two(largest_common_power_of_two(2 * full, self.offset), self.stride);
+        let outer_stride = if self.inner_rows == 0 { 0 } else { self.outer_stride };
+        let mut width = largest_common_power_of_two(2 * full, self.offset);
+        width = largest_common_power_of_two(width, self.stride);
+        width = largest_common_power_of_two(width, outer_stride);
         if width == 2 * full {
             WIDE
         } else if width == full {
@@ -48,19 +63,61 @@ impl Span {
         }
     }
 
+    /// Whether a kernel needs to be told more than a start and a stride of rows: of tensors of rows. Statistics whose mean and rstd lie
+    /// apart need nothing else.
+    #[must_use]
+    pub const fn is_strided(&self) -> bool {
+        self.inner_rows > 0 || (self.column_stride != 1 && self.cols > 1)
+    }
+
     /// The byte at which row `row` starts.
     #[must_use]
     pub const fn row_byte(&self, row: u64) -> u64 {
-        self.offset.saturating_add(row.saturating_mul(self.stride)).saturating_mul(self.element_bytes as u64)
+        let elements = match self.inner_rows {
+            0 => row.saturating_mul(self.stride),
+            inner_rows => {
+                let outer = (row / inner_rows).saturating_mul(self.outer_stride);
+                outer.saturating_add((row % inner_rows).saturating_mul(self.stride))
+            }
+        };
+        self.offset.saturating_add(elements).saturating_mul(self.element_bytes as u64)
     }
 
-    /// The bytes from the start of the buffer to the end of the last of `rows` rows.
+    /// The bytes from the start of the buffer to the end of the last of `rows` rows, in memory.
     #[must_use]
     pub const fn end(&self, rows: u64) -> u64 {
-        match rows {
-            0 => 0,
-            _ => self.row_byte(rows - 1).saturating_add(self.row_bytes()),
+        self.end_of(0, rows)
+    }
+
+    /// The bytes from the start of the buffer to the end of the last in memory of some rows.
+    const fn end_of(&self, first: u64, rows: u64) -> u64 {
+        let Some(last) = first.saturating_add(rows).checked_sub(1) else { return 0 };
+        if rows == 0 {
+            return 0;
         }
+        // Within a block later rows lie later, and so do later blocks' last rows: those of the blocks that are whole, of which
+        // the last may lie after the last row.
+        let mut at = self.row_byte(last);
+        if self.inner_rows > 0
+            && let Some(whole) = (last / self.inner_rows * self.inner_rows).checked_sub(1)
+            && whole >= first
+            && self.row_byte(whole) > at
+        {
+            at = self.row_byte(whole);
+        }
+        at.saturating_add(self.row_bytes())
+    }
+
+    /// The first byte in memory of rows from `first` on.
+    const fn begin_of(&self, first: u64, rows: u64) -> u64 {
+        let at = self.row_byte(first);
+        if self.inner_rows > 0 {
+            let next = (first / self.inner_rows + 1).saturating_mul(self.inner_rows);
+            if next - first < rows && self.row_byte(next) < at {
+                return self.row_byte(next);
+            }
+        }
+        at
     }
 
     /// From the first byte of a row to its last.
@@ -80,7 +137,7 @@ impl Span {
     }
 
     /// Whether these rows and those of another tensor in the same buffer have bytes in common. Rows of
-    /// different strides count as whole ranges, what lies between them included.
+    /// different strides count as whole ranges, what lies between them included; so do the blocks of rows in blocks.
     #[must_use]
     pub const fn overlaps(&self, rows: u64, other: &Self, other_rows: u64) -> bool {
         if let Some([first, second]) = self.apart() {
@@ -89,10 +146,18 @@ impl Span {
         if other.apart().is_some() {
             return other.overlaps(other_rows, self, rows);
         }
+        if let (Some((blocks, count)), Some((other_blocks, other_count))) =
+            (self.blocks(rows), other.blocks(other_rows))
+        {
+            return blocks.overlaps(count, &other_blocks, other_count);
+        }
         let (begin, end) = (self.row_byte(0), self.end(rows));
         let (other_begin, other_end) = (other.row_byte(0), other.end(other_rows));
         if rows == 0 || other_rows == 0 || begin >= other_end || other_begin >= end {
             return false;
+        }
+        if self.inner_rows > 0 || other.inner_rows > 0 {
+            return true;
         }
         // Saturated, as the stride of a single row may be anything.
         let stride = self.stride.saturating_mul(self.element_bytes as u64);
@@ -110,13 +175,30 @@ impl Span {
         !(between >= row && between.saturating_add(other_row) <= stride)
     }
 
+    /// Rows in blocks as one row for each block, with all that lies in it, and how many those are.
+    const fn blocks(&self, rows: u64) -> Option<(Self, u64)> {
+        if self.inner_rows == 0 || self.element_bytes == 0 {
+            return None;
+        }
+        let of_block = if rows < self.inner_rows { rows } else { self.inner_rows };
+        let elements = (self.end(of_block).saturating_sub(self.row_byte(0))) / self.element_bytes as u64;
+        // Longer than cols can say: the whole range counts.
+        if elements > u32::MAX as u64 {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "compared above")]
+        let cols = elements as u32;
+        let blocks = Self { stride: self.outer_stride, cols, column_stride: 1, inner_rows: 0, ..*self };
+        Some((blocks, rows.div_ceil(self.inner_rows)))
+    }
+
     /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
     /// `alignment`, and its length, a multiple of 4.
     #[must_use]
     pub const fn window(&self, first: u64, rows: u64, alignment: u32) -> (u64, u64) {
         let alignment = if alignment == 0 { 1 } else { alignment as u64 };
-        let begin = self.row_byte(first) / alignment * alignment;
-        (begin, (self.end(first.saturating_add(rows)).saturating_sub(begin)).div_ceil(4).saturating_mul(4))
+        let begin = self.begin_of(first, rows) / alignment * alignment;
+        (begin, (self.end_of(first, rows).saturating_sub(begin)).div_ceil(4).saturating_mul(4))
     }
 
     /// Elements of 2 or 4 bytes.
@@ -129,7 +211,12 @@ impl Span {
         if !self.has_known_elements() {
             return Err(Error::invalid("element_bytes of a span", self.element_bytes, "2 or 4"));
         }
-        let before_last = u128::from(rows.saturating_sub(1)) * u128::from(self.stride);
+        let before = |rows: u64, stride: u64| u128::from(rows.saturating_sub(1)) * u128::from(stride);
+        let before_last = match self.inner_rows {
+            0 => before(rows, self.stride),
+            inner => before(rows.div_ceil(inner), self.outer_stride)
+                .saturating_add(before(rows.min(inner), self.stride)),
+        };
         let before_column = u128::from(self.cols.saturating_sub(1)) * u128::from(self.column_stride);
         let in_row = before_column + u128::from(self.cols.min(1));
         let elements = before_last.saturating_add(u128::from(self.offset) + in_row);
@@ -146,11 +233,32 @@ impl Span {
         if one > most {
             return 0;
         }
+        if self.inner_rows > 0 {
+            return self.rows_of_blocks_in_window(first, alignment, most);
+        }
         match self.stride {
             0 => u64::MAX,
             // Saturated, as the stride of a single row may be anything.
             stride => (most - one) / stride.saturating_mul(self.element_bytes as u64) + 1,
         }
+    }
+}
+
+impl Span {
+    /// The same for rows in blocks: windows grow with their rows.
+    const fn rows_of_blocks_in_window(&self, first: u64, alignment: u32, most: u64) -> u64 {
+        // A dispatch has fewer.
+        let (mut fits, mut beyond) = (1, 1 << 32);
+        while beyond - fits > 1 {
+            let rows = fits + (beyond - fits) / 2;
+            let (_, length) = self.window(first, rows, alignment);
+            if length > most {
+                beyond = rows;
+            } else {
+                fits = rows;
+            }
+        }
+        fits
     }
 }
 
@@ -169,6 +277,10 @@ pub struct Dispatch {
     pub partial_rows: u32,
     /// How many of them the dispatches before this one have left: those are added to, the others written anew.
     pub earlier_partial_rows: u32,
+    /// The rows of a block, where a tensor's rows come in blocks; 1 where none's do.
+    pub inner_rows: u32,
+    /// Which row of its block the first row is.
+    pub first_inner_row: u32,
 }
 
 /// More than any tensor takes: what would fill the host's memory with dispatches is refused.
@@ -195,6 +307,7 @@ impl Plan {
                 format!("at least {}", self.chunks),
             ));
         }
+        let inner_rows = inner_rows(spans)?;
         let mut dispatches = Vec::new();
         let (mut first_row, mut earlier_partial_rows) = (0, 0);
         while first_row < rows {
@@ -220,6 +333,8 @@ impl Plan {
             }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
+            let [first_inner_row, inner_rows] = block_of(first_row, inner_rows);
+            let dispatch = Dispatch { inner_rows, first_inner_row, ..dispatch };
             first_row += u64::from(count);
             earlier_partial_rows = dispatch.partial_rows.max(earlier_partial_rows);
             dispatches.push(dispatch);
@@ -242,6 +357,8 @@ impl Plan {
             workgroups: grid(slots.div_ceil(self.rows_per_workgroup) * self.chunks, caps.max_workgroups),
             partial_rows: self.partial_rows(slots),
             earlier_partial_rows,
+            inner_rows: 1,
+            first_inner_row: 0,
         }
     }
 
@@ -254,6 +371,8 @@ impl Plan {
             workgroups: grid(self.steps, caps.max_workgroups),
             partial_rows,
             earlier_partial_rows: 0,
+            inner_rows: 1,
+            first_inner_row: 0,
         }
     }
 
@@ -278,6 +397,23 @@ impl Plan {
             }
         }
     }
+}
+
+/// The rows of a block, which is the same for all tensors whose rows come in blocks; 1 where none's do.
+pub(crate) fn inner_rows(spans: &[Span]) -> Result<u32, Error> {
+    let mut of_blocks = spans.iter().map(|span| span.inner_rows).filter(|inner_rows| *inner_rows > 0);
+    let Some(inner_rows) = of_blocks.next() else { return Ok(1) };
+    if let Some(other) = of_blocks.find(|other| *other != inner_rows) {
+        let needs = format!("{inner_rows}, as in another tensor of the call");
+        return Err(Error::invalid("the rows of a block", other, needs));
+    }
+    u32::try_from(inner_rows).map_err(|_| Error::invalid("the rows of a block", inner_rows, "below 2^32"))
+}
+
+/// Which row of a block of so many a row is, and how many those are.
+pub(crate) fn block_of(row: u64, inner_rows: u32) -> [u32; 2] {
+    // The remainder is below a u32.
+    [u32::try_from(row % u64::from(inner_rows.max(1))).unwrap_or(0), inner_rows.max(1)]
 }
 
 /// The most workgroups of a dispatch. Near-square grids have a few more than they need: of half as many as numbers, none

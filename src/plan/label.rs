@@ -56,6 +56,9 @@ impl Plan {
             Pooled::Rows => "/pooled_rows",
             Pooled::Everything => "/pooled",
         };
+        if self.strided {
+            label += "/strided";
+        }
         label + &self.operation.options_label()
     }
 }

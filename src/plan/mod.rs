@@ -28,6 +28,8 @@ mod validate;
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
+#[cfg(feature = "gpu")]
+pub(crate) use dispatch::{block_of, inner_rows};
 pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use pooled::Pooled;
@@ -120,6 +122,8 @@ pub struct Plan {
     pub max_partial_rows: u32,
     /// Which inputs are bound as outputs are; see [`Plan::with_pooled`].
     pub pooled: Pooled,
+    /// Whether rows may lie in blocks, and columns apart: see [`Plan::with_strided`].
+    pub strided: bool,
 }
 
 impl Plan {
@@ -280,6 +284,14 @@ impl Plan {
         ladder::candidates(problem, operation, vector_width, caps)
     }
 
+    /// The same plan for rows in blocks, or with columns apart ([`Span::is_strided`]), of any of its tensors. The sums of
+    /// [`Plan::reduce_parameters`] have no rows, and stay as they are.
+    #[must_use]
+    pub const fn with_strided(self, strided: bool) -> Self {
+        let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));
+        Self { strided: strided && has_rows, ..self }
+    }
+
     /// What of the plan is not decided by problem, operation and caps.
     #[must_use]
     pub const fn rung(&self) -> Rung {
@@ -362,6 +374,7 @@ impl Plan {
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
             pooled: Pooled::Nothing,
+            strided: false,
         };
         for used in plan.used() {
             if plan.storage(used.tensor) != plan.storage(used.bound) {

@@ -11,19 +11,22 @@ pub struct Place {
     pub start: u32,
     /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
     pub row_stride: u32,
-    /// From one column to the next: 1, but for statistics whose mean and rstd lie apart. Modulo 2^32 where rstd comes
-    /// first.
+    /// From one column to the next: 1, but for [strided](Plan::with_strided) rows, and statistics whose mean and rstd lie
+    /// apart. Modulo 2^32 where rstd comes first.
     pub column_stride: u32,
+    /// From one block's start to the next, where rows come in blocks of [`Dispatch::inner_rows`]; `None` where one stride
+    /// tells all rows apart.
+    pub outer_stride: Option<u32>,
 }
 
 impl Default for Place {
     /// One row from the start of the binding on, its columns one after the other.
     fn default() -> Self {
-        Self { start: 0, row_stride: 0, column_stride: 1 }
+        Self { start: 0, row_stride: 0, column_stride: 1, outer_stride: None }
     }
 }
 
-const PLACES: usize = 14;
+const PLACES: usize = 13;
 
 /// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
 #[repr(C)]
@@ -36,7 +39,9 @@ pub struct Uniform {
     eps: f32,
     one: f32,
     zero: u32,
-    spare: u32,
+    inner_rows: u32,
+    first_inner_row: u32,
+    spare: [u32; 3],
     places: [[u32; 4]; PLACES],
 }
 
@@ -48,11 +53,16 @@ impl Uniform {
     pub const BYTES: usize = 256;
 
     /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings; places beyond
-    /// [`Uniform::PLACES`] have no binding, and are left out.
-    pub(crate) fn new(places: &[Place], eps: f32) -> Self {
-        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..Self::zeroed() };
+    /// [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number `first_inner_row` of a block of `inner_rows`.
+    pub(crate) fn new(places: &[Place], eps: f32, [first_inner_row, inner_rows]: [u32; 2]) -> Self {
+        let blocks = Self { inner_rows, first_inner_row, ..Self::zeroed() };
+        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..blocks };
         for (to, place) in uniform.places.iter_mut().zip(places) {
-            *to = [place.start, place.row_stride, place.column_stride, 0];
+            let Place { start, row_stride, column_stride, outer_stride } = *place;
+            // The shader's sum wraps around to the place of row 0.
+            let start = start.wrapping_sub(first_inner_row.wrapping_mul(row_stride));
+            let outer_stride = outer_stride.unwrap_or(inner_rows.wrapping_mul(row_stride));
+            *to = [start, row_stride, column_stride, outer_stride];
         }
         uniform
     }
@@ -77,13 +87,14 @@ impl Plan {
     /// [`Plan::place_of_partials`].
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
-        bytemuck::cast(Uniform::new(places, eps).of(self, dispatch))
+        let block = [dispatch.first_inner_row, dispatch.inner_rows];
+        bytemuck::cast(Uniform::new(places, eps, block).of(self, dispatch))
     }
 
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of `cols`, one after the other.
     #[must_use]
     pub const fn place_of_partials(&self) -> Place {
-        Place { start: 0, row_stride: self.cols, column_stride: 1 }
+        Place { start: 0, row_stride: self.cols, column_stride: 1, outer_stride: None }
     }
 
     /// The number of a tensor's place: that of the binding which it is accessed through, less one.
@@ -110,6 +121,8 @@ mod tests {
             ("eps", offset_of!(Uniform, eps)),
             ("one", offset_of!(Uniform, one)),
             ("zero", offset_of!(Uniform, zero)),
+            ("inner_rows", offset_of!(Uniform, inner_rows)),
+            ("first_inner_row", offset_of!(Uniform, first_inner_row)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };

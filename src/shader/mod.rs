@@ -106,6 +106,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
         let _ = writeln!(text, "const {}: u32 = {number}u;", place_constant(used.tensor));
     }
+    segment(&mut text, if plan.strided { wgsl!("layout/strided") } else { wgsl!("layout/rows") });
     segment(&mut text, wgsl!("common/row"));
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));

@@ -172,6 +172,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         tail,
         plan.pooled as u8,
         u8::from(plan.short),
+        u8::from(plan.strided),
     ];
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);
@@ -186,7 +187,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     levels
 }
 
-const PLAN_FACTORS: usize = 17;
+const PLAN_FACTORS: usize = 18;
 const FORWARD_CHOICES: usize = Forward::CHOICES.len();
 const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
 
@@ -199,7 +200,7 @@ const MOST_STEPS_LEVEL: u8 = 5;
 
 #[derive(Default)]
 struct Product {
-    /// The levels of plans that are not pooled.
+    /// The levels of plans that are neither pooled nor strided.
     known: HashSet<Levels<FACTORS>>,
     variants: Vec<(Variant, Levels<FACTORS>)>,
 }
@@ -231,14 +232,15 @@ impl Product {
         Ok(())
     }
 
-    /// Which pooled plans have texts of their own follows from the levels of the one that is not pooled.
+    /// Which pooled and strided plans have texts of their own follows from the levels of the one that is neither.
     fn keep(&mut self, plan: Plan, caps: &Caps) {
         if !self.known.insert(levels(&plan)) {
             return;
         }
-        for pooled in Pooled::ALL {
-            let plan = plan.with_pooled(pooled);
-            if plan.pooled == pooled {
+        for (pooled, strided) in Pooled::ALL.into_iter().flat_map(|pooled| [(pooled, false), (pooled, true)])
+        {
+            let plan = plan.with_pooled(pooled).with_strided(strided);
+            if (plan.pooled, plan.strided) == (pooled, strided) {
                 self.variants.push((Variant { plan, caps: *caps }, levels(&plan)));
             }
         }

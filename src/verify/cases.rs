@@ -136,15 +136,32 @@ pub enum Layout {
     Slice,
     /// Rows that start on single elements.
     Odd,
+    /// Rows in blocks inside wider ones, all on 16 bytes where `cols` allows, as heads in a fused projection.
+    Heads,
+    /// Columns apart and rows side by side, in blocks: positions of samples that have their channels first.
+    Channels,
 }
 
 impl Layout {
-    /// Elements before the first row, and between a row's end and the next row's start.
-    pub(super) const fn offset_and_gap(self) -> (usize, usize) {
+    /// Where rows of so many columns lie.
+    pub(super) const fn span(self, cols: u32, element_bytes: u32) -> Span {
+        let wide = cols as u64;
+        let (offset, stride, column_stride, inner_rows, outer_stride) = match self {
+            Self::Dense => (0, wide, 1, 0, 0),
+            Self::Slice => (64, wide + 8, 1, 0, 0),
+            Self::Odd => (3, wide + 5, 1, 0, 0),
+            Self::Heads => (64, wide, 1, BLOCK_ROWS, BLOCK_ROWS * wide + 8),
+            Self::Channels => (3, 1, BLOCK_ROWS + 1, BLOCK_ROWS, (BLOCK_ROWS + 1) * wide + 5),
+        };
+        Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride }
+    }
+
+    /// Elements between a row's end and the next row's start, where rows lie one after the other.
+    pub(super) const fn gap(self) -> u64 {
         match self {
-            Self::Dense => (0, 0),
-            Self::Slice => (64, 8),
-            Self::Odd => (3, 5),
+            Self::Slice => 8,
+            Self::Odd => 5,
+            Self::Dense | Self::Heads | Self::Channels => 0,
         }
     }
 
@@ -153,9 +170,14 @@ impl Layout {
             Self::Dense => "dense",
             Self::Slice => "slice",
             Self::Odd => "odd",
+            Self::Heads => "heads",
+            Self::Channels => "channels",
         }
     }
 }
+
+/// Rows of a block, of which the last has fewer in most cases.
+const BLOCK_ROWS: u64 = 3;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,22 +308,23 @@ impl Case {
     /// Those of [`Plan`].
     pub fn plan(&self, caps: &Caps, row_split: RowSplit) -> Result<Plan, Error> {
         let problem = &self.problem;
-        let (offset, gap) = self.layout.offset_and_gap();
         let width = |used: Used| {
-            let stride = match used.shape {
-                Shape::Rows => u64::from(problem.cols) + gap as u64,
-                Shape::Cols => 0,
-                // Statistics are accessed one by one.
-                _ => return u32::MAX,
-            };
             let element_bytes = used.stored.dtype(problem).size();
-            Span { offset: offset as u64, stride, cols: problem.cols, element_bytes, ..Span::default() }
-                .vector_width()
+            let span = self.layout.span(problem.cols, element_bytes);
+            match used.shape {
+                Shape::Rows => span.vector_width(),
+                Shape::Cols => {
+                    Span { offset: span.offset, cols: problem.cols, element_bytes, ..Span::default() }
+                        .vector_width()
+                }
+                // Statistics are accessed one by one.
+                _ => u32::MAX,
+            }
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
         let splits = row_split == RowSplit::Always;
-        match (self.task, splits) {
+        let plan = match (self.task, splits) {
             (Task::Forward(forward), true) => {
                 Plan::forward_split(problem, forward, width, caps).map(|[first, _]| first)
             }
@@ -310,7 +333,8 @@ impl Case {
                 Plan::backward_split(problem, backward, width, caps).map(|[first, _]| first)
             }
             (Task::Backward(backward), false) => Plan::backward(problem, backward, width, caps),
-        }
+        };
+        Ok(plan?.with_strided(self.layout.span(problem.cols, 4).is_strided()))
     }
 }
 

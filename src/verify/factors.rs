@@ -78,7 +78,7 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::Bf16, Dtype::F32),
 ];
 
-const LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
+const LAYOUTS: [Layout; 5] = [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels];
 
 /// The first is a level of every shape, the others of the rich ones.
 pub(super) const DATA: [Data; 14] = [

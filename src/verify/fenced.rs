@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::gpu::Given;
-use crate::plan::Tensor;
+use crate::plan::{Span, Tensor};
 use crate::types::Dtype;
 use half::{bf16, f16};
 
@@ -42,12 +42,12 @@ pub(super) struct Fenced {
     pub(super) buffer: wgpu::Buffer,
     /// The buffer's bytes before the call.
     pub(super) image: Vec<u8>,
-    pub(super) offset: usize,
-    pub(super) stride: usize,
-    /// Elements from one column to the next: statistics lie apart in some layouts.
-    pub(super) column_stride: usize,
+    /// Where it lies: statistics have their columns apart in some layouts.
+    pub(super) span: Span,
     pub(super) rows: usize,
     pub(super) cols: usize,
+    /// Whether it has the columns of the problem.
+    pub(super) has_rows: bool,
     /// The tensor in whose buffer it lies: itself, or the output that is written over it.
     pub(super) bound: Tensor,
 }
@@ -55,9 +55,7 @@ pub(super) struct Fenced {
 impl Fenced {
     /// The bytes of an element of the tensor.
     pub(super) fn element(&self, row: usize, column: usize) -> std::ops::Range<usize> {
-        let element_bytes = self.dtype.size() as usize;
-        let at = (self.offset + row * self.stride + column * self.column_stride) * element_bytes;
-        at..at + element_bytes
+        element(&self.span, row, column)
     }
 
     pub(super) fn elements(&self) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
@@ -93,6 +91,14 @@ impl Fenced {
     }
 }
 
+/// The bytes of an element of a tensor that lies so.
+#[allow(clippy::cast_possible_truncation, reason = "within a buffer that the host has made")]
+pub(super) fn element(span: &Span, row: usize, column: usize) -> std::ops::Range<usize> {
+    let bytes = span.element_bytes as usize;
+    let at = span.row_byte(row as u64) as usize + column * span.column_stride as usize * bytes;
+    at..at + bytes
+}
+
 pub(super) fn poison(dtype: Dtype) -> &'static [u8] {
     const BYTES_16: [u8; 2] = POISON_16.to_ne_bytes();
     const BYTES_32: [u8; 4] = POISON_32.to_ne_bytes();
@@ -123,10 +129,14 @@ impl Call {
     pub(super) fn given(&self, tensor: Tensor) -> Option<Given<'_>> {
         let fenced = self.get(tensor)?;
         let buffer = &self.get(fenced.bound)?.buffer;
-        let given = Given::at_element(buffer, fenced.offset as u64, Some(fenced.stride as u64));
-        Some(match fenced.column_stride {
+        let Span { offset, stride, column_stride, inner_rows, outer_stride, .. } = fenced.span;
+        let given = Given::at_element(buffer, offset, Some(stride));
+        Some(match column_stride {
+            _ if fenced.has_rows => {
+                given.with_strides(column_stride, (inner_rows > 0).then_some((inner_rows, outer_stride)))
+            }
             1 => given,
-            column_stride => given.with_rstd((fenced.offset + column_stride) as u64),
+            column_stride => given.with_rstd(offset + column_stride),
         })
     }
 

@@ -4,12 +4,12 @@
 
 use super::cases::{Data, Layout, Residual, Values};
 use super::data::{Random, fill_row};
-use super::fenced::{Call, Fenced, TAIL, encode, poison};
+use super::fenced::{Call, Fenced, TAIL, element, encode, poison};
 use super::judge::statistics;
 use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
-use crate::plan::{Operation, Tensor};
+use crate::plan::{Operation, Span, Tensor};
 use crate::types::{Dtype, Real, Statistics};
 use half::{bf16, f16};
 
@@ -132,27 +132,26 @@ impl Runner<'_> {
 
     /// A buffer of poison, with `values` in the tensor's rows if there are any.
     fn fence(&self, used: &Used, values: Option<Vec<f32>>) -> Result<Fenced, Error> {
-        let (offset, gap) = self.case.layout.offset_and_gap();
-        let (mut stride, mut column_stride) = (self.cols + gap, 1);
-        let (mut rows, mut cols) = (self.case.rows, self.cols);
-        match used.shape {
-            Shape::Cols => rows = 1,
-            Shape::Statistics => {
-                cols = size_of::<Statistics>() / size_of::<f32>();
-                stride = cols;
-                if self.case.layout == Layout::Slice {
-                    (stride, column_stride) = (1, rows + gap);
-                }
-            }
-            _ => {}
-        }
         let dtype = used.stored.dtype(self.problem);
-        let elements = (offset + rows * stride + (cols - 1) * column_stride + TAIL).next_multiple_of(2);
+        let of_rows = self.case.layout.span(self.problem.cols, dtype.size());
+        let plain = Span { offset: of_rows.offset, element_bytes: dtype.size(), ..Span::default() };
+        let rows = self.case.rows;
+        let (rows, span) = match used.shape {
+            Shape::Cols => (1, Span { cols: self.problem.cols, ..plain }),
+            Shape::Statistics => {
+                const COLS: u32 = (size_of::<Statistics>() / size_of::<f32>()) as u32;
+                let span = Span { stride: COLS.into(), cols: COLS, ..plain };
+                let apart = Span { stride: 1, column_stride: rows as u64 + self.case.layout.gap(), ..span };
+                (rows, if self.case.layout == Layout::Slice { apart } else { span })
+            }
+            _ => (rows, of_rows),
+        };
+        let cols = span.cols as usize;
+        let bytes = usize::try_from(span.end(rows as u64)).unwrap_or(usize::MAX);
+        let elements = (bytes / dtype.size() as usize + TAIL).next_multiple_of(2);
         let mut image = poison(dtype).repeat(elements);
-        let element_bytes = dtype.size() as usize;
         for (i, value) in values.iter().flatten().enumerate() {
-            let at = (offset + i / cols * stride + i % cols * column_stride) * element_bytes;
-            encode(dtype, *value, &mut image[at..at + element_bytes]);
+            encode(dtype, *value, &mut image[element(&span, i / cols, i % cols)]);
         }
         let buffer = self.context.upload(used.tensor.name(), &image)?;
         let (tensor, bound, is_written) = (used.tensor, used.bound, used.role == Role::Output);
@@ -163,11 +162,10 @@ impl Runner<'_> {
             values,
             buffer,
             image,
-            offset,
-            stride,
-            column_stride,
+            span,
             rows,
             cols,
+            has_rows: used.shape == Shape::Rows,
             bound,
         })
     }

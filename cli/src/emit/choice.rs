@@ -49,6 +49,10 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "N", help_heading = "Kernel")]
     vector_width: Option<u32>,
 
+    /// Rows may come in blocks and columns lie apart, as heads and channels do: docs/emit.md
+    #[arg(long, help_heading = "Kernel")]
+    strided: bool,
+
     /// Forward: add a residual to x first, and write the sum
     #[arg(long, help_heading = "Kernel")]
     residual: bool,
@@ -246,6 +250,7 @@ impl Choice {
             ("--affine", self.affine.is_some()),
             ("--option", !self.option.is_empty()),
             ("--vector-width", self.vector_width.is_some()),
+            ("--strided", self.strided),
             ("--adapter", self.adapter.is_some()),
             ("--kind", self.kind.is_some()),
             ("--subgroup-sizes", self.subgroup_sizes.is_some()),
@@ -323,7 +328,7 @@ impl Choice {
                 problem.cols, plan.vector_width
             )));
         }
-        Ok(Variant { plan, caps })
+        Ok(Variant { plan: plan.with_strided(self.strided), caps })
     }
 
     fn problem(&self) -> Problem {

@@ -47,7 +47,7 @@ struct Field {
     value: Vec<Value>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum Value {
     Number(u32),
@@ -283,6 +283,9 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         }
         "one" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
+        "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
+        "inner_rows" => vec![Value::Number(1)],
+        "first_inner_row" => vec![Value::Number(0)],
         "places" => plan
             .used()
             .iter()
@@ -293,7 +296,7 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
     })
 }
 
-/// Where a tensor lies in its binding: start, row stride, column stride.
+/// Where a tensor lies in its binding: start, row stride, column stride, outer stride.
 fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let name = |what: &str| Value::Name(format!("{}.{what}", used.tensor.name()));
     let [row_stride, column_stride] = match used.shape {
@@ -301,10 +304,13 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
         Shape::Cols => [Value::Number(0), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.cols), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
+        _ if plan.strided => [name("row_stride"), name("column_stride")],
         _ => [name("row_stride"), Value::Number(1)],
     };
     let start = if used.shape == Shape::Partials { Value::Number(0) } else { name("start") };
-    [start, row_stride, column_stride, Value::Number(0)]
+    // Without blocks, each row is one.
+    let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
+    [start, row_stride, column_stride, outer_stride]
 }
 
 fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {

@@ -207,6 +207,107 @@ fn l2_divides_by_the_norm_or_by_eps_where_that_is_larger() {
 }
 
 #[test]
+fn channels_of_each_position_are_a_row() {
+    let room = Room::new();
+    let input = room.path("in");
+    // Two samples of two channels at three positions, and the same with the channels last.
+    let first = [1.0, 5.0, -2.0, 3.0, 1.0, 2.0, 0.0, 8.0, 4.0, 4.0, 2.0, 4.0];
+    let at = |sample: usize, channel: usize, position: usize| first[6 * sample + 3 * channel + position];
+    let positions = || (0..2).flat_map(|sample| (0..3).map(move |position| (sample, position)));
+    let last: Vec<f32> = positions().flat_map(|(n, s)| [at(n, 0, s), at(n, 1, s)]).collect();
+    files::write(
+        &input,
+        &[
+            ("x", Tensor::f32(&[2, 2, 3], &first)),
+            ("last", Tensor::f32(&[2, 3, 2], &last)),
+            ("g", Tensor::f32(&[2], &[2.0, 3.0])),
+            ("b", Tensor::f32(&[2], &[0.5, 0.25])),
+            ("none", Tensor::f32(&[2, 2, 0], &[])),
+        ],
+    );
+    let y_of = |flags: &[&str], names: &[&str]| {
+        let all = [&["forward", &input, "--gain", "g", "--bias", "b", "--eps", "0.25"], flags].concat();
+        on_both(&room, &all, names)
+    };
+    let names = ["y", "mean", "rstd"];
+    // Half the difference d of two channels has the variance d^2; with eps that is under the root.
+    let expected = |channel: usize, n: usize, s: usize| {
+        let half = (at(n, channel, s) - at(n, 1 - channel, s)) / 2.0;
+        [2.0, 3.0][channel] * half / (half * half + 0.25).sqrt() + [0.5, 0.25][channel]
+    };
+    for has in y_of(&["--x", "x", "--normalization", "channel", "--statistics"], &names) {
+        let y: Vec<f32> = (0..2)
+            .flat_map(|n| (0..2).flat_map(move |c| (0..3).map(move |s| (c, n, s))))
+            .map(|(c, n, s)| expected(c, n, s))
+            .collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 2, 3], &y), 12);
+        let means: Vec<f32> = positions().map(|(n, s)| (at(n, 0, s) + at(n, 1, s)) / 2.0).collect();
+        assert_close("mean", &has[1], &Tensor::f32(&[2, 3], &means), 6);
+        assert_eq!(has[2].shape, [2, 3]);
+    }
+    for has in y_of(&["--x", "last", "--normalization", "channel", "--channels-last"], &["y"]) {
+        let y: Vec<f32> = positions().flat_map(|(n, s)| [expected(0, n, s), expected(1, n, s)]).collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 3, 2], &y), 12);
+    }
+    for has in y_of(&["--x", "x", "--normalization", "channel-rms"], &["y"]) {
+        let value = |c: usize, n: usize, s: usize| {
+            let square = (at(n, 0, s).powi(2) + at(n, 1, s).powi(2)) / 2.0;
+            [2.0, 3.0][c] * at(n, c, s) / (square + 0.25).sqrt() + [0.5, 0.25][c]
+        };
+        let y: Vec<f32> = (0..2)
+            .flat_map(|n| (0..2).flat_map(move |c| (0..3).map(move |s| (c, n, s))))
+            .map(|(c, n, s)| value(c, n, s))
+            .collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 2, 3], &y), 12);
+    }
+    for has in y_of(&["--x", "none", "--normalization", "channel", "--statistics"], &names) {
+        assert_eq!((&has[0].shape[..], &has[1].shape[..]), (&[2, 2, 0][..], &[2, 0][..]));
+    }
+    let backward = ["backward", &input, "--x", "x", "--dy", "x", "--gain", "g", "--normalization", "channel"];
+    for has in on_both(&room, &backward, &["dx", "dgain", "dbias"]) {
+        let of_channel = |c| positions().map(|(n, s)| at(n, c, s)).sum();
+        assert_close("dbias", &has[2], &Tensor::f32(&[2], &[of_channel(0), of_channel(1)]), 2);
+        // What is added to all channels of a position changes nothing.
+        let dx = has[0].values();
+        for (n, s) in positions() {
+            let both = [dx[6 * n + s], dx[6 * n + 3 + s]];
+            assert!((both[0] + both[1]).abs() <= 1e-5, "{both:?}");
+        }
+    }
+}
+
+#[test]
+fn heads_are_normalized_and_the_rest_of_a_row_is_left() {
+    let room = Room::new();
+    let input = room.path("in");
+    let x = ramp(2 * 11);
+    let dy: Vec<f32> = x.iter().map(|x| 1.0 - x).collect();
+    files::write(&input, &[("x", Tensor::f32(&[2, 1, 11], &x)), ("dy", Tensor::f32(&[2, 1, 11], &dy))]);
+    let heads = ["--x", "x", "--heads", "2", "--head-dim", "3", "--offset", "4"];
+    let is_head = |i: usize| (4..10).contains(&(i % 11));
+    let forward = [&["forward", &input, "--statistics"][..], &heads].concat();
+    let rows: Vec<f32> = (0..22).filter(|i| is_head(*i)).map(|i| x[i]).collect();
+    files::write(&room.path("rows"), &[("x", Tensor::f32(&[4, 3], &rows))]);
+    let plain = on_both(&room, &["forward", &room.path("rows"), "--x", "x", "--statistics"], &["y", "rstd", "mean"]);
+    for (has, plain) in on_both(&room, &forward, &["y", "mean", "rstd"]).iter().zip(&plain) {
+        assert_eq!((&has[0].shape[..], &has[2].shape[..]), (&[2, 1, 11][..], &[2, 1, 2][..]));
+        let mut normalized = plain[0].values().into_iter();
+        let expected: Vec<f32> =
+            (0..22).map(|i| if is_head(i) { normalized.next().unwrap() } else { x[i] }).collect();
+        assert_eq!(has[0].values(), expected);
+        assert_eq!(has[2].values(), plain[1].values());
+    }
+    let backward = [&["backward", &input, "--dy", "dy"][..], &heads].concat();
+    for has in on_both(&room, &backward, &["dx"]) {
+        let dx = has[0].values();
+        assert!((0..22).filter(|i| !is_head(*i)).all(|i| dx[i].to_bits() == dy[i].to_bits()), "{dx:?}");
+        for head in [4, 7, 15, 18] {
+            assert!(dx[head..head + 3].iter().sum::<f32>().abs() <= 1e-5, "{dx:?}");
+        }
+    }
+}
+
+#[test]
 fn cols_says_how_long_a_row_is() {
     let room = Room::new();
     let (input, out) = (room.path("in"), room.path("out"));

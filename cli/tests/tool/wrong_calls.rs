@@ -82,6 +82,18 @@ fn wrong_flags_and_tensors() {
     }
     forward(&["--x", "x", "--cols", "5"], &["--cols 5", "12 elements"]);
     forward(&["--x", "x", "--normalization", "batch"], &["--normalization", "batch", "layer", "rms"]);
+    forward(&["--x", "gain", "--normalization", "channel"], &["gain", "[4]", "[samples, channels, ...]"]);
+    forward(&["--x", "no_cols", "--normalization", "channel"], &["no_cols", "[3, 0]", "rows of 0", "need 1"]);
+    forward(&["--x", "x", "--normalization", "channel", "--cols", "3"], &["--cols", "channel"]);
+    forward(&["--x", "x", "--channels-last"], &["--channels-last", "channel-rms"]);
+    forward(&["--x", "x", "--heads", "2"], &["--head-dim"]);
+    forward(&["--x", "x", "--heads", "0", "--head-dim", "2"], &["--heads", "1 or more"]);
+    let heads = ["--x", "x", "--heads", "2", "--head-dim", "2"];
+    forward(&[&heads[..], &["--offset", "1"]].concat(), &["x", "rows of 4", "--offset 1", "5"]);
+    forward(&[&heads[..], &["--cols", "2"]].concat(), &["--cols", "--heads"]);
+    forward(&[&heads[..], &["--normalization", "channel"]].concat(), &["--heads", "channel"]);
+    let one = ["--x", "x", "--heads", "1", "--head-dim", "2", "--residual", "x"];
+    forward(&one, &["--residual", "--heads", "sum"]);
     backward(&["--x", "x"], &["--dy"]);
     backward(&["--x", "x", "--dy", "absent"], &["--dy", "absent"]);
     backward(&["--x", "x", "--dy", "turned"], &["--dy", "turned", "[4, 3]", "[3, 4]"]);

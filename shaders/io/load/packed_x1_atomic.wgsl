@@ -1,7 +1,8 @@
 // 16-bit, four times one element, each in one half of a word that other threads write to: array<atomic<u32>>.
 // Columns beyond the row read as some column of it.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
-    let i = row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
+    let column = min(columns(step, 0u, thread), vec4<u32>(COLS - 1u));
+    let i = row_start(PLACE_TENSOR, row) + column_starts(PLACE_TENSOR, column);
     let words = vec4<u32>(
         atomicLoad(&BUFFER[i.x / 2u]),
         atomicLoad(&BUFFER[i.y / 2u]),

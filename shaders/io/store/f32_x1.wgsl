@@ -1,19 +1,19 @@
 // float32, four times 4 bytes: array<f32>.
 // Columns beyond the row are left alone. `nan`: see NaN in common/numerics.wgsl.
 fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
-    let start = row_start(PLACE_TENSOR, row);
     let column = columns(step, 0u, thread);
+    let i = row_start(PLACE_TENSOR, row) + column_starts(PLACE_TENSOR, column);
     let v = or_nan(values[0], nan);
     if (column.x < COLS) {
-        BUFFER[start + column.x] = v.x;
+        BUFFER[i.x] = v.x;
     }
     if (column.y < COLS) {
-        BUFFER[start + column.y] = v.y;
+        BUFFER[i.y] = v.y;
     }
     if (column.z < COLS) {
-        BUFFER[start + column.z] = v.z;
+        BUFFER[i.z] = v.z;
     }
     if (column.w < COLS) {
-        BUFFER[start + column.w] = v.w;
+        BUFFER[i.w] = v.w;
     }
 }

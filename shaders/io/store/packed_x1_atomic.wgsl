@@ -8,19 +8,19 @@ fn store_TENSOR_half(i: u32, half: u32) {
 }
 
 fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
-    let start = row_start(PLACE_TENSOR, row);
     let column = columns(step, 0u, thread);
+    let i = row_start(PLACE_TENSOR, row) + column_starts(PLACE_TENSOR, column);
     let words = select(pack(values[0]), vec2<u32>(NAN_WORD), nan != 0u);
     if (column.x < COLS) {
-        store_TENSOR_half(start + column.x, words.x & 0xffffu);
+        store_TENSOR_half(i.x, words.x & 0xffffu);
     }
     if (column.y < COLS) {
-        store_TENSOR_half(start + column.y, words.x >> 16u);
+        store_TENSOR_half(i.y, words.x >> 16u);
     }
     if (column.z < COLS) {
-        store_TENSOR_half(start + column.z, words.y & 0xffffu);
+        store_TENSOR_half(i.z, words.y & 0xffffu);
     }
     if (column.w < COLS) {
-        store_TENSOR_half(start + column.w, words.y >> 16u);
+        store_TENSOR_half(i.w, words.y >> 16u);
     }
 }

@@ -18,7 +18,18 @@ use crate::types::Affine;
 #[derive(Clone, Copy, Debug)]
 pub struct BufferRows<'a> {
     place: Place<'a>,
-    stride: Option<u64>,
+    strides: Strides,
+}
+
+/// How far rows, columns and blocks of rows are apart, in elements.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Strides {
+    /// From one row to the next; `None` for rows without gaps.
+    pub(crate) row: Option<u64>,
+    /// From one column to the next; `None` for columns side by side.
+    pub(crate) column: Option<u64>,
+    /// The rows of a block, and from one block to the next.
+    pub(crate) blocks: Option<(u64, u64)>,
 }
 
 /// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's types
@@ -41,19 +52,41 @@ impl<'a> BufferRows<'a> {
     /// Rows that start `offset` elements after the start of the buffer, one after the other.
     #[must_use]
     pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
-        Self { place: Place { buffer, start: Start::Element(offset) }, stride: None }
+        let place = Place { buffer, start: Start::Element(offset) };
+        Self { place, strides: Strides { row: None, column: None, blocks: None } }
     }
 
     /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after the other.
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
-        Self { place: Place { buffer, start: Start::Byte { offset, size: None } }, stride: None }
+        let place = Place { buffer, start: Start::Byte { offset, size: None } };
+        Self { place, strides: Strides { row: None, column: None, blocks: None } }
     }
 
     /// The same with `stride` elements from one row's start to the next, at least `cols`: a slice of wider rows.
     #[must_use]
     pub const fn with_stride(self, stride: u64) -> Self {
-        Self { stride: Some(stride), ..self }
+        Self { strides: Strides { row: Some(stride), ..self.strides }, ..self }
+    }
+
+    /// The same with `stride` elements from one column to the next, where they do not lie side by side: with a row stride of 1, rows
+    /// along the first axis of a matrix, or, in [blocks](Self::with_inner_rows), the channels of each position of images that have
+    /// their channels first. Elements are then accessed one by one.
+    #[must_use]
+    #[doc(alias = "channels_first", alias = "axis")]
+    pub const fn with_column_stride(self, stride: u64) -> Self {
+        Self { strides: Strides { column: Some(stride), ..self.strides }, ..self }
+    }
+
+    /// The same with rows in blocks of `inner_rows`, `outer_stride` elements from one block's first row to the next's; the stride of
+    /// rows is that within a block. Heads inside the rows of a fused projection are such: `inner_rows` heads, a stride of the
+    /// head's dimension between them, and the projection's row as the outer stride.
+    ///
+    /// All tensors of a call whose rows come in blocks have blocks of as many rows; the others need not.
+    #[must_use]
+    #[doc(alias = "heads", alias = "qk_norm")]
+    pub const fn with_inner_rows(self, inner_rows: u64, outer_stride: u64) -> Self {
+        Self { strides: Strides { blocks: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
     }
 }
 
@@ -158,7 +191,7 @@ macro_rules! from_wgpu {
         impl<'a> From<$from> for BufferRows<'a> {
             /// Rows one after the other.
             fn from(place: $from) -> Self {
-                Self { place: place.into(), stride: None }
+                Self { place: place.into(), strides: Strides::default() }
             }
         }
 
@@ -191,7 +224,7 @@ impl<'a> From<BufferVector<'a>> for BufferStatistics<'a> {
 pub(crate) struct Given<'a> {
     pub(crate) place: Place<'a>,
     /// Of rows alone.
-    pub(crate) stride: Option<u64>,
+    pub(crate) strides: Strides,
     /// Of statistics alone, where they lie apart.
     pub(crate) rstd: Option<Place<'a>>,
 }
@@ -199,7 +232,14 @@ pub(crate) struct Given<'a> {
 impl<'a> Given<'a> {
     /// A tensor `offset` elements after the start of the buffer.
     pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
-        Self { place: Place { buffer, start: Start::Element(offset) }, stride, rstd: None }
+        let strides = Strides { row: stride, column: None, blocks: None };
+        Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
+    }
+
+    /// The same with columns apart and rows in blocks.
+    #[cfg(feature = "verify")]
+    pub(crate) fn with_strides(self, column: u64, blocks: Option<(u64, u64)>) -> Self {
+        Self { strides: Strides { column: Some(column), blocks, ..self.strides }, ..self }
     }
 
     /// Statistics whose rstds lie apart, `offset` elements after the start of the buffer.
@@ -211,26 +251,26 @@ impl<'a> Given<'a> {
 }
 
 impl<'a> From<BufferRows<'a>> for Given<'a> {
-    fn from(BufferRows { place, stride }: BufferRows<'a>) -> Self {
-        Self { place, stride, rstd: None }
+    fn from(BufferRows { place, strides }: BufferRows<'a>) -> Self {
+        Self { place, strides, rstd: None }
     }
 }
 
 impl<'a> From<BufferVector<'a>> for Given<'a> {
     fn from(BufferVector { place }: BufferVector<'a>) -> Self {
-        Self { place, stride: None, rstd: None }
+        Self { place, strides: Strides::default(), rstd: None }
     }
 }
 
 impl<'a> From<BufferStatistics<'a>> for Given<'a> {
     fn from(BufferStatistics { mean, rstd }: BufferStatistics<'a>) -> Self {
-        Self { place: mean, stride: None, rstd }
+        Self { place: mean, strides: Strides::default(), rstd }
     }
 }
 
 impl<'a> From<Given<'a>> for BufferRows<'a> {
-    fn from(Given { place, stride, .. }: Given<'a>) -> Self {
-        Self { place, stride }
+    fn from(Given { place, strides, .. }: Given<'a>) -> Self {
+        Self { place, strides }
     }
 }
 

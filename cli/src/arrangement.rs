@@ -1,0 +1,98 @@
+//! Where in a tensor of a file the rows lie that are normalized.
+
+use crate::failure::Failure;
+use crate::tensors::{TensorInfo, product, zeroed};
+use bytemuck::Zeroable;
+
+/// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` of block `r / inner_rows`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrangement {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// The shape of a tensor with one value for each row.
+    pub(crate) rows_shape: Vec<usize>,
+    offset: usize,
+    inner_rows: usize,
+    outer_stride: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl Arrangement {
+    /// The channels of each position, of `[samples, channels, ...]`.
+    pub(crate) fn channels(x: &TensorInfo) -> Result<Self, Failure> {
+        let [samples, channels, spatial @ ..] = &x.shape[..] else {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, needs [samples, channels, ...] for --normalization channel",
+                x.label, x.shape
+            )));
+        };
+        let too_many =
+            || Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
+        let positions = product(spatial).ok_or_else(too_many)?;
+        Ok(Self {
+            rows: product(&[*samples, positions]).ok_or_else(too_many)?,
+            cols: *channels,
+            rows_shape: [&[*samples], spatial].concat(),
+            offset: 0,
+            inner_rows: positions,
+            outer_stride: product(&[*channels, positions]).ok_or_else(too_many)?,
+            row_stride: 1,
+            column_stride: positions,
+        })
+    }
+
+    /// Heads of `dim` values inside the rows of `[..., width]`, from `offset` on.
+    pub(crate) fn heads(x: &TensorInfo, heads: usize, dim: usize, offset: usize) -> Result<Self, Failure> {
+        let width = x.shape.last().copied().unwrap_or(0);
+        let end = heads.checked_mul(dim).and_then(|all| all.checked_add(offset));
+        if end.is_none_or(|end| end > width) {
+            return Err(Failure::WrongCall(format!(
+                "{} has rows of {width} values, and --offset {offset} with --heads {heads} of --head-dim {dim} needs {}",
+                x.label,
+                end.map_or("more than there are numbers for".to_owned(), |end| end.to_string())
+            )));
+        }
+        let leading = x.shape.split_last().map_or(&[][..], |(_, leading)| leading);
+        let rows_shape = [leading, &[heads]].concat();
+        let too_many =
+            || Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
+        Ok(Self {
+            rows: product(&rows_shape).ok_or_else(too_many)?,
+            cols: dim,
+            rows_shape,
+            offset,
+            inner_rows: heads,
+            outer_stride: width,
+            row_stride: dim,
+            column_stride: 1,
+        })
+    }
+
+    /// Whether the rows are all of a tensor with so many elements.
+    pub(crate) const fn fills(&self, elements: usize) -> bool {
+        self.rows * self.cols == elements
+    }
+
+    /// The elements of each row in turn.
+    fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.rows).flat_map(move |row| {
+            // Without positions there are no rows.
+            let outer = row / self.inner_rows * self.outer_stride;
+            let start = self.offset + outer + row % self.inner_rows * self.row_stride;
+            (0..self.cols).map(move |column| start + column * self.column_stride)
+        })
+    }
+
+    /// The rows one after the other.
+    pub(crate) fn gather<T: Copy + Zeroable>(&self, label: &str, tensor: &[T]) -> Result<Vec<T>, Failure> {
+        let mut rows = zeroed(label, self.rows * self.cols)?;
+        rows.iter_mut().zip(self.places()).for_each(|(value, place)| *value = tensor[place]);
+        Ok(rows)
+    }
+
+    /// Puts them back where they lie; what is between them stays.
+    pub(crate) fn scatter<T: Copy>(&self, rows: &[T], tensor: &mut [T]) {
+        rows.iter().zip(self.places()).for_each(|(value, place)| tensor[place] = *value);
+    }
+}

@@ -1,0 +1,20 @@
+// Rows in blocks, such as the heads of a token or the positions of a sample, with a stride between blocks, between the rows of
+// a block, and between columns:
+//
+//     row       first_inner_row + row = block * inner_rows + inner row
+//     element   block * outer stride + inner row * row stride + column * column stride
+//
+// A tensor without blocks has inner_rows row strides as its outer stride. Sums may wrap around: a start may lie before the
+// binding's where its block does.
+
+// The element at which a row of the tensor at a place starts.
+fn row_start(place: u32, row: u32) -> u32 {
+    let inner = params.first_inner_row + row;
+    let at = params.places[place];
+    return at.x + inner / params.inner_rows * at.w + inner % params.inner_rows * at.y;
+}
+
+// The elements from there to some of its columns.
+fn column_starts(place: u32, columns: vec4<u32>) -> vec4<u32> {
+    return columns * params.places[place].z;
+}
