@@ -1,4 +1,4 @@
-//! Rows in blocks and columns apart: heads inside a fused projection, in place; the channels of images that have them first.
+//! Rows inside outer ones and columns apart: heads inside a fused projection, in place; the channels of images that have them first.
 
 mod support;
 
@@ -52,8 +52,8 @@ impl Strides {
 
     fn places(self) -> impl Iterator<Item = usize> {
         (0..self.rows).flat_map(move |row| {
-            let block = row / self.inner_rows * self.outer;
-            let start = self.offset + block + row % self.inner_rows * self.stride;
+            let outer = row / self.inner_rows * self.outer;
+            let start = self.offset + outer + row % self.inner_rows * self.stride;
             (0..self.cols).map(move |column| start + column * self.column_stride)
         })
     }
@@ -220,7 +220,7 @@ fn a_row_may_be_a_column_of_a_matrix() {
         Strides { rows: 33, cols: 20, offset: 0, inner_rows: 33, outer: 0, stride: 1, column_stride: 33 };
     let norm = norm(&context, 20, Normalization::L2, RowSplit::Never);
     check(&context, strides, 660, &norm, false);
-    // One block is none.
+    // One outer row is none.
     let x = buffer(&context, &values(1, 660));
     let y = buffer(&context, &values(2, 660));
     let plain = |buffer| BufferRows::at_element(buffer, 0).with_stride(1).with_column_stride(33);
@@ -279,14 +279,14 @@ fn wrong_strides_are_refused() {
     };
     let heads = |buffer| rows(buffer).with_inner_rows(4, 40);
     norm.prepare_forward(&ForwardBuffers::new(20, heads(&x), heads(&y))).unwrap();
-    // x in blocks, y not.
+    // x inside outer rows, y not.
     norm.prepare_forward(&ForwardBuffers::new(20, heads(&x), &y)).unwrap();
     refused(20, rows(&x).with_inner_rows(0, 40), heads(&y), &["x.inner_rows", "0", "1 or more"]);
     refused(20, rows(&x).with_inner_rows(4, 31), heads(&y), &["x.outer_stride", "31", "32"]);
     refused(20, rows(&x).with_stride(7).with_inner_rows(4, 40), heads(&y), &["x.stride", "7", "8"]);
     refused(4, rows(&x).with_stride(1).with_column_stride(3), heads(&y), &["x.column_stride", "3", "4"]);
-    refused(8, heads(&x), rows(&y).with_inner_rows(2, 40), &["rows of a block", "4", "2"]);
-    // The last block's last row ends at 6 * 40 + 32, beyond 256; of 25 rows the last block has one.
+    refused(8, heads(&x), rows(&y).with_inner_rows(2, 40), &["rows inside an outer row", "4", "2"]);
+    // The last outer row's last row ends at 6 * 40 + 32, beyond 256; of 25 rows the last outer row has one.
     refused(28, heads(&x), heads(&y), &["x", "1088", "1024"]);
     norm.prepare_forward(&ForwardBuffers::new(25, heads(&x), heads(&y))).unwrap();
     // In one buffer, in each other's gaps: neither wgpu nor a kernel minds.

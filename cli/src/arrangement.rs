@@ -4,7 +4,8 @@ use crate::failure::Failure;
 use crate::tensors::{TensorInfo, product, zeroed};
 use bytemuck::Zeroable;
 
-/// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` of block `r / inner_rows`.
+/// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` inside the outer row
+/// `r / inner_rows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrangement {
     pub(crate) rows: usize,

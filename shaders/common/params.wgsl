@@ -2,11 +2,11 @@
 //
 // places      for each storage buffer, in the order of the bindings, where its tensor lies:
 //             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts; of strided
-//                 rows, the first of row 0's block
+//                 rows, the first of row 0's outer row
 //             .y  elements from one row's start to the next
 //             .z  elements from one column to the next: 1, but where mean and rstd lie apart. Where rstd comes first,
 //                 the sum of both wraps around
-//             .w  elements from one block's start to the next, see layout/strided.wgsl
+//             .w  elements from one outer row's start to the next, see layout/strided.wgsl
 struct Params {
     rows: u32,
     // Workgroups in x; workgroup (x, y) is number y * workgroups_x + x.
@@ -20,7 +20,7 @@ struct Params {
     one: f32,
     // 0, see unfactored.
     zero: u32,
-    // Strided rows: how many of them a block has, and which of its block's row 0 of this dispatch is.
+    // Strided rows: how many of them an outer row has, and which of those row 0 of this dispatch is.
     inner_rows: u32,
     first_inner_row: u32,
     places: array<vec4<u32>, 13>,

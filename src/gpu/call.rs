@@ -51,8 +51,8 @@ impl<'a> Placed<'a> {
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
                 let column_stride = strides.column.unwrap_or(1);
-                let (inner_rows, outer_stride) = strides.blocks.unwrap_or((0, 0));
-                if strides.blocks.is_some() && inner_rows == 0 {
+                let (inner_rows, outer_stride) = strides.outer.unwrap_or((0, 0));
+                if strides.outer.is_some() && inner_rows == 0 {
                     return Err(Error::invalid(format!("{name}.inner_rows"), 0, "1 or more"));
                 }
                 let placed = placed(Span { column_stride, inner_rows, outer_stride, ..span }, rows);
@@ -91,12 +91,12 @@ impl<'a> Placed<'a> {
             }
             return Ok(());
         }
-        let in_block = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
-        let blocks = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
+        let in_outer = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
+        let outer = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
         let mut axes = [
             ("column_stride", column_stride, u64::from(cols)),
-            ("stride", stride, in_block),
-            ("outer_stride", outer_stride, blocks),
+            ("stride", stride, in_outer),
+            ("outer_stride", outer_stride, outer),
         ];
         axes.sort_by_key(|(_, stride, _)| *stride);
         // In 128 bits, where no stride and number of rows can overflow.
@@ -252,7 +252,7 @@ impl<'a> Call<'a> {
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
 
-    /// Whether any of the tensors has rows in blocks, or columns apart.
+    /// Whether any of the tensors has rows inside outer ones, or columns apart.
     pub(super) fn is_strided(&self) -> bool {
         let has_rows = |placed: &&Placed<'_>| placed.facts.shape == Shape::Rows;
         self.tensors.iter().filter(has_rows).any(|placed| placed.span.is_strided())

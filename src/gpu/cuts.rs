@@ -4,7 +4,9 @@ use super::call::{Call, Placed, check_usage};
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
-use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, block_of, inner_rows};
+use crate::plan::{
+    Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, inner_rows, place_among_inner_rows,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,7 +90,7 @@ pub(super) struct Layout<'c, 'a> {
     /// Bytes of each part of scratch.
     pub(super) scratch: Bytes,
     row_partials: Span,
-    /// The rows of a block, where a tensor's rows come in blocks; else 1.
+    /// The rows inside an outer row, where a tensor has such; else 1.
     inner_rows: u32,
 }
 
@@ -182,8 +184,8 @@ impl<'c, 'a> Layout<'c, 'a> {
                 });
                 let windows: Vec<Window> = windows.collect::<Result<_, Error>>()?;
                 let places = self.places(plan, dispatch, &tensors, &windows);
-                let block = block_of(dispatch.first_row, self.inner_rows);
-                let uniform = Uniform::new(&places, eps, block);
+                let outer = place_among_inner_rows(dispatch.first_row, self.inner_rows);
+                let uniform = Uniform::new(&places, eps, outer);
                 Ok(Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform })
             })
             .collect()

@@ -25,7 +25,7 @@ pub struct WarmOptions<'a> {
     /// Which tensors will share a buffer, outputs among them. Default: no input lies in the buffer of an
     /// output.
     pub pooled: Pooled,
-    /// Whether tensors of rows will come in blocks, or with columns apart
+    /// Whether tensors of rows will lie inside outer ones, or with columns apart
     /// ([`BufferRows`](crate::BufferRows)). Default: no.
     pub strided: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.

@@ -17,10 +17,10 @@ pub struct Span {
     pub element_bytes: u32,
     /// Elements from one column to the next: 1 where columns lie side by side.
     pub column_stride: u64,
-    /// Where `stride` does not tell all rows apart: the rows of a block, such as the heads of a token or the positions
+    /// Where `stride` does not tell all rows apart: the inner rows, such as the heads of a token or the positions
     /// of a sample. 0 where it does.
     pub inner_rows: u64,
-    /// Elements from one block's first row to the next's; nothing where there are no blocks.
+    /// Elements from one outer row's first row to the next's; nothing where there are no outer rows.
     pub outer_stride: u64,
 }
 
@@ -95,8 +95,8 @@ impl Span {
         if rows == 0 {
             return 0;
         }
-        // Within a block later rows lie later, and so do later blocks' last rows: those of the blocks that are whole, of which
-        // the last may lie after the last row.
+        // Inside an outer row later rows lie later, and so do the last rows of later outer rows. That of the last outer row which
+        // is whole may lie after the last row.
         let mut at = self.row_byte(last);
         if self.inner_rows > 0
             && let Some(whole) = (last / self.inner_rows * self.inner_rows).checked_sub(1)
@@ -137,7 +137,7 @@ impl Span {
     }
 
     /// Whether these rows and those of another tensor in the same buffer have bytes in common. Rows of
-    /// different strides count as whole ranges, what lies between them included; so do the blocks of rows in blocks.
+    /// different strides count as whole ranges, what lies between them included; so do outer rows.
     #[must_use]
     pub const fn overlaps(&self, rows: u64, other: &Self, other_rows: u64) -> bool {
         if let Some([first, second]) = self.apart() {
@@ -146,10 +146,10 @@ impl Span {
         if other.apart().is_some() {
             return other.overlaps(other_rows, self, rows);
         }
-        if let (Some((blocks, count)), Some((other_blocks, other_count))) =
-            (self.blocks(rows), other.blocks(other_rows))
+        if let (Some((outer, count)), Some((other_outer, other_count))) =
+            (self.as_outer_rows(rows), other.as_outer_rows(other_rows))
         {
-            return blocks.overlaps(count, &other_blocks, other_count);
+            return outer.overlaps(count, &other_outer, other_count);
         }
         let (begin, end) = (self.row_byte(0), self.end(rows));
         let (other_begin, other_end) = (other.row_byte(0), other.end(other_rows));
@@ -175,21 +175,21 @@ impl Span {
         !(between >= row && between.saturating_add(other_row) <= stride)
     }
 
-    /// Rows in blocks as one row for each block, with all that lies in it, and how many those are.
-    const fn blocks(&self, rows: u64) -> Option<(Self, u64)> {
+    /// Outer rows as rows, each with all that lies in it, and how many those are.
+    const fn as_outer_rows(&self, rows: u64) -> Option<(Self, u64)> {
         if self.inner_rows == 0 || self.element_bytes == 0 {
             return None;
         }
-        let of_block = if rows < self.inner_rows { rows } else { self.inner_rows };
-        let elements = (self.end(of_block).saturating_sub(self.row_byte(0))) / self.element_bytes as u64;
+        let of_outer = if rows < self.inner_rows { rows } else { self.inner_rows };
+        let elements = (self.end(of_outer).saturating_sub(self.row_byte(0))) / self.element_bytes as u64;
         // Longer than cols can say: the whole range counts.
         if elements > u32::MAX as u64 {
             return None;
         }
         #[allow(clippy::cast_possible_truncation, reason = "compared above")]
         let cols = elements as u32;
-        let blocks = Self { stride: self.outer_stride, cols, column_stride: 1, inner_rows: 0, ..*self };
-        Some((blocks, rows.div_ceil(self.inner_rows)))
+        let outer = Self { stride: self.outer_stride, cols, column_stride: 1, inner_rows: 0, ..*self };
+        Some((outer, rows.div_ceil(self.inner_rows)))
     }
 
     /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
@@ -234,7 +234,7 @@ impl Span {
             return 0;
         }
         if self.inner_rows > 0 {
-            return self.rows_of_blocks_in_window(first, alignment, most);
+            return self.inner_rows_in_window(first, alignment, most);
         }
         match self.stride {
             0 => u64::MAX,
@@ -245,8 +245,8 @@ impl Span {
 }
 
 impl Span {
-    /// The same for rows in blocks: windows grow with their rows.
-    const fn rows_of_blocks_in_window(&self, first: u64, alignment: u32, most: u64) -> u64 {
+    /// The same for rows inside outer ones: windows grow with their rows.
+    const fn inner_rows_in_window(&self, first: u64, alignment: u32, most: u64) -> u64 {
         // A dispatch has fewer.
         let (mut fits, mut beyond) = (1, 1 << 32);
         while beyond - fits > 1 {
@@ -277,9 +277,9 @@ pub struct Dispatch {
     pub partial_rows: u32,
     /// How many of them the dispatches before this one have left: those are added to, the others written anew.
     pub earlier_partial_rows: u32,
-    /// The rows of a block, where a tensor's rows come in blocks; 1 where none's do.
+    /// The rows inside an outer row, where a tensor has such; 1 where none has.
     pub inner_rows: u32,
-    /// Which row of its block the first row is.
+    /// Which row of its outer row the first row is.
     pub first_inner_row: u32,
 }
 
@@ -333,7 +333,7 @@ impl Plan {
             }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
-            let [first_inner_row, inner_rows] = block_of(first_row, inner_rows);
+            let [first_inner_row, inner_rows] = place_among_inner_rows(first_row, inner_rows);
             let dispatch = Dispatch { inner_rows, first_inner_row, ..dispatch };
             first_row += u64::from(count);
             earlier_partial_rows = dispatch.partial_rows.max(earlier_partial_rows);
@@ -399,19 +399,20 @@ impl Plan {
     }
 }
 
-/// The rows of a block, which is the same for all tensors whose rows come in blocks; 1 where none's do.
+/// The rows inside an outer row, as many in all tensors that have such; 1 where none has.
 pub(crate) fn inner_rows(spans: &[Span]) -> Result<u32, Error> {
-    let mut of_blocks = spans.iter().map(|span| span.inner_rows).filter(|inner_rows| *inner_rows > 0);
-    let Some(inner_rows) = of_blocks.next() else { return Ok(1) };
-    if let Some(other) = of_blocks.find(|other| *other != inner_rows) {
+    let mut given = spans.iter().map(|span| span.inner_rows).filter(|inner_rows| *inner_rows > 0);
+    let Some(inner_rows) = given.next() else { return Ok(1) };
+    if let Some(other) = given.find(|other| *other != inner_rows) {
         let needs = format!("{inner_rows}, as in another tensor of the call");
-        return Err(Error::invalid("the rows of a block", other, needs));
+        return Err(Error::invalid("the rows inside an outer row", other, needs));
     }
-    u32::try_from(inner_rows).map_err(|_| Error::invalid("the rows of a block", inner_rows, "below 2^32"))
+    u32::try_from(inner_rows)
+        .map_err(|_| Error::invalid("the rows inside an outer row", inner_rows, "below 2^32"))
 }
 
-/// Which row of a block of so many a row is, and how many those are.
-pub(crate) fn block_of(row: u64, inner_rows: u32) -> [u32; 2] {
+/// Which of so many inner rows a row is, and how many those are.
+pub(crate) fn place_among_inner_rows(row: u64, inner_rows: u32) -> [u32; 2] {
     // The remainder is below a u32.
     [u32::try_from(row % u64::from(inner_rows.max(1))).unwrap_or(0), inner_rows.max(1)]
 }

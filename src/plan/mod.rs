@@ -29,7 +29,7 @@ pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, T
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 pub use dispatch::{Dispatch, Span};
 #[cfg(feature = "gpu")]
-pub(crate) use dispatch::{block_of, inner_rows};
+pub(crate) use dispatch::{inner_rows, place_among_inner_rows};
 pub use ladder::Rung;
 pub use launch::{Formula, Launch};
 pub use pooled::Pooled;
@@ -122,7 +122,7 @@ pub struct Plan {
     pub max_partial_rows: u32,
     /// Which inputs are bound as outputs are; see [`Plan::with_pooled`].
     pub pooled: Pooled,
-    /// Whether rows may lie in blocks, and columns apart: see [`Plan::with_strided`].
+    /// Whether rows may lie inside outer ones, and columns apart: see [`Plan::with_strided`].
     pub strided: bool,
 }
 
@@ -284,7 +284,7 @@ impl Plan {
         ladder::candidates(problem, operation, vector_width, caps)
     }
 
-    /// The same plan for rows in blocks, or with columns apart ([`Span::is_strided`]), of any of its tensors. The sums of
+    /// The same plan for rows inside outer ones, or with columns apart ([`Span::is_strided`]), of any of its tensors. The sums of
     /// [`Plan::reduce_parameters`] have no rows, and stay as they are.
     #[must_use]
     pub const fn with_strided(self, strided: bool) -> Self {

@@ -14,8 +14,8 @@ pub struct Place {
     /// From one column to the next: 1, but for [strided](Plan::with_strided) rows, and statistics whose mean and rstd lie
     /// apart. Modulo 2^32 where rstd comes first.
     pub column_stride: u32,
-    /// From one block's start to the next, where rows come in blocks of [`Dispatch::inner_rows`]; `None` where one stride
-    /// tells all rows apart.
+    /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; `None` where one stride tells
+    /// all rows apart.
     pub outer_stride: Option<u32>,
 }
 
@@ -53,10 +53,11 @@ impl Uniform {
     pub const BYTES: usize = 256;
 
     /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings; places beyond
-    /// [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number `first_inner_row` of a block of `inner_rows`.
+    /// [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number `first_inner_row`
+    /// of the `inner_rows` of an outer row.
     pub(crate) fn new(places: &[Place], eps: f32, [first_inner_row, inner_rows]: [u32; 2]) -> Self {
-        let blocks = Self { inner_rows, first_inner_row, ..Self::zeroed() };
-        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..blocks };
+        let outer = Self { inner_rows, first_inner_row, ..Self::zeroed() };
+        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..outer };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
@@ -87,8 +88,8 @@ impl Plan {
     /// [`Plan::place_of_partials`].
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
-        let block = [dispatch.first_inner_row, dispatch.inner_rows];
-        bytemuck::cast(Uniform::new(places, eps, block).of(self, dispatch))
+        let outer = [dispatch.first_inner_row, dispatch.inner_rows];
+        bytemuck::cast(Uniform::new(places, eps, outer).of(self, dispatch))
     }
 
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of `cols`, one after the other.

@@ -136,9 +136,9 @@ pub enum Layout {
     Slice,
     /// Rows that start on single elements.
     Odd,
-    /// Rows in blocks inside wider ones, all on 16 bytes where `cols` allows, as heads in a fused projection.
+    /// Rows inside outer ones, all on 16 bytes where `cols` allows, as heads in a fused projection.
     Heads,
-    /// Columns apart and rows side by side, in blocks: positions of samples that have their channels first.
+    /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels first.
     Channels,
 }
 
@@ -150,8 +150,8 @@ impl Layout {
             Self::Dense => (0, wide, 1, 0, 0),
             Self::Slice => (64, wide + 8, 1, 0, 0),
             Self::Odd => (3, wide + 5, 1, 0, 0),
-            Self::Heads => (64, wide, 1, BLOCK_ROWS, BLOCK_ROWS * wide + 8),
-            Self::Channels => (3, 1, BLOCK_ROWS + 1, BLOCK_ROWS, (BLOCK_ROWS + 1) * wide + 5),
+            Self::Heads => (64, wide, 1, INNER_ROWS, INNER_ROWS * wide + 8),
+            Self::Channels => (3, 1, INNER_ROWS + 1, INNER_ROWS, (INNER_ROWS + 1) * wide + 5),
         };
         Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride }
     }
@@ -176,8 +176,8 @@ impl Layout {
     }
 }
 
-/// Rows of a block, of which the last has fewer in most cases.
-const BLOCK_ROWS: u64 = 3;
+/// Rows inside an outer row, of which the last has fewer in most cases.
+const INNER_ROWS: u64 = 3;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

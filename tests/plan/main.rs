@@ -1,11 +1,11 @@
 //! Plans for any problem on any adapter: legal or refused, every element covered exactly once, every limit kept. The
 //! limits and the walks of the shaders are worked out here a second time, from the comments in `shaders/`.
 
-mod blocks;
 mod dispatches;
 mod ladder;
 mod limits;
 mod nonsense;
+mod outer_rows;
 mod problems;
 mod rungs;
 mod text_keys;

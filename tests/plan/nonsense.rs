@@ -157,8 +157,8 @@ fn any_caps() -> impl Strategy<Value = Caps> {
 fn spans() -> impl Strategy<Value = Vec<Span>> {
     let bytes = prop_oneof![3 => prop::sample::select(vec![2, 4]), 1 => number()];
     let column_stride = prop_oneof![3 => Just(1), 1 => long_number()];
-    let blocks = prop_oneof![3 => Just((0, 0)), 1 => (long_number(), long_number())];
-    let span = (long_number(), long_number(), number(), bytes, column_stride, blocks).prop_map(
+    let outer = prop_oneof![3 => Just((0, 0)), 1 => (long_number(), long_number())];
+    let span = (long_number(), long_number(), number(), bytes, column_stride, outer).prop_map(
         |(offset, stride, cols, element_bytes, column_stride, (inner_rows, outer_stride))| Span {
             offset,
             stride,

@@ -288,7 +288,8 @@ fn heads_are_normalized_and_the_rest_of_a_row_is_left() {
     let forward = [&["forward", &input, "--statistics"][..], &heads].concat();
     let rows: Vec<f32> = (0..22).filter(|i| is_head(*i)).map(|i| x[i]).collect();
     files::write(&room.path("rows"), &[("x", Tensor::f32(&[4, 3], &rows))]);
-    let plain = on_both(&room, &["forward", &room.path("rows"), "--x", "x", "--statistics"], &["y", "rstd", "mean"]);
+    let plain =
+        on_both(&room, &["forward", &room.path("rows"), "--x", "x", "--statistics"], &["y", "rstd", "mean"]);
     for (has, plain) in on_both(&room, &forward, &["y", "mean", "rstd"]).iter().zip(&plain) {
         assert_eq!((&has[0].shape[..], &has[2].shape[..]), (&[2, 1, 11][..], &[2, 1, 2][..]));
         let mut normalized = plain[0].values().into_iter();

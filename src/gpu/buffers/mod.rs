@@ -21,15 +21,15 @@ pub struct BufferRows<'a> {
     strides: Strides,
 }
 
-/// How far rows, columns and blocks of rows are apart, in elements.
+/// How far rows, columns and outer rows are apart, in elements.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Strides {
     /// From one row to the next; `None` for rows without gaps.
     pub(crate) row: Option<u64>,
     /// From one column to the next; `None` for columns side by side.
     pub(crate) column: Option<u64>,
-    /// The rows of a block, and from one block to the next.
-    pub(crate) blocks: Option<(u64, u64)>,
+    /// The rows inside an outer row, and from one outer row to the next.
+    pub(crate) outer: Option<(u64, u64)>,
 }
 
 /// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's types
@@ -53,14 +53,14 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Element(offset) };
-        Self { place, strides: Strides { row: None, column: None, blocks: None } }
+        Self { place, strides: Strides { row: None, column: None, outer: None } }
     }
 
     /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after the other.
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Byte { offset, size: None } };
-        Self { place, strides: Strides { row: None, column: None, blocks: None } }
+        Self { place, strides: Strides { row: None, column: None, outer: None } }
     }
 
     /// The same with `stride` elements from one row's start to the next, at least `cols`: a slice of wider rows.
@@ -70,7 +70,7 @@ impl<'a> BufferRows<'a> {
     }
 
     /// The same with `stride` elements from one column to the next, where they do not lie side by side: with a row stride of 1, rows
-    /// along the first axis of a matrix, or, in [blocks](Self::with_inner_rows), the channels of each position of images that have
+    /// along the first axis of a matrix, or, in [outer rows](Self::with_inner_rows), the channels of each position of images that have
     /// their channels first. Elements are then accessed one by one.
     #[must_use]
     #[doc(alias = "channels_first", alias = "axis")]
@@ -78,15 +78,15 @@ impl<'a> BufferRows<'a> {
         Self { strides: Strides { column: Some(stride), ..self.strides }, ..self }
     }
 
-    /// The same with rows in blocks of `inner_rows`, `outer_stride` elements from one block's first row to the next's; the stride of
-    /// rows is that within a block. Heads inside the rows of a fused projection are such: `inner_rows` heads, a stride of the
+    /// The same with rows inside outer rows, `inner_rows` in each and `outer_stride` elements from one outer row to the
+    /// next; the stride of rows is that within an outer row. Heads inside the rows of a fused projection are such: `inner_rows` heads, a stride of the
     /// head's dimension between them, and the projection's row as the outer stride.
     ///
-    /// All tensors of a call whose rows come in blocks have blocks of as many rows; the others need not.
+    /// All tensors of a call whose rows lie inside outer rows have as many in each; the others need not.
     #[must_use]
     #[doc(alias = "heads", alias = "qk_norm")]
     pub const fn with_inner_rows(self, inner_rows: u64, outer_stride: u64) -> Self {
-        Self { strides: Strides { blocks: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
+        Self { strides: Strides { outer: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
     }
 }
 
@@ -232,14 +232,14 @@ pub(crate) struct Given<'a> {
 impl<'a> Given<'a> {
     /// A tensor `offset` elements after the start of the buffer.
     pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
-        let strides = Strides { row: stride, column: None, blocks: None };
+        let strides = Strides { row: stride, column: None, outer: None };
         Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
     }
 
-    /// The same with columns apart and rows in blocks.
+    /// The same with columns apart and rows inside outer ones.
     #[cfg(feature = "verify")]
-    pub(crate) fn with_strides(self, column: u64, blocks: Option<(u64, u64)>) -> Self {
-        Self { strides: Strides { column: Some(column), blocks, ..self.strides }, ..self }
+    pub(crate) fn with_strides(self, column: u64, outer: Option<(u64, u64)>) -> Self {
+        Self { strides: Strides { column: Some(column), outer, ..self.strides }, ..self }
     }
 
     /// Statistics whose rstds lie apart, `offset` elements after the start of the buffer.

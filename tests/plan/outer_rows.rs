@@ -1,4 +1,4 @@
-//! Rows in blocks, and columns apart: every element is where the shader looks for it, and in the window that it is bound through.
+//! Rows inside outer ones, and columns apart: every element is where the shader looks for it, and in the window that it is bound through.
 
 use super::config;
 use super::problems::{f32_of, subgroups_of_32};
@@ -21,11 +21,11 @@ fn spans() -> impl Strategy<Value = Span> {
 
 /// The element of a row and a column, as the type's documentation has it.
 fn element(span: &Span, row: u64, column: u64) -> u64 {
-    let (block, inner) = match span.inner_rows {
+    let (outer, inner) = match span.inner_rows {
         0 => (0, row),
         inner_rows => (row / inner_rows, row % inner_rows),
     };
-    span.offset + block * span.outer_stride + inner * span.stride + column * span.column_stride
+    span.offset + outer * span.outer_stride + inner * span.stride + column * span.column_stride
 }
 
 /// All elements of some rows.
@@ -108,11 +108,11 @@ proptest! {
 }
 
 #[test]
-fn tensors_of_a_call_have_blocks_of_as_many_rows() {
+fn tensors_of_a_call_have_as_many_inner_rows() {
     let plan = Plan::forward(&f32_of(8), Forward::default(), 1, &subgroups_of_32()).unwrap();
     let of = |inner_rows| Span { stride: 8, cols: 8, inner_rows, outer_stride: 64, ..Span::default() };
     plan.dispatches(12, &[of(4), of(0), of(4)], &subgroups_of_32()).unwrap();
     let error = plan.dispatches(12, &[of(4), of(0), of(6)], &subgroups_of_32()).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("rows of a block") && text.contains('6') && text.contains('4'), "{text}");
+    assert!(text.contains("rows inside an outer row") && text.contains('6') && text.contains('4'), "{text}");
 }
