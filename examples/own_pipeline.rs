@@ -117,6 +117,7 @@ fn main() -> Result<(), Error> {
         dx: Some(RowsMut { data: &mut expected_gradient[COLS..], stride: STRIDE }),
         dgain: None,
         dbias: None,
+        drow_gain: None,
         dx_gradient: Gradient::Overwrite,
         parameter_gradient: Gradient::Overwrite,
     };

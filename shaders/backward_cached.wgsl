@@ -19,7 +19,7 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, write_large_dx,
-// write_dx, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS), partial_row_of,
+// write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS), partial_row_of,
 // leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
@@ -97,6 +97,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
         let means = row_means(row_sum(invocation, sums), saved.rstd);
+        if (has_row) {
+            write_row_gain_gradient(row, thread, means);
+        }
 
         var left = vec4<f32>();
         var left_product = vec4<f32>();

@@ -9,7 +9,7 @@
 // leaves them as its columns of the slot's partial sum.
 //
 // Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, write_large_dx, write_dx,
-// update_partials, first_row_partial, row_sum (2 calls a row).
+// write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -51,6 +51,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             means = split_means(means, row_sum(invocation, small));
         }
         if (has_row) {
+            if (chunk == 0u) {
+                write_row_gain_gradient(row, thread, means);
+            }
             for (var step = 0u; step < STEPS; step++) {
                 var x_values = load_x(row, first_step + step, thread);
                 var dy_values = load_dy(row, first_step + step, thread);

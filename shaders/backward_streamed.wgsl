@@ -10,7 +10,7 @@
 // touches its sums.
 //
 // Needs: load_block_statistics, walk_sums, load_x, load_dy, load_parameters, times_gain_plus, small_sums,
-// known_means, write_large_dx, write_dx, update_partials, row_sum (2 calls a row).
+// known_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -39,6 +39,12 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     }
                     means[b] = known_means(means[b], row_sum(invocation, small));
                 }
+            }
+        }
+
+        for (var b = 0u; b < BLOCK_ROWS; b++) {
+            if (first_row + b < rows.end) {
+                write_row_gain_gradient(first_row + b, thread, means[b]);
             }
         }
 

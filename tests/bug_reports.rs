@@ -124,6 +124,7 @@ impl Report {
             dx: Some(RowsMut { data: &mut dx, stride: cols }),
             dgain: gain.is_some().then_some(&mut dgain[..]),
             dbias: gain.is_some().then_some(&mut dbias[..]),
+            drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
         };

@@ -112,6 +112,7 @@ fn column_sums(inputs: &Inputs) -> [Vec<f64>; 2] {
         dx: None::<RowsMut<'_, f64>>,
         dgain: Some(&mut dgain[..]),
         dbias: Some(&mut dbias[..]),
+        drow_gain: None,
         dx_gradient: Gradient::Overwrite,
         parameter_gradient: Gradient::Overwrite,
     };

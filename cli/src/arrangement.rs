@@ -16,6 +16,8 @@ pub(crate) struct Arrangement {
     inner_rows: usize,
     outer_stride: usize,
     row_stride: usize,
+    /// Columns that lie side by side, and the elements from one such run to the next.
+    column_run: usize,
     column_stride: usize,
 }
 
@@ -39,7 +41,37 @@ impl Arrangement {
             inner_rows: positions,
             outer_stride: product(&[*channels, positions]).ok_or_else(too_many)?,
             row_stride: 1,
+            column_run: 1,
             column_stride: positions,
+        })
+    }
+
+    /// All that one index of an axis has, in the order of the other axes.
+    pub(crate) fn along(x: &TensorInfo, axis: usize) -> Result<Self, Failure> {
+        let Some((length, (before, after))) =
+            x.shape.get(axis).map(|length| (length, (&x.shape[..axis], &x.shape[axis + 1..])))
+        else {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, and --axis {axis} needs {} dimensions",
+                x.label,
+                x.shape,
+                axis + 1
+            )));
+        };
+        let too_many =
+            || Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
+        let [before, after] = [product(before), product(after)];
+        let (before, after) = before.zip(after).ok_or_else(too_many)?;
+        Ok(Self {
+            rows: *length,
+            cols: product(&[before, after]).ok_or_else(too_many)?,
+            rows_shape: (0..x.shape.len()).map(|i| if i == axis { *length } else { 1 }).collect(),
+            offset: 0,
+            inner_rows: (*length).max(1),
+            outer_stride: 0,
+            row_stride: after,
+            column_run: after,
+            column_stride: product(&[*length, after]).ok_or_else(too_many)?,
         })
     }
 
@@ -66,6 +98,7 @@ impl Arrangement {
             inner_rows: heads,
             outer_stride: width,
             row_stride: dim,
+            column_run: 1,
             column_stride: 1,
         })
     }
@@ -81,7 +114,8 @@ impl Arrangement {
             // Without positions there are no rows.
             let outer = row / self.inner_rows * self.outer_stride;
             let start = self.offset + outer + row % self.inner_rows * self.row_stride;
-            (0..self.cols).map(move |column| start + column * self.column_stride)
+            let run = self.column_run.max(1);
+            (0..self.cols).map(move |column| start + column / run * self.column_stride + column % run)
         })
     }
 

@@ -12,7 +12,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
 /// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and dx has the rest of dy as it is. x is what forward
+/// are, and dx has the rest of dy as it is. With --normalization weight x is v, --gain is g, dx that of v, and dgain
+/// that of g. x is what forward
 /// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
 /// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
 /// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let affine = if args.gain.is_some() { Affine::GainBias } else { Affine::None };
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
+    if call.is_weight_norm() && args.gain.is_none() {
+        return Err(Failure::WrongCall("--normalization weight needs --gain, g".to_owned()));
+    }
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -61,9 +65,12 @@ fn run_typed<T: Element, P: Element>(
     let info = call.x.clone();
     let x: Vec<T> = call.read_rows(&info)?;
     let of_y: Vec<T> = call.read_rows(dy)?;
-    let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
+    let row_gain = call.read_row_gain()?;
+    let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
+    let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let inputs = BackwardInputs {
         gain: gain.as_deref(),
+        row_gain: row_gain.as_deref(),
         ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })
     };
     let result = compute.backward(&call.problem, &inputs)?;
@@ -71,7 +78,18 @@ fn run_typed<T: Element, P: Element>(
     // Outside the rows y is x, and dx is dy.
     let dx = call.place_rows(result.dx, dy)?;
     let mut outputs = vec![("dx", tensors::view(&call.x.shape, &dx)?)];
-    if let Some(gain) = &call.gain {
+    let drow_gain = result.drow_gain.unwrap_or_default();
+    // In the type of g, as dgain is.
+    let as_f16: Vec<f16> = drow_gain.iter().copied().map(f16::from_f32).collect();
+    let as_bf16: Vec<bf16> = drow_gain.iter().copied().map(bf16::from_f32).collect();
+    if let Some(gain) = call.gain.as_ref().filter(|_| call.is_weight_norm()) {
+        let view = match gain.dtype {
+            Dtype::F32 => tensors::view(&gain.shape, &drow_gain)?,
+            Dtype::F16 => tensors::view(&gain.shape, &as_f16)?,
+            Dtype::Bf16 => tensors::view(&gain.shape, &as_bf16)?,
+        };
+        outputs.push(("dgain", view));
+    } else if let Some(gain) = &call.gain {
         for (name, gradient) in [("dgain", &result.dgain), ("dbias", &result.dbias)] {
             if let Some(gradient) = gradient {
                 outputs.push((name, tensors::view(&gain.shape, gradient)?));

@@ -9,6 +9,7 @@ use crate::output;
 use crate::tensors::{TensorFile, TensorInfo, file_dtype, product, zeroed};
 use crate::tuning::{self, TuningFlag};
 use clap::{Args, ValueEnum};
+use half::{bf16, f16};
 use std::path::PathBuf;
 use wgpu_layernorm::{Affine, Dtype, Element, Normalization, Problem};
 
@@ -29,6 +30,10 @@ pub(crate) struct Common {
     /// With channel and channel-rms: x is [samples, ..., channels], whose rows lie side by side
     #[arg(long)]
     channels_last: bool,
+
+    /// With weight: the axis along which there is a norm for each index, as PyTorch's dim [default: 0]
+    #[arg(long, value_name = "K")]
+    axis: Option<usize>,
 
     /// Normalize so many heads inside each row of x, and leave the rest of it as it is
     #[arg(long, value_name = "H", requires = "head_dim", conflicts_with = "cols", value_parser = parse_count)]
@@ -83,6 +88,8 @@ enum NormalizationFlag {
     Channel,
     /// RMS norm over the channels
     ChannelRms,
+    /// g * v / |v|, of --x v and --gain g, a norm for each index of --axis
+    Weight,
 }
 
 impl NormalizationFlag {
@@ -90,7 +97,7 @@ impl NormalizationFlag {
         match self {
             Self::Layer | Self::Channel => Normalization::Layer,
             Self::Rms | Self::ChannelRms => Normalization::Rms,
-            Self::L2 => Normalization::L2,
+            Self::L2 | Self::Weight => Normalization::L2,
         }
     }
 
@@ -124,9 +131,16 @@ impl Eps {
             (Self::Torch, _) => 1e-5,
         }
     }
+}
 
-    fn or_default(eps: Option<Self>, normalization: Normalization) -> f32 {
-        eps.map_or(normalization.usual_eps(), |eps| eps.of(normalization))
+impl Common {
+    fn eps(&self) -> f32 {
+        match (self.eps, self.normalization) {
+            // PyTorch's weight norm has none.
+            (Some(Eps::Torch), NormalizationFlag::Weight) => 0.0,
+            (Some(eps), normalization) => eps.of(normalization.of_rows()),
+            (None, normalization) => normalization.of_rows().usual_eps(),
+        }
     }
 }
 
@@ -150,6 +164,7 @@ pub(crate) struct Call {
     pub(crate) gain: Option<TensorInfo>,
     /// Where the rows lie, if not one after the other.
     arrangement: Option<Arrangement>,
+    is_weight_norm: bool,
 }
 
 impl Call {
@@ -181,7 +196,7 @@ impl Call {
                 parameter_dtype: x.dtype,
                 normalization: common.normalization.of_rows(),
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
-                eps: Eps::or_default(common.eps, common.normalization.of_rows()),
+                eps: common.eps(),
                 ..Problem::default()
             },
             rows: arrangement.as_ref().map_or(x.elements() / cols as usize, |arrangement| arrangement.rows),
@@ -189,11 +204,22 @@ impl Call {
             x,
             gain: None,
             arrangement,
+            is_weight_norm: common.normalization == NormalizationFlag::Weight,
         };
         if let Some(gain) = gain {
             let gain = call.parameter("--gain", gain)?;
             call.problem.parameter_dtype = gain.dtype;
             call.gain = Some(gain);
+        }
+        if call.is_weight_norm() {
+            if common.zero_centered_gain {
+                return Err(Failure::WrongCall(
+                    "--zero-centered-gain: the g of weight norm is a norm".to_owned(),
+                ));
+            }
+            // Its gain is that of rows.
+            call.problem.affine = Affine::None;
+            call.problem.parameter_dtype = call.problem.dtype;
         }
         Ok(call)
     }
@@ -217,10 +243,13 @@ impl Call {
     /// A tensor of one value for each column, of the dtype of gain if there is one yet.
     pub(crate) fn parameter(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
         let tensor = self.file.find(flag, name)?;
-        let cols = self.problem.cols;
-        if tensor.elements() != cols as usize {
+        let (needs, of_what) = match self.is_weight_norm() {
+            true => (self.rows, "index of --axis"),
+            false => (self.problem.cols as usize, "column of x"),
+        };
+        if tensor.elements() != needs {
             return Err(Failure::WrongCall(format!(
-                "{} has shape {:?}, {} elements, needs {cols}, one for each column of x",
+                "{} has shape {:?}, {} elements, needs {needs}, one for each {of_what}",
                 tensor.label,
                 tensor.shape,
                 tensor.elements()
@@ -262,6 +291,22 @@ impl Call {
         Ok(values)
     }
 
+    /// Whether rows have a gain each, and columns none.
+    pub(crate) const fn is_weight_norm(&self) -> bool {
+        self.is_weight_norm
+    }
+
+    /// The gain of each row, in float32, where rows have one.
+    pub(crate) fn read_row_gain(&mut self) -> Result<Option<Vec<f32>>, Failure> {
+        let Some(gain) = self.gain.clone().filter(|_| self.is_weight_norm) else { return Ok(None) };
+        let widened = match gain.dtype {
+            Dtype::F32 => self.file.read::<f32>(&gain)?,
+            Dtype::F16 => self.file.read::<f16>(&gain)?.into_iter().map(f16::to_f32).collect(),
+            Dtype::Bf16 => self.file.read::<bf16>(&gain)?.into_iter().map(bf16::to_f32).collect(),
+        };
+        Ok(Some(widened))
+    }
+
     /// Whether x has values that belong to no row.
     pub(crate) fn leaves_values(&self) -> bool {
         self.arrangement.as_ref().is_some_and(|arrangement| !arrangement.fills(self.x.elements()))
@@ -292,6 +337,15 @@ impl Call {
 fn arrangement(x: &TensorInfo, common: &Common) -> Result<Option<Arrangement>, Failure> {
     let wrong = |what: &str| Err(Failure::WrongCall(what.to_owned()));
     let along_channels = common.normalization.is_along_channels();
+    if common.normalization == NormalizationFlag::Weight {
+        return match (common.heads, common.cols, common.channels_last) {
+            (None, None, false) => Arrangement::along(x, common.axis.unwrap_or(0)).map(Some),
+            _ => wrong("--normalization weight takes --axis, not --heads, --cols or --channels-last"),
+        };
+    }
+    if common.axis.is_some() {
+        return wrong("--axis needs --normalization weight");
+    }
     match (common.heads.zip(common.head_dim), along_channels) {
         (Some(_), true) => wrong("--heads are parts of rows, and --normalization channel has none"),
         (Some((heads, dim)), false) => Arrangement::heads(x, heads, dim, common.offset).map(Some),

@@ -119,12 +119,15 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     let mut dx = zeroed("dx", inputs.rows * stride)?;
     let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); stride]);
     let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); stride]);
+    let mut drow_gain = inputs.row_gain.map(|_| zeroed("drow_gain", inputs.rows)).transpose()?;
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride }),
         dgain: dgain.as_deref_mut(),
         dbias: dbias.as_deref_mut(),
+        drow_gain: drow_gain.as_deref_mut(),
         ..BackwardOutputs::default()
     };
     reference::backward(problem, inputs, outputs)?;
-    Ok(BackwardResult { dx, dgain, dbias })
+    let drow_gain = drow_gain.map(|drow_gain| drow_gain.into_iter().map(f32::from_f64).collect());
+    Ok(BackwardResult { dx, dgain, dbias, drow_gain })
 }

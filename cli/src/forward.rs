@@ -12,7 +12,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
 /// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and y has the rest of x as it is. x and the residual are
+/// are, and y has the rest of x as it is. With --normalization weight x is v and --gain is g, one for each index of
+/// --axis; y is w, and --statistics writes norm. x and the residual are
 /// F32, F16 or BF16; gain and bias, one value for each column, are of the same type or F32. OUT gets y, in the shape
 /// and type of x; with --residual also sum (x + residual as stored, which is what gets normalized); with --statistics
 /// also mean and rstd of each row, F32, in the shape of the leading dimensions.
@@ -53,6 +54,10 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     };
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
     let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
+    if call.is_weight_norm() && (args.gain.is_none() || bias.is_some() || args.residual.is_some()) {
+        let what = "--normalization weight needs --gain, g, and takes neither --bias nor --residual";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
     if residual.is_some() && call.leaves_values() {
         let what =
@@ -80,12 +85,15 @@ fn run_typed<T: Element, P: Element>(
     let info = call.x.clone();
     let x: Vec<T> = call.read_rows(&info)?;
     let residual: Option<Vec<T>> = residual.map(|tensor| call.read_rows(tensor)).transpose()?;
-    let gain: Option<Vec<P>> = call.gain.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
+    let row_gain = call.read_row_gain()?;
+    let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
+    let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
     let inputs = ForwardInputs {
         residual: residual.as_deref().map(|data| Rows { data, stride }),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
+        row_gain: row_gain.as_deref(),
         ..ForwardInputs::new(call.rows, Rows { data: &x, stride })
     };
     let result = compute.forward(&call.problem, &inputs)?;
@@ -98,7 +106,11 @@ fn run_typed<T: Element, P: Element>(
     }
     let mean: Vec<f32> = result.statistics.iter().map(|statistics| statistics.mean).collect();
     let rstd: Vec<f32> = result.statistics.iter().map(|statistics| statistics.rstd).collect();
-    if args.statistics {
+    // That of a zero vector, whose rstd is 0, is 0 or the least norm that --eps says.
+    let norm: Vec<f32> = rstd.iter().map(|rstd| if *rstd == 0.0 { 0.0 } else { 1.0 / rstd }).collect();
+    if args.statistics && call.is_weight_norm() {
+        outputs.push(("norm", tensors::view(&call.rows_shape(), &norm)?));
+    } else if args.statistics {
         outputs.push(("mean", tensors::view(&call.rows_shape(), &mean)?));
         outputs.push(("rstd", tensors::view(&call.rows_shape(), &rstd)?));
     }

@@ -49,6 +49,8 @@ struct RowMeans {
     delta: f32,
     dxhat: f32,
     dxhat_xhat: f32,
+    // The sum of dxhat * xhat, still scaled.
+    product: f32,
     // The saved rstd, 0 where all of the row's dx is 0.
     rstd: f32,
     // Whether the means are none: the row is not finite, or a dxhat of it exceeds float32.
@@ -63,8 +65,8 @@ fn is_linear(rstd: f32) -> bool {
     return BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f;
 }
 
-// mean_cols(dxhat * xhat) of a row without a mean, from its scaled sum. L2 takes the sum, and none where the
-// row is linear.
+// What dx has no part of, of a row without a mean: mean_cols(dxhat * xhat), from its scaled sum. L2 takes the sum, and none
+// where the row is linear.
 fn product_mean(sum: f32, rstd: f32) -> f32 {
     return select(sum * MEAN_FACTOR, 0.0, is_linear(rstd));
 }
@@ -77,12 +79,13 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
     if (CENTERED) {
         let row_rstd = select(rstd, 0.0, COLS == 1u);
-        return RowMeans(means.x, means.y, means.z - means.x * means.y, row_rstd, is_large, nan);
+        let product = sums.z - means.x * sums.y;
+        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, row_rstd, is_large, nan);
     }
     // By norm, the sum may exceed float32 where the scaled one does not.
     let product = product_mean(sums.z, rstd);
     let is_beyond = BY_NORM && is_not_finite(product);
-    return RowMeans(0.0, 0.0, product, rstd, is_large || is_beyond, nan);
+    return RowMeans(0.0, 0.0, product, sums.z, rstd, is_large || is_beyond, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

@@ -9,7 +9,7 @@ use super::workload::{Operation, Workload};
 use crate::error::Error;
 use crate::plan::Tensor;
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
-use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Rows, RowsMut};
+use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, RowsMut};
 use crate::verify::data::{Random, fill_row};
 use crate::verify::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms, statistics};
 use crate::verify::tolerance::{Expected, SMALLEST_NORMAL};
@@ -175,8 +175,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
                     dx: Some(RowsMut { data: &mut gradients.dx, stride: cols }),
                     dgain: problem.affine.has_gain().then_some(&mut gradients.dgain[..]),
                     dbias: problem.affine.has_bias().then_some(&mut gradients.dbias[..]),
-                    dx_gradient: Gradient::Overwrite,
-                    parameter_gradient: Gradient::Overwrite,
+                    ..BackwardOutputs::default()
                 },
             )?;
             Ok((
@@ -290,8 +289,7 @@ mod tests {
                     dx: Some(RowsMut { data: &mut dx, stride }),
                     dgain: Some(&mut dgain[..]),
                     dbias: Some(&mut dbias[..]),
-                    dx_gradient: Gradient::Overwrite,
-                    parameter_gradient: Gradient::Overwrite,
+                    ..BackwardOutputs::default()
                 };
                 reference::backward(&inputs.problem, &backward, outputs).unwrap();
                 vec![dx]

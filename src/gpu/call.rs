@@ -47,6 +47,7 @@ impl<'a> Placed<'a> {
         let offset = place.offset(name, element_bytes)?;
         let placed = match facts.shape {
             Shape::Cols => placed(span(offset, 0, cols), 1),
+            Shape::PerRow => placed(span(offset, 1, 1), rows),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
@@ -246,8 +247,8 @@ impl<'a> Call<'a> {
 
     /// The widest access that the rows and parameters among the tensors allow.
     pub(super) fn vector_width(&self) -> u32 {
-        // Statistics are accessed one by one.
-        let is_wide = |placed: &&Placed<'_>| placed.facts.shape != Shape::Statistics;
+        // The others are accessed one by one.
+        let is_wide = |placed: &&Placed<'_>| matches!(placed.facts.shape, Shape::Rows | Shape::Cols);
         let rows_and_parameters = self.tensors.iter().filter(is_wide);
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }

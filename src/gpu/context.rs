@@ -47,6 +47,8 @@ pub struct BackwardResult<T, P> {
     /// `[cols]`, where the problem has a bias.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<Vec<P>>,
+    /// The gradient of `row_gain`, `[rows]`, where there is one.
+    pub drow_gain: Option<Vec<f32>>,
 }
 
 impl Context {
@@ -217,7 +219,8 @@ impl Context {
         check_types::<T, P>(problem)?;
         let norm = self.layer_norm(problem)?;
         let residual = inputs.residual.is_some();
-        let forward = Forward { residual, statistics: with_statistics, ..Forward::default() };
+        let row_gain = inputs.row_gain.is_some();
+        let forward = Forward { residual, statistics: with_statistics, row_gain, ..Forward::default() };
         let call = HostCall::new(self, Operation::Forward(forward), problem, inputs.rows, &inputs.given())?;
         let buffers = ForwardBuffers::from_given(inputs.rows as u64, |tensor| call.given(tensor));
         let prepared = norm.prepare_forward(&buffers.ok_or_else(no_x)?)?;
@@ -248,6 +251,8 @@ impl Context {
             dx: wanted(true),
             dgain: wanted(affine.has_gain()),
             dbias: wanted(affine.has_bias()),
+            row_gain: inputs.row_gain.is_some(),
+            drow_gain: wanted(inputs.row_gain.is_some()),
             ..Backward::default()
         };
         let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &inputs.given())?;
@@ -263,6 +268,7 @@ impl Context {
             dx: results.of(Tensor::Dx).unwrap_or_default(),
             dgain: results.of(Tensor::Dgain),
             dbias: results.of(Tensor::Dbias),
+            drow_gain: results.of(Tensor::DrowGain),
         })
     }
 

@@ -38,14 +38,15 @@ impl HostCall {
         given: &[(&'static str, Option<HostTensor<'_>>)],
     ) -> Result<Self, Error> {
         let used = operation.of_call(problem.affine);
-        let is_used = |name: &str| used.iter().any(|used| used.tensor.name() == name);
+        let shape_of = |name: &str| Some(used.iter().find(|used| used.tensor.name() == name)?.shape);
         // All lengths, before buffers for as many rows of results are created.
         for (name, values) in given {
             let Some(values) = values else { continue };
-            match values.stride {
-                Some(stride) => check_rows(name, problem, rows, values.elements, stride)?,
-                None if is_used(name) => check_length(name, values.elements, problem.cols.into())?,
-                None => {}
+            match (values.stride, shape_of(name)) {
+                (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
+                (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
+                (None, Some(_)) => check_length(name, values.elements, problem.cols.into())?,
+                (None, None) => {}
             }
         }
         let mut tensors = Vec::new();
@@ -66,6 +67,7 @@ impl HostCall {
             let cols = u64::from(problem.cols);
             let elements = match used.shape {
                 Shape::Cols => cols,
+                Shape::PerRow => rows as u64,
                 Shape::Statistics => 2 * rows as u64,
                 _ => (rows as u64).saturating_mul(cols),
             };

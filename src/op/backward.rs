@@ -19,6 +19,10 @@ pub struct Backward {
     /// Whether dbias is wanted.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<Gradient>,
+    /// Whether forward multiplied y by a gain for each row.
+    pub row_gain: bool,
+    /// Whether the gradient of that gain is wanted.
+    pub drow_gain: Option<Gradient>,
     /// Whether dx is written over x.
     pub x_in_dx: bool,
     /// Whether dx is written over dy.
@@ -36,7 +40,16 @@ impl Backward {
     /// The default, in constants too.
     #[must_use]
     pub const fn new() -> Self {
-        Self { dx: None, dsum: false, dgain: None, dbias: None, x_in_dx: false, dy_in_dx: false }
+        Self {
+            dx: None,
+            dsum: false,
+            dgain: None,
+            dbias: None,
+            row_gain: false,
+            drow_gain: None,
+            x_in_dx: false,
+            dy_in_dx: false,
+        }
     }
 
     /// Whether dgain or dbias is wanted.
@@ -50,7 +63,7 @@ impl Backward {
         (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 6] = [
+    pub(crate) const CHOICES: [Choice<Self>; 7] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
@@ -72,6 +85,11 @@ impl Backward {
             set: |backward, value| backward.dbias = GRADIENTS[value],
         },
         Choice {
+            labels: &["", "/row_gain", "/row_gain/drow_gain", "/row_gain/drow_gain/drow_gain_accumulate"],
+            get: |backward| place_of(&ROW_GAINS, &(backward.row_gain, backward.drow_gain)),
+            set: |backward, value| (backward.row_gain, backward.drow_gain) = ROW_GAINS[value],
+        },
+        Choice {
             labels: &["", "/x_in_dx"],
             get: |backward| usize::from(backward.x_in_dx),
             set: |backward, value| backward.x_in_dx = value > 0,
@@ -89,7 +107,12 @@ impl Backward {
         let is_in_place = self.x_in_dx || self.dy_in_dx;
         let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
         let has_place = !self.dsum || self.dx == Some(Gradient::Overwrite);
-        (self.dx.is_some() || self.has_parameters()) && fits && has_place
+        // dx is what a row's gain is read for.
+        let has_gain = if self.row_gain { self.dx.is_some() || self.drow_gain.is_some() } else { true };
+        (self.dx.is_some() || self.has_parameters() || self.drow_gain.is_some())
+            && fits
+            && has_place
+            && has_gain
     }
 
     /// All options that go together.
@@ -99,6 +122,15 @@ impl Backward {
 }
 
 const GRADIENTS: [Option<Gradient>; 3] = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
+
+/// Whether rows have a gain each, and what becomes of its gradient.
+const ROW_GAINS: [(bool, Option<Gradient>); 4] =
+    [(false, None), (true, None), (true, Some(Gradient::Overwrite)), (true, Some(Gradient::Accumulate))];
+
+/// Whether a kernel writes what whole rows have: dx and the gradient of a row's gain.
+const fn finishes_rows(asked: &Asked<Backward>) -> bool {
+    !matches!(asked.kernel, Kernel::BackwardSplitSums | Kernel::BackwardReduceParameters)
+}
 
 /// Rows, read once, or twice where they are too wide for registers.
 const fn walked(asked: &Asked<Backward>) -> Uses {
@@ -144,10 +176,7 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         role: Role::INPUT,
         shape: Shape::Rows,
         stored: Stored::AsRows,
-        uses: |asked| {
-            let writes_dx = !matches!(asked.kernel, Kernel::BackwardSplitSums) && !is_reduction(asked);
-            Uses::READ.only_if(asked.options.dsum && writes_dx)
-        },
+        uses: |asked| Uses::READ.only_if(asked.options.dsum && finishes_rows(asked)),
         lies_in: apart,
     },
     Spec {
@@ -156,6 +185,17 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::RowGain,
+        role: Role::INPUT,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| {
+            let Backward { dx, row_gain, .. } = asked.options;
+            Uses::READ.only_if(row_gain && dx.is_some() && finishes_rows(asked))
+        },
         lies_in: apart,
     },
     Spec {
@@ -199,6 +239,14 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| gradient(asked.options.dbias).only_if(is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::DrowGain,
+        role: Role::Output,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| gradient(asked.options.drow_gain).only_if(finishes_rows(asked)),
         lies_in: apart,
     },
     Spec {

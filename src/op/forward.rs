@@ -16,6 +16,8 @@ pub struct Forward {
     pub without_y: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,
+    /// Whether y is multiplied by a gain for each row; without gain and bias for each column.
+    pub row_gain: bool,
     /// The output whose rows are x's own, if any: y or sum.
     pub x_in: Option<Tensor>,
     /// The output whose rows are the residual's own, if any: y or sum.
@@ -38,6 +40,7 @@ impl Forward {
             without_sum: false,
             without_y: false,
             statistics: false,
+            row_gain: false,
             x_in: None,
             residual_in: None,
         }
@@ -48,7 +51,7 @@ impl Forward {
         self.residual && !self.without_sum
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 4] = [
+    pub(crate) const CHOICES: [Choice<Self>; 5] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
@@ -58,6 +61,11 @@ impl Forward {
             labels: &["", "/statistics", "/statistics/without_y"],
             get: |forward| place_of(&STATISTICS, &(forward.statistics, forward.without_y)),
             set: |forward, value| (forward.statistics, forward.without_y) = STATISTICS[value],
+        },
+        Choice {
+            labels: &["", "/row_gain"],
+            get: |forward| usize::from(forward.row_gain),
+            set: |forward, value| forward.row_gain = value > 0,
         },
         Choice {
             labels: &["", "/x_in_y", "/x_in_sum"],
@@ -72,7 +80,7 @@ impl Forward {
     ];
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both inputs, and something is
-    /// wanted, statistics in place of y.
+    /// wanted, statistics in place of y. Those do not depend on a row's gain.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -81,7 +89,7 @@ impl Forward {
             self.residual_in.is_none() && !in_sum && !self.without_sum
         };
         let in_y = self.x_in == Some(Tensor::Y) || self.residual_in == Some(Tensor::Y);
-        let has_outputs = !self.without_y || (self.statistics && !in_y);
+        let has_outputs = !self.without_y || (self.statistics && !in_y && !self.row_gain);
         alone && has_outputs && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
@@ -142,6 +150,16 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| Uses::READ.only_if(asked.affine.has_bias() && !asked.options.without_y),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::RowGain,
+        role: Role::INPUT,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| {
+            Uses::READ.only_if(asked.options.row_gain && asked.kernel != Kernel::ForwardSplitStatistics)
+        },
         lies_in: apart,
     },
     Spec {

@@ -105,10 +105,18 @@ impl Operation {
 
     /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written over it.
     pub(crate) fn fits(&self, problem: &Problem) -> bool {
+        let row_gain = match self {
+            Self::Forward(forward) => forward.row_gain,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.row_gain,
+        };
         let has_parameters = match self {
             Self::Forward(_) => true,
             Self::Backward(backward) | Self::ReduceParameters(backward) => backward.fits(problem.affine),
         };
+        // A gain of each row is in place of those of each column.
+        if row_gain && problem.affine != Affine::None {
+            return false;
+        }
         let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));
         let lies_well = |used: Used| dtype(used.bound) == Some(used.stored.dtype(problem));
         has_parameters && self.of_call(problem.affine).into_iter().all(lies_well)

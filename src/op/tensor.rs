@@ -14,6 +14,9 @@ pub enum Tensor {
     Gain,
     #[doc(alias = "beta")]
     Bias,
+    /// What all of a row's y is multiplied by at last.
+    #[doc(alias = "weight_g", alias = "g")]
+    RowGain,
     Y,
     Sum,
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
@@ -28,6 +31,8 @@ pub enum Tensor {
     Dgain,
     #[doc(alias = "grad_bias", alias = "dbeta")]
     Dbias,
+    #[doc(alias = "grad_g")]
+    DrowGain,
     /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
     Partials,
     /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
@@ -43,6 +48,7 @@ impl Tensor {
             Self::Residual => "residual",
             Self::Gain => "gain",
             Self::Bias => "bias",
+            Self::RowGain => "row_gain",
             Self::Y => "y",
             Self::Sum => "sum",
             Self::Statistics => "statistics",
@@ -51,6 +57,7 @@ impl Tensor {
             Self::Dx => "dx",
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",
+            Self::DrowGain => "drow_gain",
             Self::Partials => "partials",
             Self::RowPartials => "row_partials",
         }
@@ -65,6 +72,8 @@ pub enum Shape {
     Rows,
     /// `[cols]`: one row that serves all.
     Cols,
+    /// `[rows]`: a value for each.
+    PerRow,
     /// `[rows, 2]`: mean and rstd.
     Statistics,
     /// Scratch between two dispatches of a call: `[partial_rows, gradients, cols]`.

@@ -111,9 +111,9 @@ impl Span {
     /// The first byte in memory of rows from `first` on.
     const fn begin_of(&self, first: u64, rows: u64) -> u64 {
         let at = self.row_byte(first);
-        if self.inner_rows > 0 {
-            let next = (first / self.inner_rows + 1).saturating_mul(self.inner_rows);
-            if next - first < rows && self.row_byte(next) < at {
+        if let Some(outer) = first.checked_div(self.inner_rows) {
+            let next = outer.saturating_add(1).saturating_mul(self.inner_rows);
+            if next.saturating_sub(first) < rows && self.row_byte(next) < at {
                 return self.row_byte(next);
             }
         }

@@ -191,6 +191,7 @@ impl Plan {
             without_sum: forward.without_sum,
             without_y: false,
             statistics: false,
+            row_gain: false,
             x_in: in_sum(forward.x_in),
             residual_in: in_sum(forward.residual_in),
         };
@@ -222,8 +223,16 @@ impl Plan {
         let shape = RowShape::new(problem, vector_width, caps)?;
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         // It writes no gradient: x and dy are read where they are. Each option is named, so that a new one has to be decided.
-        let of_sums =
-            Backward { dx: None, dsum: false, dgain: None, dbias: None, x_in_dx: false, dy_in_dx: false };
+        let of_sums = Backward {
+            dx: None,
+            dsum: false,
+            dgain: None,
+            dbias: None,
+            row_gain: false,
+            drow_gain: None,
+            x_in_dx: false,
+            dy_in_dx: false,
+        };
         Ok([
             Self::in_chunks(problem, Operation::Backward(of_sums), &shape, sums, caps)?,
             Self::in_chunks(problem, Operation::Backward(backward), &shape, apply, caps)?,

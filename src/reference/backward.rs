@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    RowStatistics, check_gradient, check_parameter, check_problem, check_type, gains, map_in_order,
-    mean_for_layer, mean_product, rows_per_block,
+    RowStatistics, check_gradient, check_length, check_parameter, check_problem, check_row_gain, check_type,
+    dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -20,9 +20,12 @@ pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to bias, `[cols]`; only when [`Problem::affine`] has a bias.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<&'a mut [Q]>,
+    /// The gradient with respect to `row_gain`, `[rows]`, not rounded; only with one.
+    #[doc(alias = "grad_g")]
+    pub drow_gain: Option<&'a mut [f64]>,
     /// What happens to the values in dx.
     pub dx_gradient: Gradient,
-    /// What happens to the values in dgain and dbias.
+    /// What happens to the values in dgain, dbias and `drow_gain`.
     pub parameter_gradient: Gradient,
 }
 
@@ -33,6 +36,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
             dx: None,
             dgain: None,
             dbias: None,
+            drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
         }
@@ -49,8 +53,10 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///         + dsum                                       (without mean_cols(dxhat) for RMS norm and L2; for L2 the sum over
 ///                                                      the columns in place of the second mean, 0 where norm <= eps;
 ///                                                      dsum 0 where there is none)
+///         row_gain times all of that but dsum          (where rows have gains, and dxhat = dy)
 /// dgain = sum_rows(dy * xhat)
 /// dbias = sum_rows(dy)
+/// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite)
 /// ```
 ///
 /// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added to the
@@ -75,6 +81,14 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
     check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), cols)?;
     check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), cols)?;
+    check_row_gain(problem, inputs.row_gain, rows)?;
+    match (&outputs.drow_gain, inputs.row_gain) {
+        (Some(_), None) => {
+            return Err(Error::MissingBuffer { buffer: "row_gain", why: "drow_gain is its gradient" });
+        }
+        (Some(drow_gain), Some(_)) => check_length("drow_gain", drow_gain.len(), rows)?,
+        (None, _) => {}
+    }
     let x = inputs.x.checked("x", rows, cols)?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
@@ -84,20 +98,24 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let block_rows = rows_per_block(rows, 16);
     let mut dsum = dsum.map(|dsum| dsum.blocks(block_rows));
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
+    let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
+    let mut drow_gain = outputs.drow_gain.map(|drow_gain| drow_gain.chunks_mut(block_rows));
     let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).map(|(x, dy)| Block {
         x,
         dy,
         dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
+        row_gain: row_gain.as_mut().and_then(Iterator::next),
+        drow_gain: drow_gain.as_mut().and_then(Iterator::next),
         column_sums: ColumnSums {
             dgain: vec![0.0; if outputs.dgain.is_some() { cols } else { 0 }],
             dbias: vec![0.0; if outputs.dbias.is_some() { cols } else { 0 }],
         },
     });
     let gain = gains(problem, inputs.gain);
-    let dx_gradient = outputs.dx_gradient;
+    let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
     let column_sums =
-        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, dx_gradient, block));
+        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, gradients, block));
 
     let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ColumnSums) -> &[f64]| {
         let Some(gradient) = gradient else { return };
@@ -118,6 +136,8 @@ struct Block<'a, T, O, D> {
     dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
+    row_gain: Option<&'a [f32]>,
+    drow_gain: Option<&'a mut [f64]>,
     column_sums: ColumnSums,
 }
 
@@ -130,13 +150,15 @@ struct ColumnSums {
 fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
     gain: &[f64],
-    dx_gradient: Gradient,
+    [dx_gradient, parameter_gradient]: [Gradient; 2],
     block: Block<'_, T, O, D>,
 ) -> ColumnSums {
     let cols = problem.cols as usize;
     let mut column_sums = block.column_sums;
     let mut dsum = block.dsum.map(|dsum| dsum.each(cols));
     let mut dx = block.dx.map(|dx| dx.each(cols));
+    let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
+    let mut drow_gain = block.drow_gain.map(|drow_gain| drow_gain.iter_mut());
     let mut xhat = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
     for (x, dy) in block.x.each(cols).zip(block.dy.each(cols)) {
@@ -150,18 +172,25 @@ fn backward_block<T: Element, O: Real, D: Element>(
         add_to(&mut column_sums.dgain, dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat));
         add_to(&mut column_sums.dbias, dy.iter().map(|dy| dy.to_f64()));
 
-        let Some(dx) = dx.as_mut().and_then(Iterator::next) else { continue };
         for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(gain) {
             *dxhat = dy.to_f64() * gain;
         }
+        if let Some(drow_gain) = drow_gain.as_mut().and_then(Iterator::next) {
+            let sum = dot(&dxhat, &xhat);
+            let sum = if sum.is_finite() { sum } else { f64::NAN };
+            store(parameter_gradient, std::slice::from_mut(drow_gain), std::iter::once(sum));
+        }
+        let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
+        let Some(dx) = dx.as_mut().and_then(Iterator::next) else { continue };
         let mean_dxhat = mean_for_layer(problem, &dxhat);
         let mean_dxhat_xhat = match mean_product(problem, &row, &dxhat, &xhat) {
             mean if mean.is_finite() => mean,
             // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
             _ => f64::NAN,
         };
-        let of_row = |(dxhat, xhat): (&f64, &f64)| row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat);
-        let values = dxhat.iter().zip(&xhat).map(of_row);
+        let of_column =
+            |(dxhat, xhat): (&f64, &f64)| of_row * (row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
+        let values = dxhat.iter().zip(&xhat).map(of_column);
         match dsum.as_mut().and_then(Iterator::next) {
             Some(dsum) => store(dx_gradient, dx, values.zip(dsum).map(|(dx, dsum)| dx + dsum.to_f64())),
             None => store(dx_gradient, dx, values),
@@ -215,6 +244,7 @@ mod tests {
             dx: Some(RowsMut { data: dx, stride }),
             dgain: problem.affine.has_gain().then_some(dgain),
             dbias: problem.affine.has_bias().then_some(dbias),
+            drow_gain: None,
             dx_gradient: gradient,
             parameter_gradient: gradient,
         };
@@ -264,6 +294,7 @@ mod tests {
                 dx: Some(RowsMut { data: &mut dx, stride: 4 }),
                 dgain: Some(&mut dgain[..]),
                 dbias: None,
+                drow_gain: None,
                 dx_gradient: Gradient::Overwrite,
                 parameter_gradient: Gradient::Overwrite,
             };
@@ -295,6 +326,7 @@ mod tests {
             dx: None,
             dgain: None,
             dbias: Some(&mut dbias),
+            drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Accumulate,
         };
@@ -373,6 +405,7 @@ mod tests {
                 dx: wants[0].then_some(RowsMut { data: &mut dx, stride: 2 }),
                 dgain: wants[1].then_some(&mut dgain[..]),
                 dbias: wants[2].then_some(&mut dbias[..]),
+                drow_gain: None,
                 dx_gradient: Gradient::Overwrite,
                 parameter_gradient: Gradient::Overwrite,
             };
@@ -430,6 +463,7 @@ mod tests {
                 dx: self.dx.map(|(length, stride)| RowsMut { data: &mut dx[..length], stride }),
                 dgain: self.dgain.map(|length| &mut dgain[..length]),
                 dbias: self.dbias.map(|length| &mut dbias[..length]),
+                drow_gain: None,
                 dx_gradient: Gradient::Overwrite,
                 parameter_gradient: Gradient::Overwrite,
             };

@@ -1,8 +1,8 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    RowStatistics, biases, check_length, check_parameter, check_problem, check_type, gains, map_in_order,
-    rows_per_block,
+    RowStatistics, biases, check_length, check_parameter, check_problem, check_row_gain, check_type, gains,
+    map_in_order, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
@@ -36,6 +36,7 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 /// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
 ///        1 / max(sqrt(sum_cols(sum^2)), eps)           (L2)
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
+///        row_gain * (sum - mean) * rstd                (where rows have gains: Salimans, Kingma 2016, equation 2, for L2)
 /// ```
 ///
 /// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN for its
@@ -59,6 +60,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let (rows, cols) = (inputs.rows, problem.cols as usize);
     check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
     check_parameter("bias", inputs.bias, problem.affine.has_bias(), cols)?;
+    check_row_gain(problem, inputs.row_gain, rows)?;
     if outputs.sum.is_some() && inputs.residual.is_none() {
         return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
     }
@@ -74,12 +76,14 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let mut residual = residual.map(|residual| residual.blocks(block_rows));
     let mut sum = sum.map(|sum| sum.blocks(block_rows));
     let mut statistics = outputs.statistics.map(|statistics| statistics.chunks_mut(block_rows));
+    let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
     let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).map(|(x, y)| Block {
         x,
         residual: residual.as_mut().and_then(Iterator::next),
         y,
         sum: sum.as_mut().and_then(Iterator::next),
         statistics: statistics.as_mut().and_then(Iterator::next),
+        row_gain: row_gain.as_mut().and_then(Iterator::next),
     });
     let gain = gains(problem, inputs.gain);
     let bias = biases(problem, inputs.bias);
@@ -94,6 +98,7 @@ struct Block<'a, T, O, R> {
     y: RowsMut<'a, O>,
     sum: Option<RowsMut<'a, R>>,
     statistics: Option<&'a mut [[f64; 2]]>,
+    row_gain: Option<&'a [f32]>,
 }
 
 fn forward_block<T: Element, O: Real, R: Element>(
@@ -106,6 +111,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
     let mut residual = block.residual.map(|residual| residual.each(cols));
     let mut sum = block.sum.map(|sum| sum.each(cols));
     let mut statistics = block.statistics.map(|statistics| statistics.iter_mut());
+    let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
     let mut values = vec![0.0; cols];
     for (x, y) in block.x.each(cols).zip(block.y.each(cols)) {
         match residual.as_mut().and_then(Iterator::next) {
@@ -126,8 +132,9 @@ fn forward_block<T: Element, O: Real, R: Element>(
             }
         }
         let row = RowStatistics::new(problem, &values);
+        let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
         for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(gain).zip(bias) {
-            *y = O::from_f64(gain * row.xhat(*value) + bias);
+            *y = O::from_f64(of_row * (gain * row.xhat(*value) + bias));
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
             *statistics = [row.mean(), row.rstd];

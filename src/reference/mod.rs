@@ -18,7 +18,7 @@ pub use crate::types::{BackwardInputs, ForwardInputs};
 pub use backward::{BackwardOutputs, backward};
 pub use forward::{ForwardOutputs, forward};
 
-use crate::{Dtype, Element, Error, Normalization, Problem, Real};
+use crate::{Affine, Dtype, Element, Error, Normalization, Problem, Real};
 
 /// Blocks that the rows are cut into at most: enough to keep the cores evenly busy.
 const MAX_BLOCKS: usize = 64;
@@ -190,6 +190,18 @@ fn check_parameter<P>(
         None if wanted => Err(Error::MissingBuffer { buffer, why: "the problem's affine has one" }),
         Some(_) if !wanted => Err(Error::UnusedBuffer { buffer, why: "the problem's affine has none" }),
         Some(parameter) => check_length(buffer, parameter.len(), cols),
+        None => Ok(()),
+    }
+}
+
+/// That rows have gains only where columns have none, and each has one.
+fn check_row_gain(problem: &Problem, row_gain: Option<&[f32]>, rows: usize) -> Result<(), Error> {
+    match row_gain {
+        Some(_) if problem.affine != Affine::None => {
+            let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
+            Err(Error::UnusedBuffer { buffer: "row_gain", why })
+        }
+        Some(row_gain) => check_length("row_gain", row_gain.len(), rows),
         None => Ok(()),
     }
 }

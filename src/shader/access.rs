@@ -7,7 +7,7 @@ use crate::plan::{Plan, Storage, Tensor};
 /// The type of a binding's elements.
 pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
     match plan.shape(tensor) {
-        Some(Shape::Statistics) => return "f32",
+        Some(Shape::Statistics | Shape::PerRow) => return "f32",
         Some(Shape::RowPartials) => return "vec4<f32>",
         _ => {}
     }
@@ -28,7 +28,8 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static s
 /// The accessors that `text` calls, of those tensors whose values lie in rows of their own.
 pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     let mut accessors = String::new();
-    let has_columns = |used: &Used| !matches!(used.shape, Shape::Statistics | Shape::RowPartials);
+    let has_columns =
+        |used: &Used| !matches!(used.shape, Shape::PerRow | Shape::Statistics | Shape::RowPartials);
     for Used { tensor, bound, .. } in plan.used().into_iter().filter(has_columns) {
         let is_called = |what: &str| text.contains(&format!("{what}_{}(", tensor.name()));
         if is_called("load") {

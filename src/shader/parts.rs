@@ -82,6 +82,12 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
+            row_gain(text, plan);
+            let gradient = match backward.drow_gain {
+                Some(_) => wgsl!("row_gain/gradient"),
+                None => wgsl!("row_gain/no_gradient"),
+            };
+            segment(text, gradient);
             if backward.dsum {
                 segment(text, wgsl!("gradient/dx_with_dsum"));
             } else {
@@ -101,6 +107,7 @@ pub(super) fn operation(plan: &Plan) -> String {
         }
         Operation::ReduceParameters(backward) => {
             segment(text, wgsl!("common/partials"));
+            row_gain(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
         }
@@ -131,6 +138,7 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, stored);
     }
     affine(text, plan);
+    row_gain(text, plan);
     output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
     segment(text, if forward.statistics { wgsl!("statistics/store") } else { wgsl!("statistics/none") });
     segment(text, wgsl!("common/forward"));
@@ -166,6 +174,12 @@ fn affine(text: &mut String, plan: &Plan) {
         (false, false) => &[wgsl!("affine/none")],
     };
     parts.iter().for_each(|part| segment(text, part));
+}
+
+/// What a row's y or dx is multiplied by at last.
+fn row_gain(text: &mut String, plan: &Plan) {
+    let has_gain = plan.tensors().contains(&Tensor::RowGain);
+    segment(text, if has_gain { wgsl!("row_gain/gain") } else { wgsl!("row_gain/none") });
 }
 
 /// What becomes of an output, or of what it had before.
@@ -234,6 +248,10 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 let counts = backward.dx.is_some() || plan.kernel == Kernel::BackwardSplitSums;
                 constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
                 constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
+            }
+            if let (Operation::Backward(_), Some(gradient)) = (plan.operation, backward.drow_gain) {
+                let accumulates = gradient == Gradient::Accumulate;
+                constants.push(("ACCUMULATES_DROW_GAIN", accumulates.to_string()));
             }
             constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
             constants.push(("WITH_DBIAS", backward.dbias.is_some().to_string()));

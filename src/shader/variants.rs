@@ -93,16 +93,16 @@ fn with_levels() -> Result<&'static [(Variant, Levels<FACTORS>)], Error> {
 fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     let mut product = Product::default();
     let (all_forwards, all_backwards) = (Forward::all(), Backward::all());
-    let forwards = few(&all_forwards, &Forward::CHOICES);
-    let fitting_backwards = |problem: Problem| {
+    let with_options = |problem: Problem| {
+        let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
         let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
-        (problem, backwards)
+        (problem, forwards, backwards)
     };
-    let problems_and_backwards: Vec<_> = problems().map(fitting_backwards).collect();
+    let with_options: Vec<_> = problems().map(with_options).collect();
     for caps in adapters() {
-        for (problem, backwards) in &problems_and_backwards {
+        for (problem, forwards, backwards) in &with_options {
             for vector_width in VECTOR_WIDTHS {
-                product.add(problem, vector_width, &caps, &forwards, backwards)?;
+                product.add(problem, vector_width, &caps, forwards, backwards)?;
             }
         }
     }
@@ -120,8 +120,10 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
         let full = problem.normalization == Normalization::Layer && problem.affine == Affine::GainBias;
         full && [384, 40_000].contains(&problem.cols)
     }) {
+        let forwards = fitting(&all_forwards, Operation::Forward, &problem);
+        let backwards = fitting(&all_backwards, Operation::Backward, &problem);
         for vector_width in [1, 8] {
-            product.add(&problem, vector_width, &with_all_features, &all_forwards, &all_backwards)?;
+            product.add(&problem, vector_width, &with_all_features, &forwards, &backwards)?;
         }
     }
     Ok(product.variants)
@@ -383,7 +385,7 @@ mod tests {
     fn every_pair_of_factors_of_the_product_is_in_the_arrays() {
         let in_product = pairs(with_levels().unwrap().iter().map(|(_, levels)| levels));
         // As many as are compiled in the gate's time.
-        for (strength, most) in [(Strength::Pairs, 250), (Strength::Triples, 2000)] {
+        for (strength, most) in [(Strength::Pairs, 250), (Strength::Triples, 2400)] {
             let chosen = match strength {
                 Strength::Pairs => covering(strength, |_| true).unwrap(),
                 Strength::Triples => all().unwrap(),

@@ -50,13 +50,16 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a bias.
     #[doc(alias = "beta")]
     pub bias: Option<&'a [P]>,
+    /// What y of each row is multiplied by at last, `[rows]`; only with [`Affine::None`](crate::Affine::None).
+    #[doc(alias = "weight_g")]
+    pub row_gain: Option<&'a [f32]>,
 }
 
 impl<'a, T, P> ForwardInputs<'a, T, P> {
     /// Only x.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>) -> Self {
-        Self { rows, x, residual: None, gain: None, bias: None }
+        Self { rows, x, residual: None, gain: None, bias: None, row_gain: None }
     }
 }
 
@@ -64,19 +67,20 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
     /// x and a residual, which may be of another type.
     #[must_use]
     pub const fn with_residual(rows: usize, x: Rows<'a, T>, residual: Rows<'a, R>) -> Self {
-        Self { rows, x, residual: Some(residual), gain: None, bias: None }
+        Self { rows, x, residual: Some(residual), gain: None, bias: None, row_gain: None }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 5] {
         [
             ("x", Some(self.x.into())),
             ("residual", self.residual.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("bias", self.bias.map(Into::into)),
+            ("row_gain", self.row_gain.map(Into::into)),
         ]
     }
 }
@@ -98,25 +102,29 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
+    /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).
+    #[doc(alias = "weight_g")]
+    pub row_gain: Option<&'a [f32]>,
 }
 
 impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
     /// No gain.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
-        Self { rows, x, dy, dsum: None, gain: None }
+        Self { rows, x, dy, dsum: None, gain: None, row_gain: None }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 4] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 5] {
         [
             ("x", Some(self.x.into())),
             ("dy", Some(self.dy.into())),
             ("dsum", self.dsum.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
+            ("row_gain", self.row_gain.map(Into::into)),
         ]
     }
 }

@@ -56,11 +56,13 @@ mod tests {
             residual: Some(rows),
             gain: Some(&values[..]),
             bias: Some(&values[..]),
+            row_gain: Some(&values[..]),
             ..ForwardInputs::new(1, rows)
         };
         let backward = BackwardInputs {
             dsum: Some(rows),
             gain: Some(&values[..]),
+            row_gain: Some(&values[..]),
             ..BackwardInputs::new(1, rows, rows)
         };
         let check = |operation: Operation, given: &[(&'static str, Option<HostTensor<'_>>)]| {

@@ -96,6 +96,8 @@ pub(crate) fn forward_terms<T: Real>(
 pub(crate) struct BackwardTerms {
     /// Of dx, row by row.
     pub(crate) rows: Vec<RowTerms>,
+    /// Of the gradient of a row's gain.
+    pub(crate) row_gains: Vec<RowTerms>,
     /// Sums of magnitudes, column by column.
     pub(crate) dgain: Vec<f64>,
     pub(crate) dbias: Vec<f64>,
@@ -115,6 +117,7 @@ impl BackwardTerms {
         let count = if problem.normalization == Normalization::L2 { 1.0 } else { cols as f64 };
         let mut terms = Self {
             rows: Vec::with_capacity(rows),
+            row_gains: Vec::with_capacity(rows),
             dgain: vec![0.0; cols],
             dbias: vec![0.0; cols],
             most_rstd: 0.0,
@@ -123,6 +126,7 @@ impl BackwardTerms {
         for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
             let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
+            let (mut all_products, mut all_dxhat) = (0.0_f64, 0.0_f64);
             for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
                 let xhat = (x.to_f64() - mean) * rstd;
                 let dxhat = dy.to_f64() * gains[column];
@@ -130,12 +134,18 @@ impl BackwardTerms {
                 mean_product += dxhat * xhat / count;
                 most_dxhat = most_dxhat.max(dxhat.abs());
                 most_xhat = most_xhat.max(xhat.abs());
+                all_products += (dxhat * xhat).abs();
+                all_dxhat += dxhat.abs();
                 terms.dgain[column] += (dy.to_f64() * xhat).abs();
                 terms.dbias[column] += dy.to_f64().abs();
             }
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
                 flushed: SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat),
+            });
+            terms.row_gains.push(RowTerms {
+                terms: all_products,
+                flushed: SMALLEST_NORMAL * (1.0 + all_dxhat * (1.0 + rstd)),
             });
             terms.most_rstd = terms.most_rstd.max(rstd);
         }

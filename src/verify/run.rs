@@ -72,7 +72,8 @@ impl Runner<'_> {
         let exact = Problem { affine, ..self.exact() };
         let mut expected_y = vec![0.0; rows * cols];
         let mut expected_statistics = vec![[0.0; 2]; rows];
-        let inputs = ForwardInputs { gain, bias, ..ForwardInputs::new(rows, dense(stored, cols)) };
+        let row_gain = call.values(Tensor::RowGain);
+        let inputs = ForwardInputs { gain, bias, row_gain, ..ForwardInputs::new(rows, dense(stored, cols)) };
         let outputs = ForwardOutputs {
             statistics: Some(&mut expected_statistics),
             ..ForwardOutputs::new(RowsMut { data: &mut expected_y, stride: cols })
@@ -88,14 +89,17 @@ impl Runner<'_> {
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
         if let Some((dtype, y)) = results.get(Tensor::Y) {
             verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
-                let (of_row, gain, bias) = (&terms[row], gains[column], biases[column]);
+                let of_row = &terms[row];
+                let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
+                let (gain, bias) = (gains[column], biases[column]);
                 // Beside a column that outweighs the others, those are judged by their own gains.
                 let terms = if one_outweighs {
                     ONE_COLUMN * of_row.own(gain, bias)
                 } else {
                     of_row.of_column(gain, bias)
                 };
-                Expected { value: expected_y[row * cols + column], terms, flushed: of_row.row.flushed }
+                let flushed = of_row.row.flushed * own.max(1.0);
+                Expected { value: expected_y[row * cols + column], terms: own * terms, flushed }
             });
         }
         if let Some((dtype, got)) = results.get(Tensor::Statistics) {
@@ -165,7 +169,13 @@ impl Runner<'_> {
         };
         let mut expected_dx = as_f64(old_dx, rows * cols);
         let (mut expected_dgain, mut expected_dbias) = (as_f64(old_dgain, cols), as_f64(old_dbias, cols));
+        let row_gain = call.values(Tensor::RowGain);
+        let old_drow_gain = adds_to(Tensor::DrowGain, backward.drow_gain);
+        let mut expected_drow_gain = as_f64(old_drow_gain, rows);
+        // Where the gradient alone is wanted, the gains themselves do not matter.
+        let ones = vec![1.0; rows];
         let inputs = BackwardInputs {
+            row_gain: row_gain.or(backward.row_gain.then_some(&ones[..])),
             dsum: dsum.map(|dsum| dense(dsum, cols)),
             gain,
             ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols))
@@ -174,8 +184,9 @@ impl Runner<'_> {
             dx: Some(RowsMut { data: &mut expected_dx, stride: cols }),
             dgain: backward.dgain.map(|_| &mut expected_dgain[..]),
             dbias: backward.dbias.map(|_| &mut expected_dbias[..]),
+            drow_gain: backward.drow_gain.map(|_| &mut expected_drow_gain[..]),
             dx_gradient: backward.dx.unwrap_or_default(),
-            parameter_gradient: backward.dgain.or(backward.dbias).unwrap_or_default(),
+            parameter_gradient: backward.dgain.or(backward.dbias).or(backward.drow_gain).unwrap_or_default(),
         };
         reference::backward(&exact, &inputs, outputs)?;
 
@@ -187,8 +198,17 @@ impl Runner<'_> {
             verdict.judge(Tensor::Dx, dtype, cols, dx, |row, column| {
                 let i = row * cols + column;
                 let RowTerms { terms, flushed } = terms.rows[row];
-                let terms = terms * of_one_column + size(old_dx, i) + size(dsum, i);
-                Expected { value: expected_dx[i], terms, flushed }
+                let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
+                let terms = own * terms * of_one_column + size(old_dx, i) + size(dsum, i);
+                Expected { value: expected_dx[i], terms, flushed: flushed * own.max(1.0) }
+            });
+        }
+        if let Some((dtype, got)) = results.get(Tensor::DrowGain) {
+            verdict.judge(Tensor::DrowGain, dtype, 1, got, |row, _| {
+                let RowTerms { terms, flushed } = terms.row_gains[row];
+                // One column of a row may outweigh the others whatever the data.
+                let terms = terms * ONE_COLUMN + size(old_drow_gain, row);
+                Expected { value: expected_drow_gain[row], terms, flushed }
             });
         }
         for (tensor, expected, old, terms) in [

@@ -10,7 +10,7 @@ use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
 use crate::plan::{Operation, Span, Tensor};
-use crate::types::{Dtype, Real, Statistics};
+use crate::types::{Dtype, Real};
 use half::{bf16, f16};
 
 /// The nearest value of a dtype.
@@ -60,6 +60,7 @@ impl Runner<'_> {
             Tensor::Dy => self.dy(dtype),
             Tensor::Gain => self.values(case.gain, dtype, 1, cols / 3, 3),
             Tensor::Bias => self.values(case.bias, dtype, 1, cols / 4, 4),
+            Tensor::RowGain => self.row_gain(dtype),
             Tensor::Statistics => {
                 let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
                 statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
@@ -68,11 +69,23 @@ impl Runner<'_> {
         })
     }
 
+    /// Of all sizes and signs; the third is 0.
+    fn row_gain(&self, dtype: Dtype) -> Vec<f32> {
+        let mut gains = self.normal(dtype, self.case.rows, 6);
+        gains.iter_mut().enumerate().for_each(|(row, gain)| match row % 7 {
+            2 => *gain = 0.0,
+            5 => *gain *= 1e4,
+            _ => {}
+        });
+        gains
+    }
+
     /// What there is in a tensor that is added to.
     fn old_values(&self, used: &Used) -> Vec<f32> {
         let dtype = used.stored.dtype(self.problem);
         match used.shape {
             Shape::Cols => self.normal(dtype, self.cols, 5),
+            Shape::PerRow => self.normal(dtype, self.case.rows, 5),
             _ => self.normal(dtype, self.case.rows * self.cols, 4),
         }
     }
@@ -138,9 +151,10 @@ impl Runner<'_> {
         let rows = self.case.rows;
         let (rows, span) = match used.shape {
             Shape::Cols => (1, Span { cols: self.problem.cols, ..plain }),
+            Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
-                const COLS: u32 = (size_of::<Statistics>() / size_of::<f32>()) as u32;
-                let span = Span { stride: COLS.into(), cols: COLS, ..plain };
+                // Mean and rstd.
+                let span = Span { stride: 2, cols: 2, ..plain };
                 let apart = Span { stride: 1, column_stride: rows as u64 + self.case.layout.gap(), ..span };
                 (rows, if self.case.layout == Layout::Slice { apart } else { span })
             }

@@ -44,32 +44,35 @@ impl Case {
     }
 
     pub(crate) fn forward_buffers(&self) -> usize {
-        let Forward { residual, without_sum, without_y, statistics, x_in, residual_in } = self.forward;
+        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in } =
+            self.forward;
         let affine = if without_y { Affine::None } else { self.problem.affine };
         let inputs =
             [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
-        count(&inputs) + count(&[!without_y, residual && !without_sum, statistics])
+        count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain])
     }
 
     /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where the first
     /// has left it.
     pub(crate) fn forward_split_buffers(&self) -> [usize; 2] {
-        let Forward { residual, without_sum, without_y, statistics, x_in, residual_in } = self.forward;
+        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in } =
+            self.forward;
         let affine = if without_y { Affine::None } else { self.problem.affine };
         let own = |input| input != Some(Tensor::Sum);
         let sum = residual && !without_sum;
         let first = [own(x_in), residual && own(residual_in), sum, true];
         let again = [x_in.is_none(), residual && residual_in.is_none()];
         let inputs = if sum { 1 } else { count(&again) };
-        let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, true];
+        let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, row_gain, true];
         let second = [&vec![true; inputs][..], &second[..]].concat();
         [count(&first), count(&second)]
     }
 
     pub(crate) fn backward_buffers(&self) -> usize {
-        let Backward { dx, dsum, x_in_dx, dy_in_dx, .. } = self.backward;
+        let Backward { dx, dsum, row_gain, drow_gain, x_in_dx, dy_in_dx, .. } = self.backward;
         let inputs = [!x_in_dx, !dy_in_dx, dsum, self.problem.affine.has_gain(), true];
-        count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()])
+        let of_rows = [row_gain && dx.is_some(), drow_gain.is_some()];
+        count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()]) + count(&of_rows)
     }
 
     pub(crate) fn reduce_buffers(&self) -> usize {
@@ -169,20 +172,23 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
         (Some(Tensor::Y), Some(Tensor::Sum)),
         (Some(Tensor::Sum), Some(Tensor::Y)),
     ]);
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (flags, places).prop_map(|((residual, statistics, without_sum, without_y), (x_in, residual_in))| {
-        let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
-        let residual_in = residual_in.filter(|_| residual);
-        let lies_in = |output| [x_in, residual_in].contains(&Some(output));
-        Forward {
-            residual,
-            without_sum: without_sum && residual && !lies_in(Tensor::Sum),
-            without_y: without_y && statistics && !lies_in(Tensor::Y),
-            statistics,
-            x_in,
-            residual_in,
-        }
-    })
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, places).prop_map(
+        |((residual, statistics, without_sum, without_y, row_gain), (x_in, residual_in))| {
+            let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
+            let residual_in = residual_in.filter(|_| residual);
+            let lies_in = |output| [x_in, residual_in].contains(&Some(output));
+            Forward {
+                residual,
+                without_sum: without_sum && residual && !lies_in(Tensor::Sum),
+                without_y: without_y && statistics && !row_gain && !lies_in(Tensor::Y),
+                statistics,
+                row_gain,
+                x_in,
+                residual_in,
+            }
+        },
+    )
 }
 
 pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
@@ -191,14 +197,17 @@ pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
 
 pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
     let in_place = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
-    let options = (gradients(), gradients(), gradients(), any::<bool>(), in_place);
-    options.prop_map(|(dx, dgain, dbias, dsum, (x_in_dx, dy_in_dx))| {
+    let row_gains = prop_oneof![3 => Just(None), 1 => gradients().prop_map(Some)];
+    let options = (gradients(), gradients(), gradients(), any::<bool>(), row_gains, in_place);
+    options.prop_map(|(dx, dgain, dbias, dsum, row_gains, (x_in_dx, dy_in_dx))| {
         let may_be_in_place = dx == Some(Gradient::Overwrite);
         Backward {
             dx,
             dsum: dsum && may_be_in_place,
             dgain,
             dbias,
+            row_gain: row_gains.is_some(),
+            drow_gain: row_gains.flatten(),
             x_in_dx: x_in_dx && may_be_in_place,
             dy_in_dx: dy_in_dx && may_be_in_place,
         }
@@ -209,7 +218,12 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
     let vector_width = prop::sample::select(vec![1, 2, 4, 8]);
     (problems(cols), vector_width, forwards(), backwards(), caps()).prop_map(
         |(problem, vector_width, forward, backward, caps)| {
+            // A gain of each row is in place of those of each column.
+            let may_have_row_gain = problem.affine == Affine::None;
+            let forward = Forward { row_gain: forward.row_gain && may_have_row_gain, ..forward };
             let mut backward = Backward {
+                row_gain: backward.row_gain && may_have_row_gain,
+                drow_gain: backward.drow_gain.filter(|_| may_have_row_gain),
                 dgain: backward.dgain.filter(|_| problem.affine.has_gain()),
                 dbias: backward.dbias.filter(|_| problem.affine.has_bias()),
                 ..backward

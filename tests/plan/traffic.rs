@@ -44,13 +44,16 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
     let reads_parameters = !(plan.operation.name().starts_with("forward") && forward.without_y);
     let gain = times(problem.affine.has_gain() && reads_parameters, parameter);
     let bias = times(problem.affine.has_bias() && reads_parameters, parameter);
+    // The gain of each row, and its gradient, in float32.
+    let of_rows = |count| times(count, 4 * call.rows);
+    let row_gain = of_rows(forward.row_gain);
     let (y, sum) =
         (times(!forward.without_y, tensor), times(forward.residual && !forward.without_sum, tensor));
     // What the second of two walks reads.
     let again = tensor + times(forward.residual && forward.without_sum, tensor);
     match plan.kernel {
         Kernel::ForwardCached | Kernel::ForwardStreamed => {
-            let read = tensor + times(forward.residual, tensor) + gain + bias;
+            let read = tensor + times(forward.residual, tensor) + gain + bias + row_gain;
             let written = y + sum + times(forward.statistics, statistics);
             prop_assert_eq!(traffic.written, written);
             if plan.kernel == Kernel::ForwardCached {
@@ -68,7 +71,10 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
         Kernel::ForwardSplitApply => {
             let merged = 16 * u64::from(plan.chunks * plan.row_partials()) * call.rows;
             let written = y + times(forward.statistics, statistics);
-            prop_assert_eq!((traffic.read, traffic.written), (again + gain + bias + merged, written));
+            prop_assert_eq!(
+                (traffic.read, traffic.written),
+                (again + gain + bias + row_gain + merged, written)
+            );
         }
         Kernel::BackwardSplitSums => {
             let left = 16 * u64::from(plan.row_partials()) * call.rows;
@@ -81,8 +87,11 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let read_back: u64 = dispatches.iter().map(|dispatch| u64::from(added_to(dispatch))).sum();
             let accumulated = times(backward.dx == Some(Gradient::Accumulate), tensor);
             let dsum = times(backward.dsum, tensor);
-            let read = 2 * tensor + accumulated + dsum + statistics + gain + read_back * partial_row;
-            let written = times(backward.dx.is_some(), tensor) + left * partial_row;
+            let row_gain = of_rows(backward.row_gain && backward.dx.is_some());
+            let drow_gain = of_rows(backward.drow_gain.is_some());
+            let added = of_rows(backward.drow_gain == Some(Gradient::Accumulate)) + row_gain;
+            let read = 2 * tensor + accumulated + dsum + statistics + gain + read_back * partial_row + added;
+            let written = times(backward.dx.is_some(), tensor) + left * partial_row + drow_gain;
             if plan.kernel == Kernel::BackwardCached {
                 prop_assert_eq!((traffic.read, traffic.written), (read, written));
             } else if plan.kernel == Kernel::BackwardSplitApply {

@@ -1,4 +1,4 @@
-"""Writes torch.safetensors beside this file: layer norm, RMS norm and L2 normalization as PyTorch computes them in float64.
+"""Writes torch.safetensors beside this file: layer norm, RMS norm, L2 and weight normalization as PyTorch computes them in float64.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/vectors/make.py
@@ -66,6 +66,19 @@ def make_case(normalization, affine, dtype, parameter_dtype, rows, cols, eps, re
     return case
 
 
+def make_weight_norm(shape, dim, dtype):
+    """v, g and the gradient of w, and the float64 results that belong to them."""
+    v, dw = (torch.randn(shape).to(DTYPES[dtype]) for _ in range(2))
+    of_dim = [length if i == dim else 1 for i, length in enumerate(shape)]
+    g = torch.randn(of_dim)
+    leaves = [v.double().requires_grad_(), g.double().requires_grad_()]
+    w = torch._weight_norm(*leaves, dim)
+    w.backward(dw.double())
+    norm = v.double().transpose(0, dim).flatten(1).norm(dim=1)
+    case = {"v": v, "g": g, "dw": dw, "w": w.detach(), "norm": norm}
+    return {**case, "dv": leaves[0].grad, "dg": leaves[1].grad}
+
+
 def main():
     torch.manual_seed(20160721)
     tensors, cases = {}, []
@@ -120,7 +133,16 @@ def main():
     )
     add("l2_below_eps", make_case(**description), **description)
 
-    metadata = {"torch": torch.__version__, "cases": json.dumps(cases)}
+    weight_norms = []
+    for i, shape in enumerate(((5, 8), (6, 3, 4))):
+        for dim in range(len(shape)):
+            dtype = list(DTYPES)[(i + dim) % 3]
+            weight_norms.append({"name": f"weight.{i}.{dim}", "dim": dim, "dtype": dtype})
+            of_case = make_weight_norm(shape, dim, dtype)
+            tensors.update({f"weight.{i}.{dim}.{key}": value.contiguous() for key, value in of_case.items()})
+
+    names = {"cases": json.dumps(cases), "weight_norms": json.dumps(weight_norms)}
+    metadata = {"torch": torch.__version__, **names}
     path = pathlib.Path(__file__).with_name("torch.safetensors")
     safetensors.torch.save_file(tensors, path, metadata)
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")

@@ -302,6 +302,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let [row_stride, column_stride] = match used.shape {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
         Shape::Cols => [Value::Number(0), Value::Number(1)],
+        Shape::PerRow => [name("row_stride"), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.cols), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
         _ if plan.strided => [name("row_stride"), name("column_stride")],
@@ -319,6 +320,7 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
         Shape::Statistics => vec![rows("rows"), Value::Number(2)],
         Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
         Shape::Cols => vec![Value::Number(plan.cols)],
+        Shape::PerRow => vec![rows("rows")],
         Shape::Partials => {
             vec![rows("partial_rows"), Value::Number(plan.parameter_gradients()), Value::Number(plan.cols)]
         }

@@ -309,6 +309,48 @@ fn heads_are_normalized_and_the_rest_of_a_row_is_left() {
 }
 
 #[test]
+fn weight_norm_has_a_norm_for_each_index_of_an_axis() {
+    let room = Room::new();
+    let input = room.path("in");
+    // Along the first axis the norms are 5 and 0, along the second 3, 4 and 0.
+    let tensors = [
+        ("v", Tensor::f32(&[2, 3], &[3.0, 4.0, 0.0, 0.0, 0.0, 0.0])),
+        ("dw", Tensor::f32(&[2, 3], &[1.0, 0.0, 2.0, 3.0, 1.0, 1.0])),
+        ("g", Tensor::f32(&[2, 1], &[10.0, 7.0])),
+        ("g16", Tensor::f16(&[1, 3], &[2.0, -1.0, 3.0])),
+        ("v16", Tensor::f16(&[2, 3], &[3.0, 4.0, 0.0, 0.0, 0.0, 0.0])),
+        ("dw16", Tensor::f16(&[2, 3], &[1.0, 0.0, 2.0, 3.0, 1.0, 1.0])),
+    ];
+    files::write(&input, &tensors);
+    let weight = ["--normalization", "weight"];
+    let rows = [&["forward", &input, "--x", "v", "--gain", "g", "--statistics"], &weight[..]].concat();
+    for has in on_both(&room, &rows, &["y", "norm"]) {
+        assert_near("w", &has[0], &[6.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!((has[1].values(), &has[1].shape[..]), (vec![5.0, 0.0], &[2, 1][..]));
+    }
+    let of_columns =
+        [&["forward", &input, "--x", "v16", "--gain", "g16", "--axis", "1"], &weight[..]].concat();
+    for has in on_both(&room, &of_columns, &["y"]) {
+        assert_eq!((has[0].dtype, has[0].values()), (Dtype::F16, vec![2.0, -1.0, 0.0, 0.0, 0.0, 0.0]));
+    }
+    let backward = [&["backward", &input, "--x", "v", "--dy", "dw", "--gain", "g"], &weight[..]].concat();
+    // sum(dw * xhat) = 0.6, and g / norm * (dw - xhat * 0.6).
+    for has in on_both(&room, &backward, &["dx", "dgain"]) {
+        assert_near("dv", &has[0], &[1.28, -0.96, 4.0, 0.0, 0.0, 0.0]);
+        assert_near("dg", &has[1], &[0.6, 0.0]);
+        assert_eq!(has[1].shape, [2, 1]);
+    }
+    let backward =
+        [&["backward", &input, "--x", "v16", "--dy", "dw16", "--gain", "g16", "--axis", "1"], &weight[..]]
+            .concat();
+    for has in on_both(&room, &backward, &["dx", "dgain"]) {
+        // Of [3, 0] and [1, 3] the first is along v: dv has the second, times g / norm.
+        assert_similar("dv", &has[0], &Tensor::f16(&[2, 3], &[0.0, 0.0, 0.0, 2.0, -0.25, 0.0]));
+        assert_similar("dg", &has[1], &Tensor::f16(&[1, 3], &[1.0, 0.0, 0.0]));
+    }
+}
+
+#[test]
 fn cols_says_how_long_a_row_is() {
     let room = Room::new();
     let (input, out) = (room.path("in"), room.path("out"));

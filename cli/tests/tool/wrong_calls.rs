@@ -94,6 +94,14 @@ fn wrong_flags_and_tensors() {
     forward(&[&heads[..], &["--normalization", "channel"]].concat(), &["--heads", "channel"]);
     let one = ["--x", "x", "--heads", "1", "--head-dim", "2", "--residual", "x"];
     forward(&one, &["--residual", "--heads", "sum"]);
+    let weight = ["--x", "x", "--normalization", "weight"];
+    forward(&weight, &["weight", "--gain"]);
+    forward(&[&weight[..], &["--gain", "gain"]].concat(), &["gain", "[4]", "needs 3", "--axis"]);
+    forward(&[&weight[..], &["--gain", "gain", "--axis", "2"]].concat(), &["--axis 2", "[3, 4]", "3 dim"]);
+    forward(&[&weight[..], &["--gain", "gain", "--axis", "1", "--bias", "gain"]].concat(), &["--bias"]);
+    forward(&[&weight[..], &["--cols", "2"]].concat(), &["weight", "--axis", "--cols"]);
+    forward(&["--x", "x", "--axis", "1"], &["--axis", "weight"]);
+    backward(&[&weight[..], &["--dy", "x"]].concat(), &["weight", "--gain"]);
     backward(&["--x", "x"], &["--dy"]);
     backward(&["--x", "x", "--dy", "absent"], &["--dy", "absent"]);
     backward(&["--x", "x", "--dy", "turned"], &["--dy", "turned", "[4, 3]", "[3, 4]"]);

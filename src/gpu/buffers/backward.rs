@@ -1,6 +1,6 @@
 //! The buffers of a backward call.
 
-use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine};
+use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine, check_row_gain};
 use crate::error::Error;
 use crate::plan::{Backward, Tensor};
 use crate::types::{Affine, Gradient};
@@ -24,6 +24,9 @@ pub struct BackwardBuffers<'a> {
     /// `[cols]`; given exactly if the problem's affine has it.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
+    /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx it is not needed.
+    #[doc(alias = "weight_g")]
+    pub row_gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferStatistics<'a>,
@@ -36,9 +39,12 @@ pub struct BackwardBuffers<'a> {
     /// Output, `[cols]`.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<BufferVector<'a>>,
+    /// Output, `[rows]` in float32: the gradient of `row_gain`.
+    #[doc(alias = "grad_g")]
+    pub drow_gain: Option<BufferVector<'a>>,
     /// Whether dx replaces or is added to what its buffer holds.
     pub dx_gradient: Gradient,
-    /// Whether dgain and dbias replace or are added to what their buffers hold.
+    /// Whether dgain, dbias and `drow_gain` replace or are added to what their buffers hold.
     pub parameter_gradient: Gradient,
     /// Scratch of the caller's, at least
     /// [`backward_scratch_bytes`](crate::LayerNorm::backward_scratch_bytes); `None` for that of the
@@ -61,10 +67,12 @@ impl<'a> BackwardBuffers<'a> {
             dy: dy.into(),
             dsum: None,
             gain: None,
+            row_gain: None,
             statistics: statistics.into(),
             dx: None,
             dgain: None,
             dbias: None,
+            drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
             scratch: None,
@@ -73,10 +81,16 @@ impl<'a> BackwardBuffers<'a> {
     /// That the tensors go together, and with the affine.
     pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
         check_affine(affine, self.gain.is_some(), None)?;
-        if self.dx.is_none() && self.dgain.is_none() && self.dbias.is_none() {
+        check_row_gain(affine, self.row_gain.is_some() || self.drow_gain.is_some())?;
+        if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
+            let why = "drow_gain is its gradient, and dx depends on it";
+            return Err(Error::MissingBuffer { buffer: "row_gain", why });
+        }
+        let parameters = [self.dgain, self.dbias, self.drow_gain];
+        if self.dx.is_none() && parameters.iter().all(Option::is_none) {
             return Err(Error::MissingBuffer {
                 buffer: "dx",
-                why: "at least one of dx, dgain and dbias must be given",
+                why: "at least one of dx, dgain, dbias and drow_gain must be given",
             });
         }
         let why_not = match (self.dx, self.dx_gradient) {
@@ -98,16 +112,18 @@ impl<'a> BackwardBuffers<'a> {
         Ok(())
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 8] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 10] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Dy, Some(self.dy.into())),
             (Tensor::Dsum, self.dsum.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::RowGain, self.row_gain.map(Into::into)),
             (Tensor::Statistics, Some(self.statistics.into())),
             (Tensor::Dx, self.dx.map(Into::into)),
             (Tensor::Dgain, self.dgain.map(Into::into)),
             (Tensor::Dbias, self.dbias.map(Into::into)),
+            (Tensor::DrowGain, self.drow_gain.map(Into::into)),
         ]
     }
 
@@ -121,11 +137,13 @@ impl<'a> BackwardBuffers<'a> {
         Some(Self {
             dsum: given(Tensor::Dsum).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
+            row_gain: given(Tensor::RowGain).map(Into::into),
             dx: given(Tensor::Dx).map(Into::into),
             dgain: given(Tensor::Dgain).map(Into::into),
             dbias: given(Tensor::Dbias).map(Into::into),
+            drow_gain: given(Tensor::DrowGain).map(Into::into),
             dx_gradient: options.dx.unwrap_or_default(),
-            parameter_gradient: options.dgain.or(options.dbias).unwrap_or_default(),
+            parameter_gradient: options.dgain.or(options.dbias).or(options.drow_gain).unwrap_or_default(),
             ..Self::new(rows, x, dy, given(Tensor::Statistics)?)
         })
     }
@@ -137,6 +155,8 @@ impl<'a> BackwardBuffers<'a> {
             dsum: self.dsum.is_some(),
             dgain: self.dgain.map(|_| self.parameter_gradient),
             dbias: self.dbias.map(|_| self.parameter_gradient),
+            row_gain: self.row_gain.is_some() || self.drow_gain.is_some(),
+            drow_gain: self.drow_gain.map(|_| self.parameter_gradient),
             x_in_dx: lies_in(Tensor::X).is_some(),
             dy_in_dx: lies_in(Tensor::Dy).is_some(),
         }

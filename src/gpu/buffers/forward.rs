@@ -1,6 +1,6 @@
 //! The buffers of a forward call.
 
-use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine};
+use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine, check_row_gain};
 use crate::error::Error;
 use crate::plan::{Forward, Tensor};
 use crate::types::Affine;
@@ -23,6 +23,9 @@ pub struct ForwardBuffers<'a> {
     /// `[cols]`; given exactly if the problem's affine has it and y is given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
+    /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with [`Affine::None`], and y.
+    #[doc(alias = "weight_g")]
+    pub row_gain: Option<BufferVector<'a>>,
     /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that applies them.
     pub y: Option<BufferRows<'a>>,
     /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without it the sum is rounded
@@ -46,6 +49,7 @@ impl<'a> ForwardBuffers<'a> {
             residual: None,
             gain: None,
             bias: None,
+            row_gain: None,
             y: Some(y.into()),
             sum: None,
             statistics: None,
@@ -69,10 +73,15 @@ impl<'a> ForwardBuffers<'a> {
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
+        check_row_gain(affine, self.row_gain.is_some())?;
         if self.y.is_some() {
             return check_affine(affine, self.gain.is_some(), Some(self.bias.is_some()));
         }
-        let parameters = [("gain", self.gain.is_some()), ("bias", self.bias.is_some())];
+        let parameters = [
+            ("gain", self.gain.is_some()),
+            ("bias", self.bias.is_some()),
+            ("row_gain", self.row_gain.is_some()),
+        ];
         if let Some((buffer, _)) = parameters.into_iter().find(|(_, given)| *given) {
             return Err(Error::UnusedBuffer {
                 buffer,
@@ -88,12 +97,13 @@ impl<'a> ForwardBuffers<'a> {
         }
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 7] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 8] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Residual, self.residual.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
             (Tensor::Bias, self.bias.map(Into::into)),
+            (Tensor::RowGain, self.row_gain.map(Into::into)),
             (Tensor::Y, self.y.map(Into::into)),
             (Tensor::Sum, self.sum.map(Into::into)),
             (Tensor::Statistics, self.statistics.map(Into::into)),
@@ -106,6 +116,7 @@ impl<'a> ForwardBuffers<'a> {
             residual: given(Tensor::Residual).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
+            row_gain: given(Tensor::RowGain).map(Into::into),
             y: given(Tensor::Y).map(Into::into),
             sum: given(Tensor::Sum).map(Into::into),
             statistics: given(Tensor::Statistics).map(Into::into),
@@ -120,6 +131,7 @@ impl<'a> ForwardBuffers<'a> {
             without_sum: self.residual.is_some() && self.sum.is_none(),
             without_y: self.y.is_none(),
             statistics: self.statistics.is_some(),
+            row_gain: self.row_gain.is_some(),
             x_in: lies_in(Tensor::X),
             residual_in: lies_in(Tensor::Residual),
         }

@@ -299,6 +299,15 @@ fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Er
     bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
 }
 
+/// A gain of each row is in place of gain and bias.
+fn check_row_gain(affine: Affine, given: bool) -> Result<(), Error> {
+    if given && affine != Affine::None {
+        let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
+        return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
