@@ -18,7 +18,7 @@
 //
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, write_large_dx,
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, known_means, write_large_dx,
 // write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS), partial_row_of,
 // leaves_sum.
 
@@ -97,9 +97,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
         let means = row_means(row_sum(invocation, sums), saved.rstd);
-        if (has_row) {
-            write_row_gain_gradient(row, thread, means);
-        }
 
         var left = vec4<f32>();
         var left_product = vec4<f32>();
@@ -130,6 +127,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 left_sums = small_sums(row, 0u, thread, saved, means.delta);
             }
             left_sums = row_sum(invocation, left_sums);
+            if (has_row) {
+                write_row_gain_gradient(row, thread, known_means(means, left_sums));
+            }
             // A dx / rstd may exceed float32 where the means do not.
             let is_large = means.is_large || is_not_finite(left_sums.x) || is_not_finite(left_sums.y);
             if (WIDE_RANGE && has_row && is_large) {
@@ -146,6 +146,18 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     }
                     write_dx(row, step, thread, dx, nan);
                 }
+            }
+        }
+        if (!WITH_DX) {
+            var small = Sums();
+            if (WIDE_RANGE) {
+                if (means.is_large) {
+                    small = small_sums(row, 0u, thread, saved, means.delta);
+                }
+                small = row_sum(invocation, small);
+            }
+            if (has_row) {
+                write_row_gain_gradient(row, thread, known_means(means, small));
             }
         }
     }

@@ -129,7 +129,7 @@ fn statistics_are_apart_in_every_dispatch_of_a_call() {
     assert!(error.is_unsupported(), "{error}");
     assert_eq!(
         error.to_string(),
-        "storage buffer binding size in bytes is 2048 on this device, needs at least 4004 for one row"
+        "storage buffer binding size in bytes is 2048 on this device, needs at least 4004 for one row of statistics"
     );
 }
 

@@ -236,6 +236,30 @@ fn a_row_may_be_a_column_of_a_matrix() {
     assert_eq!(bytes(plain(&x), plain(&y)), bytes(strides.of(&x), strides.of(&y)));
 }
 
+/// One inner row to an outer one: its own stride does not matter.
+#[test]
+fn a_head_may_be_alone() {
+    let context = context();
+    let strides =
+        Strides { rows: 9, cols: 8, offset: 8, inner_rows: 1, outer: 24, stride: 0, column_stride: 1 };
+    let norm = norm(&context, 8, Normalization::Layer, RowSplit::Never);
+    check(&context, strides, 9 * 24, &norm, false);
+    check(&context, strides, 9 * 24, &norm, true);
+}
+
+/// Two halves of a matrix's columns, each column a row, in one buffer.
+#[test]
+fn columns_beside_each_other_do_not_overlap() {
+    let context = context();
+    let descriptor = LayerNormDescriptor { affine: Affine::None, ..LayerNormDescriptor::layer(8) };
+    let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+    let pool = buffer(&context, &values(1, 8 * 12));
+    let half = |offset| BufferRows::at_element(&pool, offset).with_stride(1).with_column_stride(12);
+    norm.prepare_forward(&ForwardBuffers::new(6, half(0), half(6))).unwrap();
+    let error = norm.prepare_forward(&ForwardBuffers::new(6, half(0), half(5))).unwrap_err();
+    assert!(matches!(error, Error::Overlap { .. }), "{error}");
+}
+
 #[test]
 fn heads_warmed_as_strided_compile_nothing_more() {
     let context = context();
@@ -285,7 +309,7 @@ fn wrong_strides_are_refused() {
     refused(20, rows(&x).with_inner_rows(4, 31), heads(&y), &["x.outer_stride", "31", "32"]);
     refused(20, rows(&x).with_stride(7).with_inner_rows(4, 40), heads(&y), &["x.stride", "7", "8"]);
     refused(4, rows(&x).with_stride(1).with_column_stride(3), heads(&y), &["x.column_stride", "3", "4"]);
-    refused(8, heads(&x), rows(&y).with_inner_rows(2, 40), &["rows inside an outer row", "4", "2"]);
+    refused(8, heads(&x), rows(&y).with_inner_rows(2, 40), &["y.inner_rows", "4, as x has", "2"]);
     // The last outer row's last row ends at 6 * 40 + 32, beyond 256; of 25 rows the last outer row has one.
     refused(28, heads(&x), heads(&y), &["x", "1088", "1024"]);
     norm.prepare_forward(&ForwardBuffers::new(25, heads(&x), heads(&y))).unwrap();

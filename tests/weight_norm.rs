@@ -280,6 +280,63 @@ fn weights_are_normalized_along_their_first_axis() {
     }
 }
 
+/// dy of which sums may exceed float32 on the way, held, streamed and split, with dx and without.
+#[test]
+fn a_large_gradient_of_y_leaves_that_of_the_gain_right() {
+    let context = context();
+    for (cols, row_split) in [(64, RowSplit::Never), (9000, RowSplit::Never), (9000, RowSplit::Always)] {
+        for normalization in [Normalization::Layer, Normalization::L2] {
+            let problem = problem::<f32>(normalization, cols);
+            let affine = Affine::None;
+            let descriptor = LayerNormDescriptor {
+                row_split,
+                normalization,
+                affine,
+                eps: normalization.usual_eps(),
+                ..LayerNormDescriptor::layer(problem.cols)
+            };
+            let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+            let x = values(1, 2 * cols);
+            let mut dy = values(2, 2 * cols);
+            (dy[0], dy[cols / 2], dy[cols + 1]) = (3e31, -1e31, 3e38);
+            let (xhat, dx, drow_gain) = on_cpu(&problem, &x, &dy, &[1.0, 1e-30]);
+            let largest = |values: &[f64]| values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+            let most = [0, cols].map(|first| {
+                let of_row: Vec<f64> = dy[first..first + cols].iter().map(|dy| f64::from(*dy)).collect();
+                largest(&xhat[..cols]) * largest(&of_row)
+            });
+            let [x, dy, dv] = [&x, &dy, &x].map(|values| buffer(&context, values));
+            let g = buffer(&context, &[1.0, 1e-30]);
+            let (dg, statistics) = (buffer(&context, &[0.0; 2]), buffer(&context, &[0.0; 4]));
+            let forward = norm.prepare_forward(&ForwardBuffers::statistics(2, &x, &statistics)).unwrap();
+            let both = BackwardBuffers {
+                row_gain: Some((&g).into()),
+                dx: Some((&dv).into()),
+                drow_gain: Some((&dg).into()),
+                ..BackwardBuffers::new(2, &x, &dy, &statistics)
+            };
+            for with_dx in [true, false] {
+                let dx_there = both.dx.filter(|_| with_dx);
+                let backward = norm.prepare_backward(&BackwardBuffers { dx: dx_there, ..both }).unwrap();
+                let results = run(&context, &[&forward, &backward], &[&dg, &dv]);
+                let wide = |bits: &[u32]| -> Vec<f64> {
+                    bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect()
+                };
+                let which = format!("{cols} columns, {row_split:?}, {normalization:?}, dx: {with_dx}");
+                let got = wide(&results[0]);
+                for row in 0..2 {
+                    let (got, expected) = (got[row], drow_gain[row]);
+                    // xhat is off by a share of the row's largest.
+                    assert!((got - expected).abs() <= 1e-6 * most[row], "dg of {which}: {got} {expected}");
+                }
+                if with_dx {
+                    assert_close(&format!("dv of {which}"), &wide(&results[1])[..cols], &dx[..cols], 1e-6);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn wrong_calls_are_refused() {
     let context = context();

@@ -6,7 +6,7 @@ use crate::tensors::{self, TensorInfo};
 use clap::Args;
 use half::{bf16, f16};
 use wgpu_layernorm::reference::ForwardInputs;
-use wgpu_layernorm::{Affine, Dtype, Element, Rows};
+use wgpu_layernorm::{Affine, Dtype, Element, Real, Rows};
 
 /// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
@@ -53,11 +53,11 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         (Some(_), Some(_)) => Affine::GainBias,
     };
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
-    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
-    if call.is_weight_norm() && (args.gain.is_none() || bias.is_some() || args.residual.is_some()) {
+    if call.is_weight_norm() && (args.gain.is_none() || args.bias.is_some() || args.residual.is_some()) {
         let what = "--normalization weight needs --gain, g, and takes neither --bias nor --residual";
         return Err(Failure::WrongCall(what.to_owned()));
     }
+    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
     if residual.is_some() && call.leaves_values() {
         let what =
@@ -106,8 +106,9 @@ fn run_typed<T: Element, P: Element>(
     }
     let mean: Vec<f32> = result.statistics.iter().map(|statistics| statistics.mean).collect();
     let rstd: Vec<f32> = result.statistics.iter().map(|statistics| statistics.rstd).collect();
-    // That of a zero vector, whose rstd is 0, is 0 or the least norm that --eps says.
-    let norm: Vec<f32> = rstd.iter().map(|rstd| if *rstd == 0.0 { 0.0 } else { 1.0 / rstd }).collect();
+    // Of v itself: rstd may be a subnormal number, or that of --eps.
+    let of_row = |row: &[T]| row.iter().map(|v| v.to_f64().powi(2)).sum::<f64>().sqrt();
+    let norm: Vec<f32> = x.chunks(stride).map(|row| f32::from_f64(of_row(row))).collect();
     if args.statistics && call.is_weight_norm() {
         outputs.push(("norm", tensors::view(&call.rows_shape(), &norm)?));
     } else if args.statistics {

@@ -47,6 +47,7 @@ fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
     }
     small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTERED);
     small.dxhat_xhat = product_mean(sums.z, means.rstd);
+    small.product = sums.z / ROOT_SCALE / ROOT_SCALE;
     small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
     return small;
 }
@@ -64,6 +65,7 @@ fn split_means(means: RowMeans, sums: Sums) -> RowMeans {
     var row = known_means(means, sums);
     if (means.is_large) {
         row.dxhat_xhat -= means.delta * row.dxhat;
+        row.product -= means.delta * (sums.y / ROOT_SCALE / ROOT_SCALE);
     }
     return row;
 }

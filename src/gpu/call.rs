@@ -84,7 +84,7 @@ impl<'a> Placed<'a> {
     /// That no two elements lie in one place.
     fn check_strides(&self) -> Result<(), Error> {
         let Span { stride, cols, column_stride, inner_rows, outer_stride, .. } = self.span;
-        let name = self.tensor.name();
+        let (name, row_stride) = (self.tensor.name(), stride);
         if !self.span.is_strided() {
             if stride < u64::from(cols) {
                 let needs = format!("at least cols, {cols}");
@@ -104,8 +104,11 @@ impl<'a> Placed<'a> {
         let mut reach = 0_u128;
         for (field, stride, count) in axes.into_iter().filter(|(.., count)| *count > 1) {
             if u128::from(stride) <= reach {
-                let needs =
-                    format!("at least {}: below that, elements of {name} would share places", reach + 1);
+                let needs = format!(
+                    "at least {}, so that no two elements share a place: {name} has {cols} columns {column_stride} apart, \
+                     {in_outer} rows {row_stride} apart (cols, unless said) and {outer} outer rows {outer_stride} apart",
+                    reach + 1
+                );
                 return Err(Error::invalid(format!("{name}.{field}"), stride, needs));
             }
             reach = reach.saturating_add(u128::from(stride) * u128::from(count - 1));
@@ -121,23 +124,26 @@ impl<'a> Placed<'a> {
         }
         // In 128 bits, where no offset, stride and number of rows can overflow.
         let Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride } = self.span;
+        // The sum over several axes of such lengths can, and is saturated.
         let reach = |count: u64, stride: u64| u128::from(count - 1) * u128::from(stride);
         let of_rows = match inner_rows {
             0 => reach(self.rows, stride),
             inner_rows if self.rows <= inner_rows => reach(self.rows, stride),
             inner_rows => {
                 let whole = self.rows / inner_rows;
-                let in_whole = reach(whole, outer_stride) + reach(inner_rows, stride);
+                let in_whole = reach(whole, outer_stride).saturating_add(reach(inner_rows, stride));
                 let rest = self.rows % inner_rows;
-                let in_rest = u128::from(whole) * u128::from(outer_stride) + reach(rest.max(1), stride);
+                let before_rest = u128::from(whole) * u128::from(outer_stride);
+                let in_rest = before_rest.saturating_add(reach(rest.max(1), stride));
                 if rest == 0 { in_whole } else { in_whole.max(in_rest) }
             }
         };
-        let elements = of_rows + reach(cols.into(), column_stride) + 1;
+        let elements = of_rows.saturating_add(reach(cols.into(), column_stride)).saturating_add(1);
         let element_bytes = u128::from(element_bytes);
-        place.check_size(name, elements * element_bytes)?;
+        place.check_size(name, elements.saturating_mul(element_bytes))?;
         // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
-        let bytes = ((u128::from(offset) + elements) * element_bytes).next_multiple_of(4);
+        let bytes = elements.saturating_add(offset.into()).saturating_mul(element_bytes);
+        let bytes = bytes.min(u64::MAX.into()).next_multiple_of(4);
         if bytes > u128::from(self.buffer.size()) {
             return Err(Error::BufferTooSmall {
                 buffer: name,
@@ -224,6 +230,7 @@ impl<'a> Call<'a> {
         let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
         let shares_buffers = buffers().any(is_shared) || scratch.is_some();
         let call = Self { rows, tensors, scratch, shares_buffers };
+        call.check_inner_rows()?;
         call.check_overlaps()?;
         Ok(call)
     }
@@ -267,6 +274,20 @@ impl<'a> Call<'a> {
             None => self.scratch.as_ref().map(wgpu::BufferSlice::buffer),
         };
         plan.pooled_by(|a, b| buffer(a).is_some() && buffer(a) == buffer(b))
+    }
+
+    /// That outer rows have as many inner ones in all tensors that have any.
+    fn check_inner_rows(&self) -> Result<(), Error> {
+        let mut with_outer = self.tensors.iter().filter(|placed| placed.span.inner_rows > 0);
+        let Some(first) = with_outer.next() else { return Ok(()) };
+        let (inner_rows, name) = (first.span.inner_rows, first.tensor.name());
+        match with_outer.find(|placed| placed.span.inner_rows != inner_rows) {
+            None => Ok(()),
+            Some(other) => {
+                let field = format!("{}.inner_rows", other.tensor.name());
+                Err(Error::invalid(field, other.span.inner_rows, format!("{inner_rows}, as {name} has")))
+            }
+        }
     }
 
     fn check_overlaps(&self) -> Result<(), Error> {

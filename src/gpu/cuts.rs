@@ -121,7 +121,8 @@ impl<'c, 'a> Layout<'c, 'a> {
                 dispatches.push(vec![plan.reduce_dispatch(0, caps)]);
                 continue;
             }
-            let of_plan = plan.dispatches(call.rows, &spans, caps)?;
+            let of_plan = plan.dispatches(call.rows, &spans, caps);
+            let of_plan = of_plan.map_err(|error| with_tensor(error, call, caps))?;
             if plan.parameter_gradients() > 0 {
                 let most_rows = of_plan.iter().map(|dispatch| dispatch.rows).max().unwrap_or(0);
                 scratch[Part::Partials as usize] =
@@ -244,6 +245,19 @@ impl<'c, 'a> Layout<'c, 'a> {
     }
 }
 
+/// Where a row does not fit a binding, whose it is: plans do not know tensors by their spans.
+fn with_tensor(error: Error, call: &Call<'_>, caps: &Caps) -> Error {
+    let bytes = |placed: &&Placed<'_>| placed.span.window(0, 1, caps.storage_alignment).1;
+    // The first of those that are as long.
+    match (error, call.tensors.iter().rev().max_by_key(bytes)) {
+        (Error::Unsupported { what, has, .. }, Some(widest)) if bytes(&widest) > caps.max_binding_bytes => {
+            let needs = format!("at least {} for one row of {}", bytes(&widest), widest.tensor.name());
+            Error::Unsupported { what, has, needs }
+        }
+        (error, _) => error,
+    }
+}
+
 /// That browsers take the windows of a dispatch: no two of one buffer may have bytes in common if one is
 /// written.
 pub(super) fn check_windows(plan: &Plan, cuts: &[Cut]) -> Result<(), Error> {
@@ -279,8 +293,8 @@ fn alignment(caps: &Caps) -> u64 {
 
 /// The rows of a tensor that a dispatch accesses: gain and bias have one, which serves all.
 fn rows_of(placed: &Placed<'_>, dispatch: &Dispatch) -> (u64, u64) {
-    match placed.span.stride {
-        0 => (0, 1),
+    match (placed.span.stride, placed.span.inner_rows) {
+        (0, 0) => (0, 1),
         _ => (dispatch.first_row, dispatch.rows.into()),
     }
 }

@@ -209,7 +209,8 @@ impl LayerNorm {
     /// # Errors
     /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
     ///   each other.
-    /// - [`Error::Invalid`]: a row stride is below `cols`.
+    /// - [`Error::Invalid`]: a row stride is below `cols`, or strides give two elements one place; outer rows have no inner
+    ///   ones, or not as many in all tensors.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
     /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
     ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the
@@ -229,7 +230,8 @@ impl LayerNorm {
     /// [`prepare_forward`](Self::prepare_forward) does.
     ///
     /// # Errors
-    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted,
+    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, or dx and
+    /// `drow_gain` without `row_gain`,
     /// [`Error::UnusedBuffer`] where dsum has no dx that is overwritten, and [`Error::Overlap`] where dx
     /// accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {

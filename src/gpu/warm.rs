@@ -26,7 +26,8 @@ pub struct WarmOptions<'a> {
     /// output.
     pub pooled: Pooled,
     /// Whether tensors of rows will lie inside outer ones, or with columns apart
-    /// ([`BufferRows`](crate::BufferRows)). Default: no.
+    /// ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the `alignment` of an
+    /// element. Default: no.
     pub strided: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,

@@ -108,7 +108,10 @@ impl Backward {
         let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
         let has_place = !self.dsum || self.dx == Some(Gradient::Overwrite);
         // dx is what a row's gain is read for.
-        let has_gain = if self.row_gain { self.dx.is_some() || self.drow_gain.is_some() } else { true };
+        let has_gain = match self.row_gain {
+            true => self.dx.is_some() || self.drow_gain.is_some(),
+            false => self.drow_gain.is_none(),
+        };
         (self.dx.is_some() || self.has_parameters() || self.drow_gain.is_some())
             && fits
             && has_place

@@ -107,7 +107,9 @@ impl Operation {
     pub(crate) fn fits(&self, problem: &Problem) -> bool {
         let row_gain = match self {
             Self::Forward(forward) => forward.row_gain,
-            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.row_gain,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => {
+                backward.row_gain || backward.drow_gain.is_some()
+            }
         };
         let has_parameters = match self {
             Self::Forward(_) => true,

@@ -146,6 +146,11 @@ impl Span {
         if other.apart().is_some() {
             return other.overlaps(other_rows, self, rows);
         }
+        if let (Some((lines, count)), Some((other_lines, other_count))) =
+            (self.transposed(rows), other.transposed(other_rows))
+        {
+            return lines.overlaps(count, &other_lines, other_count);
+        }
         if let (Some((outer, count)), Some((other_outer, other_count))) =
             (self.as_outer_rows(rows), other.as_outer_rows(other_rows))
         {
@@ -173,6 +178,17 @@ impl Span {
             (stride - (begin - other_begin) % stride) % stride
         };
         !(between >= row && between.saturating_add(other_row) <= stride)
+    }
+
+    /// Rows side by side, with their columns apart, as rows of which each has one column of all: a slice of wider ones.
+    const fn transposed(&self, rows: u64) -> Option<(Self, u64)> {
+        let is_slice = self.inner_rows == 0 && self.stride == 1 && 0 < rows && rows <= self.column_stride;
+        if !is_slice || self.column_stride == 1 || rows > u32::MAX as u64 {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "compared above")]
+        let cols = rows as u32;
+        Some((Self { stride: self.column_stride, cols, column_stride: 1, ..*self }, self.cols as u64))
     }
 
     /// Outer rows as rows, each with all that lies in it, and how many those are.

@@ -243,9 +243,10 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
             if matches!(plan.operation, Operation::Backward(_)) {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
-                // a chunk do not know whether dx is wanted.
+                // a chunk do not know what is wanted.
                 let has_wide_gain = plan.affine.has_gain() && plan.storage(Tensor::Gain) == Storage::F32;
-                let counts = backward.dx.is_some() || plan.kernel == Kernel::BackwardSplitSums;
+                let of_rows = backward.dx.is_some() || backward.drow_gain.is_some();
+                let counts = of_rows || plan.kernel == Kernel::BackwardSplitSums;
                 constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
                 constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
             }

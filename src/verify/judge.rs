@@ -144,7 +144,8 @@ impl BackwardTerms {
                 flushed: SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat),
             });
             terms.row_gains.push(RowTerms {
-                terms: all_products,
+                // xhat is off by a share of the row's largest.
+                terms: all_products.max(most_dxhat * most_xhat),
                 flushed: SMALLEST_NORMAL * (1.0 + all_dxhat * (1.0 + rstd)),
             });
             terms.most_rstd = terms.most_rstd.max(rstd);

@@ -81,7 +81,7 @@ fn a_device_with_small_bindings_refuses_only_what_does_not_fit() {
     let wide = norm((1 << 18) + 8).prepare_forward(&ForwardBuffers { rows: 1, ..forward });
     assert_eq!(
         said(wide),
-        "unsupported: storage buffer binding size in bytes is 1048576 on this device, needs at least 1048608 for one row"
+        "unsupported: storage buffer binding size in bytes is 1048576 on this device, needs at least 1048608 for one row of x"
     );
 
     let backward = BackwardBuffers {

@@ -49,7 +49,7 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "N", help_heading = "Kernel")]
     vector_width: Option<u32>,
 
-    /// Rows may come in blocks and columns lie apart, as heads and channels do: docs/emit.md
+    /// Rows may lie inside outer ones, as heads do, and columns apart, as channels do: docs/emit.md
     #[arg(long, help_heading = "Kernel")]
     strided: bool,
 
@@ -320,6 +320,13 @@ impl Choice {
             }
         }
         .map_err(by_flag)?;
+        let has_row_gain = forward.row_gain || backward.row_gain;
+        if has_row_gain && problem.affine != Affine::None {
+            return Err(wrong("--option row_gain is in place of gain and bias, and needs --affine none"));
+        }
+        if self.strided && operation == OperationFlag::ReduceParameters {
+            return Err(wrong("--strided is about rows, and --operation reduce-parameters has none"));
+        }
         // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
         let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
         if plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
@@ -435,8 +442,10 @@ impl Choice {
         if operation == OperationFlag::ReduceParameters && !parameters {
             return Err(wrong("--operation reduce-parameters needs --dgain or --dbias"));
         }
-        if backward.dx.is_none() && !parameters {
-            return Err(wrong("--operation backward needs one of --dx, --dgain and --dbias"));
+        if backward.dx.is_none() && !parameters && backward.drow_gain.is_none() {
+            return Err(wrong(
+                "--operation backward needs one of --dx, --dgain, --dbias and --option drow_gain",
+            ));
         }
         Ok(backward)
     }

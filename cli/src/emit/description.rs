@@ -308,8 +308,11 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
         _ if plan.strided => [name("row_stride"), name("column_stride")],
         _ => [name("row_stride"), Value::Number(1)],
     };
-    let start = if used.shape == Shape::Partials { Value::Number(0) } else { name("start") };
-    // Without blocks, each row is one.
+    let start = match used.shape {
+        Shape::Partials if !plan.strided => Value::Number(0),
+        _ => name("start"),
+    };
+    // Without outer rows, each row is one.
     let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
     [start, row_stride, column_stride, outer_stride]
 }

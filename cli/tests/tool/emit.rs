@@ -82,7 +82,7 @@ fn in_place_the_uniform_names_the_output() {
     };
     let gain_and_bias = ["gain.start", "bias.start"].map(|start| serde_json::json!([start, 0, 1, 0]));
     let [gain, bias] = gain_and_bias.map(|place| place.as_array().unwrap().clone());
-    let y = serde_json::json!(["y.start", "y.row_stride", 1, 0]).as_array().unwrap().clone();
+    let y = serde_json::json!(["y.start", "y.row_stride", 1, "y.row_stride"]).as_array().unwrap().clone();
     assert_eq!(field("places"), serde_json::json!([gain, bias, y].concat()));
 }
 

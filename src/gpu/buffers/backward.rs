@@ -81,7 +81,8 @@ impl<'a> BackwardBuffers<'a> {
     /// That the tensors go together, and with the affine.
     pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
         check_affine(affine, self.gain.is_some(), None)?;
-        check_row_gain(affine, self.row_gain.is_some() || self.drow_gain.is_some())?;
+        check_row_gain(affine, "row_gain", self.row_gain.is_some())?;
+        check_row_gain(affine, "drow_gain", self.drow_gain.is_some())?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
             let why = "drow_gain is its gradient, and dx depends on it";
             return Err(Error::MissingBuffer { buffer: "row_gain", why });

@@ -73,7 +73,7 @@ impl<'a> ForwardBuffers<'a> {
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
-        check_row_gain(affine, self.row_gain.is_some())?;
+        check_row_gain(affine, "row_gain", self.row_gain.is_some())?;
         if self.y.is_some() {
             return check_affine(affine, self.gain.is_some(), Some(self.bias.is_some()));
         }

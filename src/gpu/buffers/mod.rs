@@ -63,7 +63,8 @@ impl<'a> BufferRows<'a> {
         Self { place, strides: Strides { row: None, column: None, outer: None } }
     }
 
-    /// The same with `stride` elements from one row's start to the next, at least `cols`: a slice of wider rows.
+    /// The same with `stride` elements from one row's start to the next: a slice of wider rows where it is at least `cols`; less
+    /// only where [columns](Self::with_column_stride) are apart.
     #[must_use]
     pub const fn with_stride(self, stride: u64) -> Self {
         Self { strides: Strides { row: Some(stride), ..self.strides }, ..self }
@@ -300,10 +301,10 @@ fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Er
 }
 
 /// A gain of each row is in place of gain and bias.
-fn check_row_gain(affine: Affine, given: bool) -> Result<(), Error> {
+fn check_row_gain(affine: Affine, buffer: &'static str, given: bool) -> Result<(), Error> {
     if given && affine != Affine::None {
         let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
-        return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+        return Err(Error::UnusedBuffer { buffer, why });
     }
     Ok(())
 }
