@@ -37,6 +37,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: "conformance/split/forward+statistics/f32/300000x2/layer/zero_centered_gain/dense/normal",
         reason: SPLIT_NARROW_ROWS,
     },
+    Fault {
+        adapter: "SwiftShader",
+        driver: "[vulkan, SwiftShader driver",
+        kernel: "forward_split_statistics",
+        test: "conformance/split/forward+statistics/f32/65535x8/layer/gain/odd/normal",
+        reason: SPLIT_NARROW_ROWS,
+    },
 ];
 
 impl Fault {
