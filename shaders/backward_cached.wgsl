@@ -19,8 +19,8 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, known_means, write_large_dx,
-// write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS), partial_row_of,
-// leaves_sum.
+// write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS),
+// partial_row_of, leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -121,15 +121,17 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 left_product = fma(dy[i], xhat[i] * SUM_SCALE, left_product);
             }
         }
-        if (WITH_DX) {
-            var left_sums = Sums(add_components(left), add_components(left_product), 0.0);
-            if (WIDE_RANGE && means.is_large) {
-                left_sums = small_sums(row, 0u, thread, saved, means.delta);
-            }
+        var left_sums = Sums(add_components(left), add_components(left_product), 0.0);
+        if (WIDE_RANGE && means.is_large) {
+            left_sums = small_sums(row, 0u, thread, saved, means.delta);
+        }
+        if (WITH_DX || WIDE_RANGE) {
             left_sums = row_sum(invocation, left_sums);
-            if (has_row) {
-                write_row_gain_gradient(row, thread, known_means(means, left_sums));
-            }
+        }
+        if (has_row) {
+            write_row_gain_gradient(row, thread, known_means(means, left_sums));
+        }
+        if (WITH_DX) {
             // A dx / rstd may exceed float32 where the means do not.
             let is_large = means.is_large || is_not_finite(left_sums.x) || is_not_finite(left_sums.y);
             if (WIDE_RANGE && has_row && is_large) {
@@ -146,18 +148,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     }
                     write_dx(row, step, thread, dx, nan);
                 }
-            }
-        }
-        if (!WITH_DX) {
-            var small = Sums();
-            if (WIDE_RANGE) {
-                if (means.is_large) {
-                    small = small_sums(row, 0u, thread, saved, means.delta);
-                }
-                small = row_sum(invocation, small);
-            }
-            if (has_row) {
-                write_row_gain_gradient(row, thread, known_means(means, small));
             }
         }
     }

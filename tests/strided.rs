@@ -310,6 +310,10 @@ fn wrong_strides_are_refused() {
     refused(20, rows(&x).with_stride(7).with_inner_rows(4, 40), heads(&y), &["x.stride", "7", "8"]);
     refused(4, rows(&x).with_stride(1).with_column_stride(3), heads(&y), &["x.column_stride", "3", "4"]);
     refused(8, heads(&x), rows(&y).with_inner_rows(2, 40), &["y.inner_rows", "4, as x has", "2"]);
+    // More elements than 64 bits can say, on one axis or several.
+    let most = rows(&x).with_stride(u64::MAX).with_column_stride(u64::MAX - 1).with_inner_rows(1, u64::MAX);
+    refused(u64::MAX, most, heads(&y), &["x.", "18446744073709551615"]);
+    refused(u64::MAX, rows(&x).with_stride(u64::MAX), rows(&y), &["x", "18446744073709551615", "1024"]);
     // The last outer row's last row ends at 6 * 40 + 32, beyond 256; of 25 rows the last outer row has one.
     refused(28, heads(&x), heads(&y), &["x", "1088", "1024"]);
     norm.prepare_forward(&ForwardBuffers::new(25, heads(&x), heads(&y))).unwrap();

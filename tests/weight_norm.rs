@@ -62,6 +62,18 @@ fn problem<T: Element>(normalization: Normalization, cols: usize) -> Problem {
     }
 }
 
+/// The inputs of both directions, rows one after the other.
+fn inputs<'a, T: Element>(
+    stride: usize,
+    [x, dy]: [&'a [T]; 2],
+    row_gain: &'a [f32],
+) -> (ForwardInputs<'a, T, T>, BackwardInputs<'a, T, T>) {
+    let dense = |data| Rows { data, stride };
+    let (rows, row_gain) = (row_gain.len(), Some(row_gain));
+    let forward = ForwardInputs { row_gain, ..ForwardInputs::new(rows, dense(x)) };
+    (forward, BackwardInputs { row_gain, ..BackwardInputs::new(rows, dense(x), dense(dy)) })
+}
+
 /// y, dx and the gradient of the gains, in float64.
 fn on_cpu<T: Element>(
     problem: &Problem,
@@ -71,11 +83,8 @@ fn on_cpu<T: Element>(
 ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (rows, stride) = (row_gain.len(), problem.cols as usize);
     let (mut y, mut dx, mut drow_gain) = (vec![0.0; x.len()], vec![0.0; x.len()], vec![0.0; rows]);
-    let dense = |data| Rows { data, stride };
-    let forward = ForwardInputs::<T, T> { row_gain: Some(row_gain), ..ForwardInputs::new(rows, dense(x)) };
+    let (forward, backward) = inputs(stride, [x, dy], row_gain);
     reference::forward(problem, &forward, ForwardOutputs::new(RowsMut { data: &mut y, stride })).unwrap();
-    let backward =
-        BackwardInputs::<T, T> { row_gain: Some(row_gain), ..BackwardInputs::new(rows, dense(x), dense(dy)) };
     let outputs = BackwardOutputs::<f64, f64> {
         dx: Some(RowsMut { data: &mut dx, stride }),
         drow_gain: Some(&mut drow_gain),
@@ -93,11 +102,7 @@ fn on_device<T: Element>(
     dy: &[T],
     row_gain: &[f32],
 ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-    let (rows, stride) = (row_gain.len(), problem.cols as usize);
-    let dense = |data| Rows { data, stride };
-    let forward = ForwardInputs::<T, T> { row_gain: Some(row_gain), ..ForwardInputs::new(rows, dense(x)) };
-    let backward =
-        BackwardInputs::<T, T> { row_gain: Some(row_gain), ..BackwardInputs::new(rows, dense(x), dense(dy)) };
+    let (forward, backward) = inputs(problem.cols as usize, [x, dy], row_gain);
     let forward = context.forward_blocking(problem, &forward).unwrap();
     let backward = context.backward_blocking(problem, &backward).unwrap();
     let wide = |values: Vec<T>| values.into_iter().map(|value| value.to_f64()).collect();

@@ -8,7 +8,8 @@ use crate::files;
 use crate::output;
 use crate::tensors::{TensorFile, TensorInfo, file_dtype, product, zeroed};
 use crate::tuning::{self, TuningFlag};
-use clap::{Args, ValueEnum};
+use crate::words::NormalizationFlag;
+use clap::Args;
 use half::{bf16, f16};
 use std::path::PathBuf;
 use wgpu_layernorm::{Affine, Dtype, Element, Normalization, Problem};
@@ -73,37 +74,6 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     tuning: TuningFlag,
-}
-
-/// `--normalization`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum NormalizationFlag {
-    /// Layer norm
-    Layer,
-    /// RMS norm, which takes the mean as 0
-    Rms,
-    /// x divided by its Euclidean norm
-    L2,
-    /// Layer norm over the channels of [samples, channels, ...], at each position
-    Channel,
-    /// RMS norm over the channels
-    ChannelRms,
-    /// g * v / |v|, of --x v and --gain g, a norm for each index of --axis
-    Weight,
-}
-
-impl NormalizationFlag {
-    const fn of_rows(self) -> Normalization {
-        match self {
-            Self::Layer | Self::Channel => Normalization::Layer,
-            Self::Rms | Self::ChannelRms => Normalization::Rms,
-            Self::L2 | Self::Weight => Normalization::L2,
-        }
-    }
-
-    const fn is_along_channels(self) -> bool {
-        matches!(self, Self::Channel | Self::ChannelRms)
-    }
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

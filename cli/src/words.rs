@@ -19,6 +19,37 @@ pub(crate) fn affines() -> impl TypedValueParser<Value = Affine> {
     words(Affine::ALL.map(Affine::name))
 }
 
+/// What `forward` and `backward` compute: a normalization, and which values are a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NormalizationFlag {
+    /// Layer norm
+    Layer,
+    /// RMS norm, which takes the mean as 0
+    Rms,
+    /// x divided by its Euclidean norm
+    L2,
+    /// Layer norm over the channels of [samples, channels, ...], at each position
+    Channel,
+    /// RMS norm over the channels
+    ChannelRms,
+    /// g * v / |v|, of --x v and --gain g, a norm for each index of --axis
+    Weight,
+}
+
+impl NormalizationFlag {
+    pub(crate) const fn of_rows(self) -> Normalization {
+        match self {
+            Self::Layer | Self::Channel => Normalization::Layer,
+            Self::Rms | Self::ChannelRms => Normalization::Rms,
+            Self::L2 | Self::Weight => Normalization::L2,
+        }
+    }
+
+    pub(crate) const fn is_along_channels(self) -> bool {
+        matches!(self, Self::Channel | Self::ChannelRms)
+    }
+}
+
 /// Whether several workgroups share a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RowSplitFlag {

@@ -18,6 +18,7 @@ pub(crate) mod quirks;
 mod reduction;
 mod shape;
 mod slots;
+mod span;
 mod tensor;
 mod text_key;
 mod traffic;
@@ -27,14 +28,16 @@ mod validate;
 
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
-pub use dispatch::{Dispatch, Span};
-#[cfg(feature = "gpu")]
-pub(crate) use dispatch::{inner_rows, place_among_inner_rows};
-pub use ladder::Rung;
+pub use dispatch::Dispatch;
+pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
 pub use pooled::Pooled;
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
+use slots::combines_slots;
+pub use span::Span;
+#[cfg(feature = "gpu")]
+pub(crate) use span::{inner_rows, place_among_inner_rows};
 pub use tensor::{Storage, Storages};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
@@ -42,31 +45,6 @@ pub use uniform::{Place, Uniform};
 
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
-
-/// Whether several workgroups may share a row, in a call of two dispatches: for rows so few and wide that rows alone leave
-/// most of an adapter idle.
-///
-/// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
-/// may differ between the two, within the same tolerances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RowSplit {
-    /// Never.
-    #[default]
-    Never,
-    /// Always. It pays where rows are too wide for registers and there are no more than
-    /// [`RowSplit::most_rows`].
-    Always,
-}
-
-impl RowSplit {
-    /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
-    /// enough of its own.
-    #[must_use]
-    pub const fn most_rows(kind: AdapterKind) -> u64 {
-        ladder::split_most_rows(kind)
-    }
-}
 
 /// How one kernel runs. Equal plans are equal shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -293,14 +271,6 @@ impl Plan {
         ladder::candidates(problem, operation, vector_width, caps)
     }
 
-    /// The same plan for rows inside outer ones, or with columns apart ([`Span::is_strided`]), of any of its tensors. The sums of
-    /// [`Plan::reduce_parameters`] have no rows, and stay as they are.
-    #[must_use]
-    pub const fn with_strided(self, strided: bool) -> Self {
-        let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));
-        Self { strided: strided && has_rows, ..self }
-    }
-
     /// What of the plan is not decided by problem, operation and caps.
     #[must_use]
     pub const fn rung(&self) -> Rung {
@@ -412,10 +382,4 @@ impl Plan {
         log::debug!("{plan:?}");
         Ok(plan)
     }
-}
-
-/// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates its own
-/// in memory, and on a CPU barriers cost more than the partial sums do.
-const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
-    matches!((kernel, kind), (Kernel::BackwardCached, AdapterKind::Gpu))
 }

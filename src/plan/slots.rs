@@ -1,9 +1,15 @@
 //! Slots: the rows that a dispatch works on side by side, and what they leave of the sums over rows.
 
-use super::{Dispatch, Operation, Plan};
+use super::{AdapterKind, Dispatch, Kernel, Operation, Plan};
 
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
+
+/// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates its own
+/// in memory, and on a CPU barriers cost more than the partial sums do.
+pub(super) const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
+    matches!((kernel, kind), (Kernel::BackwardCached, AdapterKind::Gpu))
+}
 
 impl Plan {
     /// Rows of dgain and dbias that each workgroup leaves as partial sums: dgain, dbias or both.

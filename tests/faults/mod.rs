@@ -1,4 +1,4 @@
-//! Known faults of adapters, as data. A fault that shows is reported and passes; one that no longer shows fails, so that
+//! Known faults of adapters, and the crate's own that are open, as data. A fault that shows is reported and passes; one that no longer shows fails, so that
 //! this table holds what is true today.
 
 use std::fmt;

@@ -86,6 +86,24 @@ fn in_place_the_uniform_names_the_output() {
     assert_eq!(field("places"), serde_json::json!([gain, bias, y].concat()));
 }
 
+/// Strided, each tensor has a place of four numbers, the partial sums too: all of them start where the outer row of row 0 does.
+#[test]
+fn strided_every_tensor_has_an_outer_stride() {
+    let flags = ["--cols", "64", "--affine", "none", "--strided", "--operation", "backward", "--dx", "none"];
+    let gradient = description(&[&flags[..], &["--option", "drow_gain"]].concat());
+    let names: Vec<_> = gradient["bindings"].as_array().unwrap().iter().map(|b| b["name"].clone()).collect();
+    assert_eq!(names, ["x", "dy", "statistics", "drow_gain"]);
+    let backward = description(&["--cols", "64", "--strided", "--operation", "backward"]);
+    let fields = backward["uniform"]["fields"].as_array().unwrap();
+    let field = |name: &str| fields.iter().find(|field| field["name"] == name).unwrap()["value"].clone();
+    assert_eq!(field("inner_rows"), serde_json::json!(["inner_rows"]));
+    assert_eq!(field("first_inner_row"), serde_json::json!(["first_inner_row"]));
+    let places = field("places");
+    let places: Vec<&[Value]> = places.as_array().unwrap().chunks(4).collect();
+    let partials = places.iter().find(|place| place[0] == "partials.start").expect("a start of partial sums");
+    assert_eq!(partials[1..], serde_json::json!([64, 1, "partials.outer_stride"]).as_array().unwrap()[..]);
+}
+
 /// The text and the description say the same of the bindings.
 #[test]
 fn bindings_are_as_the_host_has_them() {

@@ -22,7 +22,7 @@ pub struct BufferRows<'a> {
 }
 
 /// How far rows, columns and outer rows are apart, in elements.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Strides {
     /// From one row to the next; `None` for rows without gaps.
     pub(crate) row: Option<u64>,
@@ -30,6 +30,11 @@ pub(crate) struct Strides {
     pub(crate) column: Option<u64>,
     /// The rows inside an outer row, and from one outer row to the next.
     pub(crate) outer: Option<(u64, u64)>,
+}
+
+impl Strides {
+    /// Rows and columns one after the other.
+    const NONE: Self = Self { row: None, column: None, outer: None };
 }
 
 /// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's types
@@ -53,14 +58,14 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Element(offset) };
-        Self { place, strides: Strides { row: None, column: None, outer: None } }
+        Self { place, strides: Strides::NONE }
     }
 
     /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after the other.
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Byte { offset, size: None } };
-        Self { place, strides: Strides { row: None, column: None, outer: None } }
+        Self { place, strides: Strides::NONE }
     }
 
     /// The same with `stride` elements from one row's start to the next: a slice of wider rows where it is at least `cols`; less
@@ -70,9 +75,9 @@ impl<'a> BufferRows<'a> {
         Self { strides: Strides { row: Some(stride), ..self.strides }, ..self }
     }
 
-    /// The same with `stride` elements from one column to the next, where they do not lie side by side: with a row stride of 1, rows
-    /// along the first axis of a matrix, or, in [outer rows](Self::with_inner_rows), the channels of each position of images that have
-    /// their channels first. Elements are then accessed one by one.
+    /// The same with `stride` elements from one column to the next, where they do not lie side by side: with a row
+    /// stride of 1, rows along the first axis of a matrix, or, in [outer rows](Self::with_inner_rows), the channels of
+    /// each position of images that have their channels first. Elements are then accessed one by one.
     #[must_use]
     #[doc(alias = "channels_first", alias = "axis")]
     pub const fn with_column_stride(self, stride: u64) -> Self {
@@ -80,8 +85,8 @@ impl<'a> BufferRows<'a> {
     }
 
     /// The same with rows inside outer rows, `inner_rows` in each and `outer_stride` elements from one outer row to the
-    /// next; the stride of rows is that within an outer row. Heads inside the rows of a fused projection are such: `inner_rows` heads, a stride of the
-    /// head's dimension between them, and the projection's row as the outer stride.
+    /// next; the stride of rows is that within an outer row. Heads inside the rows of a fused projection are such:
+    /// `inner_rows` heads, a stride of the head's dimension between them, and the projection's row as the outer stride.
     ///
     /// All tensors of a call whose rows lie inside outer rows have as many in each; the others need not.
     #[must_use]
@@ -192,7 +197,7 @@ macro_rules! from_wgpu {
         impl<'a> From<$from> for BufferRows<'a> {
             /// Rows one after the other.
             fn from(place: $from) -> Self {
-                Self { place: place.into(), strides: Strides::default() }
+                Self { place: place.into(), strides: Strides::NONE }
             }
         }
 
@@ -233,7 +238,7 @@ pub(crate) struct Given<'a> {
 impl<'a> Given<'a> {
     /// A tensor `offset` elements after the start of the buffer.
     pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
-        let strides = Strides { row: stride, column: None, outer: None };
+        let strides = Strides { row: stride, ..Strides::NONE };
         Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
     }
 
@@ -259,13 +264,13 @@ impl<'a> From<BufferRows<'a>> for Given<'a> {
 
 impl<'a> From<BufferVector<'a>> for Given<'a> {
     fn from(BufferVector { place }: BufferVector<'a>) -> Self {
-        Self { place, strides: Strides::default(), rstd: None }
+        Self { place, strides: Strides::NONE, rstd: None }
     }
 }
 
 impl<'a> From<BufferStatistics<'a>> for Given<'a> {
     fn from(BufferStatistics { mean, rstd }: BufferStatistics<'a>) -> Self {
-        Self { place: mean, strides: Strides::default(), rstd }
+        Self { place: mean, strides: Strides::NONE, rstd }
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) use gpu::BACKWARD_VEC4;
 pub(super) use reduce::{max_partial_rows, reduce_parameters};
 pub use rung::Rung;
 pub(super) use rung::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
-pub(super) use split::{Chunks, backward_split, forward_split, split_most_rows};
+pub use split::RowSplit;
+pub(super) use split::{Chunks, backward_split, forward_split};
 
 use super::numbers::SLOT_SUM_BYTES;
 use super::{AdapterKind, Caps, Kernel, Reduction, RowShape, SubgroupSizes};

@@ -9,11 +9,31 @@ use crate::plan::{AdapterKind, Caps, Kernel, RowShape};
 /// GPU: workgroups that keep it busy, a row each.
 const GPU_SPLIT_MOST_ROWS: u64 = 512;
 
-/// Rows up to which it pays to split them.
-pub(in crate::plan) const fn split_most_rows(kind: AdapterKind) -> u64 {
-    match kind {
-        AdapterKind::Gpu => GPU_SPLIT_MOST_ROWS,
-        AdapterKind::Software => SOFTWARE_LEAST_SLOTS as u64,
+/// Whether several workgroups may share a row, in a call of two dispatches: for rows so few and wide that rows alone leave
+/// most of an adapter idle.
+///
+/// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
+/// may differ between the two, within the same tolerances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RowSplit {
+    /// Never.
+    #[default]
+    Never,
+    /// Always. It pays where rows are too wide for registers and there are no more than
+    /// [`RowSplit::most_rows`].
+    Always,
+}
+
+impl RowSplit {
+    /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
+    /// enough of its own.
+    #[must_use]
+    pub const fn most_rows(kind: AdapterKind) -> u64 {
+        match kind {
+            AdapterKind::Gpu => GPU_SPLIT_MOST_ROWS,
+            AdapterKind::Software => SOFTWARE_LEAST_SLOTS as u64,
+        }
     }
 }
 
