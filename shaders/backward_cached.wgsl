@@ -9,17 +9,13 @@
 // second, AMD's compiler spilled on GCN 5, and earlier in the first on RDNA 3. The three sums over the row's columns are
 // taken together.
 //
-// dx / rstd is a projection: it has no part along 1 and along xhat. What rounding left there is measured and taken out,
-// which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
-// a row of a real model: 4.5 units off without, 2.9 with).
-//
 // Where a dxhat exceeds float32, the second reduction is of the row's means instead
 // (common/large_dxhat.wgsl).
 //
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, known_means, write_large_dx,
-// write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS),
+// row_residue, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS),
 // partial_row_of, leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
@@ -29,20 +25,6 @@ const HOLD_PARAMETERS: bool = false;
 
 // Whether dx is wanted.
 const WITH_DX: bool = true;
-
-struct RowResidue {
-    dx: f32,
-    dx_xhat: f32,
-}
-
-// From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have by
-// definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance nothing cancels.
-fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
-    let left = sums * MEAN_FACTOR;
-    let from_eps = select((params.eps * means.rstd) * means.rstd, 0.0, BY_NORM);
-    let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
-    return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5 && !is_linear(means.rstd)));
-}
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;

@@ -8,8 +8,8 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its last, then
 // leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, write_large_dx, write_dx,
-// write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a row).
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, row_residue, write_large_dx,
+// write_dx, write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -37,18 +37,26 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let saved = load_statistics(row);
         var own = Sums();
         var small = Sums();
+        var squares = 0.0;
+        var count = 0.0;
         for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
             let sums = row_partials[first_row_partial(row) + partial];
             own += sums.xyz;
             if (WIDE_RANGE) {
-                let is_small = sums.w > 0.0;
+                let is_small = sums.w == SMALL_SUMS;
                 small += select(scaled_down(scaled_down(sums)), sums, is_small).xyz;
+                squares += sums.w;
+                count += f32(partial_cols(partial)) * SUM_SCALE;
                 own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
             }
         }
+        var residue = RowResidue();
         var means = row_means(row_sum(invocation, own), saved.rstd);
         if (WIDE_RANGE) {
-            means = split_means(means, row_sum(invocation, small));
+            let left = sums_left(WalkSums(own, squares, count), means);
+            small = row_sum(invocation, select(left, small, means.is_large));
+            residue = row_residue(small, means);
+            means = split_means(means, small);
         }
         if (has_row) {
             if (chunk == 0u) {
@@ -61,7 +69,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
                     let xhat = saved_xhat(x_values[part], saved) - means.delta;
-                    dx[part] = means.rstd * projected(xhat, dx[part], means);
+                    let dx_left = projected(xhat, dx[part], means) - residue.dx;
+                    dx[part] = means.rstd * fma(-xhat, vec4<f32>(residue.dx_xhat), dx_left);
                     if (WITH_DGAIN) {
                         let factor = gain_factor(xhat, dy_values[part], saved);
                         sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], factor);

@@ -1,11 +1,12 @@
-// Backward over several workgroups a row, the first of two dispatches: the three sums over the columns of each chunk of each
+// Backward over several workgroups a row, the first of two dispatches: four sums over the columns of each chunk of each
 // row, for backward_split_apply.
 //
 //     slot        the threads of a chunk of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// Sums of a chunk with a large dxhat are at a small scale (common/large_dxhat.wgsl), with a 1 beside them.
+// Sums of a chunk with a large dxhat are at a small scale (common/large_dxhat.wgsl), with SMALL_SUMS beside them in place of the
+// sum of xhat * xhat.
 //
 // Needs: load_block_statistics, walk_sums, row_means, small_sums, first_row_partial, row_sum (2 calls a row).
 
@@ -27,23 +28,24 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
-                var sums = row_sum(invocation, own[b]);
-                var scaled = 0.0;
+                var sums = row_sum(invocation, own[b].sums);
+                var squares = 0.0;
                 if (WIDE_RANGE) {
                     // xhat as in row_means, but for delta, which no chunk knows.
                     let means = row_means(sums, saved_rows[b].rstd);
-                    var small = Sums();
+                    var small = Sums(own[b].squares, 0.0, 0.0);
                     if (means.is_large && first_row + b < rows.end) {
                         small = small_sums(first_row + b, first_step, thread, saved_rows[b], 0.0);
                     }
                     small = row_sum(invocation, small);
+                    squares = small.x;
                     if (means.is_large) {
                         sums = Sums(sums.x, small.yz);
-                        scaled = 1.0;
+                        squares = SMALL_SUMS;
                     }
                 }
                 if (first_row + b < rows.end && thread == 0u) {
-                    row_partials[first_row_partial(first_row + b) + chunk] = vec4<f32>(sums, scaled);
+                    row_partials[first_row_partial(first_row + b) + chunk] = vec4<f32>(sums, squares);
                 }
             }
         }

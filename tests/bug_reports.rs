@@ -35,7 +35,7 @@ fn contexts(adapter: &wgpu::Adapter) -> Vec<(String, Context)> {
 /// An adapter by its own plans, with rows whole and split.
 fn whole_and_split(adapter: &wgpu::Adapter, whole: &str) -> [(String, Context); 2] {
     let open = || pollster::block_on(Context::open(adapter)).expect("every adapter opens");
-    [(whole, open()), ("split", open().with_row_split(RowSplit::Always))]
+    [(whole, open()), ("split", open().with_row_split(RowSplit::Wide))]
         .map(|(mode, context)| (format!("{}, {mode}", context.description()), context))
 }
 

@@ -22,11 +22,11 @@ fn main() {
         if !required_features(&adapter).is_empty() {
             modes.push(("plain", RowSplit::Never, pollster::block_on(Context::open_plain(&adapter))));
         }
-        modes.push(("split", RowSplit::Always, open()));
+        modes.push(("split", RowSplit::Wide, open()));
         if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
             let with_ladder = || open().map(|context| context.with_ladder(AdapterKind::Gpu));
             modes.push(("gpu", RowSplit::Never, with_ladder()));
-            modes.push(("split-gpu", RowSplit::Always, with_ladder()));
+            modes.push(("split-gpu", RowSplit::Wide, with_ladder()));
         }
         // Sizes that are not known, and twice those that there are.
         let sizes = [("uncertain", Some(4), Some(64)), ("misreported", None, None)];

@@ -15,7 +15,7 @@ const SHAPES: [(usize, usize, RowSplit); 4] = [
     (21, 24, RowSplit::Never),
     (21, 23, RowSplit::Never),
     (5, 9001, RowSplit::Never),
-    (5, 9000, RowSplit::Always),
+    (5, 9000, RowSplit::Wide),
 ];
 
 fn norm(

@@ -86,7 +86,7 @@ impl Step {
 fn fewer_rows_give_the_bits_of_a_call_for_so_many() {
     let context = context();
     for (cols, capacity, row_split) in
-        [(96, 300, RowSplit::Never), (20_000, 40, RowSplit::Never), (9000, 40, RowSplit::Always)]
+        [(96, 300, RowSplit::Never), (20_000, 40, RowSplit::Never), (9000, 40, RowSplit::Wide)]
     {
         let kernels = Kernels::new(context.device(), context.queue());
         let step = Step::new(&context, &kernels, cols, capacity, row_split);

@@ -183,7 +183,7 @@ fn channels_are_normalized_where_they_lie() {
         (3, 24, 35, RowSplit::Never),
         (2, 96, 49, RowSplit::Never),
         (2, 3000, 5, RowSplit::Never),
-        (2, 3000, 5, RowSplit::Always),
+        (2, 3000, 5, RowSplit::Wide),
         (4, 7, 1, RowSplit::Never),
         (1, 1, 9, RowSplit::Never),
     ] {

@@ -233,7 +233,7 @@ fn degenerate_vectors_are_right() {
 fn weights_are_normalized_along_their_first_axis() {
     let context = context();
     for (cols, rows, row_split) in
-        [(20, 33, RowSplit::Never), (9000, 3, RowSplit::Never), (9000, 3, RowSplit::Always)]
+        [(20, 33, RowSplit::Never), (9000, 3, RowSplit::Never), (9000, 3, RowSplit::Wide)]
     {
         let weight = Weight { shape: vec![cols, rows], dim: 1 };
         let problem = problem::<f32>(Normalization::L2, cols);
@@ -289,7 +289,7 @@ fn weights_are_normalized_along_their_first_axis() {
 #[test]
 fn a_large_gradient_of_y_leaves_that_of_the_gain_right() {
     let context = context();
-    for (cols, row_split) in [(64, RowSplit::Never), (9000, RowSplit::Never), (9000, RowSplit::Always)] {
+    for (cols, row_split) in [(64, RowSplit::Never), (9000, RowSplit::Never), (9000, RowSplit::Wide)] {
         for normalization in [Normalization::Layer, Normalization::L2] {
             let problem = problem::<f32>(normalization, cols);
             let affine = Affine::None;

@@ -50,18 +50,19 @@ impl NormalizationFlag {
     }
 }
 
-/// Whether several workgroups share a row.
+/// Which rows several workgroups share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RowSplitFlag {
     Never,
-    Always,
+    /// Those that are too wide for a workgroup's registers.
+    Wide,
 }
 
 impl From<RowSplitFlag> for RowSplit {
     fn from(flag: RowSplitFlag) -> Self {
         match flag {
             RowSplitFlag::Never => Self::Never,
-            RowSplitFlag::Always => Self::Always,
+            RowSplitFlag::Wide => Self::Wide,
         }
     }
 }

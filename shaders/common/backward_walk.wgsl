@@ -1,4 +1,4 @@
-// The sums of xhat, dxhat and dxhat * xhat over columns that do not fit the registers, for a block of rows.
+// The sums of xhat, dxhat, dxhat * xhat and xhat * xhat over columns that do not fit the registers, for a block of rows.
 
 // Rows of a block: what is loaded for a run serves all of them.
 const BLOCK_ROWS: u32 = 4u;
@@ -32,14 +32,20 @@ fn walk_sums(
     first_step: u32,
     end_step: u32,
     thread: u32,
-) -> array<Sums, BLOCK_ROWS> {
+) -> array<WalkSums, BLOCK_ROWS> {
     var saved = block_statistics;
     var totals = array<Compensated, BLOCK_ROWS>();
+    var count = vec4<f32>();
     var largest = array<vec4<f32>, BLOCK_ROWS>();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
         var parameters: array<Parameters, RUN_STEPS>;
         for (var i = 0u; i < RUN_STEPS; i++) {
-            parameters[i] = load_parameters(first_row, run_step + i, thread);
+            let step = run_step + i;
+            parameters[i] = load_parameters(first_row, step, thread);
+            for (var part = 0u; part < PARTS; part++) {
+                let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
+                count += select(vec4<f32>(), vec4<f32>(SUM_SCALE), is_in);
+            }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             let row = first_row + b;
@@ -48,6 +54,7 @@ fn walk_sums(
             }
             var run_xhat = vec4<f32>();
             var run_dxhat = vec4<f32>();
+            var run_squares = Compensated();
             var run_product = Compensated();
             for (var i = 0u; i < RUN_STEPS; i++) {
                 let step = run_step + i;
@@ -58,11 +65,12 @@ fn walk_sums(
                 var dxhat = times_gain_plus(parameters[i], dy_values, 0.0);
                 for (var part = 0u; part < PARTS; part++) {
                     let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                    let scaled_xhat = unfactored(saved_xhat(x_values[part], saved[b]) * SUM_SCALE);
-                    let row_xhat = select(vec4<f32>(), scaled_xhat, is_in);
+                    let xhat = saved_xhat(x_values[part], saved[b]);
+                    let row_xhat = select(vec4<f32>(), unfactored(xhat * SUM_SCALE), is_in);
                     let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
                     run_xhat += row_xhat;
                     run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
+                    run_squares = add_compensated(run_squares, row_xhat * xhat);
                     if (WIDE_RANGE) {
                         largest[b] = max(largest[b], abs(row_dxhat));
                     }
@@ -70,15 +78,15 @@ fn walk_sums(
                 }
             }
             let run = Sums(add_components(run_xhat), add_components(run_dxhat), add_components(run_product.sum));
-            totals[b] = add_compensated(totals[b], vec4<f32>(run, 0.0));
+            totals[b] = add_compensated(totals[b], vec4<f32>(run, add_components(run_squares.sum)));
         }
     }
-    var sums: array<Sums, BLOCK_ROWS>;
+    var sums: array<WalkSums, BLOCK_ROWS>;
     for (var b = 0u; b < BLOCK_ROWS; b++) {
-        sums[b] = totals[b].sum.xyz;
+        sums[b] = WalkSums(totals[b].sum.xyz, totals[b].sum.w, add_components(count));
         let most = max(max(largest[b].x, largest[b].y), max(largest[b].z, largest[b].w));
         if (WIDE_RANGE && most >= LARGE_DXHAT) {
-            sums[b].y = or_nan(totals[b].sum, 0xffffffffu).y;
+            sums[b].sums.y = or_nan(totals[b].sum, 0xffffffffu).y;
         }
     }
     return sums;

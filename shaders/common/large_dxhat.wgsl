@@ -3,6 +3,9 @@
 //
 // Needs: load_x, load_dy, load_parameters, small_dxhat, write_dx.
 
+// In place of a sum of xhat * xhat, which is never below 0, beside sums of a chunk that are at the small scale.
+const SMALL_SUMS: f32 = -1.0;
+
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
 

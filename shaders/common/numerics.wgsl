@@ -39,6 +39,14 @@ fn leading_bits(v: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(v) & 0xffff0000u);
 }
 
+// v - a * b where that cancels: no product is rounded that counts, be the adapter's fma fused or not.
+fn less_product(v: f32, a: f32, b: f32) -> f32 {
+    let first_a = leading_bits(a);
+    let first_b = leading_bits(b);
+    let rest = a - first_a;
+    return ((v - first_a * first_b) - first_a * (b - first_b)) - rest * first_b - rest * (b - first_b);
+}
+
 // 1 / sqrt(v), v normal, to the last bit or the one before. Adapters' inverseSqrt may have as few as 12 good bits: a
 // Newton step doubles them, and a second one takes 1 - v * r * r apart so that it is exact to 31 bits, with or without
 // a fused fma (without one, llvmpipe was off by 2 units).

@@ -40,8 +40,7 @@ pub struct LayerNormDescriptor<'a> {
     /// made by [`l2`](Self::l2).
     #[doc(alias = "epsilon")]
     pub eps: f32,
-    /// Whether several workgroups may share a row. Default: never, so that a row's result does not depend on how many rows
-    /// come with it.
+    /// Which rows several workgroups share. Default: none.
     pub row_split: RowSplit,
 }
 
@@ -298,14 +297,15 @@ impl LayerNorm {
         }
         let (problem, caps) = (&self.problem, self.caps());
         let whole = |operation| self.kernels.plan(problem, operation, vector_width);
-        let mut plans = match (self.row_split, operation) {
-            (RowSplit::Never, operation) => vec![whole(operation)?],
-            (RowSplit::Always, Operation::Forward(forward)) => {
+        let plan = whole(operation)?;
+        let mut plans = match (self.row_split.splits(&plan), operation) {
+            (true, Operation::Forward(forward)) => {
                 Plan::forward_split(problem, forward, vector_width, caps)?.into()
             }
-            (RowSplit::Always, Operation::Backward(backward) | Operation::ReduceParameters(backward)) => {
+            (true, Operation::Backward(backward)) => {
                 Plan::backward_split(problem, backward, vector_width, caps)?.into()
             }
+            _ => vec![plan],
         };
         if let Operation::Backward(backward) = operation
             && backward.has_parameters()

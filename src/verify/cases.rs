@@ -323,18 +323,16 @@ impl Case {
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
-        let splits = row_split == RowSplit::Always;
-        let plan = match (self.task, splits) {
-            (Task::Forward(forward), true) => {
-                Plan::forward_split(problem, forward, width, caps).map(|[first, _]| first)
-            }
-            (Task::Forward(forward), false) => Plan::forward(problem, forward, width, caps),
-            (Task::Backward(backward), true) => {
-                Plan::backward_split(problem, backward, width, caps).map(|[first, _]| first)
-            }
-            (Task::Backward(backward), false) => Plan::backward(problem, backward, width, caps),
+        let whole = match self.task {
+            Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
+            Task::Backward(backward) => Plan::backward(problem, backward, width, caps),
+        }?;
+        let plan = match self.task {
+            _ if !row_split.splits(&whole) => whole,
+            Task::Forward(forward) => Plan::forward_split(problem, forward, width, caps)?[0],
+            Task::Backward(backward) => Plan::backward_split(problem, backward, width, caps)?[0],
         };
-        Ok(plan?.with_strided(self.layout.span(problem.cols, 4).is_strided()))
+        Ok(plan.with_strided(self.layout.span(problem.cols, 4).is_strided()))
     }
 }
 

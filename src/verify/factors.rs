@@ -80,6 +80,9 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
 
 const LAYOUTS: [Layout; 5] = [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels];
 
+/// What plain shapes have. Rows inside outer ones have the kernels of the others and another place.
+const PLAIN_LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
+
 /// The first is a level of every shape, the others of the rich ones.
 pub(super) const DATA: [Data; 14] = [
     Data::Normal,
@@ -201,8 +204,9 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     // On the plain shapes: storage, norm, affine, layout and direction.
     let plain = [Task::forward(), Task::backward(affine)]
         .map(|task| Case { layout: case.layout, ..Case::new(problem, rows, task) });
-    let is_one = Stored::is_one(&problem);
-    (if is_rich { is_defined(&case) } else { eps == 0 && is_one && plain.contains(&case) }).then_some(case)
+    let is_plain =
+        eps == 0 && Stored::is_one(&problem) && PLAIN_LAYOUTS.contains(&case.layout) && plain.contains(&case);
+    (if is_rich { is_defined(&case) } else { is_plain }).then_some(case)
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the level of its data.

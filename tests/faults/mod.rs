@@ -1,5 +1,5 @@
-//! Known faults of adapters, and the crate's own that are open, as data. A fault that shows is reported and passes; one that no longer shows fails, so that
-//! this table holds what is true today.
+//! Known faults of adapters, as data. A fault that shows is reported and passes; one that no longer shows fails, so that this
+//! table holds what is true today.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,34 +17,8 @@ pub(crate) struct Fault {
     pub(crate) reason: &'static str,
 }
 
-/// The crate's own: of some 10^5 rows of few columns, one y is further off than four units where rows are split. A difference
-/// from the mean, its lower part, rstd, the product and the sum with the bias are each rounded, and there they all went one way.
-const SPLIT_NARROW_ROWS: &str =
-    "y of a split row of few columns is up to 4.5 units off, once in some 10^5 rows";
-
-pub(crate) const FAULTS: &[Fault] = &[
-    Fault {
-        adapter: "llvmpipe",
-        driver: "[vulkan, Mesa 22.3.6",
-        kernel: "forward_split_statistics",
-        test: "conformance/split/forward+statistics/f32/65535x8/layer/zero_centered_gain/dense/normal",
-        reason: SPLIT_NARROW_ROWS,
-    },
-    Fault {
-        adapter: "llvmpipe",
-        driver: "[vulkan, Mesa 22.3.6",
-        kernel: "forward_split_statistics",
-        test: "conformance/split/forward+statistics/f32/300000x2/layer/zero_centered_gain/dense/normal",
-        reason: SPLIT_NARROW_ROWS,
-    },
-    Fault {
-        adapter: "SwiftShader",
-        driver: "[vulkan, SwiftShader driver",
-        kernel: "forward_split_statistics",
-        test: "conformance/split/forward+statistics/f32/65535x8/layer/gain/odd/normal",
-        reason: SPLIT_NARROW_ROWS,
-    },
-];
+/// None today.
+pub(crate) const FAULTS: &[Fault] = &[];
 
 impl Fault {
     fn is_of(&self, adapter: &str) -> bool {

@@ -4,28 +4,35 @@ use super::gpu::{GPU_THREADS_IN_FLIGHT, gpu_walk};
 use super::software::{SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT, software_budget};
 use super::{Rung, fits, rung, streamed_threads, threads_that_fill, walk_trips_per_step};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, Kernel, RowShape};
+use crate::plan::{AdapterKind, Caps, Kernel, Plan, RowShape};
 
 /// GPU: workgroups that keep it busy, a row each.
 const GPU_SPLIT_MOST_ROWS: u64 = 512;
 
-/// Whether several workgroups may share a row, in a call of two dispatches: for rows so few and wide that rows alone leave
-/// most of an adapter idle.
+/// Which rows several workgroups share, in a call of two dispatches: for rows so few and wide that rows alone leave most of an
+/// adapter idle.
 ///
 /// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
 /// may differ between the two, within the same tolerances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RowSplit {
-    /// Never.
+    /// None.
     #[default]
     Never,
-    /// Always. It pays where rows are too wide for registers and there are no more than
-    /// [`RowSplit::most_rows`].
-    Always,
+    /// Those that are too wide for a workgroup's registers, whatever their number. It pays up to
+    /// [`RowSplit::most_rows`]. Rows that registers hold are read once, and would be read twice.
+    Wide,
 }
 
 impl RowSplit {
+    /// Whether the rows of a plan for rows as a whole are split instead.
+    #[must_use]
+    pub const fn splits(self, whole: &Plan) -> bool {
+        matches!(self, Self::Wide)
+            && matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
+    }
+
     /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
     /// enough of its own.
     #[must_use]
