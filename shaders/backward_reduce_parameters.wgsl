@@ -5,7 +5,7 @@
 //
 // The slices are then added up in a tree. No atomics: the same partial sums give the same bits every time.
 //
-// Needs: load_partials, write_dgain, write_dbias, slot_sum over the slices (2 calls), leaves_sum.
+// Needs: load_partials, finite_or, write_dgain, write_dbias, slot_sum over the slices (2 calls), leaves_sum.
 
 alias Sums = vec4<f32>;
 
@@ -30,11 +30,6 @@ fn add_to_columns(total: ColumnSums, terms: Values) -> ColumnSums {
         sums.compensated[part] = add_compensated(sums.compensated[part], values[part]);
     }
     return sums;
-}
-
-fn finite_or(plain: vec4<f32>, compensated: vec4<f32>) -> vec4<f32> {
-    let exponent = vec4<u32>(0x7f800000u);
-    return select(compensated, plain, (bitcast<vec4<u32>>(compensated) & exponent) == exponent);
 }
 
 // The slices' sums together.

@@ -8,10 +8,13 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its last, then
 // leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, row_residue, write_large_dx,
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, projecting_means, write_large_dx,
 // write_dx, write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
+
+// Whether the next row has other parameters.
+const RELOAD_PARAMETERS: bool = false;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -50,13 +53,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
             }
         }
-        var residue = RowResidue();
         var means = row_means(row_sum(invocation, own), saved.rstd);
         if (WIDE_RANGE) {
             let left = sums_left(WalkSums(own, squares, count), means);
             small = row_sum(invocation, select(left, small, means.is_large));
-            residue = row_residue(small, means);
-            means = split_means(means, small);
+            means = split_means(projecting_means(means, small), small);
         }
         if (has_row) {
             if (chunk == 0u) {
@@ -65,12 +66,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             for (var step = 0u; step < STEPS; step++) {
                 var x_values = load_x(row, first_step + step, thread);
                 var dy_values = load_dy(row, first_step + step, thread);
+                if (RELOAD_PARAMETERS) {
+                    parameters[step] = load_parameters(row, first_step + step, thread);
+                }
                 var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
                     let xhat = saved_xhat(x_values[part], saved) - means.delta;
-                    let dx_left = projected(xhat, dx[part], means) - residue.dx;
-                    dx[part] = means.rstd * fma(-xhat, vec4<f32>(residue.dx_xhat), dx_left);
+                    dx[part] = means.rstd * projected(xhat, dx[part], means);
                     if (WITH_DGAIN) {
                         let factor = gain_factor(xhat, dy_values[part], saved);
                         sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], factor);

@@ -9,7 +9,7 @@
 // updates the slot's partial sums in memory, where they stay from block to block. Only the thread that owns a column
 // touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, row_residue, load_x, load_dy, load_parameters, times_gain_plus,
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dy, load_parameters, times_gain_plus,
 // small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
@@ -28,20 +28,17 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var saved = load_block_statistics(first_row, rows.end);
         var sums = walk_sums(first_row, rows.end, saved, 0u, STEPS, thread);
         var means: array<RowMeans, BLOCK_ROWS>;
-        var residues: array<RowResidue, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
                 means[b] = row_means(row_sum(invocation, sums[b].sums), saved[b].rstd);
-                // In 16 bits neither a large dxhat nor a residue shows.
                 if (WIDE_RANGE) {
                     var left = sums_left(sums[b], means[b]);
                     if (means[b].is_large && first_row + b < rows.end) {
                         left = small_sums(first_row + b, 0u, thread, saved[b], means[b].delta);
                     }
                     left = row_sum(invocation, left);
-                    residues[b] = row_residue(left, means[b]);
-                    means[b] = known_means(means[b], left);
+                    means[b] = known_means(projecting_means(means[b], left), left);
                 }
             }
         }
@@ -69,8 +66,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
-                            let dx_left = projected(xhat, dx[part], means[b]) - residues[b].dx;
-                            dx[part] = means[b].rstd * fma(-xhat, vec4<f32>(residues[b].dx_xhat), dx_left);
+                            dx[part] = means[b].rstd * projected(xhat, dx[part], means[b]);
                             let factor = gain_factor(xhat, dy_values[part], saved[b]);
                             sum_dgain[i][part] = fma(dy_values[part], factor, sum_dgain[i][part]);
                             sum_dbias[i][part] += dy_values[part];

@@ -10,6 +10,9 @@
 //
 // Needs: load_stored, load_parameters, apply_affine, write_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
 
+// Whether the next row has other parameters.
+const RELOAD_PARAMETERS: bool = false;
+
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
     let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
@@ -33,6 +36,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let normal = normalizer(row_moments(invocation, own, f32(COLS)));
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
+                if (RELOAD_PARAMETERS) {
+                    parameters[step] = load_parameters(row, first_step + step, thread);
+                }
                 let xhat = normalized(load_stored(row, first_step + step, thread), normal);
                 let y = apply_affine(parameters[step], xhat);
                 write_y(row, first_step + step, thread, y, normal.nan);

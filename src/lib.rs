@@ -104,8 +104,8 @@ pub use gpu::{
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
-    Affine, BackwardInputs, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real, Rows,
-    RowsMut, Statistics,
+    Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real,
+    Rows, RowsMut, Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

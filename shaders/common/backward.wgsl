@@ -17,6 +17,9 @@ const WITH_DBIAS: bool = true;
 // Whether dx is wanted, and may be in range where dxhat is not (large_dxhat.wgsl).
 const WIDE_RANGE: bool = true;
 
+// Whether dx shows what rounding leaves of its parts along 1 and along xhat: 16 bits do not.
+const SHOWS_RESIDUE: bool = true;
+
 struct RowStatistics {
     mean: f32,
     rstd: f32,
@@ -110,6 +113,17 @@ fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5 && !is_linear(means.rstd)));
 }
 
+// The means with what rounding left of them, before dx is made from them.
+fn projecting_means(means: RowMeans, left: Sums) -> RowMeans {
+    let residue = row_residue(left, means);
+    var projecting = means;
+    if (SHOWS_RESIDUE && !means.is_large) {
+        projecting.dxhat += residue.dx;
+        projecting.dxhat_xhat += residue.dx_xhat;
+    }
+    return projecting;
+}
+
 // What row_residue needs of columns that were walked before the row's means were known. All scaled by SUM_SCALE.
 struct WalkSums {
     // Of xhat, dxhat and dxhat * xhat.
@@ -122,6 +136,9 @@ struct WalkSums {
 
 // The sums of dx / rstd and of its products with xhat over such columns.
 fn sums_left(walked: WalkSums, means: RowMeans) -> Sums {
+    if (!SHOWS_RESIDUE) {
+        return Sums();
+    }
     let sums = walked.sums;
     // Less delta.
     let xhat = fma(-means.delta, walked.count, sums.x);

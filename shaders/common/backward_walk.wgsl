@@ -36,7 +36,8 @@ fn walk_sums(
     var saved = block_statistics;
     var totals = array<Compensated, BLOCK_ROWS>();
     var count = vec4<f32>();
-    var largest = array<vec4<f32>, BLOCK_ROWS>();
+    // Of all four components together: four numbers a row would be 16 registers of a block of four.
+    var largest = array<f32, BLOCK_ROWS>();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {
         var parameters: array<Parameters, RUN_STEPS>;
         for (var i = 0u; i < RUN_STEPS; i++) {
@@ -70,9 +71,12 @@ fn walk_sums(
                     let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
                     run_xhat += row_xhat;
                     run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
-                    run_squares = add_compensated(run_squares, row_xhat * xhat);
+                    if (SHOWS_RESIDUE) {
+                        run_squares = add_compensated(run_squares, row_xhat * xhat);
+                    }
                     if (WIDE_RANGE) {
-                        largest[b] = max(largest[b], abs(row_dxhat));
+                        let sizes = abs(row_dxhat);
+                        largest[b] = max(largest[b], max(max(sizes.x, sizes.y), max(sizes.z, sizes.w)));
                     }
                     run_product = add_compensated(run_product, row_dxhat * row_xhat);
                 }
@@ -84,8 +88,7 @@ fn walk_sums(
     var sums: array<WalkSums, BLOCK_ROWS>;
     for (var b = 0u; b < BLOCK_ROWS; b++) {
         sums[b] = WalkSums(totals[b].sum.xyz, totals[b].sum.w, add_components(count));
-        let most = max(max(largest[b].x, largest[b].y), max(largest[b].z, largest[b].w));
-        if (WIDE_RANGE && most >= LARGE_DXHAT) {
+        if (WIDE_RANGE && largest[b] >= LARGE_DXHAT) {
             sums[b].sums.y = or_nan(totals[b].sum, 0xffffffffu).y;
         }
     }

@@ -31,3 +31,9 @@ fn add_product(total: PackedCompensated, a: vec4<f32>, b: vec4<f32>) -> PackedCo
     let excess = bitcast<vec4<u32>>(fma(bounded, vec4<f32>(params.one), -total.sum) - due);
     return PackedCompensated(sum, (excess.xy & vec2<u32>(0xffff0000u)) | (excess.zw >> vec2<u32>(16u)));
 }
+
+// The plain sum where the compensated one is not finite.
+fn finite_or(plain: vec4<f32>, compensated: vec4<f32>) -> vec4<f32> {
+    let exponent = vec4<u32>(0x7f800000u);
+    return select(compensated, plain, (bitcast<vec4<u32>>(compensated) & exponent) == exponent);
+}

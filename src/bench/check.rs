@@ -137,13 +137,14 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(statistics)
-            .map(|(row, statistics)| forward_terms(row, statistics, &gains, &biases))
+            .enumerate()
+            .map(|(i, (row, statistics))| forward_terms(row, statistics, gains.of_row(i), biases.of_row(i)))
             .collect();
         verdict.judge(Tensor::Y, T::DTYPE, cols, &y, |row, column| {
             let terms = &terms[row];
             Expected {
                 value: expected[row * cols + column],
-                terms: terms.of_column(gains[column], biases[column]),
+                terms: terms.of_column(gains.of_row(row)[column], biases.of_row(row)[column]),
                 flushed: terms.row.flushed,
             }
         });

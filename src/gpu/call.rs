@@ -4,7 +4,7 @@ use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
 use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
-use crate::types::{Gradient, Problem};
+use crate::types::{Channels, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl<'a> Placed<'a> {
         }
         let offset = place.offset(name, element_bytes)?;
         let placed = match facts.shape {
-            Shape::Cols => placed(span(offset, 0, cols), 1),
+            Shape::Cols => placed(span(offset, 0, problem.parameters()), 1),
             Shape::PerRow => placed(span(offset, 1, 1), rows),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
@@ -181,6 +181,7 @@ impl<'a> Placed<'a> {
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) rows: u64,
+    channels: Option<Channels>,
     pub(super) tensors: Vec<Placed<'a>>,
     /// Scratch of the caller's.
     pub(super) scratch: Option<wgpu::BufferSlice<'a>>,
@@ -219,6 +220,7 @@ impl<'a> Call<'a> {
         given: &[(Tensor, Option<Given<'a>>)],
         scratch: Option<wgpu::BufferSlice<'a>>,
     ) -> Result<Self, Error> {
+        problem.check_rows(rows)?;
         let mut tensors = Vec::with_capacity(given.len());
         for (tensor, given) in given {
             if let (Some(given), Some(facts)) = (given, operation.facts(*tensor)) {
@@ -229,7 +231,7 @@ impl<'a> Call<'a> {
         let buffers = || tensors.iter().map(|placed| placed.buffer).chain(scratch_buffer).enumerate();
         let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
         let shares_buffers = buffers().any(is_shared) || scratch.is_some();
-        let call = Self { rows, tensors, scratch, shares_buffers };
+        let call = Self { rows, channels: problem.channels, tensors, scratch, shares_buffers };
         call.check_inner_rows()?;
         call.check_overlaps()?;
         Ok(call)
@@ -254,8 +256,12 @@ impl<'a> Call<'a> {
 
     /// The widest access that the rows and parameters among the tensors allow.
     pub(super) fn vector_width(&self) -> u32 {
-        // The others are accessed one by one.
-        let is_wide = |placed: &&Placed<'_>| matches!(placed.facts.shape, Shape::Rows | Shape::Cols);
+        // The others are accessed one by one, and so are parameters of channels.
+        let is_wide = |placed: &&Placed<'_>| match placed.facts.shape {
+            Shape::Rows => true,
+            Shape::Cols => self.channels.is_none(),
+            _ => false,
+        };
         let rows_and_parameters = self.tensors.iter().filter(is_wide);
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
@@ -281,6 +287,12 @@ impl<'a> Call<'a> {
         let mut with_outer = self.tensors.iter().filter(|placed| placed.span.inner_rows > 0);
         let Some(first) = with_outer.next() else { return Ok(()) };
         let (inner_rows, name) = (first.span.inner_rows, first.tensor.name());
+        if let Some(Channels { groups, .. }) =
+            self.channels.filter(|channels| u64::from(channels.groups) != inner_rows)
+        {
+            let needs = format!("{groups}, the groups of a sample");
+            return Err(Error::invalid(format!("{name}.inner_rows"), inner_rows, needs));
+        }
         match with_outer.find(|placed| placed.span.inner_rows != inner_rows) {
             None => Ok(()),
             Some(other) => {

@@ -4,9 +4,7 @@ use super::call::{Call, Placed, check_usage};
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
-use crate::plan::{
-    Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, inner_rows, place_among_inner_rows,
-};
+use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, place_among_inner_rows};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -114,7 +112,10 @@ impl<'c, 'a> Layout<'c, 'a> {
         if cols > 0 {
             spans.push(row_partials);
         }
-        let inner_rows = inner_rows(&spans)?;
+        let inner_rows = match plans.clone().next() {
+            Some(plan) => plan.inner_rows(&spans)?,
+            None => 1,
+        };
         let mut dispatches = Vec::new();
         for plan in plans {
             if plan.kernel == Kernel::BackwardReduceParameters {

@@ -45,7 +45,7 @@ impl HostCall {
             match (values.stride, shape_of(name)) {
                 (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
                 (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
-                (None, Some(_)) => check_length(name, values.elements, problem.cols.into())?,
+                (None, Some(_)) => check_length(name, values.elements, problem.parameters().into())?,
                 (None, None) => {}
             }
         }
@@ -66,7 +66,7 @@ impl HostCall {
             }
             let cols = u64::from(problem.cols);
             let elements = match used.shape {
-                Shape::Cols => cols,
+                Shape::Cols => problem.parameters().into(),
                 Shape::PerRow => rows as u64,
                 Shape::Statistics => 2 * rows as u64,
                 _ => (rows as u64).saturating_mul(cols),

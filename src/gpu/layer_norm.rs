@@ -9,7 +9,7 @@ use crate::error::Error;
 #[cfg(feature = "verify")]
 use crate::plan::Pooled;
 use crate::plan::{Caps, Operation, Plan, RowSplit};
-use crate::types::{Affine, Dtype, Normalization, Problem};
+use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -36,6 +36,8 @@ pub struct LayerNormDescriptor<'a> {
     /// Default: gain and bias.
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
+    /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one for each column.
+    pub channels: Option<Channels>,
     /// Added to the variance before the root, or the least norm for L2; may be 0. Default: 1e-5, for L2 too where it is not
     /// made by [`l2`](Self::l2).
     #[doc(alias = "epsilon")]
@@ -56,6 +58,7 @@ impl Default for LayerNormDescriptor<'_> {
             residual_dtype: None,
             normalization: problem.normalization,
             affine: problem.affine,
+            channels: problem.channels,
             eps: problem.eps,
             row_split: RowSplit::default(),
         }
@@ -85,6 +88,17 @@ impl LayerNormDescriptor<'_> {
         Self { cols, normalization, affine: Affine::None, eps: normalization.usual_eps(), ..Self::default() }
     }
 
+    /// Group norm of data `[samples, channels, spatial]` in f32, with gain and bias for each channel: over the neighboring
+    /// channels of each of `groups` groups. Rows are `samples * groups`, see [`Channels`]. `groups == channels` is instance norm,
+    /// 1 group the norm of a whole sample.
+    #[must_use]
+    #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]
+    pub fn group(channels: u32, groups: u32, spatial: u32) -> Self {
+        let cols = channels.checked_div(groups).unwrap_or(0).saturating_mul(spatial);
+        let channels = Some(Channels { count: channels, groups, spatial });
+        Self { cols, channels, ..Self::default() }
+    }
+
     /// The problem that is described.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -96,6 +110,7 @@ impl LayerNormDescriptor<'_> {
             residual_dtype: self.residual_dtype,
             normalization: self.normalization,
             affine: self.affine,
+            channels: self.channels,
             eps: self.eps,
         }
     }
@@ -297,19 +312,28 @@ impl LayerNorm {
         }
         let (problem, caps) = (&self.problem, self.caps());
         let whole = |operation| self.kernels.plan(problem, operation, vector_width);
-        let plan = whole(operation)?;
-        let mut plans = match (self.row_split.splits(&plan), operation) {
-            (true, Operation::Forward(forward)) => {
-                Plan::forward_split(problem, forward, vector_width, caps)?.into()
+        // Of channels, a kernel of its own takes the sums.
+        let has_channel_sums = matches!(operation, Operation::Backward(backward) if backward.has_parameters())
+            && problem.channels.is_some();
+        let mut plans = Vec::new();
+        if !has_channel_sums || operation.finishes_rows() {
+            let plan = whole(operation)?;
+            match (self.row_split.splits(&plan), operation) {
+                (true, Operation::Forward(forward)) => {
+                    plans.extend(Plan::forward_split(problem, forward, vector_width, caps)?);
+                }
+                (true, Operation::Backward(backward)) => {
+                    plans.extend(Plan::backward_split(problem, backward, vector_width, caps)?);
+                }
+                _ => plans.push(plan),
             }
-            (true, Operation::Backward(backward)) => {
-                Plan::backward_split(problem, backward, vector_width, caps)?.into()
-            }
-            _ => vec![plan],
-        };
+        }
         if let Operation::Backward(backward) = operation
             && backward.has_parameters()
         {
+            if has_channel_sums {
+                plans.push(Plan::channel_sums(problem, backward, vector_width, caps)?);
+            }
             plans.push(whole(Operation::ReduceParameters(backward))?);
         }
         let plans: Arc<[Plan]> = plans.into();

@@ -102,7 +102,8 @@ impl Prepared {
     /// than [`Prepared::ROW_COUNTS`] numbers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there are more rows than the call was prepared for; [`Error::Device`] where
+    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where a sample has several groups and
+    /// not all of them are among the rows; [`Error::Device`] where
     /// wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         let capacity = self.inner.capacity;
@@ -111,6 +112,15 @@ impl Prepared {
                 "rows",
                 rows,
                 format!("{capacity} at most, as the call was prepared"),
+            ));
+        }
+        let groups =
+            self.inner.stages.iter().find_map(|stage| Some(stage.plan.channels?.groups)).unwrap_or(1);
+        if !rows.is_multiple_of(groups.into()) {
+            return Err(Error::invalid(
+                "rows",
+                rows,
+                format!("a multiple of the {groups} groups of a sample"),
             ));
         }
         if self.inner.read().record(&self.inner, rows, pass) {

@@ -112,7 +112,8 @@ impl LayerNorm {
     /// The widest access that tensors at multiples of so many bytes allow.
     fn vector_width(&self, alignment: u64) -> Result<u32, Error> {
         let problem = self.problem();
-        let parameters = problem.affine.has_gain().then_some(problem.parameter_dtype.size());
+        let is_wide = problem.affine.has_gain() && problem.channels.is_none();
+        let parameters = is_wide.then_some(problem.parameter_dtype.size());
         let sizes = || std::iter::once(problem.dtype.size()).chain(parameters);
         let least = sizes().max().unwrap_or(4).into();
         if alignment < least || !alignment.is_power_of_two() {

@@ -132,7 +132,10 @@ const ROW_GAINS: [(bool, Option<Gradient>); 4] =
 
 /// Whether a kernel writes what whole rows have: dx and the gradient of a row's gain.
 const fn finishes_rows(asked: &Asked<Backward>) -> bool {
-    !matches!(asked.kernel, Kernel::BackwardSplitSums | Kernel::BackwardReduceParameters)
+    !matches!(
+        asked.kernel,
+        Kernel::BackwardSplitSums | Kernel::BackwardChannelSums | Kernel::BackwardReduceParameters
+    )
 }
 
 /// Rows, read once, or twice where they are too wide for registers.
@@ -163,7 +166,11 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         role: Role::Input { in_place: &[Tensor::Dx] },
         shape: Shape::Rows,
         stored: Stored::AsRows,
-        uses: walked,
+        uses: |asked| match asked.kernel {
+            // Once more for what rounding left in the mean.
+            Kernel::BackwardChannelSums if asked.options.dgain.is_some() => Uses::times(2, 0),
+            _ => walked(asked),
+        },
         lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
     },
     Spec {
@@ -187,7 +194,10 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked)),
+        uses: |asked| {
+            let needs_gain = !is_reduction(asked) && asked.kernel != Kernel::BackwardChannelSums;
+            Uses::READ.only_if(asked.affine.has_gain() && needs_gain)
+        },
         lies_in: apart,
     },
     Spec {

@@ -21,13 +21,16 @@ pub enum Kernel {
     BackwardSplitSums,
     /// Backward where several workgroups share a row, second dispatch: from x, dy and the chunks' sums to dx.
     BackwardSplitApply,
+    /// Backward where gain and bias have a value for each channel: the sums over the columns of each channel of a row, a partial
+    /// sum of dgain and dbias for each sample.
+    BackwardChannelSums,
     /// The sum over the partial sums of dgain and dbias that backward left.
     BackwardReduceParameters,
 }
 
 impl Kernel {
     /// All kernels.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ForwardCached,
         Self::ForwardStreamed,
         Self::ForwardSplitStatistics,
@@ -36,6 +39,7 @@ impl Kernel {
         Self::BackwardStreamed,
         Self::BackwardSplitSums,
         Self::BackwardSplitApply,
+        Self::BackwardChannelSums,
         Self::BackwardReduceParameters,
     ];
 
@@ -51,6 +55,7 @@ impl Kernel {
             Self::BackwardStreamed => "backward_streamed",
             Self::BackwardSplitSums => "backward_split_sums",
             Self::BackwardSplitApply => "backward_split_apply",
+            Self::BackwardChannelSums => "backward_channel_sums",
             Self::BackwardReduceParameters => "backward_reduce_parameters",
         }
     }
@@ -68,6 +73,7 @@ impl Kernel {
             | Self::BackwardStreamed
             | Self::BackwardSplitSums
             | Self::BackwardSplitApply
+            | Self::BackwardChannelSums
             | Self::BackwardReduceParameters => 16,
         }
     }

@@ -51,6 +51,15 @@ impl Operation {
         used.filter(|used| used.role != Role::Scratch).collect()
     }
 
+    /// Whether what whole rows have is wanted: of backward, dx or the gradient of a row's gain.
+    pub(crate) const fn finishes_rows(&self) -> bool {
+        match self {
+            Self::Forward(_) => true,
+            Self::Backward(backward) => backward.dx.is_some() || backward.drow_gain.is_some(),
+            Self::ReduceParameters(_) => false,
+        }
+    }
+
     /// One of the operation's tensors, by its name.
     #[cfg(feature = "gpu")]
     pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {

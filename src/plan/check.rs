@@ -33,7 +33,11 @@ impl Plan {
             self.chunks.into(),
         )?;
         if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
-            let bytes = self.partials_bytes(self.partial_rows(self.most_slots()));
+            let most = match self.kernel {
+                Kernel::BackwardChannelSums => self.max_partial_rows,
+                _ => self.partial_rows(self.most_slots()),
+            };
+            let bytes = self.partials_bytes(most);
             at_most(
                 "bytes of a storage binding, for the partial sums of dgain and dbias,",
                 caps.max_binding_bytes,

@@ -3,6 +3,7 @@
 use super::span::{inner_rows, place_among_inner_rows};
 use super::{Caps, Kernel, Plan, Span};
 use crate::error::Error;
+use crate::types::Channels;
 
 /// One dispatch of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Plan {
                 format!("at least {}", self.chunks),
             ));
         }
-        let inner_rows = inner_rows(spans)?;
+        let inner_rows = self.inner_rows(spans)?;
         let mut dispatches = Vec::new();
         let (mut first_row, mut earlier_partial_rows) = (0, 0);
         while first_row < rows {
@@ -72,6 +73,10 @@ impl Plan {
                     ));
                 }
                 count = count.min(fit);
+            }
+            if self.samples(count).is_some() && count >= inner_rows.into() {
+                // Of whole samples, whose sums then begin where a sample's do.
+                count = count / u64::from(inner_rows) * u64::from(inner_rows);
             }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
@@ -97,7 +102,7 @@ impl Plan {
             first_row,
             rows,
             workgroups: grid(slots.div_ceil(self.rows_per_workgroup) * self.chunks, caps.max_workgroups),
-            partial_rows: self.partial_rows(slots),
+            partial_rows: self.samples(rows.into()).unwrap_or_else(|| self.partial_rows(slots)),
             earlier_partial_rows,
             inner_rows: 1,
             first_inner_row: 0,
@@ -118,6 +123,20 @@ impl Plan {
         }
     }
 
+    /// The rows inside an outer row, which every dispatch is told: those of a sample, where gain and bias have a value for
+    /// each channel; 1 where there are none.
+    pub(crate) fn inner_rows(&self, spans: &[Span]) -> Result<u32, Error> {
+        let given = inner_rows(spans)?;
+        match self.channels {
+            Some(Channels { groups, .. }) if given == 1 || given == groups => Ok(groups),
+            Some(Channels { groups, .. }) => {
+                let needs = format!("{groups}, the groups of a sample");
+                Err(Error::invalid("the rows inside an outer row", given, needs))
+            }
+            None => Ok(given),
+        }
+    }
+
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
         let workgroups = most_workgroups(caps) / u64::from(self.chunks.max(1));
         let by_grid = (workgroups * u64::from(self.rows_per_workgroup)).min(1 << 31);
@@ -131,11 +150,18 @@ impl Plan {
             | Kernel::BackwardCached
             | Kernel::BackwardStreamed
             | Kernel::BackwardSplitSums
-            | Kernel::BackwardSplitApply => {
+            | Kernel::BackwardSplitApply
+            | Kernel::BackwardChannelSums => {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
                 let block_rows = u64::from(self.block_rows.max(1));
                 let rows = trips / block_rows * block_rows;
-                by_grid.min(rows.max(1) * u64::from(self.most_slots()))
+                let by_slots = by_grid.min(rows.max(1) * u64::from(self.most_slots()));
+                match self.channels {
+                    Some(channels) if self.kernel == Kernel::BackwardChannelSums => {
+                        by_slots.min(u64::from(self.max_partial_rows) * u64::from(channels.groups))
+                    }
+                    _ => by_slots,
+                }
             }
         }
     }

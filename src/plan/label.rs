@@ -20,6 +20,9 @@ impl Plan {
         if self.kernel.is_split() {
             label += &format!("/chunks{}", self.chunks);
         }
+        if let Some(channels) = self.channels {
+            label += &format!("/channels{}x{}", channels.per_row(), channels.spatial);
+        }
         for (stored, storage) in self.storages.each() {
             if storage != self.storages[Stored::AsRows] {
                 label += &format!("/{}_{}", stored.name(), storage.name());

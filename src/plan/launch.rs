@@ -132,8 +132,11 @@ impl Plan {
             1 => Formula::from(1_u32),
             most => Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most),
         };
-        let wanted =
-            if gradients == 0 { wanted } else { wanted.at_least(Formula::Rows.over_up(self.most_slots())) };
+        let wanted = if gradients == 0 || self.kernel == Kernel::BackwardChannelSums {
+            wanted
+        } else {
+            wanted.at_least(Formula::Rows.over_up(self.most_slots()))
+        };
         let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
         let row_groups = Formula::Rows.over_up(slot_rows.clone().times(per_workgroup));
         let workgroups = match self.kernel {
@@ -142,7 +145,10 @@ impl Plan {
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
-        let partial_rows = if leaves_partials {
+        let partial_rows = if let (Kernel::BackwardChannelSums, Some(channels)) = (self.kernel, self.channels)
+        {
+            Formula::Rows.over_up(channels.groups)
+        } else if leaves_partials {
             row_groups.times(self.partial_rows(per_workgroup))
         } else {
             Formula::from(0_u32)
@@ -155,7 +161,9 @@ impl Plan {
             slot_rows,
             workgroups: [workgroups.over_up(y.clone()), y],
             row_partials_bytes: Formula::Rows.times(self.row_partials_bytes(1)),
-            scratch_bytes: partial_rows.clone().times(u64::from(gradients) * u64::from(self.cols) * 4),
+            scratch_bytes: partial_rows
+                .clone()
+                .times(u64::from(gradients) * u64::from(self.parameters()) * 4),
             partial_rows,
         }
     }

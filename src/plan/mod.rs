@@ -37,14 +37,14 @@ pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
 use slots::combines_slots;
 pub use span::Span;
 #[cfg(feature = "gpu")]
-pub(crate) use span::{inner_rows, place_among_inner_rows};
+pub(crate) use span::place_among_inner_rows;
 pub use tensor::{Storage, Storages};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
 pub use uniform::{Place, Uniform};
 
 use crate::error::Error;
-use crate::types::{Affine, Dtype, Normalization, Problem};
+use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 
 /// How one kernel runs. Equal plans are equal shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,12 +53,14 @@ pub struct Plan {
     pub kernel: Kernel,
     /// What it is for.
     pub operation: Operation,
-    /// Values in a row.
+    /// Values in a row; in `backward_channel_sums`, of a channel of it.
     pub cols: u32,
     /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,
+    /// How channels lie in rows, where gain and bias have a value for each.
+    pub channels: Option<Channels>,
     /// How tensors lie in their buffers, see [`Plan::storage`].
     pub storages: Storages,
     /// Neighboring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
@@ -144,7 +146,11 @@ impl Plan {
         problem.validate()?;
         let caps = &caps.for_plans()?;
         let shape = RowShape::new(problem, vector_width, caps)?;
-        let rung = ladder::backward(&shape, backward.has_parameters(), caps)?;
+        let backward = of_rows(problem, backward);
+        let rung = match problem.channels {
+            Some(_) => ladder::backward_of_channels(&shape, caps)?,
+            None => ladder::backward(&shape, backward.has_parameters(), caps)?,
+        };
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
 
@@ -199,6 +205,7 @@ impl Plan {
         problem.validate()?;
         let caps = &caps.for_plans()?;
         let shape = RowShape::new(problem, vector_width, caps)?;
+        let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
         // It writes no gradient: x and dy are read where they are. Each option is named, so that a new one has to be decided.
         let of_sums = Backward {
@@ -217,7 +224,31 @@ impl Plan {
         ])
     }
 
-    /// The plan that sums the partial sums which [`Plan::backward`] leaves.
+    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem has channels: of those
+    /// [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
+    ///
+    /// # Errors
+    /// As [`Plan::backward`]; [`Error::Invalid`] too where the problem has no channels.
+    pub fn channel_sums(
+        problem: &Problem,
+        backward: Backward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let caps = &caps.for_plans()?;
+        let Some(channels) = problem.channels else {
+            return Err(Error::invalid("channels", "none", "there, for sums over the columns of each"));
+        };
+        let of_channel = Problem { cols: channels.spatial, ..*problem };
+        let shape = RowShape::new(&of_channel, vector_width, caps)?;
+        let rung = ladder::channel_sums(&shape, channels.per_row(), caps)?;
+        let Backward { dgain, dbias, .. } = backward;
+        let sums = Backward { dgain, dbias, ..Backward::default() };
+        Self::with(problem, Operation::Backward(sums), &shape, rung, caps)
+    }
+
+    /// The plan that sums the partial sums which [`Plan::backward`] or [`Plan::channel_sums`] leaves.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
@@ -229,7 +260,10 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
-        let parameters = Stored::all(problem, problem.parameter_dtype);
+        // Accesses to channels are one at a time.
+        let vector_width = if problem.channels.is_some() { 1 } else { vector_width };
+        let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
+        let parameters = Stored::all(&parameters, problem.parameter_dtype);
         let shape = RowShape::new(&parameters, vector_width, caps)?;
         // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
         let shape = RowShape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
@@ -321,13 +355,19 @@ impl Plan {
         (rung, chunks): (Rung, ladder::Chunks),
         caps: &Caps,
     ) -> Result<Self, Error> {
+        // Of channels, the next row has others.
+        let rung = match problem.channels {
+            Some(_) if problem.affine.has_gain() => Rung { hold_parameters: false, block_rows: 1, ..rung },
+            _ => rung,
+        };
         let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
         let plan = Self {
             kernel: rung.kernel,
             operation,
-            cols: problem.cols,
+            cols: shape.cols,
             normalization: problem.normalization,
             affine: problem.affine,
+            channels: problem.channels,
             storages: Storages::new(|stored| storage(stored.dtype(problem))),
             vector_width: shape.vector_width,
             threads_per_row: rung.threads_per_row,
@@ -351,7 +391,7 @@ impl Plan {
                 },
             least_slots: rung.least_slots,
             rows_per_slot: rung.rows_per_slot,
-            max_partial_rows: ladder::max_partial_rows(problem.cols, caps),
+            max_partial_rows: ladder::max_partial_rows(problem.parameters(), caps),
             pooled: Pooled::Nothing,
             strided: false,
         };
@@ -366,7 +406,8 @@ impl Plan {
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
         let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;
         // Where each slot leaves a partial sum, fewer of the widest rows' fit the scratch than a workgroup has slots.
-        let most_slots = match plan.writes(Tensor::Partials) && !plan.combine_slots {
+        let leaves_sums = plan.writes(Tensor::Partials) && rung.kernel != Kernel::BackwardChannelSums;
+        let most_slots = match leaves_sums && !plan.combine_slots {
             true => 1 << plan.max_partial_rows.ilog2(),
             false => u32::MAX,
         };
@@ -381,5 +422,13 @@ impl Plan {
         plan.check(caps)?;
         log::debug!("{plan:?}");
         Ok(plan)
+    }
+}
+
+/// Without the gradients of channels, which [`Plan::channel_sums`] has.
+fn of_rows(problem: &Problem, backward: Backward) -> Backward {
+    match problem.channels {
+        Some(_) => Backward { dgain: None, dbias: None, ..backward },
+        None => backward,
     }
 }

@@ -1,6 +1,7 @@
 //! What follows from a plan for a workgroup, a thread and a row.
 
 use super::{Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
+use crate::types::Channels;
 
 /// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
 pub(super) const SLOT_SUM_BYTES: u32 = 16;
@@ -22,6 +23,24 @@ impl Plan {
     #[must_use]
     pub const fn step_cols(&self) -> u32 {
         self.threads_per_row.saturating_mul(self.parts() * 4)
+    }
+
+    /// Values of gain, of bias and of each partial sum of their gradients.
+    #[must_use]
+    pub const fn parameters(&self) -> u32 {
+        match self.channels {
+            Some(channels) => channels.count,
+            None => self.cols,
+        }
+    }
+
+    /// Values of a whole row, whose columns a kernel over channels walks channel by channel.
+    pub(crate) fn row_cols(&self) -> u64 {
+        let channels = match self.kernel {
+            Kernel::BackwardChannelSums => self.channels.map_or(1, Channels::per_row),
+            _ => 1,
+        };
+        u64::from(self.cols) * u64::from(channels)
     }
 
     /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
@@ -115,6 +134,11 @@ impl Plan {
                 6 + whole_runs + 2 * steps + 2 * reduction
             }
             Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
+            // Two walks over each channel, and a reduction.
+            Kernel::BackwardChannelSums => {
+                let channels = u64::from(self.channels.map_or(1, Channels::per_row));
+                channels * (4 + 3 * trips + 2 * runs + reduction) + reduction
+            }
             Kernel::BackwardReduceParameters => {
                 let batch = u64::from(Self::REDUCE_BATCH);
                 let batches = u64::from(self.max_partial_rows)

@@ -23,6 +23,16 @@ impl Plan {
         }
     }
 
+    /// The samples of so many rows, of which `backward_channel_sums` leaves a partial sum each.
+    pub(super) fn samples(&self, rows: u64) -> Option<u32> {
+        match (self.kernel, self.channels) {
+            (Kernel::BackwardChannelSums, Some(channels)) => {
+                Some(u32::try_from(rows.div_ceil(channels.groups.into())).unwrap_or(u32::MAX))
+            }
+            _ => None,
+        }
+    }
+
     /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some
     /// rows.
     #[must_use]
@@ -48,7 +58,12 @@ impl Plan {
     /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
     pub(super) fn most_slots(&self) -> u32 {
         let rows_per_workgroup = self.rows_per_workgroup.max(1);
-        let most_workgroups = match (self.parameter_gradients(), self.combine_slots) {
+        let gradients = match self.kernel {
+            // It has a partial sum for each sample, whatever its slots.
+            Kernel::BackwardChannelSums => 0,
+            _ => self.parameter_gradients(),
+        };
+        let most_workgroups = match (gradients, self.combine_slots) {
             (0, _) => u32::MAX / rows_per_workgroup,
             (_, false) => (self.max_partial_rows / rows_per_workgroup).max(1),
             (_, true) => self.max_partial_rows.max(1),
@@ -72,6 +87,9 @@ impl Plan {
     /// rows may leave more of them: slots get more rows each before there are more slots.
     #[must_use]
     pub fn most_partial_rows(&self, rows: u64) -> u32 {
+        if let Some(samples) = self.samples(rows) {
+            return samples.min(self.max_partial_rows);
+        }
         // With s rows to a slot there are rows / s slots, and s is the multiple of `block_rows` from rows /
         // least_slots on, but never more than `rows_per_slot`. It lags behind the rows by less than one:
         // there are (b + 1) / b times `least_slots` slots at most, b the least s, until s stays and slots
@@ -104,7 +122,7 @@ impl Plan {
     }
 
     pub(super) fn partials_bytes(&self, partial_rows: u32) -> u64 {
-        (u64::from(partial_rows) * u64::from(self.cols))
+        (u64::from(partial_rows) * u64::from(self.parameters()))
             .saturating_mul(4 * u64::from(self.parameter_gradients()))
     }
 }

@@ -1,7 +1,7 @@
 //! What of a plan its text depends on.
 
-use super::{Operation, Plan};
-use crate::types::{Affine, Gradient, Normalization};
+use super::{Kernel, Operation, Plan};
+use crate::types::{Affine, Channels, Gradient, Normalization};
 
 impl Plan {
     /// The plan with everything set to a fixed value that its text does not depend on. Plans with equal keys
@@ -9,7 +9,16 @@ impl Plan {
     /// the uniform, or another dispatch of the call.
     #[must_use]
     pub fn text_key(&self) -> Self {
-        let walk_free = Self { least_slots: 1, rows_per_slot: 1, max_partial_rows: 1, ..*self };
+        // How many groups there are is a number of the uniform. Without parameters, and where their gradients are partial
+        // sums, channels do not matter.
+        let by_channel = |channels: Channels| Channels { count: channels.per_row(), groups: 1, ..channels };
+        let knows_channels = match self.operation {
+            Operation::Forward(_) => self.affine.has_gain(),
+            Operation::Backward(_) => self.affine.has_gain() || self.kernel == Kernel::BackwardChannelSums,
+            Operation::ReduceParameters(_) => false,
+        };
+        let channels = self.channels.filter(|_| knows_channels).map(by_channel);
+        let walk_free = Self { least_slots: 1, rows_per_slot: 1, max_partial_rows: 1, channels, ..*self };
         // Whether the sum over rows is added to what is there is decided where it is stored, in the
         // reduction.
         let stored_there = |gradient: Option<Gradient>| gradient.map(|_| Gradient::Overwrite);

@@ -49,14 +49,15 @@ impl Plan {
 
     fn traffic_of(&self, used: &Used, dispatches: &[Dispatch]) -> Traffic {
         let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
-        let row = u64::from(self.cols) * u64::from(self.storage(used.tensor).element_bytes());
+        let element_bytes = u64::from(self.storage(used.tensor).element_bytes());
+        let row = self.row_cols() * element_bytes;
         let (reads, writes) = (u64::from(used.uses.reads), u64::from(used.uses.writes));
         // Saturated, as dispatches may be anybody's.
         let walks =
             |bytes: u64| Traffic { read: reads.saturating_mul(bytes), written: writes.saturating_mul(bytes) };
         match used.shape {
             Shape::Rows => walks(rows.saturating_mul(row)),
-            Shape::Cols => walks(row),
+            Shape::Cols => walks(u64::from(self.parameters()) * element_bytes),
             Shape::PerRow => walks(rows.saturating_mul(4)),
             Shape::Statistics => walks(rows.saturating_mul(size_of::<Statistics>() as u64)),
             // Each chunk reads what all of the row's have left.
@@ -75,7 +76,7 @@ impl Plan {
     }
 
     const fn partial_row_bytes(&self) -> u64 {
-        self.parameter_gradients() as u64 * self.cols as u64 * 4
+        self.parameter_gradients() as u64 * self.parameters() as u64 * 4
     }
 
     /// What slots or workgroups write of their partial sums: once a dispatch, those of the streamed kernel once a block of rows.

@@ -171,7 +171,9 @@ impl Tuning {
                 && name == operation.name()
                 && tuned == adapter
         };
-        if let Some(entry) = self.entries.iter().find(is_its)
+        // Tables are of rows whose parameters are those of columns.
+        if problem.channels.is_none()
+            && let Some(entry) = self.entries.iter().find(is_its)
             && let Some(rung) = entry.rung
         {
             match Plan::with_rung(problem, operation, vector_width, rung, caps) {

@@ -95,7 +95,7 @@ impl Plan {
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of `cols`, one after the other.
     #[must_use]
     pub const fn place_of_partials(&self) -> Place {
-        Place { start: 0, row_stride: self.cols, column_stride: 1, outer_stride: None }
+        Place { start: 0, row_stride: self.parameters(), column_stride: 1, outer_stride: None }
     }
 
     /// The number of a tensor's place: that of the binding which it is accessed through, less one.

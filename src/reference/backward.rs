@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    RowStatistics, check_gradient, check_length, check_parameter, check_problem, check_row_gain, check_type,
-    dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
+    OfColumns, RowStatistics, check_gradient, check_length, check_parameter, check_problem, check_row_gain,
+    check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -54,7 +54,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///                                                      the columns in place of the second mean, 0 where norm <= eps;
 ///                                                      dsum 0 where there is none)
 ///         row_gain times all of that but dsum          (where rows have gains, and dxhat = dy)
-/// dgain = sum_rows(dy * xhat)
+/// dgain = sum_rows(dy * xhat)                          (where the problem has channels: and over the columns of each)
 /// dbias = sum_rows(dy)
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite)
 /// ```
@@ -77,10 +77,11 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
 ) -> Result<(), Error> {
     check_problem::<T, P>(problem)?;
     check_type("type of dy", D::DTYPE, Stored::AsY.dtype(problem))?;
-    let (rows, cols) = (inputs.rows, problem.cols as usize);
-    check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
-    check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), cols)?;
-    check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), cols)?;
+    let (rows, cols, parameters) = (inputs.rows, problem.cols as usize, problem.parameters() as usize);
+    problem.check_rows(rows as u64)?;
+    check_parameter("gain", inputs.gain, problem.affine.has_gain(), parameters)?;
+    check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), parameters)?;
+    check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), parameters)?;
     check_row_gain(problem, inputs.row_gain, rows)?;
     match (&outputs.drow_gain, inputs.row_gain) {
         (Some(_), None) => {
@@ -100,30 +101,30 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
     let mut drow_gain = outputs.drow_gain.map(|drow_gain| drow_gain.chunks_mut(block_rows));
-    let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).map(|(x, dy)| Block {
+    let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).enumerate().map(|(block, (x, dy))| Block {
+        first_row: block * block_rows,
         x,
         dy,
         dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
         row_gain: row_gain.as_mut().and_then(Iterator::next),
         drow_gain: drow_gain.as_mut().and_then(Iterator::next),
-        column_sums: ColumnSums {
-            dgain: vec![0.0; if outputs.dgain.is_some() { cols } else { 0 }],
-            dbias: vec![0.0; if outputs.dbias.is_some() { cols } else { 0 }],
+        sums: ParameterSums {
+            dgain: vec![0.0; if outputs.dgain.is_some() { parameters } else { 0 }],
+            dbias: vec![0.0; if outputs.dbias.is_some() { parameters } else { 0 }],
         },
     });
     let gain = gains(problem, inputs.gain);
     let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
-    let column_sums =
-        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, gradients, block));
+    let of_blocks = map_in_order(blocks.collect(), |block| backward_block(problem, &gain, gradients, block));
 
-    let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ColumnSums) -> &[f64]| {
+    let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ParameterSums) -> &[f64]| {
         let Some(gradient) = gradient else { return };
-        let mut total = vec![0.0; cols];
-        for sums in &column_sums {
+        let mut total = vec![0.0; parameters];
+        for sums in &of_blocks {
             add_to(&mut total, partial(sums).iter().copied());
         }
-        store(outputs.parameter_gradient, &mut gradient[..cols], total.iter().copied());
+        store(outputs.parameter_gradient, &mut gradient[..parameters], total.iter().copied());
     };
     store_parameter(outputs.dgain, |sums| &sums.dgain);
     store_parameter(outputs.dbias, |sums| &sums.dbias);
@@ -132,36 +133,38 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
 
 /// Consecutive rows of every tensor.
 struct Block<'a, T, O, D> {
+    first_row: usize,
     x: Rows<'a, T>,
     dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
     row_gain: Option<&'a [f32]>,
     drow_gain: Option<&'a mut [f64]>,
-    column_sums: ColumnSums,
+    sums: ParameterSums,
 }
 
 /// What the rows of one block give to dgain and dbias; empty for one that nobody asked for.
-struct ColumnSums {
+struct ParameterSums {
     dgain: Vec<f64>,
     dbias: Vec<f64>,
 }
 
 fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
-    gain: &[f64],
+    gain: &OfColumns,
     [dx_gradient, parameter_gradient]: [Gradient; 2],
     block: Block<'_, T, O, D>,
-) -> ColumnSums {
+) -> ParameterSums {
     let cols = problem.cols as usize;
-    let mut column_sums = block.column_sums;
+    let mut sums = block.sums;
     let mut dsum = block.dsum.map(|dsum| dsum.each(cols));
     let mut dx = block.dx.map(|dx| dx.each(cols));
     let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
     let mut drow_gain = block.drow_gain.map(|drow_gain| drow_gain.iter_mut());
     let mut xhat = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
-    for (x, dy) in block.x.each(cols).zip(block.dy.each(cols)) {
+    for (i, (x, dy)) in block.x.each(cols).zip(block.dy.each(cols)).enumerate() {
+        let row_number = block.first_row + i;
         for (xhat, x) in xhat.iter_mut().zip(x) {
             *xhat = x.to_f64();
         }
@@ -169,10 +172,11 @@ fn backward_block<T: Element, O: Real, D: Element>(
         for xhat in &mut xhat {
             *xhat = row.xhat(*xhat);
         }
-        add_to(&mut column_sums.dgain, dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat));
-        add_to(&mut column_sums.dbias, dy.iter().map(|dy| dy.to_f64()));
+        let products = dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat);
+        add_row(problem, row_number, &mut sums.dgain, products);
+        add_row(problem, row_number, &mut sums.dbias, dy.iter().map(|dy| dy.to_f64()));
 
-        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(gain) {
+        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(gain.of_row(row_number)) {
             *dxhat = dy.to_f64() * gain;
         }
         if let Some(drow_gain) = drow_gain.as_mut().and_then(Iterator::next) {
@@ -196,7 +200,17 @@ fn backward_block<T: Element, O: Real, D: Element>(
             None => store(dx_gradient, dx, values),
         }
     }
-    column_sums
+    sums
+}
+
+/// Adds the columns of a row to the sums of gradients, one for each column or channel.
+fn add_row(problem: &Problem, row: usize, total: &mut [f64], values: impl Iterator<Item = f64>) {
+    if problem.channels.is_none() {
+        return add_to(total, values);
+    }
+    if !total.is_empty() {
+        values.enumerate().for_each(|(column, value)| total[problem.parameter_of(row, column)] += value);
+    }
 }
 
 fn add_to(total: &mut [f64], values: impl Iterator<Item = f64>) {

@@ -1,8 +1,8 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    RowStatistics, biases, check_length, check_parameter, check_problem, check_row_gain, check_type, gains,
-    map_in_order, rows_per_block,
+    OfColumns, RowStatistics, biases, check_length, check_parameter, check_problem, check_row_gain,
+    check_type, gains, map_in_order, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
@@ -36,6 +36,7 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 /// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
 ///        1 / max(sqrt(sum_cols(sum^2)), eps)           (L2)
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
+///        gain and bias of the column, or of its channel where the problem has channels
 ///        row_gain * (sum - mean) * rstd                (where rows have gains: Salimans, Kingma 2016, equation 2, for L2)
 /// ```
 ///
@@ -57,9 +58,10 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     if inputs.residual.is_some() {
         check_type("type of residual and sum", R::DTYPE, Stored::AsResidual.dtype(problem))?;
     }
-    let (rows, cols) = (inputs.rows, problem.cols as usize);
-    check_parameter("gain", inputs.gain, problem.affine.has_gain(), cols)?;
-    check_parameter("bias", inputs.bias, problem.affine.has_bias(), cols)?;
+    let (rows, cols, parameters) = (inputs.rows, problem.cols as usize, problem.parameters() as usize);
+    problem.check_rows(rows as u64)?;
+    check_parameter("gain", inputs.gain, problem.affine.has_gain(), parameters)?;
+    check_parameter("bias", inputs.bias, problem.affine.has_bias(), parameters)?;
     check_row_gain(problem, inputs.row_gain, rows)?;
     if outputs.sum.is_some() && inputs.residual.is_none() {
         return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
@@ -77,7 +79,8 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let mut sum = sum.map(|sum| sum.blocks(block_rows));
     let mut statistics = outputs.statistics.map(|statistics| statistics.chunks_mut(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
-    let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).map(|(x, y)| Block {
+    let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).enumerate().map(|(block, (x, y))| Block {
+        first_row: block * block_rows,
         x,
         residual: residual.as_mut().and_then(Iterator::next),
         y,
@@ -93,6 +96,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
 
 /// Consecutive rows of every tensor.
 struct Block<'a, T, O, R> {
+    first_row: usize,
     x: Rows<'a, T>,
     residual: Option<Rows<'a, R>>,
     y: RowsMut<'a, O>,
@@ -103,8 +107,8 @@ struct Block<'a, T, O, R> {
 
 fn forward_block<T: Element, O: Real, R: Element>(
     problem: &Problem,
-    gain: &[f64],
-    bias: &[f64],
+    gain: &OfColumns,
+    bias: &OfColumns,
     block: Block<'_, T, O, R>,
 ) {
     let cols = problem.cols as usize;
@@ -113,7 +117,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
     let mut statistics = block.statistics.map(|statistics| statistics.iter_mut());
     let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
     let mut values = vec![0.0; cols];
-    for (x, y) in block.x.each(cols).zip(block.y.each(cols)) {
+    for (i, (x, y)) in block.x.each(cols).zip(block.y.each(cols)).enumerate() {
         match residual.as_mut().and_then(Iterator::next) {
             Some(residual) => {
                 for ((value, x), residual) in values.iter_mut().zip(x).zip(residual) {
@@ -133,6 +137,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
         }
         let row = RowStatistics::new(problem, &values);
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
+        let (gain, bias) = (gain.of_row(block.first_row + i), bias.of_row(block.first_row + i));
         for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(gain).zip(bias) {
             *y = O::from_f64(of_row * (gain * row.xhat(*value) + bias));
         }

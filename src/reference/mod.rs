@@ -147,25 +147,42 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     partial.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
-/// What xhat is multiplied by in each column: 1 where there is no gain; 1 + gain, rounded to float32, where that is zero-centered.
-pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> Vec<f64> {
-    let cols = problem.cols as usize;
-    match gain {
-        Some(gain) if problem.affine.is_zero_centered() => {
-            gain[..cols].iter().map(|gain| <f32 as Real>::from_f64(1.0 + gain.to_f64()).into()).collect()
-        }
-        Some(gain) => gain[..cols].iter().map(|gain| gain.to_f64()).collect(),
-        None => vec![1.0; cols],
+/// Factors or summands of the columns of rows.
+pub(crate) struct OfColumns {
+    cols: usize,
+    /// Those of one row, which serve all, or of the rows of a sample.
+    values: Vec<f64>,
+}
+
+impl OfColumns {
+    fn new<P: Real>(problem: &Problem, given: Option<&[P]>, of: impl Fn(Option<f64>) -> f64) -> Self {
+        let cols = problem.cols as usize;
+        let rows = problem.channels.map_or(1, |channels| channels.groups as usize);
+        let value = |place: usize| of(given.map(|given| given[place].to_f64()));
+        let places = (0..rows).flat_map(|row| (0..cols).map(move |column| problem.parameter_of(row, column)));
+        Self { cols, values: places.map(value).collect() }
+    }
+
+    /// Those of a row.
+    pub(crate) fn of_row(&self, row: usize) -> &[f64] {
+        let first = row * self.cols % self.values.len();
+        &self.values[first..first + self.cols]
     }
 }
 
-/// What is added in each column: 0 where there is no bias.
-pub(crate) fn biases<P: Real>(problem: &Problem, bias: Option<&[P]>) -> Vec<f64> {
-    let cols = problem.cols as usize;
-    match bias {
-        Some(bias) => bias[..cols].iter().map(|bias| bias.to_f64()).collect(),
-        None => vec![0.0; cols],
-    }
+/// What xhat is multiplied by: 1 where there is no gain; 1 + gain, rounded to float32, where that is zero-centered.
+pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> OfColumns {
+    let is_zero_centered = problem.affine.is_zero_centered();
+    OfColumns::new(problem, gain, |gain| match gain {
+        Some(gain) if is_zero_centered => <f32 as Real>::from_f64(1.0 + gain).into(),
+        Some(gain) => gain,
+        None => 1.0,
+    })
+}
+
+/// What is added: 0 where there is no bias.
+pub(crate) fn biases<P: Real>(problem: &Problem, bias: Option<&[P]>) -> OfColumns {
+    OfColumns::new(problem, bias, |bias| bias.unwrap_or(0.0))
 }
 
 /// That the types of the call's slices are those of the problem, and the problem is in its documented ranges.
@@ -179,17 +196,17 @@ fn check_type(what: &str, has: Dtype, needs: Dtype) -> Result<(), Error> {
     if has == needs { Ok(()) } else { Err(Error::invalid(what, has, needs)) }
 }
 
-/// That gain or bias is given exactly where the problem has one, with a value for each column.
+/// That gain or bias is given exactly where the problem has one, with a value for each column or channel.
 fn check_parameter<P>(
     buffer: &'static str,
     parameter: Option<&[P]>,
     wanted: bool,
-    cols: usize,
+    parameters: usize,
 ) -> Result<(), Error> {
     match parameter {
         None if wanted => Err(Error::MissingBuffer { buffer, why: "the problem's affine has one" }),
         Some(_) if !wanted => Err(Error::UnusedBuffer { buffer, why: "the problem's affine has none" }),
-        Some(parameter) => check_length(buffer, parameter.len(), cols),
+        Some(parameter) => check_length(buffer, parameter.len(), parameters),
         None => Ok(()),
     }
 }
@@ -206,17 +223,17 @@ fn check_row_gain(problem: &Problem, row_gain: Option<&[f32]>, rows: usize) -> R
     }
 }
 
-/// That a gradient is asked for only where the problem has the parameter, and has room for each column.
+/// That a gradient is asked for only where the problem has the parameter, and has room for each column or channel.
 fn check_gradient<Q>(
     buffer: &'static str,
     gradient: Option<&[Q]>,
     has_parameter: bool,
-    cols: usize,
+    parameters: usize,
 ) -> Result<(), Error> {
     match gradient {
         // A gradient may always be left out.
         None => Ok(()),
-        Some(_) => check_parameter(buffer, gradient, has_parameter, cols),
+        Some(_) => check_parameter(buffer, gradient, has_parameter, parameters),
     }
 }
 

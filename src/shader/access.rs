@@ -2,7 +2,7 @@
 
 use super::text::{for_tensor, segment};
 use crate::op::{Shape, Used};
-use crate::plan::{Plan, Storage, Tensor};
+use crate::plan::{Kernel, Plan, Storage, Tensor};
 
 /// The type of a binding's elements.
 pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
@@ -11,7 +11,10 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static s
         Some(Shape::RowPartials) => return "vec4<f32>",
         _ => {}
     }
-    match (plan.storage(tensor), plan.vector_width) {
+    let is_by_one = has_channels(plan, tensor)
+        || (plan.kernel == Kernel::BackwardChannelSums && tensor == Tensor::Partials);
+    let vector_width = if is_by_one { 1 } else { plan.vector_width };
+    match (plan.storage(tensor), vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => "vec4<u64>",
         (_, 16) => "vec4<u64>",
         (Storage::F32, 4 | 8) => "vec4<f32>",
@@ -42,8 +45,21 @@ pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     accessors
 }
 
+/// Whether a tensor has a value for each channel, which are accessed one by one.
+fn has_channels(plan: &Plan, tensor: Tensor) -> bool {
+    plan.channels.is_some() && plan.shape(tensor) == Some(Shape::Cols)
+}
+
 /// `load_<tensor>`, through the binding of `bound`.
 fn load(plan: &Plan, tensor: Tensor, bound: Tensor) -> &'static str {
+    if has_channels(plan, tensor) {
+        return match plan.storage(tensor) {
+            Storage::F32 => wgsl!("io/load/channel_f32"),
+            Storage::NativeF16 => wgsl!("io/load/channel_native_f16"),
+            _ if plan.binds_read_write(bound) => wgsl!("io/load/channel_packed_atomic"),
+            _ => wgsl!("io/load/channel_packed"),
+        };
+    }
     match (plan.storage(tensor), plan.vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => wgsl!("io/load/f32_words"),
         (Storage::F32, 16) => wgsl!("io/load/f32_words_x16"),

@@ -20,7 +20,7 @@ pub mod variants;
 pub use layout::Layout;
 
 use crate::error::Error;
-use crate::plan::{Plan, Pooled, Reduction, Tensor};
+use crate::plan::{Kernel, Plan, Pooled, Reduction, Tensor};
 use std::fmt::Write as _;
 use text::{bind_uniform, expand_aliases, place_constant, segment, set_constants};
 use unroll::{Bound, Limits, unroll};
@@ -106,7 +106,13 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
         let _ = writeln!(text, "const {}: u32 = {number}u;", place_constant(used.tensor));
     }
-    segment(&mut text, if plan.strided { wgsl!("layout/strided") } else { wgsl!("layout/rows") });
+    let layout = if plan.strided { wgsl!("layout/strided") } else { wgsl!("layout/rows") };
+    if plan.kernel == Kernel::BackwardChannelSums {
+        segment(&mut text, &layout.replace("fn row_start(", "fn whole_row_start("));
+        segment(&mut text, wgsl!("layout/runs"));
+    } else {
+        segment(&mut text, layout);
+    }
     segment(&mut text, wgsl!("common/row"));
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));

@@ -70,6 +70,7 @@ fn body(kernel: Kernel) -> &'static str {
         Kernel::BackwardStreamed => wgsl!("backward_streamed"),
         Kernel::BackwardSplitSums => wgsl!("backward_split_sums"),
         Kernel::BackwardSplitApply => wgsl!("backward_split_apply"),
+        Kernel::BackwardChannelSums => wgsl!("backward_channel_sums"),
         Kernel::BackwardReduceParameters => wgsl!("backward_reduce_parameters"),
     }
 }
@@ -79,6 +80,10 @@ pub(super) fn operation(plan: &Plan) -> String {
     let text = &mut String::new();
     match plan.operation {
         Operation::Forward(forward) => forward_parts(text, plan, forward),
+        Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
+            segment(text, wgsl!("common/backward"));
+            segment(text, wgsl!("common/partials"));
+        }
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
@@ -168,9 +173,13 @@ fn affine(text: &mut String, plan: &Plan) {
     };
     let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
+    let along = match plan.channels {
+        Some(_) => wgsl!("along/channel"),
+        None => wgsl!("along/column"),
+    };
     let parts: &[&str] = match (plan.affine.has_gain() && reads_any, has_bias && reads_any) {
-        (_, true) => &[wgsl!("along/column"), factors, wgsl!("affine/gain_bias")],
-        (true, false) => &[wgsl!("along/column"), factors, wgsl!("affine/gain")],
+        (_, true) => &[along, factors, wgsl!("affine/gain_bias")],
+        (true, false) => &[along, factors, wgsl!("affine/gain")],
         (false, false) => &[wgsl!("affine/none")],
     };
     parts.iter().for_each(|part| segment(text, part));
@@ -204,6 +213,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     };
     // 2^log2_cols is the smallest power of two that is not below cols.
     let log2_cols = plan.cols.next_power_of_two().ilog2();
+    let reads_channels = plan.channels.filter(|_| plan.tensors().contains(&Tensor::Gain));
     let sum_scale = log2_cols + 1;
     let by_norm = plan.normalization == Normalization::L2;
     let count = if by_norm { 1 } else { plan.cols };
@@ -223,6 +233,19 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         // Of a norm, what eps is the square of counts.
         ("ENOUGH_EPS", if by_norm { "1e-14" } else { "1e-28" }.to_owned()),
     ];
+    if let Some(channels) = reads_channels {
+        constants.push(("CHANNELS", unsigned(channels.per_row())));
+        constants.push(("SPATIAL", unsigned(channels.spatial)));
+        if matches!(plan.kernel, Kernel::ForwardSplitApply | Kernel::BackwardSplitApply) {
+            constants.push(("RELOAD_PARAMETERS", "true".to_owned()));
+        }
+    }
+    if let (Kernel::BackwardChannelSums, Some(channels)) = (plan.kernel, plan.channels) {
+        let cols = plan.row_cols();
+        constants.push(("CHANNELS", unsigned(channels.per_row())));
+        constants.push(("ROW_MEAN_FACTOR", format!("{:?}", 1.0 / cols as f64)));
+        constants.push(("IS_ONE_COLUMN", (cols == 1).to_string()));
+    }
     if let Reduction::Subgroups(min) = plan.reduction {
         constants.push(("FEW_SUBGROUPS", unsigned(super::FEW_SUBGROUPS)));
         constants.push(("SUBGROUP_MIN", unsigned(min)));
@@ -241,12 +264,15 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-            if matches!(plan.operation, Operation::Backward(_)) {
+            let has_rows = matches!(plan.operation, Operation::Backward(_));
+            if has_rows && plan.kernel != Kernel::BackwardChannelSums {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
                 // a chunk do not know what is wanted.
                 let has_wide_gain = plan.affine.has_gain() && plan.storage(Tensor::Gain) == Storage::F32;
                 let of_rows = backward.dx.is_some() || backward.drow_gain.is_some();
                 let counts = of_rows || plan.kernel == Kernel::BackwardSplitSums;
+                let shows_residue = plan.storage(Tensor::Dx) == Storage::F32;
+                constants.push(("SHOWS_RESIDUE", shows_residue.to_string()));
                 constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
                 constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
             }
@@ -278,6 +304,10 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             let with_dx = plan.tensors().contains(&Tensor::Dx);
             constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
+        }
+        Kernel::BackwardChannelSums => {
+            constants.push(("CENTERED", centered()));
+            constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
         Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
             constants.push(("CENTERED", centered()));

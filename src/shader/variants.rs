@@ -11,7 +11,7 @@ use crate::op::{Choice, Stored};
 use crate::plan::{
     AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, SubgroupSizes, Tensor,
 };
-use crate::types::{Affine, Dtype, Normalization, Problem};
+use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -114,6 +114,14 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
             product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
         }
     }
+    // Channels, whose values are a vec4's or each column's own.
+    for (problem, caps) in channel_problems().zip(adapters().into_iter().cycle()) {
+        let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
+        let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
+        for vector_width in VECTOR_WIDTHS {
+            product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
+        }
+    }
     // The options in every combination; each is one segment or another, whatever the rest of the text is.
     let [_, _, with_all_features, ..] = adapters();
     for problem in problems().filter(|problem| {
@@ -175,6 +183,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         plan.pooled as u8,
         u8::from(plan.short),
         u8::from(plan.strided),
+        plan.channels.map_or(0, |channels| 1 + u8::from(channels.spatial.is_multiple_of(4))),
     ];
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);
@@ -189,7 +198,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     levels
 }
 
-const PLAN_FACTORS: usize = 18;
+const PLAN_FACTORS: usize = 19;
 const FORWARD_CHOICES: usize = Forward::CHOICES.len();
 const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
 
@@ -228,6 +237,9 @@ impl Product {
                 self.keep(plan, caps);
             }
             if backward.has_parameters() {
+                if problem.channels.is_some() {
+                    self.keep(Plan::channel_sums(problem, *backward, vector_width, caps)?, caps);
+                }
                 self.keep(Plan::reduce_parameters(problem, *backward, vector_width, caps)?, caps);
             }
         }
@@ -262,6 +274,27 @@ fn problems() -> impl Iterator<Item = Problem> {
                 };
                 affines.filter(usual).map(move |affine| {
                     let problem = Problem { cols, normalization, affine, ..Problem::default() };
+                    Problem { parameter_dtype, ..Stored::all(&problem, dtype) }
+                })
+            })
+        })
+    })
+}
+
+/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their widths have no common factor
+/// with the number of adapters, so that each meets each.
+fn channel_problems() -> impl Iterator<Item = Problem> {
+    const SHAPES: [(u32, u32); 7] = [(1, 1), (4, 3), (1, 7), (4, 16), (6, 64), (4, 4096), (8, 5000)];
+    let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
+    dtypes.flat_map(|(dtype, parameter_dtype)| {
+        let norms = [Normalization::Layer, Normalization::Rms].into_iter();
+        norms.flat_map(move |normalization| {
+            let affines = Affine::ALL.into_iter().filter(|affine| affine.has_gain());
+            affines.flat_map(move |affine| {
+                SHAPES.into_iter().map(move |(count, spatial)| {
+                    let channels = Some(Channels { count, groups: 1, spatial });
+                    let cols = count * spatial;
+                    let problem = Problem { cols, normalization, affine, channels, ..Problem::default() };
                     Problem { parameter_dtype, ..Stored::all(&problem, dtype) }
                 })
             })
@@ -385,7 +418,7 @@ mod tests {
     fn every_pair_of_factors_of_the_product_is_in_the_arrays() {
         let in_product = pairs(with_levels().unwrap().iter().map(|(_, levels)| levels));
         // As many as are compiled in the gate's time.
-        for (strength, most) in [(Strength::Pairs, 250), (Strength::Triples, 2400)] {
+        for (strength, most) in [(Strength::Pairs, 280), (Strength::Triples, 2600)] {
             let chosen = match strength {
                 Strength::Pairs => covering(strength, |_| true).unwrap(),
                 Strength::Triples => all().unwrap(),

@@ -9,7 +9,7 @@ mod words;
 pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
-pub use problem::Problem;
+pub use problem::{Channels, Problem};
 #[cfg(feature = "bench")]
 pub(crate) use words::by_name;
 pub use words::{Affine, Dtype, Gradient, Normalization};

@@ -3,6 +3,48 @@
 use super::{Affine, Dtype, Normalization};
 use crate::error::Error;
 
+/// How channels lie in rows, where gain and bias have a value for each channel and not for each column: in group norm (Wu, He
+/// 2018) and instance norm (Ulyanov, Vedaldi, Lempitsky 2016).
+///
+/// Of data `[samples, count, spatial]` a row is a group: `count / groups` neighboring channels of one sample, each of `spatial`
+/// values. So `cols = count / groups * spatial`, there are `samples * groups` rows, and row `r` is group `r % groups` of sample
+/// `r / groups`. With as many groups as channels it is instance norm, with one the norm of a whole sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Channels {
+    /// Channels of a sample: values of gain and of bias.
+    pub count: u32,
+    /// Groups of a sample, which divide its channels evenly.
+    pub groups: u32,
+    /// Values of a channel of a sample: all of its spatial dimensions.
+    pub spatial: u32,
+}
+
+impl Channels {
+    /// Channels of a group.
+    pub(crate) const fn per_row(self) -> u32 {
+        self.count / self.groups
+    }
+
+    fn validate(self, cols: u32) -> Result<(), Error> {
+        let Self { count, groups, spatial } = self;
+        for (field, value) in [("count", count), ("groups", groups), ("spatial", spatial)] {
+            if value == 0 || value > Problem::MAX_COLS {
+                let field = format!("channels.{field}");
+                return Err(Error::invalid(field, value, format!("1 to {}", Problem::MAX_COLS)));
+            }
+        }
+        if !count.is_multiple_of(groups) {
+            return Err(Error::invalid("channels.count", count, format!("a multiple of groups, {groups}")));
+        }
+        let needs = u64::from(self.per_row()) * u64::from(spatial);
+        if u64::from(cols) != needs {
+            let why = format!("{needs}: {} channels of a group times {spatial} values", self.per_row());
+            return Err(Error::invalid("cols", cols, why));
+        }
+        Ok(())
+    }
+}
+
 /// A normalization over rows of `cols` values, whatever the number of rows. Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +66,8 @@ pub struct Problem {
     /// Which of gain and bias there are.
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
+    /// How channels lie in rows, where gain and bias have a value for each channel; `None` where they have one for each column.
+    pub channels: Option<Channels>,
     /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
     /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
     /// xhat, rstd and dx are 0. For L2 it is the least norm, and usually 0 ([`Normalization::usual_eps`]): a problem that
@@ -43,6 +87,7 @@ impl Default for Problem {
             residual_dtype: None,
             normalization: Normalization::Layer,
             affine: Affine::GainBias,
+            channels: None,
             eps: 1e-5,
         }
     }
@@ -52,11 +97,44 @@ impl Problem {
     /// The widest row: 2^24 values, up to where float32 counts exactly.
     pub const MAX_COLS: u32 = 1 << 24;
 
+    /// Values of gain, of bias and of their gradients: one for each column, or for each channel.
+    #[must_use]
+    pub const fn parameters(&self) -> u32 {
+        match self.channels {
+            Some(channels) => channels.count,
+            None => self.cols,
+        }
+    }
+
+    /// The number among [`parameters`](Self::parameters) of a column of a row.
+    pub(crate) const fn parameter_of(&self, row: usize, column: usize) -> usize {
+        match self.channels {
+            Some(Channels { groups, spatial, count }) => {
+                let first = row % groups as usize * (count / groups) as usize;
+                first + column / spatial as usize
+            }
+            None => column,
+        }
+    }
+
+    /// That rows are those of whole samples, where samples have several.
+    pub(crate) fn check_rows(&self, rows: u64) -> Result<(), Error> {
+        match self.channels {
+            Some(Channels { groups, .. }) if !rows.is_multiple_of(groups.into()) => {
+                Err(Error::invalid("rows", rows, format!("a multiple of the {groups} groups of a sample")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the fields against their documented ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the first field that is out of its range.
     pub fn validate(&self) -> Result<(), Error> {
+        if let Some(channels) = self.channels {
+            channels.validate(self.cols)?;
+        }
         if self.cols == 0 || self.cols > Self::MAX_COLS {
             return Err(Error::invalid("cols", self.cols, format!("1 to {}", Self::MAX_COLS)));
         }

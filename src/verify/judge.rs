@@ -4,7 +4,7 @@ use super::OutputError;
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::plan::Tensor;
-use crate::reference::{self, ForwardOutputs};
+use crate::reference::{self, ForwardOutputs, OfColumns};
 use crate::types::{Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Real, Rows, RowsMut};
 
 /// Errors of a call's outputs so far.
@@ -111,19 +111,21 @@ impl BackwardTerms {
         rows: usize,
         x: &[T],
         dy: &[T],
-        gains: &[f64],
+        gains: &OfColumns,
     ) -> Result<Self, Error> {
         let cols = problem.cols as usize;
         let count = if problem.normalization == Normalization::L2 { 1.0 } else { cols as f64 };
         let mut terms = Self {
             rows: Vec::with_capacity(rows),
             row_gains: Vec::with_capacity(rows),
-            dgain: vec![0.0; cols],
-            dbias: vec![0.0; cols],
+            dgain: vec![0.0; problem.parameters() as usize],
+            dbias: vec![0.0; problem.parameters() as usize],
             most_rstd: 0.0,
         };
         let statistics = statistics(problem, rows, x)?;
-        for ((x, dy), [mean, rstd]) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics) {
+        for (row, ((x, dy), [mean, rstd])) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics).enumerate()
+        {
+            let gains = gains.of_row(row);
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
             let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
             let (mut all_products, mut all_dxhat) = (0.0_f64, 0.0_f64);
@@ -136,8 +138,9 @@ impl BackwardTerms {
                 most_xhat = most_xhat.max(xhat.abs());
                 all_products += (dxhat * xhat).abs();
                 all_dxhat += dxhat.abs();
-                terms.dgain[column] += (dy.to_f64() * xhat).abs();
-                terms.dbias[column] += dy.to_f64().abs();
+                let parameter = problem.parameter_of(row, column);
+                terms.dgain[parameter] += (dy.to_f64() * xhat).abs();
+                terms.dbias[parameter] += dy.to_f64().abs();
             }
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
@@ -180,7 +183,8 @@ pub(crate) fn statistics<T: Element>(
     rows: usize,
     x: &[T],
 ) -> Result<Vec<[f64; 2]>, Error> {
-    let problem = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
+    let problem =
+        Problem { affine: Affine::None, channels: None, parameter_dtype: problem.dtype, ..*problem };
     let stride = problem.cols as usize;
     let mut y = vec![0.0; x.len()];
     let mut statistics = vec![[0.0; 2]; rows];

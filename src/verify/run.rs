@@ -84,14 +84,15 @@ impl Runner<'_> {
         let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(&expected_statistics)
-            .map(|(row, statistics)| forward_terms(row, *statistics, &gains, &biases))
+            .enumerate()
+            .map(|(i, (row, statistics))| forward_terms(row, *statistics, gains.of_row(i), biases.of_row(i)))
             .collect();
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
         if let Some((dtype, y)) = results.get(Tensor::Y) {
             verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
                 let of_row = &terms[row];
                 let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
-                let (gain, bias) = (gains[column], biases[column]);
+                let (gain, bias) = (gains.of_row(row)[column], biases.of_row(row)[column]);
                 // Beside a column that outweighs the others, those are judged by their own gains.
                 let terms = if one_outweighs {
                     ONE_COLUMN * of_row.own(gain, bias)
@@ -168,7 +169,9 @@ impl Runner<'_> {
             old.map_or_else(|| vec![0.0; count], |old| old.iter().map(|value| value.to_f64()).collect())
         };
         let mut expected_dx = as_f64(old_dx, rows * cols);
-        let (mut expected_dgain, mut expected_dbias) = (as_f64(old_dgain, cols), as_f64(old_dbias, cols));
+        let parameters = self.problem.parameters() as usize;
+        let (mut expected_dgain, mut expected_dbias) =
+            (as_f64(old_dgain, parameters), as_f64(old_dbias, parameters));
         let row_gain = call.values(Tensor::RowGain);
         let old_drow_gain = adds_to(Tensor::DrowGain, backward.drow_gain);
         let mut expected_drow_gain = as_f64(old_drow_gain, rows);
@@ -216,7 +219,7 @@ impl Runner<'_> {
             (Tensor::Dbias, &expected_dbias, old_dbias, terms.dbias()),
         ] {
             let Some((dtype, got)) = results.get(tensor) else { continue };
-            verdict.judge(tensor, dtype, cols, got, |_, column| {
+            verdict.judge(tensor, dtype, parameters, got, |_, column| {
                 let RowTerms { terms, flushed } = terms;
                 Expected { value: expected[column], terms: terms + size(old, column), flushed }
             });

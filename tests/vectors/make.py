@@ -1,9 +1,11 @@
-"""Writes torch.safetensors beside this file: layer norm, RMS norm, L2 and weight normalization as PyTorch computes them in float64.
+"""Writes torch.safetensors beside this file: layer norm, RMS norm, L2, weight normalization and group norm as PyTorch
+computes them in float64.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/vectors/make.py
 
-README.md beside this file says what the file holds. Run again with the same PyTorch, the file comes out the same.
+README.md beside this file says what the file holds. Run again with the same PyTorch, the file comes out the
+same, but for the order of its metadata. What is added draws its values last, so that those before keep theirs.
 """
 
 import json
@@ -79,6 +81,29 @@ def make_weight_norm(shape, dim, dtype):
     return {**case, "dv": leaves[0].grad, "dg": leaves[1].grad}
 
 
+def make_group_norm(affine, samples, channels, groups, spatial, eps, mean=0.3):
+    """x, dy and the parameters of the channels, and the float64 results that belong to them."""
+    case = {
+        "x": torch.randn(samples, channels, spatial) + mean,
+        "dy": torch.randn(samples, channels, spatial),
+        "gain": 1 + 0.25 * torch.randn(channels),
+    }
+    if affine == "gain_bias":
+        case["bias"] = 0.5 * torch.randn(channels)
+
+    x, gain = (case[name].double().requires_grad_() for name in ("x", "gain"))
+    bias = case.get("bias", torch.zeros(channels)).double().requires_grad_()
+    y = torch.nn.functional.group_norm(x, groups, gain, bias, eps)
+    y.backward(case["dy"].double())
+    case["y"] = y.detach()
+    rows = x.detach().reshape(samples * groups, -1)
+    case["mean"], case["rstd"] = statistics(rows, "layer", eps)
+    case["dx"], case["dgain"] = x.grad, gain.grad
+    if affine == "gain_bias":
+        case["dbias"] = bias.grad
+    return case
+
+
 def main():
     torch.manual_seed(20160721)
     tensors, cases = {}, []
@@ -141,8 +166,28 @@ def main():
             of_case = make_weight_norm(shape, dim, dtype)
             tensors.update({f"weight.{i}.{dim}.{key}": value.contiguous() for key, value in of_case.items()})
 
-    names = {"cases": json.dumps(cases), "weight_norms": json.dumps(weight_norms)}
-    metadata = {"torch": torch.__version__, **names}
+    group_norms = []
+    for affine, samples, channels, groups, spatial, mean in (
+        ("gain_bias", 3, 8, 4, 15, 0.3),
+        # Instance norm.
+        ("gain_bias", 2, 6, 6, 49, 0.3),
+        # The whole sample.
+        ("gain_bias", 4, 5, 1, 16, 0.3),
+        # [samples, channels].
+        ("gain_bias", 9, 6, 2, 1, 0.3),
+        # The mean far above the standard deviation.
+        ("gain_bias", 2, 8, 2, 64, 1e4),
+        ("gain", 2, 12, 3, 20, 0.3),
+    ):
+        name = "group_large_mean_1e4" if mean == 1e4 else f"group.{affine}.{channels}.{groups}.{spatial}"
+        description = dict(affine=affine, samples=samples, channels=channels, groups=groups, spatial=spatial)
+        description["eps"] = EPS[len(group_norms) % len(EPS)]
+        group_norms.append({"name": name, **description})
+        of_case = make_group_norm(**description, mean=mean)
+        tensors.update({f"{name}.{key}": value.contiguous() for key, value in of_case.items()})
+
+    lists = {"cases": cases, "weight_norms": weight_norms, "group_norms": group_norms}
+    metadata = {"torch": torch.__version__, **{name: json.dumps(value) for name, value in lists.items()}}
     path = pathlib.Path(__file__).with_name("torch.safetensors")
     safetensors.torch.save_file(tensors, path, metadata)
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")

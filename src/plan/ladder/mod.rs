@@ -98,6 +98,30 @@ pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Resul
     Ok(if parameters && caps.kind == AdapterKind::Gpu { gpu_walk(rung, GPU_THREADS_IN_FLIGHT) } else { rung })
 }
 
+/// The rung of dx alone where the gain has a value for each channel. A thread has all its gains at a time: in a workgroup of 1024
+/// they spill on GCN 5, as the sums of gradients do.
+pub(super) fn backward_of_channels(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
+    let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
+    backward(shape, false, &Caps { max_invocations, ..*caps }).or_else(|_| backward(shape, false, caps))
+}
+
+/// The rung of `backward_channel_sums`, whose threads walk the columns of one channel of their row after the other.
+pub(super) fn channel_sums(shape: &RowShape, channels: u32, caps: &Caps) -> Result<Rung, Error> {
+    let kernel = Kernel::BackwardChannelSums;
+    let mut rung = streamed(kernel, shape, 1, caps)?;
+    // Of many channels a thread's loops are as many times as long.
+    let most = u64::from(caps.max_loop_trips) / 4 * 3;
+    let trips = |rung: &Rung| u64::from(shape.steps(rung.threads_per_row)) * u64::from(channels) * 9;
+    while trips(&rung) > most && rung.threads_per_row < threads_that_fill(shape) {
+        let next = self::rung(kernel, rung.threads_per_row * 2, 1, caps);
+        if !fits(&next, kernel, caps) {
+            break;
+        }
+        rung = next;
+    }
+    Ok(rung)
+}
+
 /// Loop trips of a step of a row, in all walks and with two parts to an access.
 const fn walk_trips_per_step(kernel: Kernel) -> u32 {
     match kernel {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
-use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
 
 /// The plans for an adapter with these caps.
 pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
@@ -17,6 +17,10 @@ pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
 
 /// The width that is also split among workgroups.
 const WIDEST: u32 = 131_072;
+
+/// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the style transfer of
+/// instance norm.
+const GROUP_NORMS: [[u32; 3]; 4] = [[320, 32, 4096], [640, 32, 1024], [1280, 32, 64], [64, 64, 16_384]];
 
 fn plans(caps: &Caps) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -59,6 +63,16 @@ fn plans(caps: &Caps) -> Vec<Plan> {
         };
         add(Plan::forward(&rms, Forward { residual: true, ..Forward::default() }, 8, caps));
         add(Plan::backward(&rms, Backward { dx: Some(Gradient::Overwrite), ..Backward::default() }, 8, caps));
+    }
+    for [count, groups, spatial] in GROUP_NORMS {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let channels = Some(Channels { count, groups, spatial });
+            let cols = count / groups * spatial;
+            let problem = Problem { cols, dtype, parameter_dtype: dtype, channels, ..Problem::default() };
+            add(Plan::forward(&problem, statistics, 8, caps));
+            add(Plan::backward(&problem, all, 8, caps));
+            add(Plan::channel_sums(&problem, all, 8, caps));
+        }
     }
     plans
 }

@@ -83,7 +83,8 @@ pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
             let components = match bound.element.split_once('<') {
                 Some(("vec4", _)) => 4,
                 Some(("vec2", _)) => 2,
-                None => 1,
+                // The halves of words that other threads write to are accessed by word.
+                None | Some(("atomic", _)) => 1,
                 _ => return Err(format!("an element type that is not known: {}", bound.element)),
             };
             Ok(32 * components)

@@ -1,0 +1,117 @@
+// Backward, the sums over the columns of each channel of each row: what dgain and dbias of a channel are made of, a partial sum
+// for each sample.
+//
+//     slot        the threads of one row, a group of channels of a sample, walking its rows (workgroup_rows)
+//     workgroup   rows_per_workgroup slots, one below the other
+//     channel     threads_per_row threads side by side, walking its columns in STEPS steps (common/row.wgsl), one channel
+//                 after the other
+//
+// A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the row show: mostly x
+// comes from cache in the second.
+//
+// Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1 call a row, and 1 a channel).
+
+// Steps of a run: 4 vec4s.
+const RUN_STEPS: u32 = 4u / PARTS;
+// What the sum of xhat over a row is multiplied by for its mean.
+const ROW_MEAN_FACTOR: f32 = 1.0;
+// Whether a row is one column, of which xhat is 0.
+const IS_ONE_COLUMN: bool = false;
+
+// xhat of a row that is one column is 0, as compilers may know: they would take 0 times what is not finite for 0.
+fn channel_xhat(x: vec4<f32>, dy: vec4<f32>, saved: RowStatistics, delta: f32) -> vec4<f32> {
+    if (CENTERED && IS_ONE_COLUMN) {
+        return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
+    }
+    return saved_xhat(x, saved) - delta;
+}
+
+// The thread's sums over a channel, of xhat, or else of dy and dy * xhat. In runs, which are added up compensated: rounding
+// errors of thousands of additions to one growing sum would show.
+fn channel_sums(run: u32, thread: u32, saved: RowStatistics, delta: f32, of_xhat: bool) -> Sums {
+    var total = Compensated();
+    var plain = vec4<f32>();
+    for (var run_step = 0u; run_step < STEPS; run_step += RUN_STEPS) {
+        var sum_xhat = vec4<f32>();
+        var sum_dy = vec4<f32>();
+        var sum_product = vec4<f32>();
+        for (var i = 0u; i < RUN_STEPS; i++) {
+            let step = run_step + i;
+            let loaded_step = min(step, STEPS - 1u);
+            var x_values = load_x(run, loaded_step, thread);
+            var dy_values: Values;
+            if (!of_xhat) {
+                dy_values = load_dy(run, loaded_step, thread);
+            }
+            for (var part = 0u; part < PARTS; part++) {
+                let is_in = in_row(step, part, thread) & vec4<bool>(step < STEPS);
+                let xhat = channel_xhat(x_values[part], dy_values[part], saved, delta);
+                if (of_xhat) {
+                    sum_xhat += select(vec4<f32>(), xhat, is_in);
+                } else {
+                    sum_dy += select(vec4<f32>(), dy_values[part], is_in);
+                    sum_product += select(vec4<f32>(), dy_values[part] * xhat, is_in);
+                }
+            }
+        }
+        let sums = Sums(add_components(sum_xhat), add_components(sum_dy), add_components(sum_product));
+        total = add_compensated(total, vec4<f32>(sums, 0.0));
+        plain += vec4<f32>(sums, 0.0);
+    }
+    // What rounding loses of an infinity is NaN.
+    return finite_or(plain, total.sum).xyz;
+}
+
+// What rounding left in the saved mean of a row, as row_means has it.
+fn row_delta(invocation: Invocation, row: u32, thread: u32, saved: RowStatistics) -> f32 {
+    if (!(CENTERED && WITH_DGAIN)) {
+        return 0.0;
+    }
+    var own = Sums();
+    for (var channel = 0u; channel < CHANNELS; channel++) {
+        own += channel_sums(row * CHANNELS + channel, thread, saved, 0.0, true);
+    }
+    return row_sum(invocation, own).x * ROW_MEAN_FACTOR;
+}
+
+fn store_channel_sum(sample_sums: u32, channel: u32, sum: f32, is_first: bool) {
+    let at = whole_row_start(PLACE_PARTIALS, sample_sums) + channel;
+    if (is_first) {
+        partials[at] = sum;
+    } else {
+        partials[at] += sum;
+    }
+}
+
+fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
+    let thread = invocation.index % THREADS_PER_ROW;
+    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
+    let rows = workgroup_rows(first_slot);
+    if (rows.first >= rows.end) {
+        return;
+    }
+
+    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
+        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
+        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
+        let saved = load_statistics(row * CHANNELS);
+        let sample = (params.first_inner_row + row) / params.inner_rows;
+        let first_channel = (params.first_inner_row + row) % params.inner_rows * CHANNELS;
+        let is_first = sample >= params.earlier_partial_rows;
+        let delta = row_delta(invocation, row, thread, saved);
+        for (var channel = 0u; channel < CHANNELS; channel++) {
+            let own = channel_sums(row * CHANNELS + channel, thread, saved, delta, false);
+            let sums = row_sum(invocation, own);
+            if (has_row && thread == 0u) {
+                if (WITH_DGAIN) {
+                    store_channel_sum(partial_dgain(sample), first_channel + channel, sums.z, is_first);
+                }
+                if (WITH_DBIAS) {
+                    store_channel_sum(partial_dbias(sample), first_channel + channel, sums.y, is_first);
+                }
+            }
+        }
+    }
+}

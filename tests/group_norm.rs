@@ -1,0 +1,501 @@
+//! Group norm and instance norm, with gain and bias for each channel: on the CPU and on the device, against PyTorch, by difference
+//! quotients, and over buffers.
+
+mod support;
+
+use half::{bf16, f16};
+use safetensors::SafeTensors;
+use support::{buffer, context, recorded, run};
+use wgpu_layernorm::plan::RowSplit;
+use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
+use wgpu_layernorm::{
+    Affine, BackwardBuffers, BufferRows, Channels, Context, Dtype, Element, Error, ForwardBuffers, Gradient,
+    LayerNorm, LayerNormDescriptor, Normalization, Problem, Rows, RowsMut, adapters,
+};
+
+/// Numbers between -2 and 2, of which no two seeds have the same one after the other.
+fn values(seed: u32, count: usize) -> Vec<f32> {
+    (0..u32::try_from(count).unwrap())
+        .map(|i| {
+            let mixed = i.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(0x85eb_ca6b);
+            ((mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35) >> 8) as f32 / 4_194_304.0 - 2.0
+        })
+        .collect()
+}
+
+fn problem(channels: u32, groups: u32, spatial: u32) -> Problem {
+    LayerNormDescriptor::group(channels, groups, spatial).problem()
+}
+
+/// What a call reads: data `[samples, channels, spatial]`, and a value of gain and bias for each channel.
+struct Data<T, P> {
+    x: Vec<T>,
+    dy: Vec<T>,
+    gain: Vec<P>,
+    bias: Vec<P>,
+}
+
+impl<T: Element, P: Element> Data<T, P> {
+    fn new(problem: &Problem, samples: usize) -> Self {
+        let channels = problem.channels.unwrap();
+        let count = samples * (channels.count * channels.spatial) as usize;
+        let rounded =
+            |seed, count| values(seed, count).into_iter().map(|value| T::from_f64(value.into())).collect();
+        let parameters = |seed| {
+            values(seed, channels.count as usize).into_iter().map(|value| P::from_f64(value.into())).collect()
+        };
+        Self { x: rounded(1, count), dy: rounded(2, count), gain: parameters(3), bias: parameters(4) }
+    }
+
+    fn inputs<'a>(&'a self, problem: &Problem) -> (ForwardInputs<'a, T, P>, BackwardInputs<'a, T, P>) {
+        let stride = problem.cols as usize;
+        let (rows, dense) = (self.x.len() / stride, |data| Rows { data, stride });
+        let gain = problem.affine.has_gain().then_some(&self.gain[..]);
+        let bias = problem.affine.has_bias().then_some(&self.bias[..]);
+        let forward = ForwardInputs { gain, bias, ..ForwardInputs::new(rows, dense(&self.x)) };
+        (forward, BackwardInputs { gain, ..BackwardInputs::new(rows, dense(&self.x), dense(&self.dy)) })
+    }
+}
+
+/// y, mean and rstd of each row, dx, dgain and dbias, those that there are.
+#[derive(Clone, Debug, Default)]
+struct Results {
+    y: Vec<f64>,
+    statistics: Vec<f64>,
+    dx: Vec<f64>,
+    dgain: Vec<f64>,
+    dbias: Vec<f64>,
+}
+
+fn on_cpu<T: Element, P: Element>(problem: &Problem, data: &Data<T, P>) -> Results {
+    let (stride, count) = (problem.cols as usize, problem.parameters() as usize);
+    let (mut y, mut dx) = (vec![0.0; data.x.len()], vec![0.0; data.x.len()]);
+    let (mut dgain, mut dbias) = (vec![0.0; count], vec![0.0; count]);
+    let mut statistics = vec![[0.0; 2]; data.x.len() / stride];
+    let (forward, backward) = data.inputs(problem);
+    let outputs = ForwardOutputs {
+        statistics: Some(&mut statistics),
+        ..ForwardOutputs::new(RowsMut { data: &mut y, stride })
+    };
+    reference::forward(problem, &forward, outputs).unwrap();
+    let outputs = BackwardOutputs::<f64, f64> {
+        dx: Some(RowsMut { data: &mut dx, stride }),
+        dgain: problem.affine.has_gain().then_some(&mut dgain),
+        dbias: problem.affine.has_bias().then_some(&mut dbias),
+        ..BackwardOutputs::default()
+    };
+    reference::backward(problem, &backward, outputs).unwrap();
+    let (has_gain, has_bias) = (problem.affine.has_gain(), problem.affine.has_bias());
+    Results {
+        y,
+        statistics: statistics.concat(),
+        dx,
+        dgain: if has_gain { dgain } else { vec![] },
+        dbias: if has_bias { dbias } else { vec![] },
+    }
+}
+
+fn on_device<T: Element, P: Element>(context: &Context, problem: &Problem, data: &Data<T, P>) -> Results {
+    fn wide<V: Element>(values: &[V]) -> Vec<f64> {
+        values.iter().map(|value| value.to_f64()).collect()
+    }
+    let (forward, backward) = data.inputs(problem);
+    let forward = context.forward_blocking(problem, &forward).unwrap();
+    let backward = context.backward_blocking(problem, &backward).unwrap();
+    let statistics = forward.statistics.iter().flat_map(|row| [row.mean, row.rstd]).map(f64::from).collect();
+    Results {
+        y: wide(&forward.y),
+        statistics,
+        dx: wide(&backward.dx),
+        dgain: wide(&backward.dgain.unwrap_or_default()),
+        dbias: wide(&backward.dbias.unwrap_or_default()),
+    }
+}
+
+/// Each value within a share of `most`.
+fn assert_close(what: &str, got: &[f64], expected: &[f64], most: f64, share: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let allowed = share * most;
+        let units = (got - expected).abs() / allowed;
+        let is_right = (got - expected).abs() <= allowed;
+        assert!(is_right, "{what} at {i}: {got} is not {expected}, {units:.2} times what is allowed");
+    }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0_f64, |most, value| most.max(value.abs()))
+}
+
+/// Units of 2^-24 of the terms, and a place of 16 bits where those are stored.
+fn share(dtype: Dtype) -> f64 {
+    let unit = 4.0 / f64::from(1 << 24);
+    match dtype {
+        Dtype::F32 => unit,
+        Dtype::F16 => unit + 1.0 / f64::from(1 << 11),
+        Dtype::Bf16 => unit + 1.0 / f64::from(1 << 8),
+    }
+}
+
+/// Sums of the sizes of the terms of dgain and of dbias, the largest of all channels.
+fn terms_of_sums<T: Element, P: Element>(
+    problem: &Problem,
+    data: &Data<T, P>,
+    statistics: &[f64],
+) -> [f64; 2] {
+    let Channels { count, groups, spatial } = problem.channels.unwrap();
+    let (mut dgain, mut dbias) = (vec![0.0; count as usize], vec![0.0; count as usize]);
+    for (i, (x, dy)) in data.x.iter().zip(&data.dy).enumerate() {
+        let row = i / problem.cols as usize;
+        let channel =
+            row % groups as usize * (count / groups) as usize + i % problem.cols as usize / spatial as usize;
+        let xhat = (x.to_f64() - statistics[2 * row]) * statistics[2 * row + 1];
+        dgain[channel] += (dy.to_f64() * xhat).abs();
+        dbias[channel] += dy.to_f64().abs();
+    }
+    [largest(&dgain), largest(&dbias)]
+}
+
+/// The device against the reference. Rows of a value or two have a dx that is nothing beside its terms.
+fn check<T: Element, P: Element>(context: &Context, problem: &Problem, samples: usize) {
+    let data = Data::<T, P>::new(problem, samples);
+    let (expected, got) = (on_cpu(problem, &data), on_device(context, problem, &data));
+    let what = |name: &str| format!("{}: {name} of {samples} samples of {problem:?}", context.description());
+    let (rows, parameters) = (share(T::DTYPE), share(P::DTYPE));
+    let most_rstd = expected.statistics.chunks(2).map(|row| row[1]).fold(0.0, f64::max);
+    let most_dx = largest(&expected.dx).max(most_rstd * 4.0);
+    assert_close(&what("y"), &got.y, &expected.y, largest(&expected.y), rows);
+    assert_close(&what("dx"), &got.dx, &expected.dx, most_dx, rows);
+    let [of_dgain, of_dbias] = terms_of_sums(problem, &data, &expected.statistics);
+    assert_close(&what("dgain"), &got.dgain, &expected.dgain, of_dgain, parameters);
+    assert_close(&what("dbias"), &got.dbias, &expected.dbias, of_dbias, parameters);
+}
+
+fn contexts() -> Vec<Context> {
+    pollster::block_on(adapters())
+        .iter()
+        .map(|adapter| pollster::block_on(Context::open(adapter)).unwrap())
+        .collect()
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    name: String,
+    affine: String,
+    channels: u32,
+    groups: u32,
+    spatial: u32,
+    eps: f32,
+}
+
+#[test]
+fn group_norm_comes_out_as_from_pytorch() {
+    let bytes = include_bytes!("vectors/torch.safetensors");
+    let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
+    let vectors = metadata.metadata().as_ref().unwrap()["group_norms"].clone();
+    let vectors: Vec<Vector> = serde_json::from_str(&vectors).unwrap();
+    assert_eq!(vectors.len(), 6);
+    let tensors = SafeTensors::deserialize(bytes).unwrap();
+    for context in contexts() {
+        for Vector { name, affine, channels, groups, spatial, eps } in &vectors {
+            let raw = |tensor: &str| tensors.tensor(&format!("{name}.{tensor}")).unwrap();
+            let narrow = |tensor: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(raw(tensor).data()) };
+            let wide = |tensor: &str| -> Vec<f64> { bytemuck::pod_collect_to_vec(raw(tensor).data()) };
+            let affine: Affine = affine.parse().unwrap();
+            let problem = Problem { affine, eps: *eps, ..problem(*channels, *groups, *spatial) };
+            let bias = if affine.has_bias() { narrow("bias") } else { vec![] };
+            let data = Data { x: narrow("x"), dy: narrow("dy"), gain: narrow("gain"), bias };
+            let (mean, rstd) = (wide("mean"), wide("rstd"));
+            let statistics: Vec<f64> =
+                mean.iter().zip(&rstd).flat_map(|(mean, rstd)| [*mean, *rstd]).collect();
+            let most_rstd = largest(&rstd);
+            // PyTorch rounds to float64 what it takes apart again.
+            let cancelled = data.x.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max) * most_rstd;
+            for (how, results, share) in [
+                ("on the CPU", on_cpu(&problem, &data), 1e-14 * cancelled.max(1.0)),
+                ("on the device", on_device(&context, &problem, &data), share(Dtype::F32)),
+            ] {
+                let what = |tensor: &str| format!("{tensor} of {name} {how}, {}", context.description());
+                assert_close(&what("y"), &results.y, &wide("y"), largest(&wide("y")), share);
+                let most = largest(&mean).max(most_rstd);
+                assert_close(&what("statistics"), &results.statistics, &statistics, most, share);
+                let most_dx = largest(&wide("dx")).max(most_rstd);
+                assert_close(&what("dx"), &results.dx, &wide("dx"), most_dx, share);
+                let [of_dgain, of_dbias] = terms_of_sums(&problem, &data, &statistics);
+                assert_close(&what("dgain"), &results.dgain, &wide("dgain"), of_dgain, share);
+                let dbias = if affine.has_bias() { wide("dbias") } else { vec![] };
+                assert_close(&what("dbias"), &results.dbias, &dbias, of_dbias, share);
+            }
+        }
+    }
+}
+
+/// Channels that vec4s fit and that they do not, one value a channel and many; groups of a thread, of several, held and streamed.
+#[test]
+fn every_shape_of_channels_comes_out_as_on_the_cpu() {
+    for context in contexts() {
+        for (channels, groups, spatial, samples) in [
+            (1, 1, 1, 3),
+            (2, 2, 1, 5),
+            (6, 2, 1, 4),
+            (6, 3, 7, 3),
+            (8, 2, 4, 9),
+            (8, 8, 49, 2),
+            (32, 8, 64, 3),
+            (12, 1, 100, 2),
+            (16, 4, 1024, 2),
+            (3, 3, 20_001, 2),
+            (40, 2, 1156, 1),
+        ] {
+            let problem = problem(channels, groups, spatial);
+            check::<f32, f32>(&context, &problem, samples);
+        }
+    }
+}
+
+#[test]
+fn channels_go_with_every_storage_norm_and_affine() {
+    for context in contexts() {
+        for (spatial, groups, affine, normalization) in [
+            (16, 2, Affine::Gain, Normalization::Layer),
+            (5, 3, Affine::ZeroCenteredGainBias, Normalization::Layer),
+            (3, 3, Affine::GainBias, Normalization::Rms),
+            (8, 6, Affine::None, Normalization::Layer),
+            (3000, 3, Affine::ZeroCenteredGain, Normalization::L2),
+        ] {
+            let problem = Problem { affine, normalization, ..problem(6, groups, spatial) };
+            check::<f32, f32>(&context, &problem, 3);
+            let of = |dtype, parameter_dtype| Problem { dtype, parameter_dtype, ..problem };
+            check::<f16, f16>(&context, &of(Dtype::F16, Dtype::F16), 3);
+            check::<bf16, f32>(&context, &of(Dtype::Bf16, Dtype::F32), 3);
+        }
+    }
+}
+
+/// Each gradient against the central difference quotient of `loss = sum(dy * y)`, in float64 on both sides.
+#[test]
+fn gradients_are_those_of_forward() {
+    const STEP: f32 = 1.0 / 4096.0;
+    for (channels, groups, spatial) in [(4, 2, 3), (3, 3, 2), (5, 1, 1)] {
+        let problem = Problem { eps: 0.125, ..problem(channels, groups, spatial) };
+        let mut data = Data::<f32, f32>::new(&problem, 2);
+        for values in [&mut data.x, &mut data.dy, &mut data.gain, &mut data.bias] {
+            values.iter_mut().for_each(|value| *value = (*value / STEP).round() * STEP);
+        }
+        let loss = |data: &Data<f32, f32>| -> f64 {
+            on_cpu(&problem, data).y.iter().zip(&data.dy).map(|(y, dy)| y * f64::from(*dy)).sum()
+        };
+        let results = on_cpu(&problem, &data);
+        let mut check = |what: &str, of: fn(&mut Data<f32, f32>) -> &mut Vec<f32>, got: &[f64]| {
+            let quotients: Vec<f64> = (0..got.len())
+                .map(|i| {
+                    let mut moved = |by: f32| {
+                        of(&mut data)[i] += by;
+                        let loss = loss(&data);
+                        of(&mut data)[i] -= by;
+                        loss
+                    };
+                    (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP)
+                })
+                .collect();
+            assert_close(&format!("{what}, {problem:?}"), got, &quotients, largest(&quotients), 1e-5);
+        };
+        check("dx", |data| &mut data.x, &results.dx);
+        check("dgain", |data| &mut data.gain, &results.dgain);
+        check("dbias", |data| &mut data.bias, &results.dbias);
+    }
+}
+
+/// A NaN in a group makes that group NaN, and the gradients of its own channels.
+#[test]
+fn what_is_not_finite_stays_in_its_group() {
+    for context in contexts() {
+        let problem = problem(6, 3, 5);
+        let mut data = Data::<f32, f32>::new(&problem, 2);
+        data.x[10 + 3] = f32::NAN;
+        data.dy[30 + 27] = f32::INFINITY;
+        let (expected, got) = (on_cpu(&problem, &data), on_device(&context, &problem, &data));
+        for (what, got, expected) in [
+            ("y", &got.y, &expected.y),
+            ("dx", &got.dx, &expected.dx),
+            ("dgain", &got.dgain, &expected.dgain),
+            ("dbias", &got.dbias, &expected.dbias),
+        ] {
+            for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+                let is_close = (got - expected).abs() < 1e-4 || got == expected;
+                assert!(is_close || (got.is_nan() && expected.is_nan()), "{what} at {i}: {got}, {expected}");
+            }
+        }
+        assert!(got.dgain[2].is_nan() && got.dgain[4].is_finite() && got.dbias[5].is_infinite());
+    }
+}
+
+/// Over buffers: wide groups shared by workgroups, gradients added to, and a call that is recorded with fewer samples.
+#[test]
+fn calls_are_recorded_over_fewer_samples_and_added_to() {
+    let context = context();
+    for (channels, groups, spatial, row_split) in
+        [(6, 3, 8, RowSplit::Never), (4, 2, 6001, RowSplit::Never), (4, 2, 6001, RowSplit::Wide)]
+    {
+        let problem = problem(channels, groups, spatial);
+        let descriptor =
+            LayerNormDescriptor { row_split, ..LayerNormDescriptor::group(channels, groups, spatial) };
+        let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+        let whole = Data::<f32, f32>::new(&problem, 3);
+        let (rows, count) = (3 * u64::from(groups), channels as usize);
+        let before = values(9, count);
+        let [x, dy, y, dx] = [&whole.x, &whole.dy, &whole.x, &whole.x].map(|values| buffer(&context, values));
+        let [gain, bias] = [&whole.gain, &whole.bias].map(|values| buffer(&context, values));
+        let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &before));
+        let statistics = buffer(&context, &vec![0.0; 2 * usize::try_from(rows).unwrap()]);
+        let forward = norm
+            .prepare_forward(&ForwardBuffers {
+                gain: Some((&gain).into()),
+                bias: Some((&bias).into()),
+                statistics: Some((&statistics).into()),
+                ..ForwardBuffers::new(rows, &x, &y)
+            })
+            .unwrap();
+        let backward = norm
+            .prepare_backward(&BackwardBuffers {
+                gain: Some((&gain).into()),
+                dx: Some((&dx).into()),
+                dgain: Some((&dgain).into()),
+                dbias: Some((&dbias).into()),
+                parameter_gradient: Gradient::Accumulate,
+                ..BackwardBuffers::new(rows, &x, &dy, &statistics)
+            })
+            .unwrap();
+        for samples in [3, 1, 2, 0] {
+            for gradient in [&dgain, &dbias] {
+                context.queue().write_buffer(gradient, 0, bytemuck::cast_slice(&before));
+            }
+            let commands = recorded(&context, |pass| {
+                for call in [&forward, &backward] {
+                    call.record_rows(pass, samples * u64::from(groups)).unwrap();
+                }
+            });
+            context.queue().submit([commands]);
+            let results = run(&context, &[], &[&y, &dx, &dgain, &dbias]);
+            let got = |i: usize| -> Vec<f64> {
+                results[i].iter().map(|bits| f64::from(f32::from_bits(*bits))).collect()
+            };
+            let part = usize::try_from(samples).unwrap() * whole.x.len() / 3;
+            let data = Data {
+                x: whole.x[..part].to_vec(),
+                dy: whole.dy[..part].to_vec(),
+                ..Data::<f32, f32>::new(&problem, 0)
+            };
+            let expected = on_cpu(&problem, &data);
+            let what = |name: &str| format!("{name} of {samples} samples, {row_split:?}, {problem:?}");
+            let unit = share(Dtype::F32);
+            assert_close(&what("y"), &got(0)[..part], &expected.y, largest(&expected.y), unit);
+            assert_close(&what("dx"), &got(1)[..part], &expected.dx, largest(&expected.dx), unit);
+            let [of_dgain, of_dbias] = terms_of_sums(&problem, &data, &expected.statistics);
+            let added = |sums: &[f64]| -> Vec<f64> {
+                sums.iter().zip(&before).map(|(sum, before)| sum + f64::from(*before)).collect()
+            };
+            assert_close(&what("dgain"), &got(2), &added(&expected.dgain), of_dgain + 2.0, unit);
+            assert_close(&what("dbias"), &got(3), &added(&expected.dbias), of_dbias + 2.0, unit);
+        }
+        let commands = recorded(&context, |pass| {
+            let error = forward.record_rows(pass, 1).unwrap_err().to_string();
+            let needs = format!("rows is 1, needs to be a multiple of the {groups} groups of a sample");
+            assert_eq!(error, needs);
+        });
+        drop(commands);
+    }
+}
+
+/// Channels of a sample that have others between them in memory: half of a wider tensor.
+#[test]
+fn samples_may_lie_apart() {
+    let context = context();
+    let (channels, groups, spatial, samples) = (6_u32, 3_u32, 5_u32, 4_u64);
+    let problem = problem(channels, groups, spatial);
+    let norm =
+        LayerNorm::new(context.kernels(), &LayerNormDescriptor::group(channels, groups, spatial)).unwrap();
+    let data = Data::<f32, f32>::new(&problem, 4);
+    let expected = on_cpu(&problem, &data);
+    let (of_sample, apart) = ((channels * spatial) as usize, 41);
+    let spread = |values: &[f32]| -> Vec<f32> {
+        values.chunks(of_sample).flat_map(|sample| [sample, &[7.0; 11][..]].concat()).collect()
+    };
+    let [x, dy, y, dx] =
+        [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &spread(values)));
+    let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
+    let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
+    let (rows, statistics) = (samples * u64::from(groups), buffer(&context, &[0.0; 24]));
+    let place = |buffer| BufferRows::from(buffer).with_inner_rows(groups.into(), apart);
+    let forward = ForwardBuffers {
+        gain: Some((&gain).into()),
+        bias: Some((&bias).into()),
+        statistics: Some((&statistics).into()),
+        ..ForwardBuffers::new(rows, place(&x), place(&y))
+    };
+    let backward = BackwardBuffers {
+        gain: Some((&gain).into()),
+        dx: Some(place(&dx)),
+        dgain: Some((&dgain).into()),
+        dbias: Some((&dbias).into()),
+        ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
+    };
+    let calls = [norm.prepare_forward(&forward).unwrap(), norm.prepare_backward(&backward).unwrap()];
+    let results = run(&context, &[&calls[0], &calls[1]], &[&y, &dx, &dgain, &dbias]);
+    let wide =
+        |bits: &[u32]| -> Vec<f64> { bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect() };
+    let gathered = |bits: &[u32]| -> Vec<f64> {
+        wide(bits).chunks(of_sample + 11).flat_map(|sample| sample[..of_sample].to_vec()).collect()
+    };
+    for (what, got, expected) in [
+        ("y", gathered(&results[0]), &expected.y),
+        ("dx", gathered(&results[1]), &expected.dx),
+        ("dgain", wide(&results[2]), &expected.dgain),
+        ("dbias", wide(&results[3]), &expected.dbias),
+    ] {
+        assert_close(what, &got, expected, largest(expected).max(10.0), share(Dtype::F32));
+    }
+    let between =
+        |bits: &[u32]| wide(bits).chunks(of_sample + 11).all(|sample| sample[of_sample..] == [7.0; 11]);
+    assert!(between(&results[0]) && between(&results[1]), "what lies between samples is left");
+
+    let wrong = |buffer| BufferRows::from(buffer).with_inner_rows(2, 20);
+    let error =
+        norm.prepare_forward(&ForwardBuffers { x: wrong(&x), y: Some(wrong(&y)), ..forward }).unwrap_err();
+    assert_eq!(error.to_string(), "x.inner_rows is 2, needs to be 3, the groups of a sample");
+}
+
+#[test]
+fn wrong_channels_are_refused_by_name() {
+    let message = |problem: Problem| problem.validate().unwrap_err().to_string();
+    let good = problem(6, 3, 5);
+    assert_eq!(good.validate(), Ok(()));
+    let with =
+        |count, groups, spatial| Problem { channels: Some(Channels { count, groups, spatial }), ..good };
+    for (problem, says) in [
+        (with(6, 0, 5), "channels.groups is 0, needs to be 1 to 16777216"),
+        (with(0, 3, 5), "channels.count is 0, needs to be 1 to 16777216"),
+        (with(6, 3, 0), "channels.spatial is 0, needs to be 1 to 16777216"),
+        (with(7, 3, 5), "channels.count is 7, needs to be a multiple of groups, 3"),
+        (with(6, 3, 4), "cols is 10, needs to be 8: 2 channels of a group times 4 values"),
+        (
+            super_wide(),
+            "cols is 4294967295, needs to be 281474976710656: 16777216 channels of a group times 16777216 values",
+        ),
+        (problem(7, 0, 5), "channels.groups is 0, needs to be 1 to 16777216"),
+    ] {
+        assert_eq!(message(problem), says);
+    }
+    let data = Data::<f32, f32>::new(&good, 2);
+    let (forward, _) = data.inputs(&good);
+    let mut y = vec![0.0_f64; 60];
+    let outputs = ForwardOutputs::new(RowsMut { data: &mut y, stride: 10 });
+    let error = reference::forward(&good, &ForwardInputs { rows: 4, ..forward }, outputs).unwrap_err();
+    assert_eq!(error.to_string(), "rows is 4, needs to be a multiple of the 3 groups of a sample");
+    let error = context().forward_blocking(&good, &ForwardInputs { rows: 4, ..forward }).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+}
+
+fn super_wide() -> Problem {
+    problem(1 << 24, 1, 1 << 24)
+}
