@@ -1,15 +1,15 @@
 // Backward, the sums over the columns of each channel of each row: what dgain and dbias of a channel are made of, a partial sum
 // for each sample.
 //
-//     slot        the threads of one row, a group of channels of a sample, walking its rows (workgroup_rows)
-//     workgroup   rows_per_workgroup slots, one below the other
-//     channel     threads_per_row threads side by side, walking its columns in STEPS steps (common/row.wgsl), one channel
-//                 after the other
+//     workgroup   one row, a group of channels of a sample; workgroup n the row n
+//     slot        rows_per_workgroup slots, slot s walking the channels s, s + slots, ...
+//     channel     threads_per_row threads side by side, walking its columns in STEPS steps (common/row.wgsl)
 //
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the row show: mostly x
 // comes from cache in the second.
 //
-// Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1 call a row, and 1 a channel).
+// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1 call a row, and 1
+// for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s.
 const RUN_STEPS: u32 = 4u / PARTS;
@@ -62,16 +62,27 @@ fn channel_sums(run: u32, thread: u32, saved: RowStatistics, delta: f32, of_xhat
     return finite_or(plain, total.sum).xyz;
 }
 
+var<workgroup> slot_means: array<f32, ROWS_PER_WORKGROUP>;
+
 // What rounding left in the saved mean of a row, as row_means has it.
-fn row_delta(invocation: Invocation, row: u32, thread: u32, saved: RowStatistics) -> f32 {
+fn row_delta(invocation: Invocation, row: u32, slot: u32, thread: u32, saved: RowStatistics) -> f32 {
     if (!(CENTERED && WITH_DGAIN)) {
         return 0.0;
     }
     var own = Sums();
-    for (var channel = 0u; channel < CHANNELS; channel++) {
+    for (var channel = slot; channel < CHANNELS; channel += ROWS_PER_WORKGROUP) {
         own += channel_sums(row * CHANNELS + channel, thread, saved, 0.0, true);
     }
-    return row_sum(invocation, own).x * ROW_MEAN_FACTOR;
+    let mean = row_sum(invocation, own).x * ROW_MEAN_FACTOR;
+    if (thread == 0u) {
+        slot_means[slot] = mean;
+    }
+    workgroupBarrier();
+    var delta = 0.0;
+    for (var i = 0u; i < ROWS_PER_WORKGROUP; i++) {
+        delta += slot_means[i];
+    }
+    return delta;
 }
 
 fn store_channel_sum(sample_sums: u32, channel: u32, sum: f32, is_first: bool) {
@@ -85,32 +96,28 @@ fn store_channel_sum(sample_sums: u32, channel: u32, sum: f32, is_first: bool) {
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
-    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
-    let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
-    let rows = workgroup_rows(first_slot);
-    if (rows.first >= rows.end) {
+    let slot = invocation.index / THREADS_PER_ROW;
+    let row = workgroup_number(workgroup);
+    if (row >= params.rows) {
         return;
     }
 
-    for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
-        // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
-        let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
-        let row = min(first_row + slot_in_workgroup, rows.end - 1u);
-        let saved = load_statistics(row * CHANNELS);
-        let sample = (params.first_inner_row + row) / params.inner_rows;
-        let first_channel = (params.first_inner_row + row) % params.inner_rows * CHANNELS;
-        let is_first = sample >= params.earlier_partial_rows;
-        let delta = row_delta(invocation, row, thread, saved);
-        for (var channel = 0u; channel < CHANNELS; channel++) {
-            let own = channel_sums(row * CHANNELS + channel, thread, saved, delta, false);
-            let sums = row_sum(invocation, own);
-            if (has_row && thread == 0u) {
-                if (WITH_DGAIN) {
-                    store_channel_sum(partial_dgain(sample), first_channel + channel, sums.z, is_first);
-                }
-                if (WITH_DBIAS) {
-                    store_channel_sum(partial_dbias(sample), first_channel + channel, sums.y, is_first);
-                }
+    let saved = load_statistics(row * CHANNELS);
+    let sample = (params.first_inner_row + row) / params.inner_rows;
+    let first_of_row = (params.first_inner_row + row) % params.inner_rows * CHANNELS;
+    let is_first = sample >= params.earlier_partial_rows;
+    let delta = row_delta(invocation, row, slot, thread, saved);
+    for (var first = 0u; first < CHANNELS; first += ROWS_PER_WORKGROUP) {
+        // Slots without a channel repeat the last one up to its stores, so that all take part in the sums.
+        let channel = min(first + slot, CHANNELS - 1u);
+        let own = channel_sums(row * CHANNELS + channel, thread, saved, delta, false);
+        let sums = row_sum(invocation, own);
+        if (first + slot < CHANNELS && thread == 0u) {
+            if (WITH_DGAIN) {
+                store_channel_sum(partial_dgain(sample), first_of_row + channel, sums.z, is_first);
+            }
+            if (WITH_DBIAS) {
+                store_channel_sum(partial_dbias(sample), first_of_row + channel, sums.y, is_first);
             }
         }
     }

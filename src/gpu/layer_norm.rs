@@ -316,6 +316,12 @@ impl LayerNorm {
         let has_channel_sums = matches!(operation, Operation::Backward(backward) if backward.has_parameters())
             && problem.channels.is_some();
         let mut plans = Vec::new();
+        if let Operation::Backward(backward) = operation
+            && has_channel_sums
+        {
+            // First, as dx may be written over x or dy.
+            plans.push(Plan::channel_sums(problem, backward, vector_width, caps)?);
+        }
         if !has_channel_sums || operation.finishes_rows() {
             let plan = whole(operation)?;
             match (self.row_split.splits(&plan), operation) {
@@ -331,9 +337,6 @@ impl LayerNorm {
         if let Operation::Backward(backward) = operation
             && backward.has_parameters()
         {
-            if has_channel_sums {
-                plans.push(Plan::channel_sums(problem, backward, vector_width, caps)?);
-            }
             plans.push(whole(Operation::ReduceParameters(backward))?);
         }
         let plans: Arc<[Plan]> = plans.into();

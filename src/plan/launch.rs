@@ -138,7 +138,10 @@ impl Plan {
             wanted.at_least(Formula::Rows.over_up(self.most_slots()))
         };
         let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
-        let row_groups = Formula::Rows.over_up(slot_rows.clone().times(per_workgroup));
+        let row_groups = match self.kernel {
+            Kernel::BackwardChannelSums => Formula::Rows,
+            _ => Formula::Rows.over_up(slot_rows.clone().times(per_workgroup)),
+        };
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
             _ => row_groups.clone().times(self.chunks),

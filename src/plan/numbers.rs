@@ -85,7 +85,12 @@ impl Plan {
     pub const fn workgroup_bytes(&self) -> u32 {
         let sums = self.kernel.sums_bytes();
         let reduction = self.reduction.workgroup_bytes(self.workgroup_size(), sums);
-        let slots = if self.combine_slots { self.workgroup_size().saturating_mul(SLOT_SUM_BYTES) } else { 0 };
+        let slots = match self.kernel {
+            // A float32 of each.
+            Kernel::BackwardChannelSums => self.rows_per_workgroup.saturating_mul(4),
+            _ if self.combine_slots => self.workgroup_size().saturating_mul(SLOT_SUM_BYTES),
+            _ => 0,
+        };
         reduction.saturating_add(slots)
     }
 
@@ -134,10 +139,11 @@ impl Plan {
                 6 + whole_runs + 2 * steps + 2 * reduction
             }
             Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
-            // Two walks over each channel, and a reduction.
+            // Two walks over each channel of a slot, and a reduction; and a sum over the slots.
             Kernel::BackwardChannelSums => {
-                let channels = u64::from(self.channels.map_or(1, Channels::per_row));
-                channels * (4 + 3 * trips + 2 * runs + reduction) + reduction
+                let slots = self.rows_per_workgroup.max(1);
+                let channels = u64::from(self.channels.map_or(1, Channels::per_row).div_ceil(slots));
+                channels * (4 + 3 * trips + 2 * runs + reduction) + reduction + u64::from(slots)
             }
             Kernel::BackwardReduceParameters => {
                 let batch = u64::from(Self::REDUCE_BATCH);

@@ -2,7 +2,9 @@
 
 use super::cases::{Case, Data, Task};
 use super::data::Random;
-use super::factors::{AFFINE, BACKWARD_ONLY, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case};
+use super::factors::{
+    AFFINE, BACKWARD_ONLY, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case,
+};
 use crate::covering::{self, Levels, Strength};
 use crate::plan::{Backward, Caps, Forward, RowSplit};
 use crate::shader::variants;
@@ -65,7 +67,7 @@ fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACT
         let (least, most) = match factor {
             _ if FORWARD_ONLY.contains(&factor) && direction != 0 => (0, 1),
             _ if BACKWARD_ONLY.contains(&factor) && direction == 0 => (0, 1),
-            _ if OTHERS.contains(&factor) => (0, COUNTS[factor]),
+            _ if OTHERS.contains(&factor) || factor == CHANNEL => (0, COUNTS[factor]),
             _ if factor > DIRECTION => (1, COUNTS[factor]),
             // Most shapes are plain, most options are for rich ones.
             0 if random.below(2) == 0 => (0, RICH.len()),

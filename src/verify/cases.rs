@@ -177,7 +177,7 @@ impl Layout {
 }
 
 /// Rows inside an outer row, of which the last has fewer in most cases.
-const INNER_ROWS: u64 = 3;
+pub(super) const INNER_ROWS: u64 = 3;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +287,9 @@ impl Case {
                 name += &format!("/{}_{other}", stored.name());
             }
         }
+        if let Some(channels) = self.problem.channels {
+            name += &format!("/of_{}_channels", channels.count);
+        }
         if self.residual != Residual::Normal {
             name += &format!("/residual_{}", self.residual.name());
         }
@@ -313,7 +316,8 @@ impl Case {
             let span = self.layout.span(problem.cols, element_bytes);
             match used.shape {
                 Shape::Rows => span.vector_width(),
-                Shape::Cols => {
+                // Values of channels are accessed one by one.
+                Shape::Cols if problem.channels.is_none() => {
                     Span { offset: span.offset, cols: problem.cols, element_bytes, ..Span::default() }
                         .vector_width()
                 }
@@ -323,8 +327,14 @@ impl Case {
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
+        let strided = self.layout.span(problem.cols, 4).is_strided();
         let whole = match self.task {
             Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
+            Task::Backward(backward)
+                if problem.channels.is_some() && !self.task.operation().finishes_rows() =>
+            {
+                return Ok(Plan::channel_sums(problem, backward, width, caps)?.with_strided(strided));
+            }
             Task::Backward(backward) => Plan::backward(problem, backward, width, caps),
         }?;
         let plan = match self.task {
@@ -332,7 +342,7 @@ impl Case {
             Task::Forward(forward) => Plan::forward_split(problem, forward, width, caps)?[0],
             Task::Backward(backward) => Plan::backward_split(problem, backward, width, caps)?[0],
         };
-        Ok(plan.with_strided(self.layout.span(problem.cols, 4).is_strided()))
+        Ok(plan.with_strided(strided))
     }
 }
 

@@ -3,11 +3,11 @@
 //! Shapes where kernels change are *narrow* or *wide* in plain use; on the *rich* ones every option, layout and kind of data is
 //! tried, two at a time: with every width, the array would be three times as long and no fault more likely to show.
 
-use super::cases::{Case, Data, Layout, Residual, Task, Values};
+use super::cases::{Case, Data, INNER_ROWS, Layout, Residual, Task, Values};
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Forward};
-use crate::types::{Affine, Dtype, Normalization, Problem};
+use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -123,11 +123,16 @@ pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
         VALUES.len(),
         2,
     ];
+    let channels = [CHANNELS];
     let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
     let backward = Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len()]);
     let mut counts = [0; FACTORS];
     let others = Stored::OTHERS.iter().map(|_| 1 + Dtype::ALL.len());
-    let all = of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels)).chain(others);
+    let all = of_all
+        .into_iter()
+        .chain(forward.chain(backward).map(|levels| 1 + levels))
+        .chain(others)
+        .chain(channels);
     counts.iter_mut().zip(all).for_each(|(count, levels)| *count = levels);
     counts
 });
@@ -141,7 +146,14 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
     FORWARD_ONLY.end..FORWARD_ONLY.end + 1 + Backward::CHOICES.len();
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
-pub(super) const FACTORS: usize = OTHERS.end;
+/// Whether gain and bias have a value for each channel, of few channels or of many.
+pub(super) const CHANNEL: usize = OTHERS.end;
+pub(super) const FACTORS: usize = CHANNEL + 1;
+
+const CHANNELS: usize = 3;
+
+/// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
+const GROUPS: usize = INNER_ROWS as usize;
 
 /// The case that the levels stand for, if there is one.
 pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
@@ -161,6 +173,14 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         if other == dtype || problem.validate().is_err() {
             return None;
         }
+    }
+    let mut rows = rows;
+    if level[CHANNEL] > 0 {
+        if !is_rich || !affine.has_gain() || rows < GROUPS {
+            return None;
+        }
+        rows -= rows % GROUPS;
+        problem.channels = Some(channels_of(cols, level[CHANNEL] == 1));
     }
     let (own, others) =
         if is_forward { (FORWARD_ONLY, BACKWARD_ONLY) } else { (BACKWARD_ONLY, FORWARD_ONLY) };
@@ -207,6 +227,15 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     let is_plain =
         eps == 0 && Stored::is_one(&problem) && PLAIN_LAYOUTS.contains(&case.layout) && plain.contains(&case);
     (if is_rich { is_defined(&case) } else { is_plain }).then_some(case)
+}
+
+/// As few channels of a group as divide its columns, or as many.
+fn channels_of(cols: u32, few: bool) -> Channels {
+    let least = (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1);
+    let per_row = if few { least } else { cols / least };
+    #[allow(clippy::cast_possible_truncation, reason = "a handful")]
+    let groups = GROUPS as u32;
+    Channels { count: per_row * groups, groups, spatial: cols / per_row }
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the level of its data.

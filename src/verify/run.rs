@@ -8,7 +8,7 @@ use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, LayerNorm, Prepared};
 use crate::op::Stored;
-use crate::plan::{Backward, Forward, Operation, Plan, Tensor};
+use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, Problem, Real, Rows, RowsMut};
 
@@ -255,8 +255,12 @@ impl Runner<'_> {
     }
 }
 
+/// The plan that a call is told by: the first, but for the sums over channels where dx is wanted too.
 fn first_plan(plans: Vec<Plan>) -> Result<Plan, Error> {
-    plans.into_iter().next().ok_or_else(|| Error::invalid("plans", "none", "one at least"))
+    let takes_sums =
+        |plan: &&Plan| matches!(plan.kernel, Kernel::BackwardChannelSums | Kernel::BackwardReduceParameters);
+    let of_rows = plans.iter().find(|plan| !takes_sums(plan));
+    of_rows.or(plans.first()).copied().ok_or_else(|| Error::invalid("plans", "none", "one at least"))
 }
 
 fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {

@@ -58,8 +58,8 @@ impl Runner<'_> {
                 }
             },
             Tensor::Dy => self.dy(dtype),
-            Tensor::Gain => self.values(case.gain, dtype, 1, cols / 3, 3),
-            Tensor::Bias => self.values(case.bias, dtype, 1, cols / 4, 4),
+            Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
+            Tensor::Bias => self.values(case.bias, dtype, [1, self.parameters()], 4, 4),
             Tensor::RowGain => self.row_gain(dtype),
             Tensor::Statistics => {
                 let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
@@ -84,7 +84,7 @@ impl Runner<'_> {
     fn old_values(&self, used: &Used) -> Vec<f32> {
         let dtype = used.stored.dtype(self.problem);
         match used.shape {
-            Shape::Cols => self.normal(dtype, self.cols, 5),
+            Shape::Cols => self.normal(dtype, self.parameters(), 5),
             Shape::PerRow => self.normal(dtype, self.case.rows, 5),
             _ => self.normal(dtype, self.case.rows * self.cols, 4),
         }
@@ -112,15 +112,26 @@ impl Runner<'_> {
                 .collect();
             return row.repeat(self.case.rows);
         }
-        let mut dy = self.values(self.case.dy, dtype, self.case.rows, self.cols / 2, 2);
+        let mut dy = self.values(self.case.dy, dtype, [self.case.rows, self.cols], 2, 2);
         if self.case.data == Data::NotFinite && self.case.rows > 4 {
             dy[4 * self.cols + self.cols / 3] = f32::INFINITY;
         }
         dy
     }
 
-    /// Rows of a kind of values, the huge one of which is in one column.
-    fn values(&self, values: Values, dtype: Dtype, rows: usize, column: usize, seed: u64) -> Vec<f32> {
+    fn parameters(&self) -> usize {
+        self.problem.parameters() as usize
+    }
+
+    /// Rows of a kind of values, the huge one of which is in one column: by which part of its row.
+    fn values(
+        &self,
+        values: Values,
+        dtype: Dtype,
+        [rows, cols]: [usize; 2],
+        part: usize,
+        seed: u64,
+    ) -> Vec<f32> {
         let (large, huge) = if dtype == Dtype::F16 { (1e3, 6e4) } else { (1e4, 1e30) };
         let mut random = Random::new(seed);
         let value = |i: usize| {
@@ -129,13 +140,13 @@ impl Runner<'_> {
                 Values::Normal => normal,
                 Values::Zero => 0.0,
                 Values::Large => large * normal,
-                Values::OneHuge if i % self.cols == column => huge,
+                Values::OneHuge if i % cols == cols / part => huge,
                 Values::OneHuge => normal,
                 Values::Positive => 0.1 + normal.abs(),
             };
             rounded(dtype, value)
         };
-        (0..rows * self.cols).map(value).collect()
+        (0..rows * cols).map(value).collect()
     }
 
     fn normal(&self, dtype: Dtype, count: usize, seed: u64) -> Vec<f32> {
@@ -150,7 +161,7 @@ impl Runner<'_> {
         let plain = Span { offset: of_rows.offset, element_bytes: dtype.size(), ..Span::default() };
         let rows = self.case.rows;
         let (rows, span) = match used.shape {
-            Shape::Cols => (1, Span { cols: self.problem.cols, ..plain }),
+            Shape::Cols => (1, Span { cols: self.problem.parameters(), ..plain }),
             Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
                 // Mean and rstd.

@@ -105,19 +105,27 @@ pub(super) fn backward_of_channels(shape: &RowShape, caps: &Caps) -> Result<Rung
     backward(shape, false, &Caps { max_invocations, ..*caps }).or_else(|_| backward(shape, false, caps))
 }
 
-/// The rung of `backward_channel_sums`, whose threads walk the columns of one channel of their row after the other.
+/// The rung of `backward_channel_sums`: a workgroup is a row, and its slots are channels.
 pub(super) fn channel_sums(shape: &RowShape, channels: u32, caps: &Caps) -> Result<Rung, Error> {
     let kernel = Kernel::BackwardChannelSums;
-    let mut rung = streamed(kernel, shape, 1, caps)?;
-    // Of many channels a thread's loops are as many times as long.
-    let most = u64::from(caps.max_loop_trips) / 4 * 3;
-    let trips = |rung: &Rung| u64::from(shape.steps(rung.threads_per_row)) * u64::from(channels) * 9;
-    while trips(&rung) > most && rung.threads_per_row < threads_that_fill(shape) {
-        let next = self::rung(kernel, rung.threads_per_row * 2, 1, caps);
-        if !fits(&next, kernel, caps) {
+    let of_channel = streamed(kernel, shape, 1, caps)?;
+    let mut rung = Rung {
+        rows_per_workgroup: of_channel.rows_per_workgroup.min(channels.next_power_of_two()),
+        ..of_channel
+    };
+    // Of many channels a thread's loops are as many times as long; a quarter of the limit is left, as above.
+    let trips = |rung: &Rung| {
+        let each = u64::from(shape.steps(rung.threads_per_row)) * 14 + 12;
+        each * u64::from(channels.div_ceil(rung.rows_per_workgroup))
+    };
+    while trips(&rung) > u64::from(caps.max_loop_trips) / 4 * 3 {
+        let more = Rung { rows_per_workgroup: 2 * rung.rows_per_workgroup, ..rung };
+        let by_subgroup = matches!(rung.reduction, Reduction::Subgroup | Reduction::Subgroups(_));
+        if by_subgroup || more.rows_per_workgroup > channels.next_power_of_two() || !fits(&more, kernel, caps)
+        {
             break;
         }
-        rung = next;
+        rung = more;
     }
     Ok(rung)
 }
