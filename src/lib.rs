@@ -1,4 +1,4 @@
-//! Layer, RMS and L2 normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
+//! Layer, RMS, L2, group and instance normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
 //! a float64 reference that every kernel is checked against.
 //!
 //! # What is computed
@@ -23,6 +23,9 @@
 //! `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean. With a residual, what is
 //! normalized is `sum = x + residual` as stored, and the sum is written out if it is wanted. gain and bias may be left out, and 1 + gain may
 //! stand for the gain ([`Affine`]).
+//!
+//! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups of channels, with gain and
+//! bias for each channel ([`Channels`]); dgain and dbias are then sums over the columns of a channel too.
 //!
 //! # Where to start
 //!

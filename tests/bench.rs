@@ -9,8 +9,8 @@ use wgpu_layernorm::plan::{
 };
 use wgpu_layernorm::verify::{self, Layout, tuned_cases};
 use wgpu_layernorm::{
-    AdapterChoice, Context, Dtype, Error, Gradient, Normalization, Problem, adapter_info_of_device, adapters,
-    tuned_adapter, wgpu,
+    AdapterChoice, Channels, Context, Dtype, Error, Gradient, Normalization, Problem, adapter_info_of_device,
+    adapters, tuned_adapter, wgpu,
 };
 
 /// As little time and memory as it can do with.
@@ -180,6 +180,28 @@ fn outputs_of_a_call_are_what_its_errors_are_of() {
         .map(|result| result.as_ref().unwrap().errors.iter().map(|error| error.tensor.name()).collect())
         .collect();
     assert_eq!(tensors, [&["y"][..], &["sum", "y"], &["dx", "dgain", "dbias"], &["dx"]]);
+}
+
+/// Group norm, whose rows of one sample have parameters of their own.
+#[test]
+fn rows_of_channels_are_checked_and_timed() {
+    let channels = Channels { count: 12, groups: 3, spatial: 20 };
+    let of = |operation, dtype| {
+        Workload::new(operation, Normalization::Layer, dtype, 300, 80).with_channels(channels)
+    };
+    let workloads = [
+        of(Operation::Forward, Dtype::F32),
+        of(Operation::Backward, Dtype::F32),
+        of(Operation::Backward, Dtype::F16),
+    ];
+    for result in measure(&workloads) {
+        let Measurement { workload, failures, timing, .. } = result.unwrap();
+        assert!(failures.is_empty() && timing.is_some(), "{}: {failures:?}", workload.name());
+    }
+    let context = Context::new_blocking(&AdapterChoice::Auto).unwrap();
+    let mut bench = Bench::new(&context, SHORT).unwrap();
+    let error = pollster::block_on(bench.tune(&workloads[0], 0.1, |_, _| true)).unwrap_err();
+    assert!(error.to_string().contains("a value for each column"), "{error}");
 }
 
 #[test]

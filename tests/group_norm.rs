@@ -5,7 +5,7 @@ mod support;
 
 use half::{bf16, f16};
 use safetensors::SafeTensors;
-use support::{buffer, context, recorded, run};
+use support::{buffer, context, context_with, recorded, run};
 use wgpu_layernorm::plan::RowSplit;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
@@ -498,4 +498,128 @@ fn wrong_channels_are_refused_by_name() {
 
 fn super_wide() -> Problem {
     problem(1 << 24, 1, 1 << 24)
+}
+
+/// Bindings that hold some rows of a sample, or one: calls are cut inside samples, in every kernel, dense and apart.
+#[test]
+fn samples_are_cut_where_bindings_end() {
+    for (binding_bytes, row_split) in
+        [(4096, RowSplit::Never), (1024, RowSplit::Never), (4096, RowSplit::Wide), (768, RowSplit::Never)]
+    {
+        let context = context_with(|limits| limits.max_storage_buffer_binding_size = binding_bytes);
+        // Rows of 512 bytes, samples of three.
+        let (channels, groups, spatial, samples) = (6_u32, 3_u32, 64_u32, 11_u64);
+        let problem = problem(channels, groups, spatial);
+        let descriptor =
+            LayerNormDescriptor { row_split, ..LayerNormDescriptor::group(channels, groups, spatial) };
+        let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+        let data = Data::<f32, f32>::new(&problem, 11);
+        let expected = on_cpu(&problem, &data);
+        let [of_dgain, of_dbias] = terms_of_sums(&problem, &data, &expected.statistics);
+        let of_sample = (channels * spatial) as usize;
+        for gap in [0, 4] {
+            let spread = |values: &[f32]| -> Vec<f32> {
+                values.chunks(of_sample).flat_map(|sample| [sample, &[7.0; 4][..gap]].concat()).collect()
+            };
+            let [x, dy, y, dx] =
+                [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &spread(values)));
+            let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
+            let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
+            let (rows, statistics) = (samples * u64::from(groups), buffer(&context, &[0.0; 66]));
+            let place = |buffer| match gap {
+                0 => BufferRows::from(buffer),
+                _ => BufferRows::from(buffer).with_inner_rows(groups.into(), (of_sample + gap) as u64),
+            };
+            let forward = norm
+                .prepare_forward(&ForwardBuffers {
+                    gain: Some((&gain).into()),
+                    bias: Some((&bias).into()),
+                    statistics: Some((&statistics).into()),
+                    ..ForwardBuffers::new(rows, place(&x), place(&y))
+                })
+                .unwrap();
+            let backward = norm
+                .prepare_backward(&BackwardBuffers {
+                    gain: Some((&gain).into()),
+                    dx: Some(place(&dx)),
+                    dgain: Some((&dgain).into()),
+                    dbias: Some((&dbias).into()),
+                    ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
+                })
+                .unwrap();
+            assert!(forward.dispatch_count() > 3, "{} dispatches", forward.dispatch_count());
+            let results = run(&context, &[&forward, &backward], &[&y, &dx, &dgain, &dbias]);
+            let wide = |bits: &[u32]| -> Vec<f64> {
+                bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect()
+            };
+            let gathered = |bits: &[u32]| -> Vec<f64> {
+                wide(bits).chunks(of_sample + gap).flat_map(|sample| sample[..of_sample].to_vec()).collect()
+            };
+            let unit = share(Dtype::F32);
+            for (what, got, expected, most) in [
+                ("y", gathered(&results[0]), &expected.y, largest(&expected.y)),
+                ("dx", gathered(&results[1]), &expected.dx, largest(&expected.dx)),
+                ("dgain", wide(&results[2]), &expected.dgain, of_dgain),
+                ("dbias", wide(&results[3]), &expected.dbias, of_dbias),
+            ] {
+                let what = format!("{what}, bindings of {binding_bytes} bytes, {gap} between samples");
+                assert_close(&what, &got, expected, most, unit);
+            }
+        }
+    }
+}
+
+/// Instance norm of `[samples, spatial, channels]`: rows side by side, and their columns apart.
+#[test]
+fn channels_of_instance_norm_may_come_last() {
+    let context = context();
+    let (channels, spatial, samples) = (6_usize, 5_usize, 4_usize);
+    let group = LayerNormDescriptor::group(6, 6, 5);
+    let (problem, norm) = (group.problem(), LayerNorm::new(context.kernels(), &group).unwrap());
+    let data = Data::<f32, f32>::new(&problem, samples);
+    let expected = on_cpu(&problem, &data);
+    // The place of each value of the other order.
+    let places: Vec<usize> = (0..samples * channels * spatial)
+        .map(|i| (i / (channels * spatial), i / spatial % channels, i % spatial))
+        .map(|(n, c, s)| (n * spatial + s) * channels + c)
+        .collect();
+    let last = |values: &[f32]| -> Vec<f32> {
+        let mut all = vec![0.0; values.len()];
+        values.iter().zip(&places).for_each(|(value, place)| all[*place] = *value);
+        all
+    };
+    let [x, dy, y, dx] = [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &last(values)));
+    let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
+    let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
+    let (rows, statistics) = ((samples * channels) as u64, buffer(&context, &[0.0; 48]));
+    let place = |buffer| {
+        let rows = BufferRows::from(buffer).with_stride(1).with_column_stride(channels as u64);
+        rows.with_inner_rows(channels as u64, (spatial * channels) as u64)
+    };
+    let forward = ForwardBuffers {
+        gain: Some((&gain).into()),
+        bias: Some((&bias).into()),
+        statistics: Some((&statistics).into()),
+        ..ForwardBuffers::new(rows, place(&x), place(&y))
+    };
+    let backward = BackwardBuffers {
+        gain: Some((&gain).into()),
+        dx: Some(place(&dx)),
+        dgain: Some((&dgain).into()),
+        dbias: Some((&dbias).into()),
+        ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
+    };
+    let calls = [norm.prepare_forward(&forward).unwrap(), norm.prepare_backward(&backward).unwrap()];
+    let results = run(&context, &[&calls[0], &calls[1]], &[&y, &dx, &dgain, &dbias]);
+    let wide =
+        |bits: &[u32]| -> Vec<f64> { bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect() };
+    let first = |bits: &[u32]| -> Vec<f64> { places.iter().map(|place| wide(bits)[*place]).collect() };
+    for (what, got, expected) in [
+        ("y", first(&results[0]), &expected.y),
+        ("dx", first(&results[1]), &expected.dx),
+        ("dgain", wide(&results[2]), &expected.dgain),
+        ("dbias", wide(&results[3]), &expected.dbias),
+    ] {
+        assert_close(what, &got, expected, largest(expected).max(10.0), share(Dtype::F32));
+    }
 }

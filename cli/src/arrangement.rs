@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::tensors::{TensorInfo, product, zeroed};
 use bytemuck::Zeroable;
+use wgpu_layernorm::Channels;
 
 /// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` inside the outer row
 /// `r / inner_rows`.
@@ -16,8 +17,9 @@ pub(crate) struct Arrangement {
     inner_rows: usize,
     outer_stride: usize,
     row_stride: usize,
-    /// Columns that lie side by side, and the elements from one such run to the next.
+    /// Columns of a run, the elements from one run to the next, and those from one column of a run to the next.
     column_run: usize,
+    run_stride: usize,
     column_stride: usize,
 }
 
@@ -42,7 +44,8 @@ impl Arrangement {
             outer_stride: product(&[*channels, positions]).ok_or_else(too_many)?,
             row_stride: 1,
             column_run: 1,
-            column_stride: positions,
+            run_stride: positions,
+            column_stride: 1,
         })
     }
 
@@ -71,7 +74,8 @@ impl Arrangement {
             outer_stride: 0,
             row_stride: after,
             column_run: after,
-            column_stride: product(&[*length, after]).ok_or_else(too_many)?,
+            run_stride: product(&[*length, after]).ok_or_else(too_many)?,
+            column_stride: 1,
         })
     }
 
@@ -99,7 +103,30 @@ impl Arrangement {
             outer_stride: width,
             row_stride: dim,
             column_run: 1,
+            run_stride: 1,
             column_stride: 1,
+        })
+    }
+
+    /// Groups of the channels of `[samples, ..., channels]`, a channel's values one after the other.
+    pub(crate) fn groups_of_last(x: &TensorInfo, channels: Channels) -> Result<Self, Failure> {
+        let Channels { count, groups, spatial } = channels;
+        let [count, groups, spatial] = [count, groups, spatial].map(|value| value as usize);
+        let samples = x.shape.first().copied().unwrap_or(0);
+        let of_group = count / groups;
+        let too_many =
+            || Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
+        Ok(Self {
+            rows: product(&[samples, groups]).ok_or_else(too_many)?,
+            cols: product(&[of_group, spatial]).ok_or_else(too_many)?,
+            rows_shape: vec![samples, groups],
+            offset: 0,
+            inner_rows: groups,
+            outer_stride: product(&[spatial, count]).ok_or_else(too_many)?,
+            row_stride: of_group,
+            column_run: spatial,
+            run_stride: 1,
+            column_stride: count,
         })
     }
 
@@ -115,7 +142,8 @@ impl Arrangement {
             let outer = row / self.inner_rows * self.outer_stride;
             let start = self.offset + outer + row % self.inner_rows * self.row_stride;
             let run = self.column_run.max(1);
-            (0..self.cols).map(move |column| start + column / run * self.column_stride + column % run)
+            (0..self.cols)
+                .map(move |column| start + column / run * self.run_stride + column % run * self.column_stride)
         })
     }
 

@@ -12,7 +12,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
 /// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and dx has the rest of dy as it is. With --normalization weight x is v, --gain is g, dx that of v, and dgain
+/// are, and dx has the rest of dy as it is. With --normalization group and instance x is [samples, channels, ...] too, a
+/// group of a sample is a row, and gain, dgain and dbias have a value for each channel. With --normalization weight x is v, --gain is g, dx that of v, and dgain
 /// that of g. x is what forward
 /// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
 /// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
@@ -30,7 +31,7 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     dy: String,
 
-    /// Factor of each column, `[cols]`
+    /// Factor of each column, `[cols]`, or with group and instance of each channel
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 

@@ -12,7 +12,7 @@ use crate::words::NormalizationFlag;
 use clap::Args;
 use half::{bf16, f16};
 use std::path::PathBuf;
-use wgpu_layernorm::{Affine, Dtype, Element, Normalization, Problem};
+use wgpu_layernorm::{Affine, Channels, Dtype, Element, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Common {
@@ -28,9 +28,13 @@ pub(crate) struct Common {
     #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
     normalization: NormalizationFlag,
 
-    /// With channel and channel-rms: x is [samples, ..., channels], whose rows lie side by side
+    /// With group, instance, channel and channel-rms: x is [samples, ..., channels]
     #[arg(long)]
     channels_last: bool,
+
+    /// With group: so many groups of neighboring channels, which divide them evenly
+    #[arg(long, value_name = "G", value_parser = parse_count)]
+    groups: Option<usize>,
 
     /// With weight: the axis along which there is a norm for each index, as PyTorch's dim [default: 0]
     #[arg(long, value_name = "K")]
@@ -146,10 +150,20 @@ impl Call {
     ) -> Result<Self, Failure> {
         let file = TensorFile::open(&common.input)?;
         let x = file.find("--x", x)?;
-        let arrangement = arrangement(&x, common)?;
+        let channels = channels(&x, common)?;
+        let arrangement = match channels {
+            Some(channels) if common.channels_last => Some(Arrangement::groups_of_last(&x, channels)?),
+            Some(_) => None,
+            None => arrangement(&x, common)?,
+        };
         let cols = match &arrangement {
-            Some(arrangement) => cols_of(&x, arrangement)?,
-            None => cols(&x, common.cols)?,
+            Some(arrangement) => cols_of(&x, arrangement.cols)?,
+            None => match channels {
+                Some(Channels { count, groups, spatial }) => {
+                    cols_of(&x, (count / groups) as usize * spatial as usize)?
+                }
+                None => cols(&x, common.cols)?,
+            },
         };
         if arrangement.is_none() && x.elements() % cols as usize != 0 {
             return Err(Failure::WrongCall(format!(
@@ -166,6 +180,7 @@ impl Call {
                 parameter_dtype: x.dtype,
                 normalization: common.normalization.of_rows(),
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
+                channels,
                 eps: common.eps(),
                 ..Problem::default()
             },
@@ -215,6 +230,7 @@ impl Call {
         let tensor = self.file.find(flag, name)?;
         let (needs, of_what) = match self.is_weight_norm() {
             true => (self.rows, "index of --axis"),
+            false if self.problem.channels.is_some() => (self.problem.parameters() as usize, "channel of x"),
             false => (self.problem.cols as usize, "column of x"),
         };
         if tensor.elements() != needs {
@@ -287,6 +303,9 @@ impl Call {
         if let Some(arrangement) = &self.arrangement {
             return arrangement.rows_shape.clone();
         }
+        if let Some(channels) = self.problem.channels {
+            return vec![self.rows / channels.groups as usize, channels.groups as usize];
+        }
         leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])
     }
 
@@ -306,6 +325,9 @@ impl Call {
 /// Where the rows of x lie, if not one after the other.
 fn arrangement(x: &TensorInfo, common: &Common) -> Result<Option<Arrangement>, Failure> {
     let wrong = |what: &str| Err(Failure::WrongCall(what.to_owned()));
+    if common.groups.is_some() {
+        return wrong("--groups needs --normalization group");
+    }
     let along_channels = common.normalization.is_along_channels();
     if common.normalization == NormalizationFlag::Weight {
         return match (common.heads, common.cols, common.channels_last) {
@@ -325,25 +347,73 @@ fn arrangement(x: &TensorInfo, common: &Common) -> Result<Option<Arrangement>, F
         (None, true) if common.channels_last => Ok(None),
         (None, true) => Arrangement::channels(x).map(Some),
         (None, false) if common.channels_last => {
-            wrong("--channels-last needs --normalization channel or channel-rms")
+            wrong("--channels-last needs --normalization group, instance, channel or channel-rms")
         }
         (None, false) => Ok(None),
     }
 }
 
-/// The columns of rows that do not lie one after the other.
-fn cols_of(x: &TensorInfo, arrangement: &Arrangement) -> Result<u32, Failure> {
-    u32::try_from(arrangement.cols).ok().filter(|cols| (1..=Problem::MAX_COLS).contains(cols)).ok_or_else(
-        || {
-            Failure::WrongCall(format!(
-                "{} has shape {:?}, and rows of {} values, which need 1 to {}",
-                x.label,
-                x.shape,
-                arrangement.cols,
-                Problem::MAX_COLS
-            ))
-        },
+/// The channels of x, where gain and bias have a value for each.
+fn channels(x: &TensorInfo, common: &Common) -> Result<Option<Channels>, Failure> {
+    if !common.normalization.is_of_channels() {
+        return Ok(None);
+    }
+    let wrong = |what: String| Err(Failure::WrongCall(what));
+    if common.heads.is_some() || common.cols.is_some() || common.axis.is_some() {
+        return wrong(
+            "--normalization group and instance take neither --heads, --cols nor --axis".to_owned(),
+        );
+    }
+    let [_, rest @ ..] = &x.shape[..] else { return wrong(needs_channels(x)) };
+    let (count, spatial) = match common.channels_last {
+        true => rest.split_last().map(|(count, spatial)| (*count, spatial)),
+        false => rest.split_first().map(|(count, spatial)| (*count, spatial)),
+    }
+    .ok_or_else(|| Failure::WrongCall(needs_channels(x)))?;
+    let groups = match (common.normalization, common.groups) {
+        (NormalizationFlag::Group, Some(groups)) => groups,
+        (NormalizationFlag::Group, None) => return wrong("--normalization group needs --groups".to_owned()),
+        (_, Some(_)) => {
+            return wrong(
+                "--groups needs --normalization group: instance has one for each channel".to_owned(),
+            );
+        }
+        (_, None) => count,
+    };
+    if count == 0 {
+        return wrong(format!("{} has shape {:?}: no channels", x.label, x.shape));
+    }
+    if count % groups != 0 {
+        let shape = format!("{} has shape {:?}, {count} channels", x.label, x.shape);
+        return wrong(format!("{shape}, which need to be a multiple of --groups {groups}"));
+    }
+    let spatial = product(spatial).filter(|spatial| *spatial > 0);
+    let numbers = [Some(count), Some(groups), spatial].map(|number| u32::try_from(number?).ok());
+    match numbers {
+        [Some(count), Some(groups), Some(spatial)] => Ok(Some(Channels { count, groups, spatial })),
+        _ => {
+            wrong(format!("{} has shape {:?}: no values of a channel, or more than can be", x.label, x.shape))
+        }
+    }
+}
+
+fn needs_channels(x: &TensorInfo) -> String {
+    let (label, shape) = (&x.label, &x.shape);
+    format!(
+        "{label} has shape {shape:?}, needs [samples, channels, ...] for --normalization group and instance"
     )
+}
+
+/// The columns of rows that are not the last dimension.
+fn cols_of(x: &TensorInfo, cols: usize) -> Result<u32, Failure> {
+    u32::try_from(cols).ok().filter(|cols| (1..=Problem::MAX_COLS).contains(cols)).ok_or_else(|| {
+        Failure::WrongCall(format!(
+            "{} has shape {:?}, and rows of {cols} values, which need 1 to {}",
+            x.label,
+            x.shape,
+            Problem::MAX_COLS
+        ))
+    })
 }
 
 fn cols(x: &TensorInfo, given: Option<u32>) -> Result<u32, Failure> {

@@ -117,8 +117,9 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
 ) -> Result<BackwardResult<T, P>, Failure> {
     let stride = problem.cols as usize;
     let mut dx = zeroed("dx", inputs.rows * stride)?;
-    let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); stride]);
-    let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); stride]);
+    let parameters = problem.parameters() as usize;
+    let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); parameters]);
+    let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); parameters]);
     let mut drow_gain = inputs.row_gain.map(|_| zeroed("drow_gain", inputs.rows)).transpose()?;
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride }),

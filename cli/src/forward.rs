@@ -12,7 +12,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Real, Rows};
 ///
 /// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
 /// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and y has the rest of x as it is. With --normalization weight x is v and --gain is g, one for each index of
+/// are, and y has the rest of x as it is. With --normalization group and instance x is [samples, channels, ...] too, a
+/// group of a sample is a row, and gain and bias have a value for each channel. With --normalization weight x is v and --gain is g, one for each index of
 /// --axis; y is w, and --statistics writes norm. x and the residual are
 /// F32, F16 or BF16; gain and bias, one value for each column, are of the same type or F32. OUT gets y, in the shape
 /// and type of x; with --residual also sum (x + residual as stored, which is what gets normalized); with --statistics
@@ -26,11 +27,11 @@ pub(crate) struct Forward {
     #[arg(long, value_name = "NAME")]
     x: String,
 
-    /// Factor of each column, `[cols]`
+    /// Factor of each column, `[cols]`, or with group and instance of each channel
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 
-    /// Summand of each column, `[cols]`
+    /// Summand of each column, or channel
     #[arg(long, value_name = "NAME", requires = "gain")]
     bias: Option<String>,
 

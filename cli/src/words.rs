@@ -28,6 +28,10 @@ pub(crate) enum NormalizationFlag {
     Rms,
     /// x divided by its Euclidean norm
     L2,
+    /// Group norm of [samples, channels, ...]: over the neighboring channels of each of --groups groups of a sample
+    Group,
+    /// Group norm with a group for each channel
+    Instance,
     /// Layer norm over the channels of [samples, channels, ...], at each position
     Channel,
     /// RMS norm over the channels
@@ -39,10 +43,15 @@ pub(crate) enum NormalizationFlag {
 impl NormalizationFlag {
     pub(crate) const fn of_rows(self) -> Normalization {
         match self {
-            Self::Layer | Self::Channel => Normalization::Layer,
+            Self::Layer | Self::Group | Self::Instance | Self::Channel => Normalization::Layer,
             Self::Rms | Self::ChannelRms => Normalization::Rms,
             Self::L2 | Self::Weight => Normalization::L2,
         }
+    }
+
+    /// Whether gain and bias have a value for each channel.
+    pub(crate) const fn is_of_channels(self) -> bool {
+        matches!(self, Self::Group | Self::Instance)
     }
 
     pub(crate) const fn is_along_channels(self) -> bool {

@@ -1,4 +1,4 @@
-// Partial sums of the parameter gradients: [partial rows, PARAMETER_GRADIENTS, cols] in float32, dgain before dbias.
+// Partial sums of the parameter gradients: [partial rows, PARAMETER_GRADIENTS, cols or channels] in float32, dgain before dbias.
 const PARAMETER_GRADIENTS: u32 = 2u;
 
 // Their rows among all rows of partial sums.

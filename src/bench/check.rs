@@ -51,8 +51,9 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let rows = usize::try_from(rows)
             .map_err(|_| Error::invalid("rows", rows, "a number that this host can address"))?;
         let cols = problem.cols as usize;
-        // An odd number, so that a kernel that takes one row for another some power of two away shows.
-        let block = rows.min((BLOCK_VALUES / cols) | 1);
+        // An odd number, so that a kernel that takes one row, or one sample, for another some power of two away shows.
+        let groups = problem.channels.map_or(1, |channels| channels.groups as usize);
+        let block = rows.min(groups * ((BLOCK_VALUES / cols / groups) | 1));
         let mut random = Random::new(1);
         let mut rows_of = |row_offset: usize| {
             let mut values = vec![T::zeroed(); block * cols];
@@ -64,7 +65,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let x = rows_of(0);
         let second = if operation.inputs() > 1 { rows_of(block) } else { Vec::new() };
         let mut parameter = |present: bool| {
-            present.then(|| (0..cols).map(|_| P::from_f64(random.normal())).collect::<Vec<P>>())
+            let count = problem.parameters();
+            present.then(|| (0..count).map(|_| P::from_f64(random.normal())).collect::<Vec<P>>())
         };
         let gain = parameter(problem.affine.has_gain());
         let bias = parameter(problem.affine.has_bias());
@@ -138,13 +140,13 @@ impl<T: Element, P: Element> Inputs<T, P> {
             .chunks(cols)
             .zip(statistics)
             .enumerate()
-            .map(|(i, (row, statistics))| forward_terms(row, statistics, gains.of_row(i), biases.of_row(i)))
+            .map(|(i, (row, statistics))| forward_terms(row, statistics, &gains.of_row(i), &biases.of_row(i)))
             .collect();
         verdict.judge(Tensor::Y, T::DTYPE, cols, &y, |row, column| {
             let terms = &terms[row];
             Expected {
                 value: expected[row * cols + column],
-                terms: terms.of_column(gains.of_row(row)[column], biases.of_row(row)[column]),
+                terms: terms.of_column(gains.at(row, column), biases.at(row, column)),
                 flushed: terms.row.flushed,
             }
         });
@@ -153,15 +155,18 @@ impl<T: Element, P: Element> Inputs<T, P> {
 
     fn judge_backward(&self, outputs: &Outputs<'_>, verdict: &mut Verdict) -> Result<(), Error> {
         let Self { problem, rows, block, cols, x, second, gain, .. } = self;
-        let (rows, block, cols) = (*rows, *block, *cols);
+        let (rows, block, cols, parameters) = (*rows, *block, *cols, problem.parameters() as usize);
         let [dx] = outputs.rows[..] else {
             return Err(Error::invalid("outputs of backward", outputs.rows.len(), 1));
         };
         let dx: Vec<T> = self.block_of(Tensor::Dx, dx, verdict);
         let gradients = |count: usize| -> Result<(Gradients, BackwardTerms), Error> {
             let (x, dy) = (&x[..count * cols], &second[..count * cols]);
-            let mut gradients =
-                Gradients { dx: vec![0.0; x.len()], dgain: vec![0.0; cols], dbias: vec![0.0; cols] };
+            let mut gradients = Gradients {
+                dx: vec![0.0; x.len()],
+                dgain: vec![0.0; parameters],
+                dbias: vec![0.0; parameters],
+            };
             reference::backward(
                 problem,
                 &BackwardInputs {
@@ -208,8 +213,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
             (Tensor::Dbias, outputs.dbias, &whole.dbias, terms.dbias()),
         ] {
             let Some(bytes) = bytes else { continue };
-            let got: Vec<P> = bytemuck::pod_collect_to_vec(&bytes[..cols * size_of::<P>()]);
-            verdict.judge(tensor, P::DTYPE, cols, &got, |_, column| {
+            let got: Vec<P> = bytemuck::pod_collect_to_vec(&bytes[..parameters * size_of::<P>()]);
+            verdict.judge(tensor, P::DTYPE, parameters, &got, |_, column| {
                 let RowTerms { terms, flushed } = terms;
                 Expected { value: expected[column], terms, flushed }
             });

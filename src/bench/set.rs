@@ -181,7 +181,7 @@ impl OutputBuffers {
             .map(|_| context.create("output", padded(workload.tensor_bytes())))
             .collect::<Result<_, _>>()?;
         let parameter = |wanted: bool, label: &str| {
-            let bytes = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
+            let bytes = u64::from(problem.parameters()) * u64::from(problem.parameter_dtype.size());
             (wanted && operation == Operation::Backward).then(|| context.create(label, bytes)).transpose()
         };
         let dgain = parameter(problem.affine.has_gain(), "dgain")?;

@@ -63,6 +63,11 @@ impl Bench {
     ) -> Result<Option<Tuned>, Error> {
         use Dtype::{Bf16, F16, F32};
         workload.validate()?;
+        if workload.problem.channels.is_some() {
+            let needs =
+                "none for tuning: a table is of rows whose gain and bias have a value for each column";
+            return Err(Error::invalid("channels", "given", needs));
+        }
         match (workload.problem.dtype, workload.problem.parameter_dtype) {
             (F32, F32) => self.tune_typed::<f32, f32>(workload, margin, go_on).await,
             (F16, F16) => self.tune_typed::<f16, f16>(workload, margin, go_on).await,

@@ -1,7 +1,7 @@
 //! What is timed.
 
 use crate::error::Error;
-use crate::types::{Affine, Dtype, Normalization, Problem, by_name};
+use crate::types::{Affine, Channels, Dtype, Normalization, Problem, by_name};
 use std::fmt;
 use std::str::FromStr;
 
@@ -106,14 +106,24 @@ impl Workload {
         self
     }
 
+    /// The same with gain and bias for each channel: group norm and instance norm, of rows that are groups.
+    #[must_use]
+    pub const fn with_channels(mut self, channels: Channels) -> Self {
+        self.problem.channels = Some(channels);
+        self
+    }
+
     /// A name that tells it from others: `forward/layer/f32/4096x1024`,
-    /// `forward/layer/f16_f32_parameters/4096x1024`.
+    /// `forward/layer/f16_f32_parameters/4096x1024`, `forward/layer/f32/512x8192/256_channels_in_32`.
     #[must_use]
     pub fn name(&self) -> String {
-        let Problem { cols, dtype, parameter_dtype, normalization, .. } = self.problem;
+        let Problem { cols, dtype, parameter_dtype, normalization, channels, .. } = self.problem;
         let parameters = if parameter_dtype == dtype { "" } else { "_f32_parameters" };
         let (operation, normalization) = (self.operation.name(), normalization.name());
-        format!("{operation}/{normalization}/{dtype}{parameters}/{}x{cols}", self.rows)
+        let channels = channels.map_or_else(String::new, |Channels { count, groups, .. }| {
+            format!("/{count}_channels_in_{groups}")
+        });
+        format!("{operation}/{normalization}/{dtype}{parameters}/{}x{cols}{channels}", self.rows)
     }
 
     /// Whether there is something to time.
@@ -122,6 +132,7 @@ impl Workload {
     /// [`Error::Invalid`] where a field is out of its range.
     pub fn validate(&self) -> Result<(), Error> {
         self.problem.validate()?;
+        self.problem.check_rows(self.rows)?;
         // So that every size in bytes, all tensors together, is far below 2^63.
         let most = (1_u64 << 40) / u64::from(self.problem.cols);
         if self.rows == 0 || self.rows > most {
@@ -177,6 +188,13 @@ mod tests {
         let mixed = workload(Operation::Forward, 3, 5).with_parameter_dtype(Dtype::F32);
         assert_eq!(mixed.name(), "forward/layer/f16_f32_parameters/3x5");
         assert!(mixed.validate().is_ok());
+        let of = |rows| {
+            let channels = Channels { count: 6, groups: 3, spatial: 4 };
+            Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, rows, 8)
+                .with_channels(channels)
+        };
+        assert_eq!(of(9).name(), "forward/layer/f32/9x8/6_channels_in_3");
+        assert!(of(9).validate().is_ok() && of(8).validate().unwrap_err().is_invalid());
         assert!(mixed.with_parameter_dtype(Dtype::Bf16).validate().unwrap_err().is_invalid());
     }
 }

@@ -290,7 +290,7 @@ impl<'a> Call<'a> {
         if let Some(Channels { groups, .. }) =
             self.channels.filter(|channels| u64::from(channels.groups) != inner_rows)
         {
-            let needs = format!("{groups}, the groups of a sample");
+            let needs = Channels::rows_of_sample(groups);
             return Err(Error::invalid(format!("{name}.inner_rows"), inner_rows, needs));
         }
         match with_outer.find(|placed| placed.span.inner_rows != inner_rows) {

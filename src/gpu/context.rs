@@ -41,10 +41,10 @@ pub struct BackwardResult<T, P> {
     /// `[rows, cols]`, one row after the other.
     #[doc(alias = "grad_input")]
     pub dx: Vec<T>,
-    /// `[cols]`, where the problem has a gain.
+    /// `[cols]`, or a value for each channel, where the problem has a gain.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Vec<P>>,
-    /// `[cols]`, where the problem has a bias.
+    /// `[cols]`, or a value for each channel, where the problem has a bias.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<Vec<P>>,
     /// The gradient of `row_gain`, `[rows]`, where there is one.

@@ -71,7 +71,7 @@ pub(super) fn dispatches(stages: &[Stage], cuts: &[Cut], rows: u64, caps: &Caps)
                 break;
             }
             let dispatch = plan.dispatch(cut.first_row, left.min(cut.rows), earlier, caps);
-            earlier = dispatch.partial_rows.max(earlier);
+            earlier = plan.partial_rows_after(&dispatch);
             dispatches.push((i, dispatch));
         }
         partial_rows = earlier.max(partial_rows);
@@ -187,7 +187,7 @@ impl<'c, 'a> Layout<'c, 'a> {
                 let windows: Vec<Window> = windows.collect::<Result<_, Error>>()?;
                 let places = self.places(plan, dispatch, &tensors, &windows);
                 let outer = place_among_inner_rows(dispatch.first_row, self.inner_rows);
-                let uniform = Uniform::new(&places, eps, outer);
+                let uniform = Uniform::new(&places, eps, outer, plan.strided);
                 Ok(Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform })
             })
             .collect()

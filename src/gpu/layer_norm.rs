@@ -182,7 +182,8 @@ impl LayerNorm {
     }
 
     /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
-    /// backward, or two where rows are split, and the sum of the parameter gradients if any are wanted.
+    /// backward, or two where rows are split, and the sum of the parameter gradients if any are wanted. Where gain and bias have a
+    /// value for each channel, their sums over channels come first, and backward only where something else is wanted.
     ///
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
@@ -224,7 +225,7 @@ impl LayerNorm {
     /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
     ///   each other.
     /// - [`Error::Invalid`]: a row stride is below `cols`, or strides give two elements one place; outer rows have no inner
-    ///   ones, or not as many in all tensors.
+    ///   ones, or not as many in all tensors; rows are groups, and not those of whole samples.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
     /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
     ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the

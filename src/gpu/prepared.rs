@@ -114,14 +114,8 @@ impl Prepared {
                 format!("{capacity} at most, as the call was prepared"),
             ));
         }
-        let groups =
-            self.inner.stages.iter().find_map(|stage| Some(stage.plan.channels?.groups)).unwrap_or(1);
-        if !rows.is_multiple_of(groups.into()) {
-            return Err(Error::invalid(
-                "rows",
-                rows,
-                format!("a multiple of the {groups} groups of a sample"),
-            ));
+        if let Some(channels) = self.inner.stages.iter().find_map(|stage| stage.plan.channels) {
+            channels.check_rows(rows)?;
         }
         if self.inner.read().record(&self.inner, rows, pass) {
             return Ok(());

@@ -130,10 +130,11 @@ impl LayerNorm {
     /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
     fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
-        let uniform = Uniform::new(&[], self.problem().eps, [0, 1]);
+        let uniform = Uniform::new(&[], self.problem().eps, [0, 1], false);
         let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
         // The sum over no partial sums is stored: of the first columns.
-        let size = u64::from(self.problem().cols).next_multiple_of(8) * 4 + 256;
+        let most_cols = self.problem().cols.max(self.problem().parameters());
+        let size = u64::from(most_cols).next_multiple_of(8) * 4 + 256;
         checked(&shared.device, "running kernels over no rows", || {
             Uniforms::write(&shared.queue, &reserved);
             let [super::uniforms::Reserved { slot, .. }] = &reserved;

@@ -52,6 +52,7 @@ impl Operation {
     }
 
     /// Whether what whole rows have is wanted: of backward, dx or the gradient of a row's gain.
+    #[cfg(feature = "gpu")]
     pub(crate) const fn finishes_rows(&self) -> bool {
         match self {
             Self::Forward(_) => true,

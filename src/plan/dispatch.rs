@@ -15,12 +15,12 @@ pub struct Dispatch {
     pub rows: u32,
     /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too many.
     pub workgroups: [u32; 2],
-    /// How many partial sums of the parameter gradients it leaves, one for each slot or workgroup. All dispatches of a call
-    /// share them, so that scratch does not grow with their number.
+    /// How many partial sums of the parameter gradients it leaves, one for each slot, workgroup or sample. All dispatches of a
+    /// call share them, so that scratch does not grow with their number.
     pub partial_rows: u32,
     /// How many of them the dispatches before this one have left: those are added to, the others written anew.
     pub earlier_partial_rows: u32,
-    /// The rows inside an outer row, where a tensor has such; 1 where none has.
+    /// The rows inside an outer row, where a tensor has such, and the groups of a sample, where rows are groups; else 1.
     pub inner_rows: u32,
     /// Which row of its outer row the first row is.
     pub first_inner_row: u32,
@@ -39,6 +39,9 @@ impl Plan {
     pub fn dispatches(&self, rows: u64, spans: &[Span], caps: &Caps) -> Result<Vec<Dispatch>, Error> {
         self.validate()?;
         caps.validate()?;
+        if let Some(channels) = self.channels {
+            channels.check_rows(rows)?;
+        }
         spans.iter().try_for_each(|span| span.validate(rows))?;
         // Shaders count elements in u32; a binding this long has fewer than 2^31 of them.
         let most_bytes = caps.max_binding_bytes.min(u64::from(u32::MAX)) / 4 * 4;
@@ -74,19 +77,36 @@ impl Plan {
                 }
                 count = count.min(fit);
             }
-            if self.samples(count).is_some() && count >= inner_rows.into() {
-                // Of whole samples, whose sums then begin where a sample's do.
-                count = count / u64::from(inner_rows) * u64::from(inner_rows);
-            }
+            count = self.in_samples(first_row, count);
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
             let [first_inner_row, inner_rows] = place_among_inner_rows(first_row, inner_rows);
             let dispatch = Dispatch { inner_rows, first_inner_row, ..dispatch };
             first_row += u64::from(count);
-            earlier_partial_rows = dispatch.partial_rows.max(earlier_partial_rows);
+            earlier_partial_rows = self.partial_rows_after(&dispatch);
             dispatches.push(dispatch);
         }
         Ok(dispatches)
+    }
+
+    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole samples, or a part of one.
+    fn in_samples(&self, first_row: u64, rows: u64) -> u64 {
+        let Some(Channels { groups, .. }) = self.channels_of_sums() else { return rows };
+        let groups = u64::from(groups.max(1));
+        match first_row % groups {
+            0 if rows >= groups => rows / groups * groups,
+            before => rows.min(groups - before),
+        }
+    }
+
+    /// The partial sums that a dispatch and those before it have left. Of a sample that goes on in the next one, nothing is
+    /// there of the rows to come.
+    pub(crate) fn partial_rows_after(&self, dispatch: &Dispatch) -> u32 {
+        let end = dispatch.first_row + u64::from(dispatch.rows);
+        match self.channels_of_sums() {
+            Some(channels) if !end.is_multiple_of(channels.groups.into()) => dispatch.earlier_partial_rows,
+            _ => dispatch.partial_rows.max(dispatch.earlier_partial_rows),
+        }
     }
 
     /// The dispatch of `rows` rows from `first_row` on, which are no more than fit one.
@@ -135,7 +155,7 @@ impl Plan {
         match self.channels {
             Some(Channels { groups, .. }) if given == 1 || given == groups => Ok(groups),
             Some(Channels { groups, .. }) => {
-                let needs = format!("{groups}, the groups of a sample");
+                let needs = Channels::rows_of_sample(groups);
                 Err(Error::invalid("the rows inside an outer row", given, needs))
             }
             None => Ok(given),
@@ -165,11 +185,12 @@ impl Plan {
                 let block_rows = u64::from(self.block_rows.max(1));
                 let rows = trips / block_rows * block_rows;
                 let by_slots = by_grid.min(rows.max(1) * u64::from(self.most_slots()));
-                match self.channels {
-                    Some(channels) if self.kernel == Kernel::BackwardChannelSums => {
-                        by_slots.min(u64::from(self.max_partial_rows) * u64::from(channels.groups))
+                match self.channels_of_sums() {
+                    Some(Channels { groups, .. }) => {
+                        let most = by_slots.min(u64::from(self.max_partial_rows) * u64::from(groups));
+                        self.in_samples(0, most)
                     }
-                    _ => by_slots,
+                    None => by_slots,
                 }
             }
         }

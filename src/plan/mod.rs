@@ -67,7 +67,8 @@ pub struct Plan {
     pub vector_width: u32,
     /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
     pub threads_per_row: u32,
-    /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt to.
+    /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt to; in
+    /// `backward_channel_sums`: channels of its row.
     pub rows_per_workgroup: u32,
     /// Accesses that a thread makes to walk a row, or its chunk of one, once.
     pub steps: u32,
@@ -135,6 +136,8 @@ impl Plan {
 
     /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
     ///
+    /// Where the problem has channels, [`Plan::channel_sums`] has dgain and dbias, and this one leaves them out.
+    ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
     pub fn backward(
@@ -193,6 +196,8 @@ impl Plan {
 
     /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their dispatches;
     /// [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted.
+    ///
+    /// Of channels, as [`Plan::backward`].
     ///
     /// # Errors
     /// As [`Plan::backward`].
@@ -260,6 +265,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         problem.validate()?;
         let caps = &caps.for_plans()?;
+        RowShape::new(problem, vector_width, caps)?;
         // Accesses to channels are one at a time.
         let vector_width = if problem.channels.is_some() { 1 } else { vector_width };
         let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
@@ -288,6 +294,10 @@ impl Plan {
         let caps = &caps.for_plans()?;
         let shape = RowShape::new(problem, vector_width, caps)?;
         rung.validate(&shape, operation.name())?;
+        let operation = match operation {
+            Operation::Backward(backward) => Operation::Backward(of_rows(problem, backward)),
+            other => other,
+        };
         Self::with(problem, operation, &shape, rung, caps)
     }
 

@@ -101,7 +101,12 @@ impl Plan {
             Operation::Forward(_) => ladder::RUN_VEC4,
             _ => ladder::BACKWARD_VEC4,
         };
-        vec4 / self.parts()
+        let steps = vec4 / self.parts();
+        match self.kernel {
+            // Steps of a run that are not there are loaded all the same, and a channel may have few.
+            Kernel::BackwardChannelSums if self.steps < steps && self.steps > 0 => self.steps,
+            _ => steps,
+        }
     }
 
     /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.

@@ -13,7 +13,7 @@ impl Plan {
         // sums, channels do not matter.
         let by_channel = |channels: Channels| Channels { count: channels.per_row(), groups: 1, ..channels };
         let knows_channels = match self.operation {
-            Operation::Forward(_) => self.affine.has_gain(),
+            Operation::Forward(forward) => self.affine.has_gain() && !forward.without_y,
             Operation::Backward(_) => self.affine.has_gain() || self.kernel == Kernel::BackwardChannelSums,
             Operation::ReduceParameters(_) => false,
         };

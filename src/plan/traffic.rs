@@ -2,7 +2,7 @@
 
 use super::{Dispatch, Kernel, Plan};
 use crate::op::{Shape, Used};
-use crate::types::Statistics;
+use crate::types::{Normalization, Statistics};
 use std::ops::Add;
 
 /// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not. gain and
@@ -51,7 +51,11 @@ impl Plan {
         let rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
         let element_bytes = u64::from(self.storage(used.tensor).element_bytes());
         let row = self.row_cols() * element_bytes;
-        let (reads, writes) = (u64::from(used.uses.reads), u64::from(used.uses.writes));
+        let (mut reads, writes) = (u64::from(used.uses.reads), u64::from(used.uses.writes));
+        // Without a mean nothing is left of it.
+        if self.kernel == Kernel::BackwardChannelSums && self.normalization != Normalization::Layer {
+            reads = reads.min(1);
+        }
         // Saturated, as dispatches may be anybody's.
         let walks =
             |bytes: u64| Traffic { read: reads.saturating_mul(bytes), written: writes.saturating_mul(bytes) };

@@ -54,14 +54,20 @@ impl Uniform {
 
     /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings; places beyond
     /// [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number `first_inner_row`
-    /// of the `inner_rows` of an outer row.
-    pub(crate) fn new(places: &[Place], eps: f32, [first_inner_row, inner_rows]: [u32; 2]) -> Self {
+    /// of the `inner_rows` of an outer row, from whose start strided plans count.
+    pub(crate) fn new(
+        places: &[Place],
+        eps: f32,
+        [first_inner_row, inner_rows]: [u32; 2],
+        strided: bool,
+    ) -> Self {
         let outer = Self { inner_rows, first_inner_row, ..Self::zeroed() };
         let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..outer };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
-            let start = start.wrapping_sub(first_inner_row.wrapping_mul(row_stride));
+            let before = if strided { first_inner_row.wrapping_mul(row_stride) } else { 0 };
+            let start = start.wrapping_sub(before);
             let outer_stride = outer_stride.unwrap_or(inner_rows.wrapping_mul(row_stride));
             *to = [start, row_stride, column_stride, outer_stride];
         }
@@ -89,10 +95,11 @@ impl Plan {
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
         let outer = [dispatch.first_inner_row, dispatch.inner_rows];
-        bytemuck::cast(Uniform::new(places, eps, outer).of(self, dispatch))
+        bytemuck::cast(Uniform::new(places, eps, outer, self.strided).of(self, dispatch))
     }
 
-    /// The place of the partial sums of dgain and dbias in a binding of their own: rows of `cols`, one after the other.
+    /// The place of the partial sums of dgain and dbias in a binding of their own: rows of [`Plan::parameters`], one after the
+    /// other.
     #[must_use]
     pub const fn place_of_partials(&self) -> Place {
         Place { start: 0, row_stride: self.parameters(), column_stride: 1, outer_stride: None }

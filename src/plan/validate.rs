@@ -1,7 +1,7 @@
 //! Numbers that no adapter and no plan can have, refused before anything divides by them.
 
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
-use super::{Caps, Plan, Reduction, Storage, Stored, SubgroupSizes};
+use super::{Caps, Kernel, Plan, Reduction, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
 use crate::types::{Dtype, Problem};
 
@@ -66,6 +66,23 @@ impl Plan {
         };
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
+        }
+        if let Some(channels) = self.channels {
+            let per_row = if self.kernel == Kernel::BackwardChannelSums { channels.per_row() } else { 1 };
+            channels.validate(self.cols.saturating_mul(per_row))?;
+            if self.affine.has_gain() && self.block_rows > 1 {
+                return wrong(
+                    "block_rows",
+                    self.block_rows,
+                    "1: of channels, each row has others".to_owned(),
+                );
+            }
+            if self.affine.has_gain() && self.hold_parameters {
+                let needs = "false: of channels, each row has others";
+                return Err(Error::invalid("the plan's hold_parameters", true, needs));
+            }
+        } else if self.kernel == Kernel::BackwardChannelSums {
+            return Err(Error::invalid("the plan's channels", "none", "there, as it sums over those"));
         }
         let rows = || std::iter::once(&Stored::AsRows).chain(Stored::OTHERS);
         let are_f32 = rows().all(|stored| self.storages[*stored] == Storage::F32);

@@ -176,7 +176,7 @@ fn backward_block<T: Element, O: Real, D: Element>(
         add_row(problem, row_number, &mut sums.dgain, products);
         add_row(problem, row_number, &mut sums.dbias, dy.iter().map(|dy| dy.to_f64()));
 
-        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(gain.of_row(row_number)) {
+        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(&*gain.of_row(row_number)) {
             *dxhat = dy.to_f64() * gain;
         }
         if let Some(drow_gain) = drow_gain.as_mut().and_then(Iterator::next) {

@@ -138,7 +138,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
         let row = RowStatistics::new(problem, &values);
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
         let (gain, bias) = (gain.of_row(block.first_row + i), bias.of_row(block.first_row + i));
-        for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(gain).zip(bias) {
+        for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(&*gain).zip(&*bias) {
             *y = O::from_f64(of_row * (gain * row.xhat(*value) + bias));
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {

@@ -19,6 +19,7 @@ pub use backward::{BackwardOutputs, backward};
 pub use forward::{ForwardOutputs, forward};
 
 use crate::{Affine, Dtype, Element, Error, Normalization, Problem, Real};
+use std::borrow::Cow;
 
 /// Blocks that the rows are cut into at most: enough to keep the cores evenly busy.
 const MAX_BLOCKS: usize = 64;
@@ -147,26 +148,34 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     partial.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
-/// Factors or summands of the columns of rows.
+/// Factors or summands of the columns of rows: a value for each parameter.
 pub(crate) struct OfColumns {
-    cols: usize,
-    /// Those of one row, which serve all, or of the rows of a sample.
+    problem: Problem,
     values: Vec<f64>,
 }
 
 impl OfColumns {
     fn new<P: Real>(problem: &Problem, given: Option<&[P]>, of: impl Fn(Option<f64>) -> f64) -> Self {
-        let cols = problem.cols as usize;
-        let rows = problem.channels.map_or(1, |channels| channels.groups as usize);
-        let value = |place: usize| of(given.map(|given| given[place].to_f64()));
-        let places = (0..rows).flat_map(|row| (0..cols).map(move |column| problem.parameter_of(row, column)));
-        Self { cols, values: places.map(value).collect() }
+        let count = problem.parameters() as usize;
+        let values = (0..count).map(|place| of(given.map(|given| given[place].to_f64()))).collect();
+        Self { problem: *problem, values }
     }
 
     /// Those of a row.
-    pub(crate) fn of_row(&self, row: usize) -> &[f64] {
-        let first = row * self.cols % self.values.len();
-        &self.values[first..first + self.cols]
+    pub(crate) fn of_row(&self, row: usize) -> Cow<'_, [f64]> {
+        match self.problem.channels {
+            None => Cow::Borrowed(&self.values),
+            Some(_) => {
+                let columns = 0..self.problem.cols as usize;
+                columns.map(|column| self.values[self.problem.parameter_of(row, column)]).collect()
+            }
+        }
+    }
+
+    /// That of a column of a row.
+    #[cfg(feature = "verify")]
+    pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
+        self.values[self.problem.parameter_of(row, column)]
     }
 }
 

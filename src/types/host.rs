@@ -44,10 +44,10 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<Rows<'a, R>>,
-    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    /// Factor of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
-    /// Summand of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a bias.
+    /// Summand of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a bias.
     #[doc(alias = "beta")]
     pub bias: Option<&'a [P]>,
     /// What y of each row is multiplied by at last, `[rows]`; only with [`Affine::None`](crate::Affine::None).
@@ -99,7 +99,7 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<Rows<'a, T>>,
-    /// Factor of each column, `[cols]`; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    /// Factor of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).

@@ -20,12 +20,32 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Channels of a group.
+    /// Channels of a group; none where there are no groups, which no valid problem has.
     pub(crate) const fn per_row(self) -> u32 {
-        self.count / self.groups
+        match self.count.checked_div(self.groups) {
+            Some(channels) => channels,
+            None => 0,
+        }
     }
 
-    fn validate(self, cols: u32) -> Result<(), Error> {
+    /// That rows are those of whole samples.
+    pub(crate) fn check_rows(self, rows: u64) -> Result<(), Error> {
+        match rows.is_multiple_of(self.groups.into()) {
+            true => Ok(()),
+            false => {
+                let needs = format!("a multiple of the {} groups of a sample", self.groups);
+                Err(Error::invalid("rows", rows, needs))
+            }
+        }
+    }
+
+    /// What rows inside an outer one need to be: what an error says of others.
+    pub(crate) fn rows_of_sample(groups: u32) -> String {
+        format!("{groups}, the groups of a sample")
+    }
+
+    /// That the fields are in their ranges and go together, for rows of so many columns.
+    pub(crate) fn validate(self, cols: u32) -> Result<(), Error> {
         let Self { count, groups, spatial } = self;
         for (field, value) in [("count", count), ("groups", groups), ("spatial", spatial)] {
             if value == 0 || value > Problem::MAX_COLS {
@@ -119,12 +139,7 @@ impl Problem {
 
     /// That rows are those of whole samples, where samples have several.
     pub(crate) fn check_rows(&self, rows: u64) -> Result<(), Error> {
-        match self.channels {
-            Some(Channels { groups, .. }) if !rows.is_multiple_of(groups.into()) => {
-                Err(Error::invalid("rows", rows, format!("a multiple of the {groups} groups of a sample")))
-            }
-            _ => Ok(()),
-        }
+        self.channels.map_or(Ok(()), |channels| channels.check_rows(rows))
     }
 
     /// Checks the fields against their documented ranges.

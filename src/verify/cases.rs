@@ -145,13 +145,13 @@ pub enum Layout {
 impl Layout {
     /// Where rows of so many columns lie.
     pub(super) const fn span(self, cols: u32, element_bytes: u32) -> Span {
-        let wide = cols as u64;
+        let (wide, inner) = (cols as u64, INNER_ROWS as u64);
         let (offset, stride, column_stride, inner_rows, outer_stride) = match self {
             Self::Dense => (0, wide, 1, 0, 0),
             Self::Slice => (64, wide + 8, 1, 0, 0),
             Self::Odd => (3, wide + 5, 1, 0, 0),
-            Self::Heads => (64, wide, 1, INNER_ROWS, INNER_ROWS * wide + 8),
-            Self::Channels => (3, 1, INNER_ROWS + 1, INNER_ROWS, (INNER_ROWS + 1) * wide + 5),
+            Self::Heads => (64, wide, 1, inner, inner * wide + 8),
+            Self::Channels => (3, 1, inner + 1, inner, (inner + 1) * wide + 5),
         };
         Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride }
     }
@@ -177,7 +177,7 @@ impl Layout {
 }
 
 /// Rows inside an outer row, of which the last has fewer in most cases.
-pub(super) const INNER_ROWS: u64 = 3;
+pub(super) const INNER_ROWS: u32 = 3;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

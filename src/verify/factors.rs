@@ -153,7 +153,7 @@ pub(super) const FACTORS: usize = CHANNEL + 1;
 const CHANNELS: usize = 3;
 
 /// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
-const GROUPS: usize = INNER_ROWS as usize;
+const GROUPS: u32 = INNER_ROWS;
 
 /// The case that the levels stand for, if there is one.
 pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
@@ -176,10 +176,11 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     }
     let mut rows = rows;
     if level[CHANNEL] > 0 {
-        if !is_rich || !affine.has_gain() || rows < GROUPS {
+        let groups = GROUPS as usize;
+        if !is_rich || !affine.has_gain() || rows < groups {
             return None;
         }
-        rows -= rows % GROUPS;
+        rows -= rows % groups;
         problem.channels = Some(channels_of(cols, level[CHANNEL] == 1));
     }
     let (own, others) =
@@ -233,9 +234,7 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
 fn channels_of(cols: u32, few: bool) -> Channels {
     let least = (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1);
     let per_row = if few { least } else { cols / least };
-    #[allow(clippy::cast_possible_truncation, reason = "a handful")]
-    let groups = GROUPS as u32;
-    Channels { count: per_row * groups, groups, spatial: cols / per_row }
+    Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row }
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the level of its data.

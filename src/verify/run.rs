@@ -85,14 +85,16 @@ impl Runner<'_> {
             .chunks(cols)
             .zip(&expected_statistics)
             .enumerate()
-            .map(|(i, (row, statistics))| forward_terms(row, *statistics, gains.of_row(i), biases.of_row(i)))
+            .map(|(i, (row, statistics))| {
+                forward_terms(row, *statistics, &gains.of_row(i), &biases.of_row(i))
+            })
             .collect();
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
         if let Some((dtype, y)) = results.get(Tensor::Y) {
             verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
                 let of_row = &terms[row];
                 let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
-                let (gain, bias) = (gains.of_row(row)[column], biases.of_row(row)[column]);
+                let (gain, bias) = (gains.at(row, column), biases.at(row, column));
                 // Beside a column that outweighs the others, those are judged by their own gains.
                 let terms = if one_outweighs {
                     ONE_COLUMN * of_row.own(gain, bias)

@@ -9,7 +9,7 @@ use wgpu_layernorm::plan::{
     SubgroupSizes, TunedAdapter, Tuning,
 };
 use wgpu_layernorm::shader::{Dialect, assemble};
-use wgpu_layernorm::{Error, Problem};
+use wgpu_layernorm::{Channels, Error, Problem};
 
 /// Small, beside a power of two, or anything.
 fn number() -> impl Strategy<Value = u32> {
@@ -46,6 +46,14 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
         least_slots: 1,
         rows_per_slot: 1,
     };
+    // Groups of as many channels as there are columns: two, if there can be so many.
+    let groups = if problem.cols > Problem::MAX_COLS / 2 { 1 } else { 2 };
+    let channels = Channels { count: problem.cols.saturating_mul(groups), groups, spatial: 1 };
+    let of_channels = Problem { channels: Some(channels), ..*problem };
+    plans.push(Plan::forward(&of_channels, *forward, *width, caps));
+    plans.push(Plan::backward(&of_channels, *backward, *width, caps));
+    plans.push(Plan::channel_sums(&of_channels, *backward, *width, caps));
+    plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
     let operation = Operation::Forward(*forward);
     plans.push(Plan::with_rung(problem, operation, *width, rung, caps));
     let adapter =
@@ -190,6 +198,7 @@ fn disturbed(mut plan: Plan, changes: &[(u8, u32)]) -> Plan {
             11 => plan.reduction = Reduction::Subgroups(value),
             12 => plan.combine_slots = !plan.combine_slots,
             13 => plan.storages = Storages::all(Storage::NativeF16),
+            14 => plan.channels = Some(Channels { count: value, groups: value % 7, spatial: plan.cols }),
             _ => plan.kernel = Kernel::ALL[value as usize % Kernel::ALL.len()],
         }
     }
@@ -204,6 +213,10 @@ proptest! {
         case.caps = caps;
         for plan in all_plans(&case) {
             match plan {
+                // Of channels, these have other widths than the problem's.
+                Ok(plan) if plan.kernel == Kernel::BackwardChannelSums || plan.cols != case.problem.cols => {
+                    prop_assert_eq!(plan.check(&caps), Ok(()));
+                }
                 Ok(plan) => {
                     prop_assert_eq!(plan.validate(), Ok(()));
                     limits_are_kept(&plan, u32::try_from(plan.tensors().len()).unwrap(), &case)?;
@@ -237,7 +250,7 @@ proptest! {
     fn any_plan_is_refused_or_ends(
         case in cases(cols()),
         index in any::<prop::sample::Index>(),
-        changes in prop::collection::vec((0..=14_u8, number()), 1..4),
+        changes in prop::collection::vec((0..=15_u8, number()), 1..4),
         (spans, rows, caps) in (spans(), long_number(), any_caps()),
     ) {
         let plans: Vec<Plan> = all_plans(&case).into_iter().flatten().collect();

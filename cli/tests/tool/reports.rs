@@ -57,7 +57,7 @@ fn verify_checks_split_rows_where_it_is_asked_to() {
     let room = Room::new();
     let report = room.path("report.json");
     let args =
-        ["verify", "--adapter", "auto", "--case", "/5x2050/", "--row-split", "always", "--json", &report];
+        ["verify", "--adapter", "auto", "--case", "/5x20000/", "--row-split", "wide", "--json", &report];
     let result = run(layernorm(&args));
     assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
     for run in read_json(&report)["verify"].as_array().unwrap() {

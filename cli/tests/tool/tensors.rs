@@ -2,7 +2,8 @@
 
 use crate::files::{self, Tensor, ramp};
 use crate::{Room, Run, fixture, layernorm, run};
-use safetensors::tensor::Dtype;
+use safetensors::tensor::{Dtype, SafeTensors};
+use wgpu_layernorm::Real;
 
 const NORM: &str = "00.embeddings.LayerNorm";
 const EPS: &str = "1e-12";
@@ -445,4 +446,69 @@ fn a_link_keeps_pointing_where_it_did() {
     // Files are as readable as those that any other program writes here.
     let mode = |name: &str| std::fs::metadata(room.path(name)).unwrap().permissions().mode();
     assert_eq!(mode("target"), mode("in"));
+}
+
+/// PyTorch's group norm, with the channels first and last.
+#[test]
+fn group_and_instance_norm_are_those_of_pytorch() {
+    let room = Room::new();
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/torch.safetensors");
+    let bytes = std::fs::read(vectors).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    for (name, groups, flags) in [
+        ("group.gain_bias.8.4.15", 4, &["--eps", "1e-5", "--normalization", "group", "--groups", "4"][..]),
+        ("group.gain_bias.6.6.49", 6, &["--eps", "1e-6", "--normalization", "instance"]),
+    ] {
+        let of = |tensor: &str| format!("{name}.{tensor}");
+        let narrow = |tensor: &str| -> Vec<f32> {
+            bytemuck::pod_collect_to_vec(tensors.tensor(&of(tensor)).unwrap().data())
+        };
+        let expected = |tensor: &str| -> Vec<f32> {
+            let wide: Vec<f64> = bytemuck::pod_collect_to_vec(tensors.tensor(&of(tensor)).unwrap().data());
+            wide.into_iter().map(f32::from_f64).collect()
+        };
+        let shape = tensors.tensor(&of("x")).unwrap().shape().to_vec();
+        let [samples, channels, spatial] = shape[..] else { panic!("{shape:?}") };
+        let last = |values: &[f32]| -> Vec<f32> {
+            let place = |n: usize, s: usize, c: usize| (n * channels + c) * spatial + s;
+            let in_sample =
+                move |n| (0..spatial).flat_map(move |s| (0..channels).map(move |c| place(n, s, c)));
+            (0..samples).flat_map(in_sample).map(|place| values[place]).collect()
+        };
+        let input = room.path("in");
+        let (last_shape, shape) = ([samples, spatial, channels], [samples, channels, spatial]);
+        files::write(
+            &input,
+            &[
+                ("x", Tensor::f32(&shape, &narrow("x"))),
+                ("dy", Tensor::f32(&shape, &narrow("dy"))),
+                ("x_last", Tensor::f32(&last_shape, &last(&narrow("x")))),
+                ("dy_last", Tensor::f32(&last_shape, &last(&narrow("dy")))),
+                ("g", Tensor::f32(&[channels], &narrow("gain"))),
+                ("b", Tensor::f32(&[channels], &narrow("bias"))),
+            ],
+        );
+        let rows = [samples, groups];
+        let channels = [channels];
+        for is_last in [false, true] {
+            let (x, dy) = if is_last { ("x_last", "dy_last") } else { ("x", "dy") };
+            let flags = [flags, if is_last { &["--channels-last"][..] } else { &[] }].concat();
+            let of_rows = |values: Vec<f32>| match is_last {
+                true => Tensor::f32(&last_shape, &last(&values)),
+                false => Tensor::f32(&shape, &values),
+            };
+            let forward = ["forward", &input, "--x", x, "--gain", "g", "--bias", "b", "--statistics"];
+            for has in on_both(&room, &[&forward, &flags[..]].concat(), &["y", "mean", "rstd"]) {
+                assert_close("y", &has[0], &of_rows(expected("y")), samples * channels[0] * spatial);
+                assert_close("mean", &has[1], &Tensor::f32(&rows, &expected("mean")), samples * groups);
+                assert_close("rstd", &has[2], &Tensor::f32(&rows, &expected("rstd")), samples * groups);
+            }
+            let backward = ["backward", &input, "--x", x, "--dy", dy, "--gain", "g"];
+            for has in on_both(&room, &[&backward, &flags[..]].concat(), &["dx", "dgain", "dbias"]) {
+                assert_close("dx", &has[0], &of_rows(expected("dx")), samples * channels[0] * spatial);
+                assert_close("dgain", &has[1], &Tensor::f32(&channels, &expected("dgain")), channels[0]);
+                assert_close("dbias", &has[2], &Tensor::f32(&channels, &expected("dbias")), channels[0]);
+            }
+        }
+    }
 }

@@ -94,6 +94,15 @@ fn wrong_flags_and_tensors() {
     forward(&[&heads[..], &["--normalization", "channel"]].concat(), &["--heads", "channel"]);
     let one = ["--x", "x", "--heads", "1", "--head-dim", "2", "--residual", "x"];
     forward(&one, &["--residual", "--heads", "sum"]);
+    let group = ["--x", "x", "--normalization", "group"];
+    forward(&group, &["--normalization group needs --groups"]);
+    forward(&[&group[..], &["--groups", "3"]].concat(), &["x", "[3, 4]", "4 channels", "--groups 3"]);
+    forward(&[&group[..], &["--groups", "0"]].concat(), &["--groups", "1 or more"]);
+    forward(&[&group[..], &["--groups", "2", "--cols", "2"]].concat(), &["group", "--cols"]);
+    forward(&[&group[..], &["--groups", "2", "--gain", "long"]].concat(), &["long", "4", "channel of x"]);
+    forward(&["--x", "gain", "--normalization", "instance"], &["gain", "[4]", "[samples, channels, ...]"]);
+    forward(&["--x", "x", "--normalization", "instance", "--groups", "2"], &["--groups", "each channel"]);
+    forward(&["--x", "x", "--groups", "2"], &["--groups", "--normalization group"]);
     let weight = ["--x", "x", "--normalization", "weight"];
     forward(&weight, &["weight", "--gain"]);
     forward(&[&weight[..], &["--gain", "gain"]].concat(), &["gain", "[4]", "needs 3", "--axis"]);

@@ -21,7 +21,7 @@ pub struct BackwardBuffers<'a> {
     /// into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<BufferRows<'a>>,
-    /// `[cols]`; given exactly if the problem's affine has it.
+    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx it is not needed.
@@ -33,10 +33,10 @@ pub struct BackwardBuffers<'a> {
     /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum` in it.
     #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
-    /// Output, `[cols]`.
+    /// Output, `[cols]`, or a value for each channel.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<BufferVector<'a>>,
-    /// Output, `[cols]`.
+    /// Output, `[cols]`, or a value for each channel.
     #[doc(alias = "grad_bias", alias = "dbeta")]
     pub dbias: Option<BufferVector<'a>>,
     /// Output, `[rows]` in float32: the gradient of `row_gain`.

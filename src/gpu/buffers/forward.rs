@@ -17,10 +17,10 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
-    /// `[cols]`; given exactly if the problem's affine has it and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it and y is given.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// `[cols]`; given exactly if the problem's affine has it and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it and y is given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with [`Affine::None`], and y.

@@ -119,13 +119,18 @@ pub(super) fn channel_sums(shape: &RowShape, channels: u32, caps: &Caps) -> Resu
         each * u64::from(channels.div_ceil(rung.rows_per_workgroup))
     };
     while trips(&rung) > u64::from(caps.max_loop_trips) / 4 * 3 {
-        let more = Rung { rows_per_workgroup: 2 * rung.rows_per_workgroup, ..rung };
+        // More channels at a time, or where a channel is the workgroup, more threads.
+        let slots = Rung { rows_per_workgroup: 2 * rung.rows_per_workgroup, ..rung };
+        let threads = Rung { rows_per_workgroup: 1, ..self::rung(kernel, 2 * rung.threads_per_row, 1, caps) };
         let by_subgroup = matches!(rung.reduction, Reduction::Subgroup | Reduction::Subgroups(_));
-        if by_subgroup || more.rows_per_workgroup > channels.next_power_of_two() || !fits(&more, kernel, caps)
+        let has_channels = !by_subgroup && slots.rows_per_workgroup <= channels.next_power_of_two();
+        let has_columns = threads.threads_per_row <= threads_that_fill(shape);
+        rung = match (has_channels && fits(&slots, kernel, caps), has_columns && fits(&threads, kernel, caps))
         {
-            break;
-        }
-        rung = more;
+            (true, _) => slots,
+            (false, true) => threads,
+            (false, false) => break,
+        };
     }
     Ok(rung)
 }
@@ -226,7 +231,12 @@ fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
     let invocations = rung.threads_per_row * rung.rows_per_workgroup;
     let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes());
     let combines_slots = rung.rows_per_workgroup > 1 && super::combines_slots(kernel, caps.kind);
-    let slot_bytes = if combines_slots { SLOT_SUM_BYTES * invocations } else { 0 };
+    let slot_bytes = match kernel {
+        // A float32 of each.
+        Kernel::BackwardChannelSums => 4 * rung.rows_per_workgroup,
+        _ if combines_slots => SLOT_SUM_BYTES * invocations,
+        _ => 0,
+    };
     invocations <= caps.max_invocations && bytes + slot_bytes <= caps.max_workgroup_bytes
 }
 
