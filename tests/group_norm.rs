@@ -623,3 +623,34 @@ fn channels_of_instance_norm_may_come_last() {
         assert_close(what, &got, expected, largest(expected).max(10.0), share(Dtype::F32));
     }
 }
+
+/// Batch norm in training is instance norm of one sample, the batch, whose channels come last.
+#[test]
+fn batch_norm_of_a_batch_is_one_sample() {
+    let context = context();
+    let (samples, channels) = (37_usize, 6_usize);
+    let descriptor = LayerNormDescriptor::group(6, 6, 37);
+    let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+    let (x, gain, bias) = (values(1, samples * channels), values(2, channels), values(3, channels));
+    let expected: Vec<f64> = (0..samples * channels)
+        .map(|i| {
+            let of_channel = || (0..samples).map(|n| f64::from(x[n * channels + i % channels]));
+            let mean = of_channel().sum::<f64>() / samples as f64;
+            let variance = of_channel().map(|x| (x - mean).powi(2)).sum::<f64>() / samples as f64;
+            let xhat = (f64::from(x[i]) - mean) / (variance + f64::from(descriptor.eps)).sqrt();
+            f64::from(gain[i % channels]) * xhat + f64::from(bias[i % channels])
+        })
+        .collect();
+    let [x, y, gain, bias] = [&x, &x, &gain, &bias].map(|values| buffer(&context, values));
+    let place = |buffer| BufferRows::from(buffer).with_stride(1).with_column_stride(channels as u64);
+    let forward = norm
+        .prepare_forward(&ForwardBuffers {
+            gain: Some((&gain).into()),
+            bias: Some((&bias).into()),
+            ..ForwardBuffers::new(channels as u64, place(&x), place(&y))
+        })
+        .unwrap();
+    let results = run(&context, &[&forward], &[&y]);
+    let got: Vec<f64> = results[0].iter().map(|bits| f64::from(f32::from_bits(*bits))).collect();
+    assert_close("y", &got, &expected, largest(&expected), share(Dtype::F32));
+}

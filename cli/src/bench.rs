@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use wgpu_layernorm::bench::{self, Bench as Timer, NamedShape, Operation, Options, Workload};
 use wgpu_layernorm::plan::{RowSplit, Tuning};
-use wgpu_layernorm::{Dtype, Normalization, Problem, wgpu};
+use wgpu_layernorm::{Channels, Dtype, Normalization, Problem, wgpu};
 
 /// Time the kernels against plain copies of the same bytes.
 ///
@@ -57,6 +57,14 @@ pub(crate) struct Bench {
     /// Layer norm with gain and bias, RMS norm with a gain, L2 normalization without; one or more
     #[arg(long, value_parser = normalizations(), num_args = 1.., default_values = ["layer"])]
     normalization: Vec<Normalization>,
+
+    /// Gain and bias have a value for each of so many channels of a sample: group norm, whose rows are the groups of samples
+    #[arg(long, value_name = "C", requires = "groups", value_parser = clap::value_parser!(u32).range(1..))]
+    channels: Option<u32>,
+
+    /// Groups of a sample: they divide channels and rows evenly, and the channels of a group divide cols
+    #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
+    groups: Option<u32>,
 
     /// Whether several workgroups share a row, which changes the order of its sums: it pays where rows are
     /// too few to fill the adapter and too wide for registers
@@ -204,6 +212,7 @@ fn workloads(args: &Bench) -> Result<Vec<Workload>, Failure> {
                     for Shape { rows, cols } in &shapes {
                         let workload = Workload::new(*operation, *normalization, *dtype, *rows, *cols)
                             .with_parameter_dtype(parameter_dtype);
+                        let workload = with_channels(args, workload)?;
                         if !workloads.contains(&workload) {
                             workloads.push(workload);
                         }
@@ -213,6 +222,22 @@ fn workloads(args: &Bench) -> Result<Vec<Workload>, Failure> {
         }
     }
     Ok(workloads)
+}
+
+/// The workload with the channels that were asked for, if it can have such.
+fn with_channels(args: &Bench, workload: Workload) -> Result<Workload, Failure> {
+    let Some((count, groups)) = args.channels.zip(args.groups) else { return Ok(workload) };
+    let cols = workload.problem.cols;
+    let per_row = (count / groups).max(1);
+    let workload = workload.with_channels(Channels { count, groups, spatial: cols / per_row });
+    match workload.validate() {
+        Ok(()) => Ok(workload),
+        Err(error) => {
+            let shape =
+                format!("--shape {}x{cols} with --channels {count} and --groups {groups}", workload.rows);
+            Err(Failure::WrongCall(format!("{shape}: {error}")))
+        }
+    }
 }
 
 /// The storages of gain and bias beside rows of `dtype`.

@@ -1,6 +1,6 @@
 //! Any number of reports beside each other.
 
-use crate::format::{Adapter, Measurement, OutputError, Plan, Report, VerifyRun};
+use crate::format::{Adapter, Measurement, OfChannels, OutputError, Plan, Report, VerifyRun};
 use crate::machine::{Machine, machines};
 use crate::sheet::{Sheet, wrapped};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub struct Key {
     pub parameter_dtype: String,
     /// Which of gain and bias there are.
     pub affine: String,
+    /// Channels and groups of a sample, where gain and bias have a value for each channel.
+    pub channels: Option<OfChannels>,
     /// Number of rows.
     pub rows: u64,
     /// Values in a row.
@@ -43,6 +45,7 @@ impl Key {
             dtype: measurement.dtype.clone(),
             parameter_dtype: measurement.parameter_dtype.clone(),
             affine: measurement.affine.clone(),
+            channels: measurement.channels,
             rows: measurement.rows,
             cols: measurement.cols,
         }
@@ -80,20 +83,24 @@ impl Key {
             other => format!("{other} norm"),
         };
         let affine = match (self.normalization.as_str(), self.affine.as_str()) {
+            ("layer", "gain_bias") if self.channels.is_some() => " with gain and bias".to_owned(),
             ("layer", "gain_bias") | ("rms", "gain") | ("l2", "none") => String::new(),
             (_, "none") => " without gain and bias".to_owned(),
             (_, "gain") => " with a gain alone".to_owned(),
             (_, "gain_bias") => " with gain and bias".to_owned(),
             (_, other) => format!(" with {other}"),
         };
-        format!("{}, {norm}{affine}, {}", self.operation, self.storage())
+        let channels = self.channels.map_or_else(String::new, |OfChannels { count, groups }| {
+            format!(" for each of {count} channels in {groups} groups")
+        });
+        format!("{}, {norm}{affine}{channels}, {}", self.operation, self.storage())
     }
 }
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         fn order(key: &Key) -> impl Ord + '_ {
-            let Key { operation, normalization, dtype, parameter_dtype, affine, rows, cols } = key;
+            let Key { operation, normalization, dtype, parameter_dtype, affine, channels, rows, cols } = key;
             (
                 rank(&OPERATIONS, operation),
                 normalization,
@@ -102,6 +109,7 @@ impl Ord for Key {
                 rows,
                 parameter_dtype,
                 affine,
+                channels,
             )
         }
         order(self).cmp(&order(other))
@@ -117,7 +125,11 @@ impl PartialOrd for Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, rows, cols, .. } = self;
-        write!(f, "{operation}/{}/{}/{rows}x{cols}", self.norm(), self.storage())
+        write!(f, "{operation}/{}/{}/{rows}x{cols}", self.norm(), self.storage())?;
+        match self.channels {
+            Some(OfChannels { count, groups }) => write!(f, "/{count}_channels_in_{groups}"),
+            None => Ok(()),
+        }
     }
 }
 

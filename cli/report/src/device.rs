@@ -1,8 +1,8 @@
 //! Reports from what `wgpu_layernorm` measures and verifies.
 
 use crate::format::{
-    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, OutputError, Plan, Timing,
-    Unsupported, VerifyRun,
+    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, OfChannels, OutputError,
+    Plan, Timing, Unsupported, VerifyRun,
 };
 use serde_json::{Map, Value, json};
 use wgpu_layernorm::bench::{self, Workload};
@@ -120,6 +120,9 @@ impl Measurement {
             affine: problem.affine.name().to_owned(),
             dtype: problem.dtype.name().to_owned(),
             parameter_dtype: problem.parameter_dtype.name().to_owned(),
+            channels: problem
+                .channels
+                .map(|channels| OfChannels { count: channels.count, groups: channels.groups }),
             rows: workload.rows,
             cols: problem.cols,
             kernel: None,

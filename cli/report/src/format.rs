@@ -237,6 +237,9 @@ pub struct Measurement {
     /// The storage of gain and bias. JSON without it means that of the rows.
     #[serde(default)]
     pub parameter_dtype: String,
+    /// Where gain and bias have a value for each channel: how many a sample has, and in how many groups, which are the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<OfChannels>,
     /// Number of rows.
     pub rows: u64,
     /// Values in a row.
@@ -253,6 +256,15 @@ pub struct Measurement {
     /// Why there are no times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// Channels of a sample, and their groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OfChannels {
+    /// Channels of a sample.
+    pub count: u32,
+    /// Groups of a sample.
+    pub groups: u32,
 }
 
 /// The times of a call and of the copy that it is held against.
@@ -335,6 +347,7 @@ impl Plan {
             parts.push(count(*rows_per_workgroup, "slice of rows", "slices of rows"));
         } else {
             parts.push(match kernel.as_str() {
+                "backward_channel_sums" => "sums over channels".to_owned(),
                 "forward_split_statistics" => "statistics of parts of a row".to_owned(),
                 "backward_split_sums" => "sums of parts of a row".to_owned(),
                 "forward_split_apply" | "backward_split_apply" => "results of parts of a row".to_owned(),

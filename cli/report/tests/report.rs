@@ -50,6 +50,7 @@ fn measurement(operation: &str, dtype: &str, cols: u32, seconds: f64) -> Measure
         affine: "gain_bias".to_owned(),
         dtype: dtype.to_owned(),
         parameter_dtype: dtype.to_owned(),
+        channels: None,
         rows: 128,
         cols,
         kernel: Some("forward_cached".to_owned()),

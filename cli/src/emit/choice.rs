@@ -7,12 +7,13 @@ use crate::words::{affines, dtypes, normalizations};
 use clap::{Args, ValueEnum};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
-use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Affine, Channels, Dtype, Error, Gradient, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
     /// The split ones share a row among workgroups: the first of two leaves row_partials, which the second reads.
-    /// reduce-parameters adds up the partial sums of dgain and dbias that backward leaves [default: forward]
+    /// channel-sums has the sums of dgain and dbias over channels, and backward then dx alone. reduce-parameters adds up the
+    /// partial sums of dgain and dbias that either leaves [default: forward]
     #[arg(long, value_enum, help_heading = "Kernel")]
     operation: Option<OperationFlag>,
 
@@ -42,6 +43,14 @@ pub(crate) struct Choice {
     /// Which of gain and bias there are [default: gain_bias]
     #[arg(long, value_parser = affines(), help_heading = "Kernel")]
     affine: Option<Affine>,
+
+    /// Channels of a sample, where gain and bias have a value for each: group norm, whose rows are groups
+    #[arg(long, value_name = "C", requires = "groups", help_heading = "Kernel")]
+    channels: Option<u32>,
+
+    /// Groups of a sample, which divide its channels evenly
+    #[arg(long, value_name = "G", requires = "channels", help_heading = "Kernel")]
+    groups: Option<u32>,
 
     /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every
     /// type, and 16 for 32, which words of 64 bits take
@@ -156,6 +165,7 @@ enum OperationFlag {
     Backward,
     BackwardSplitSums,
     BackwardSplitApply,
+    ChannelSums,
     ReduceParameters,
 }
 
@@ -250,6 +260,8 @@ impl Choice {
             ("--affine", self.affine.is_some()),
             ("--option", !self.option.is_empty()),
             ("--vector-width", self.vector_width.is_some()),
+            ("--channels", self.channels.is_some()),
+            ("--groups", self.groups.is_some()),
             ("--strided", self.strided),
             ("--adapter", self.adapter.is_some()),
             ("--kind", self.kind.is_some()),
@@ -295,6 +307,9 @@ impl Choice {
         let problem = self.problem();
         problem.validate().map_err(by_flag)?;
         let operation = self.operation.unwrap_or(OperationFlag::Forward);
+        if operation == OperationFlag::ChannelSums && problem.channels.is_none() {
+            return Err(wrong("--operation channel-sums needs --channels and --groups"));
+        }
         let vector_width = self.vector_width.unwrap_or(8);
         let least = self.vector_width.unwrap_or(1);
         // Looked for before an adapter is.
@@ -315,6 +330,7 @@ impl Choice {
             OperationFlag::BackwardSplitApply => {
                 Plan::backward_split(&problem, backward, vector_width, &caps).map(|[_, second]| second)
             }
+            OperationFlag::ChannelSums => Plan::channel_sums(&problem, backward, vector_width, &caps),
             OperationFlag::ReduceParameters => {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
@@ -329,7 +345,10 @@ impl Choice {
         }
         // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
         let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
-        if plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
+        // Sums over channels take what divides a channel, and add up one by one.
+        let is_of_channels = problem.channels.is_some()
+            && matches!(operation, OperationFlag::ChannelSums | OperationFlag::ReduceParameters);
+        if !is_of_channels && plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
             return Err(wrong(format!(
                 "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
                 problem.cols, plan.vector_width
@@ -346,6 +365,10 @@ impl Choice {
             parameter_dtype: self.parameter_dtype.unwrap_or(dtype),
             normalization: self.normalization.unwrap_or_default(),
             affine: self.affine.unwrap_or_default(),
+            channels: self.channels.zip(self.groups).map(|(count, groups)| {
+                let per_row = count.checked_div(groups).unwrap_or(0).max(1);
+                Channels { count, groups, spatial: self.cols.unwrap_or_default() / per_row }
+            }),
             ..Problem::default()
         }
     }
@@ -439,8 +462,9 @@ impl Choice {
             return Err(wrong("--x-in and --dy-in need --dx overwrite"));
         }
         let parameters = backward.has_parameters();
-        if operation == OperationFlag::ReduceParameters && !parameters {
-            return Err(wrong("--operation reduce-parameters needs --dgain or --dbias"));
+        let is_sum = matches!(operation, OperationFlag::ReduceParameters | OperationFlag::ChannelSums);
+        if is_sum && !parameters {
+            return Err(wrong("--operation reduce-parameters and channel-sums need --dgain or --dbias"));
         }
         if backward.dx.is_none() && !parameters && backward.drow_gain.is_none() {
             return Err(wrong(

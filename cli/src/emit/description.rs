@@ -4,6 +4,7 @@ use super::Format;
 use crate::failure::Failure;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
+use wgpu_layernorm::Channels;
 use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Reduction, Shape, Tensor, Used};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::translate::Module;
@@ -18,6 +19,8 @@ pub(crate) struct Description {
     cols: u32,
     normalization: &'static str,
     affine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<OfChannels>,
     workgroup_size: [u32; 3],
     uniform: Uniform,
     bindings: Vec<Binding>,
@@ -27,6 +30,14 @@ pub(crate) struct Description {
     scratch: Vec<Scratch>,
     needs: Needs,
     planned_for: PlannedFor,
+}
+
+/// Where gain and bias have a value for each channel: how those lie in rows.
+#[derive(Debug, Serialize)]
+struct OfChannels {
+    count: u32,
+    groups: u32,
+    spatial: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -191,7 +202,11 @@ impl Description {
                     dtype: storage.dtype().name(),
                     shape: shape(plan, used.shape),
                     // A word may hold two values, of which each can be the first.
-                    start_multiple: if plan.vector_width == 1 { 1 } else { values_per_element },
+                    start_multiple: match used.shape {
+                        Shape::Cols if plan.channels.is_some() => 1,
+                        _ if plan.vector_width == 1 => 1,
+                        _ => values_per_element,
+                    },
                 }
             })
             .collect();
@@ -212,6 +227,10 @@ impl Description {
             cols: plan.cols,
             normalization: plan.normalization.name(),
             affine: plan.affine.name(),
+            channels: plan.channels.map(|channels| {
+                let Channels { count, groups, spatial } = channels;
+                OfChannels { count, groups, spatial }
+            }),
             workgroup_size: [plan.workgroup_size(), 1, 1],
             uniform: Uniform { group: 0, binding: module.shader().uniform, bytes, fields },
             metal_buffer_sizes: (format == Format::Msl)
@@ -284,7 +303,8 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "one" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
         "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
-        "inner_rows" => vec![Value::Number(1)],
+        "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
+        "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
         "first_inner_row" => vec![Value::Number(0)],
         "places" => plan
             .used()
@@ -303,7 +323,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
         Shape::Cols => [Value::Number(0), Value::Number(1)],
         Shape::PerRow => [name("row_stride"), Value::Number(1)],
-        Shape::Partials => [Value::Number(plan.cols), Value::Number(1)],
+        Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
         _ if plan.strided => [name("row_stride"), name("column_stride")],
         _ => [name("row_stride"), Value::Number(1)],
@@ -317,17 +337,26 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     [start, row_stride, column_stride, outer_stride]
 }
 
+/// Values of a row, of which a kernel may walk a channel at a time.
+fn row_cols(plan: &Plan) -> u32 {
+    match plan.channels {
+        Some(Channels { count, groups, spatial }) => count / groups * spatial,
+        None => plan.cols,
+    }
+}
+
 fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     let rows = |name: &str| Value::Name(name.to_owned());
     match shape {
         Shape::Statistics => vec![rows("rows"), Value::Number(2)],
         Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
-        Shape::Cols => vec![Value::Number(plan.cols)],
+        Shape::Cols => vec![Value::Number(plan.parameters())],
         Shape::PerRow => vec![rows("rows")],
         Shape::Partials => {
-            vec![rows("partial_rows"), Value::Number(plan.parameter_gradients()), Value::Number(plan.cols)]
+            let gradients = Value::Number(plan.parameter_gradients());
+            vec![rows("partial_rows"), gradients, Value::Number(plan.parameters())]
         }
-        _ => vec![rows("rows"), Value::Number(plan.cols)],
+        _ => vec![rows("rows"), Value::Number(row_cols(plan))],
     }
 }
 

@@ -1,7 +1,7 @@
 //! `emit`: texts, descriptions, the whole set, and calls that it refuses.
 
 use crate::{Room, layernorm, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One width's: all take minutes to write.
 pub(crate) const CASE: &str = "/cols384/";
@@ -105,6 +105,39 @@ fn strided_every_tensor_has_an_outer_stride() {
 }
 
 /// The text and the description say the same of the bindings.
+/// Of group norm the host learns how channels lie, and what the uniform's rows of a sample are.
+#[test]
+fn channels_are_in_the_description() {
+    let of = |operation: &str| {
+        let channels = ["--cols", "80", "--channels", "12", "--groups", "3"];
+        description(&[&channels[..], &["--operation", operation]].concat())
+    };
+    let field = |description: &Value, name: &str| {
+        let fields = description["uniform"]["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["name"] == name).unwrap()["value"].clone()
+    };
+    let binding = |description: &Value, name: &str| {
+        let bindings = description["bindings"].as_array().unwrap();
+        bindings.iter().find(|binding| binding["name"] == name).unwrap().clone()
+    };
+    let forward = of("forward");
+    assert_eq!(forward["channels"], json!({"count": 12, "groups": 3, "spatial": 20}));
+    assert_eq!(field(&forward, "inner_rows"), json!([3]));
+    assert_eq!(field(&forward, "first_inner_row"), json!(["first_inner_row"]));
+    let gain = binding(&forward, "gain");
+    assert_eq!((&gain["shape"], &gain["start_multiple"]), (&json!([12]), &json!(1)));
+    let sums = of("channel-sums");
+    assert_eq!((&sums["cols"], &binding(&sums, "x")["shape"]), (&json!(20), &json!(["rows", 80])));
+    assert_eq!(binding(&sums, "partials")["shape"], json!(["partial_rows", 2, 12]));
+    assert_eq!(sums["dispatch"]["partial_rows"], json!(["divide_up", "rows", 3]));
+    assert_eq!(binding(&of("reduce-parameters"), "dgain")["shape"], json!([12]));
+    let backward = of("backward");
+    assert!(backward["bindings"].as_array().unwrap().iter().all(|bound| bound["name"] != "partials"));
+    assert_refused(&["--cols", "80", "--channels", "10", "--groups", "3"], "channels.count is 10");
+    assert_refused(&["--cols", "80", "--channels", "12"], "--groups");
+    assert_refused(&["--cols", "80", "--operation", "channel-sums"], "--channels and --groups");
+}
+
 #[test]
 fn bindings_are_as_the_host_has_them() {
     for (flags, uniform, first, reads) in [

@@ -414,3 +414,34 @@ fn compare_refuses_what_is_no_report() {
     refused(&[&file("newer", r#"{"version": 1000}"#)], &["newer", "1000"]);
     refused(&[&room.path("absent"), "--html", &room.path("absent/page")], &["--html", "directory"]);
 }
+
+/// Group norm: rows that are groups of channels.
+#[test]
+fn bench_times_rows_of_channels() {
+    let room = Room::new();
+    let report = room.path("report.json");
+    let shape = [
+        "bench",
+        "--adapter",
+        "auto",
+        "--dtype",
+        "f32",
+        "--seconds",
+        "0",
+        "--channels",
+        "12",
+        "--groups",
+        "3",
+    ];
+    let result = run(layernorm(&[&shape[..], &["--shape", "300x80", "--json", &report]].concat()));
+    assert_eq!(result.code, Some(0), "{}\n{}", result.stdout, result.stderr);
+    assert!(result.stdout.contains("12 channels in 3 groups"), "{}", result.stdout);
+    for measurement in read_json(&report)["measurements"].as_array().unwrap() {
+        assert_eq!(measurement["channels"], serde_json::json!({"count": 12, "groups": 3}), "{measurement}");
+    }
+    for (wrong, says) in [("301x80", "a multiple of the 3 groups"), ("300x81", "cols is 81")] {
+        let result = run(layernorm(&[&shape[..], &["--shape", wrong]].concat()));
+        assert_eq!(result.code, Some(2), "{}", result.stderr);
+        assert!(result.stderr.contains(says) && result.stderr.contains("--groups 3"), "{}", result.stderr);
+    }
+}

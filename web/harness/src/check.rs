@@ -463,6 +463,7 @@ mod tests {
             affine: "gain_bias".to_owned(),
             dtype: "f32".to_owned(),
             parameter_dtype: "f32".to_owned(),
+            channels: None,
             rows: 4,
             cols: 8,
             kernel: None,
