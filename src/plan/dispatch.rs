@@ -1,6 +1,6 @@
 //! Cutting a call into dispatches that keep an adapter's limits.
 
-use super::span::{inner_rows, place_among_inner_rows};
+use super::span::place_among_inner_rows;
 use super::{Caps, Kernel, Plan, Span};
 use crate::error::Error;
 use crate::types::Channels;
@@ -89,26 +89,6 @@ impl Plan {
         Ok(dispatches)
     }
 
-    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole samples, or a part of one.
-    fn in_samples(&self, first_row: u64, rows: u64) -> u64 {
-        let Some(Channels { groups, .. }) = self.channels_of_sums() else { return rows };
-        let groups = u64::from(groups.max(1));
-        match first_row % groups {
-            0 if rows >= groups => rows / groups * groups,
-            before => rows.min(groups - before),
-        }
-    }
-
-    /// The partial sums that a dispatch and those before it have left. Of a sample that goes on in the next one, nothing is
-    /// there of the rows to come.
-    pub(crate) fn partial_rows_after(&self, dispatch: &Dispatch) -> u32 {
-        let end = dispatch.first_row + u64::from(dispatch.rows);
-        match self.channels_of_sums() {
-            Some(channels) if !end.is_multiple_of(channels.groups.into()) => dispatch.earlier_partial_rows,
-            _ => dispatch.partial_rows.max(dispatch.earlier_partial_rows),
-        }
-    }
-
     /// The dispatch of `rows` rows from `first_row` on, which are no more than fit one.
     pub(crate) fn dispatch(
         &self,
@@ -145,20 +125,6 @@ impl Plan {
             earlier_partial_rows: 0,
             inner_rows: 1,
             first_inner_row: 0,
-        }
-    }
-
-    /// The rows inside an outer row, which every dispatch is told: those of a sample, where gain and bias have a value for
-    /// each channel; 1 where there are none.
-    pub(crate) fn inner_rows(&self, spans: &[Span]) -> Result<u32, Error> {
-        let given = inner_rows(spans)?;
-        match self.channels {
-            Some(Channels { groups, .. }) if given == 1 || given == groups => Ok(groups),
-            Some(Channels { groups, .. }) => {
-                let needs = Channels::rows_of_sample(groups);
-                Err(Error::invalid("the rows inside an outer row", given, needs))
-            }
-            None => Ok(given),
         }
     }
 

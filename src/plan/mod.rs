@@ -6,6 +6,7 @@
 //! how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod caps;
+mod channels;
 mod check;
 mod dispatch;
 mod label;
@@ -28,6 +29,7 @@ mod validate;
 
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
+use channels::of_rows;
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
@@ -229,30 +231,6 @@ impl Plan {
         ])
     }
 
-    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem has channels: of those
-    /// [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
-    ///
-    /// # Errors
-    /// As [`Plan::backward`]; [`Error::Invalid`] too where the problem has no channels.
-    pub fn channel_sums(
-        problem: &Problem,
-        backward: Backward,
-        vector_width: u32,
-        caps: &Caps,
-    ) -> Result<Self, Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let Some(channels) = problem.channels else {
-            return Err(Error::invalid("channels", "none", "there, for sums over the columns of each"));
-        };
-        let of_channel = Problem { cols: channels.spatial, ..*problem };
-        let shape = RowShape::new(&of_channel, vector_width, caps)?;
-        let rung = ladder::channel_sums(&shape, channels.per_row(), caps)?;
-        let Backward { dgain, dbias, .. } = backward;
-        let sums = Backward { dgain, dbias, ..Backward::default() };
-        Self::with(problem, Operation::Backward(sums), &shape, rung, caps)
-    }
-
     /// The plan that sums the partial sums which [`Plan::backward`] or [`Plan::channel_sums`] leaves.
     ///
     /// # Errors
@@ -432,13 +410,5 @@ impl Plan {
         plan.check(caps)?;
         log::debug!("{plan:?}");
         Ok(plan)
-    }
-}
-
-/// Without the gradients of channels, which [`Plan::channel_sums`] has.
-fn of_rows(problem: &Problem, backward: Backward) -> Backward {
-    match problem.channels {
-        Some(_) => Backward { dgain: None, dbias: None, ..backward },
-        None => backward,
     }
 }

@@ -25,24 +25,6 @@ impl Plan {
         self.threads_per_row.saturating_mul(self.parts() * 4)
     }
 
-    /// Values of gain, of bias and of each partial sum of their gradients.
-    #[must_use]
-    pub const fn parameters(&self) -> u32 {
-        match self.channels {
-            Some(channels) => channels.count,
-            None => self.cols,
-        }
-    }
-
-    /// Values of a whole row, whose columns a kernel over channels walks channel by channel.
-    pub(crate) fn row_cols(&self) -> u64 {
-        let channels = match self.kernel {
-            Kernel::BackwardChannelSums => self.channels.map_or(1, Channels::per_row),
-            _ => 1,
-        };
-        u64::from(self.cols) * u64::from(channels)
-    }
-
     /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
     #[must_use]
     pub const fn row_partials(&self) -> u32 {

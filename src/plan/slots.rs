@@ -1,7 +1,6 @@
 //! Slots: the rows that a dispatch works on side by side, and what they leave of the sums over rows.
 
 use super::{AdapterKind, Dispatch, Kernel, Operation, Plan};
-use crate::types::Channels;
 
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
@@ -22,17 +21,6 @@ impl Plan {
                 backward.dgain.is_some() as u32 + backward.dbias.is_some() as u32
             }
         }
-    }
-
-    /// The channels of `backward_channel_sums`.
-    pub(super) fn channels_of_sums(&self) -> Option<Channels> {
-        self.channels.filter(|_| self.kernel == Kernel::BackwardChannelSums)
-    }
-
-    /// The samples of so many rows, of which `backward_channel_sums` leaves a partial sum each.
-    pub(super) fn samples(&self, rows: u64) -> Option<u32> {
-        let samples = rows.div_ceil(self.channels_of_sums()?.groups.max(1).into());
-        Some(u32::try_from(samples).unwrap_or(u32::MAX))
     }
 
     /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some

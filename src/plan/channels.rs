@@ -1,0 +1,103 @@
+//! Rows whose gain and bias have a value for each channel: the plan of their sums over channels, and how samples lie in dispatches.
+
+use super::span::inner_rows;
+use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, ladder};
+use crate::error::Error;
+use crate::types::{Channels, Problem};
+
+impl Plan {
+    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem has channels: of those
+    /// [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
+    ///
+    /// # Errors
+    /// As [`Plan::backward`]; [`Error::Invalid`] too where the problem has no channels.
+    pub fn channel_sums(
+        problem: &Problem,
+        backward: Backward,
+        vector_width: u32,
+        caps: &Caps,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        let caps = &caps.for_plans()?;
+        let Some(channels) = problem.channels else {
+            return Err(Error::invalid("channels", "none", "there, for sums over the columns of each"));
+        };
+        let of_channel = Problem { cols: channels.spatial, ..*problem };
+        let shape = RowShape::new(&of_channel, vector_width, caps)?;
+        let rung = ladder::channel_sums(&shape, channels.per_row(), caps)?;
+        let Backward { dgain, dbias, .. } = backward;
+        let sums = Backward { dgain, dbias, ..Backward::default() };
+        Self::with(problem, Operation::Backward(sums), &shape, rung, caps)
+    }
+
+    /// Values of gain, of bias and of each partial sum of their gradients.
+    #[must_use]
+    pub const fn parameters(&self) -> u32 {
+        match self.channels {
+            Some(channels) => channels.count,
+            None => self.cols,
+        }
+    }
+
+    /// Values of a whole row, whose columns a kernel over channels walks channel by channel.
+    pub(crate) fn row_cols(&self) -> u64 {
+        let channels = match self.kernel {
+            Kernel::BackwardChannelSums => self.channels.map_or(1, Channels::per_row),
+            _ => 1,
+        };
+        u64::from(self.cols) * u64::from(channels)
+    }
+
+    /// The channels of `backward_channel_sums`.
+    pub(super) fn channels_of_sums(&self) -> Option<Channels> {
+        self.channels.filter(|_| self.kernel == Kernel::BackwardChannelSums)
+    }
+
+    /// The samples of so many rows, of which `backward_channel_sums` leaves a partial sum each.
+    pub(super) fn samples(&self, rows: u64) -> Option<u32> {
+        let samples = rows.div_ceil(self.channels_of_sums()?.groups.max(1).into());
+        Some(u32::try_from(samples).unwrap_or(u32::MAX))
+    }
+
+    /// The rows inside an outer row, which every dispatch is told: those of a sample, where gain and bias have a value for
+    /// each channel; 1 where there are none.
+    pub(crate) fn inner_rows(&self, spans: &[Span]) -> Result<u32, Error> {
+        let given = inner_rows(spans)?;
+        match self.channels {
+            Some(Channels { groups, .. }) if given == 1 || given == groups => Ok(groups),
+            Some(Channels { groups, .. }) => {
+                let needs = Channels::rows_of_sample(groups);
+                Err(Error::invalid("the rows inside an outer row", given, needs))
+            }
+            None => Ok(given),
+        }
+    }
+
+    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole samples, or a part of one.
+    pub(super) fn in_samples(&self, first_row: u64, rows: u64) -> u64 {
+        let Some(Channels { groups, .. }) = self.channels_of_sums() else { return rows };
+        let groups = u64::from(groups.max(1));
+        match first_row % groups {
+            0 if rows >= groups => rows / groups * groups,
+            before => rows.min(groups - before),
+        }
+    }
+
+    /// The partial sums that a dispatch and those before it have left. Of a sample that goes on in the next one, nothing is
+    /// there of the rows to come.
+    pub(crate) fn partial_rows_after(&self, dispatch: &Dispatch) -> u32 {
+        let end = dispatch.first_row + u64::from(dispatch.rows);
+        match self.channels_of_sums() {
+            Some(channels) if !end.is_multiple_of(channels.groups.into()) => dispatch.earlier_partial_rows,
+            _ => dispatch.partial_rows.max(dispatch.earlier_partial_rows),
+        }
+    }
+}
+
+/// Without the gradients of channels, which [`Plan::channel_sums`] has.
+pub(super) fn of_rows(problem: &Problem, backward: Backward) -> Backward {
+    match problem.channels {
+        Some(_) => Backward { dgain: None, dbias: None, ..backward },
+        None => backward,
+    }
+}
