@@ -13,8 +13,14 @@ fn parameter_row(row: u32) -> u32 {
     return row;
 }
 
-// The channels of some columns of a row. Beyond the row, of its last column.
-fn channels(row: u32, columns: vec4<u32>) -> vec4<u32> {
-    let group = (params.first_inner_row + row) % params.inner_rows;
-    return vec4<u32>(group * CHANNELS) + min(columns, vec4<u32>(COLS - 1u)) / vec4<u32>(SPATIAL);
+// Whether all columns of a step are: then no thread asks for another one.
+const IS_ONE_CHANNEL_A_STEP: bool = SPATIAL % STEP_COLS == 0u;
+
+// The channels of the columns of a part of a step. Beyond the row, of its last column.
+fn channels(row: u32, step: u32, part: u32, thread: u32) -> vec4<u32> {
+    let first = (params.first_inner_row + row) % params.inner_rows * CHANNELS;
+    if (IS_ONE_CHANNEL_A_STEP) {
+        return vec4<u32>(first + min(step * STEP_COLS, COLS - 1u) / SPATIAL);
+    }
+    return vec4<u32>(first) + min(columns(step, part, thread), vec4<u32>(COLS - 1u)) / vec4<u32>(SPATIAL);
 }

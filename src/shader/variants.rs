@@ -183,7 +183,11 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         plan.pooled as u8,
         u8::from(plan.short),
         u8::from(plan.strided),
-        plan.channels.map_or(0, |channels| 1 + u8::from(channels.spatial.is_multiple_of(4))),
+        // Columns of each channel's own, a channel an access, and a channel a step.
+        plan.channels.map_or(0, |Channels { spatial, .. }| {
+            let [of_access, of_step] = [4, plan.step_cols()].map(|cols| spatial.is_multiple_of(cols));
+            1 + u8::from(of_access) + u8::from(of_step)
+        }),
     ];
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);

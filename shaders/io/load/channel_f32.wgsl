@@ -2,7 +2,7 @@
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
     var values: Values;
     for (var part = 0u; part < PARTS; part++) {
-        let i = params.places[PLACE_TENSOR].x + channels(row, columns(step, part, thread));
+        let i = params.places[PLACE_TENSOR].x + channels(row, step, part, thread);
         if (IS_ONE_CHANNEL) {
             values[part] = vec4<f32>(BUFFER[i.x]);
         } else {
