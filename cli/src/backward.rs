@@ -16,14 +16,14 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// group of a sample is a row, and gain, dgain and dbias have a value for each channel. With --normalization weight x is v, --gain is g, dx that of v, and dgain
 /// that of g. x is what forward
 /// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
-/// value for each column, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
+/// value for each column or channel, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
 /// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
       --x 00.embeddings.LayerNorm.x --dy 00.embeddings.LayerNorm.dy --gain 00.embeddings.LayerNorm.gain")]
 pub(crate) struct Backward {
-    /// What forward normalized, [..., cols]
+    /// What forward normalized, [..., cols], or with group, instance and channel [samples, channels, ...]
     #[arg(long, value_name = "NAME")]
     x: String,
 

@@ -59,7 +59,7 @@ pub(crate) struct Bench {
     normalization: Vec<Normalization>,
 
     /// Gain and bias have a value for each of so many channels of a sample: group norm, whose rows are the groups of samples
-    #[arg(long, value_name = "C", requires = "groups", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "C", requires_all = ["groups", "shape"], value_parser = clap::value_parser!(u32).range(1..))]
     channels: Option<u32>,
 
     /// Groups of a sample: they divide channels and rows evenly, and the channels of a group divide cols

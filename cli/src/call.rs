@@ -24,7 +24,7 @@ pub(crate) struct Common {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// What is computed. The eps of all but layer and channel is not PyTorch's unless --eps says so
+    /// What is computed. The eps of rms, channel-rms and l2 is not PyTorch's unless --eps says so
     #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
     normalization: NormalizationFlag,
 
@@ -53,7 +53,7 @@ pub(crate) struct Common {
     offset: usize,
 
     /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0. torch: what
-    /// PyTorch takes where it is given none, 1e-5 for layer norm, 2^-23 for RMS norm and 1e-12 for l2, whatever the type of
+    /// PyTorch takes where it is given none, 1e-5 for layer, group and instance norm, 2^-23 for RMS norm and 1e-12 for l2, whatever the type of
     /// x [default: 1e-5, with l2 0]
     #[arg(long, value_name = "E|torch", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Option<Eps>,

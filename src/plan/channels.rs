@@ -64,7 +64,11 @@ impl Plan {
     pub(crate) fn inner_rows(&self, spans: &[Span]) -> Result<u32, Error> {
         let given = inner_rows(spans)?;
         match self.channels {
-            Some(Channels { groups, .. }) if given == 1 || given == groups => Ok(groups),
+            Some(Channels { groups, .. })
+                if given == groups || spans.iter().all(|span| span.inner_rows == 0) =>
+            {
+                Ok(groups)
+            }
             Some(Channels { groups, .. }) => {
                 let needs = Channels::rows_of_sample(groups);
                 Err(Error::invalid("the rows inside an outer row", given, needs))

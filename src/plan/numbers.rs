@@ -130,7 +130,8 @@ impl Plan {
             Kernel::BackwardChannelSums => {
                 let slots = self.rows_per_workgroup.max(1);
                 let channels = u64::from(self.channels.map_or(1, Channels::per_row).div_ceil(slots));
-                channels * (4 + 3 * trips + 2 * runs + reduction) + reduction + u64::from(slots)
+                let of_channel = 4 + 3 * trips + 2 * runs + reduction;
+                channels.saturating_mul(of_channel).saturating_add(reduction + u64::from(slots))
             }
             Kernel::BackwardReduceParameters => {
                 let batch = u64::from(Self::REDUCE_BATCH);

@@ -81,8 +81,15 @@ impl Plan {
                 let needs = "false: of channels, each row has others";
                 return Err(Error::invalid("the plan's hold_parameters", true, needs));
             }
+            if self.row_cols() > Problem::MAX_COLS.into() {
+                let needs = format!("channels of at most {} values together", Problem::MAX_COLS);
+                return Err(Error::invalid("the plan's channels", self.row_cols(), needs));
+            }
         } else if self.kernel == Kernel::BackwardChannelSums {
             return Err(Error::invalid("the plan's channels", "none", "there, as it sums over those"));
+        }
+        if self.kernel == Kernel::BackwardChannelSums && self.parameter_gradients() == 0 {
+            return Err(Error::invalid("sums over channels", "of nothing", "of dgain or dbias"));
         }
         let rows = || std::iter::once(&Stored::AsRows).chain(Stored::OTHERS);
         let are_f32 = rows().all(|stored| self.storages[*stored] == Storage::F32);

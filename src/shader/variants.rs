@@ -236,9 +236,13 @@ impl Product {
             }
         }
         for backward in backwards {
-            self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
-            for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
-                self.keep(plan, caps);
+            // Of channels, sums alone are no matter of these.
+            let has_rows = backward.dx.is_some() || backward.drow_gain.is_some();
+            if has_rows || problem.channels.is_none() {
+                self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
+                for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
+                    self.keep(plan, caps);
+                }
             }
             if backward.has_parameters() {
                 if problem.channels.is_some() {

@@ -9,7 +9,7 @@ use wgpu_layernorm::plan::{
     SubgroupSizes, TunedAdapter, Tuning,
 };
 use wgpu_layernorm::shader::{Dialect, assemble};
-use wgpu_layernorm::{Channels, Error, Problem};
+use wgpu_layernorm::{Channels, Error, Gradient, Problem};
 
 /// Small, beside a power of two, or anything.
 fn number() -> impl Strategy<Value = u32> {
@@ -52,7 +52,8 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     let of_channels = Problem { channels: Some(channels), ..*problem };
     plans.push(Plan::forward(&of_channels, *forward, *width, caps));
     plans.push(Plan::backward(&of_channels, *backward, *width, caps));
-    plans.push(Plan::channel_sums(&of_channels, *backward, *width, caps));
+    let sums = Backward { dgain: Some(Gradient::Overwrite), ..*backward };
+    plans.push(Plan::channel_sums(&of_channels, sums, *width, caps));
     plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
     let operation = Operation::Forward(*forward);
     plans.push(Plan::with_rung(problem, operation, *width, rung, caps));

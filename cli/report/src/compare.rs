@@ -83,7 +83,9 @@ impl Key {
             other => format!("{other} norm"),
         };
         let affine = match (self.normalization.as_str(), self.affine.as_str()) {
+            (_, "none") if self.channels.is_some() => String::new(),
             ("layer", "gain_bias") if self.channels.is_some() => " with gain and bias".to_owned(),
+            ("rms", "gain") if self.channels.is_some() => " with a gain".to_owned(),
             ("layer", "gain_bias") | ("rms", "gain") | ("l2", "none") => String::new(),
             (_, "none") => " without gain and bias".to_owned(),
             (_, "gain") => " with a gain alone".to_owned(),
@@ -91,7 +93,10 @@ impl Key {
             (_, other) => format!(" with {other}"),
         };
         let channels = self.channels.map_or_else(String::new, |OfChannels { count, groups }| {
-            format!(" for each of {count} channels in {groups} groups")
+            match self.affine.as_str() {
+                "none" => format!(" of {count} channels in {groups} groups"),
+                _ => format!(" for each of {count} channels in {groups} groups"),
+            }
         });
         format!("{}, {norm}{affine}{channels}, {}", self.operation, self.storage())
     }

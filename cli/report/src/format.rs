@@ -356,8 +356,15 @@ impl Plan {
                     name.unwrap_or(kernel).replace('_', " ")
                 }
             });
-            parts.push(count(*threads_per_row, "thread a row", "threads a row"));
-            parts.push(count(*rows_per_workgroup, "row a workgroup", "rows a workgroup"));
+            let of_channels = kernel == "backward_channel_sums";
+            let [thread, threads, row, rows] = match of_channels {
+                true => {
+                    ["thread a channel", "threads a channel", "channel a workgroup", "channels a workgroup"]
+                }
+                false => ["thread a row", "threads a row", "row a workgroup", "rows a workgroup"],
+            };
+            parts.push(count(*threads_per_row, thread, threads));
+            parts.push(count(*rows_per_workgroup, row, rows));
         }
         match reduction.as_str() {
             // There is nobody to add up with.

@@ -45,11 +45,11 @@ pub(crate) struct Choice {
     affine: Option<Affine>,
 
     /// Channels of a sample, where gain and bias have a value for each: group norm, whose rows are groups
-    #[arg(long, value_name = "C", requires = "groups", help_heading = "Kernel")]
+    #[arg(long, value_name = "C", requires = "groups", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Kernel")]
     channels: Option<u32>,
 
-    /// Groups of a sample, which divide its channels evenly
-    #[arg(long, value_name = "G", requires = "channels", help_heading = "Kernel")]
+    /// Groups of a sample, which divide its channels evenly; --cols has C / G channels
+    #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Kernel")]
     groups: Option<u32>,
 
     /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every
@@ -215,6 +215,12 @@ fn parse_subgroup_sizes(text: &str) -> Result<Subgroups, String> {
 /// The failure of a wrong field, by the flag that has its name.
 fn by_flag(error: Error) -> Failure {
     match error {
+        Error::Invalid { what, has, needs } if what == "channels.count" => {
+            wrong(format!("--channels is {has}, needs to be {needs}"))
+        }
+        Error::Invalid { what, .. } if what == "channels.spatial" => {
+            wrong("--cols is less than the channels of a group, --channels by --groups")
+        }
         Error::Invalid { what, has, needs }
             if what.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()) =>
         {
@@ -465,6 +471,11 @@ impl Choice {
         let is_sum = matches!(operation, OperationFlag::ReduceParameters | OperationFlag::ChannelSums);
         if is_sum && !parameters {
             return Err(wrong("--operation reduce-parameters and channel-sums need --dgain or --dbias"));
+        }
+        if problem.channels.is_some() && !is_sum && backward.dx.is_none() {
+            return Err(wrong(
+                "--operation backward needs --dx: of channels, channel-sums has dgain and dbias",
+            ));
         }
         if backward.dx.is_none() && !parameters && backward.drow_gain.is_none() {
             return Err(wrong(

@@ -104,7 +104,6 @@ fn strided_every_tensor_has_an_outer_stride() {
     assert_eq!(partials[1..], serde_json::json!([64, 1, "partials.outer_stride"]).as_array().unwrap()[..]);
 }
 
-/// The text and the description say the same of the bindings.
 /// Of group norm the host learns how channels lie, and what the uniform's rows of a sample are.
 #[test]
 fn channels_are_in_the_description() {
@@ -133,11 +132,16 @@ fn channels_are_in_the_description() {
     assert_eq!(binding(&of("reduce-parameters"), "dgain")["shape"], json!([12]));
     let backward = of("backward");
     assert!(backward["bindings"].as_array().unwrap().iter().all(|bound| bound["name"] != "partials"));
-    assert_refused(&["--cols", "80", "--channels", "10", "--groups", "3"], "channels.count is 10");
+    assert_refused(&["--cols", "80", "--channels", "10", "--groups", "3"], "--channels is 10");
+    assert_refused(&["--cols", "3", "--channels", "8", "--groups", "2"], "--cols is less");
+    assert_refused(&["--cols", "80", "--channels", "12", "--groups", "0"], "--groups");
+    let backward = ["--cols", "80", "--channels", "12", "--groups", "3", "--operation", "backward"];
+    assert_refused(&[&backward[..], &["--dx", "none"]].concat(), "needs --dx");
     assert_refused(&["--cols", "80", "--channels", "12"], "--groups");
     assert_refused(&["--cols", "80", "--operation", "channel-sums"], "--channels and --groups");
 }
 
+/// The text and the description say the same of the bindings.
 #[test]
 fn bindings_are_as_the_host_has_them() {
     for (flags, uniform, first, reads) in [

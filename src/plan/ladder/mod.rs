@@ -109,10 +109,13 @@ pub(super) fn backward_of_channels(shape: &RowShape, caps: &Caps) -> Result<Rung
 pub(super) fn channel_sums(shape: &RowShape, channels: u32, caps: &Caps) -> Result<Rung, Error> {
     let kernel = Kernel::BackwardChannelSums;
     let of_channel = streamed(kernel, shape, 1, caps)?;
-    let mut rung = Rung {
-        rows_per_workgroup: of_channel.rows_per_workgroup.min(channels.next_power_of_two()),
-        ..of_channel
+    // What is added up within a subgroup wants full ones.
+    let least = match (of_channel.reduction, caps.subgroup) {
+        (Reduction::Lanes, Some(sizes)) => (sizes.max / of_channel.threads_per_row).max(1),
+        _ => 1,
     };
+    let slots = channels.next_power_of_two().max(least);
+    let mut rung = Rung { rows_per_workgroup: of_channel.rows_per_workgroup.min(slots), ..of_channel };
     // Of many channels a thread's loops are as many times as long; a quarter of the limit is left, as above.
     let trips = |rung: &Rung| {
         let each = u64::from(shape.steps(rung.threads_per_row)) * 14 + 12;
