@@ -11,7 +11,7 @@
 // Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1 call a row, and 1
 // for every rows_per_workgroup channels).
 
-// Steps of a run: 4 vec4s.
+// Steps of a run: 4 vec4s, or all of a shorter channel.
 const RUN_STEPS: u32 = 4u / PARTS;
 // What the sum of xhat over a row is multiplied by for its mean.
 const ROW_MEAN_FACTOR: f32 = 1.0;

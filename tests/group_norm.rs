@@ -5,23 +5,13 @@ mod support;
 
 use half::{bf16, f16};
 use safetensors::SafeTensors;
-use support::{buffer, context, context_with, recorded, run};
+use support::{buffer, context, context_with, mixed_values as values, recorded, run};
 use wgpu_layernorm::plan::RowSplit;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     Affine, BackwardBuffers, BufferRows, Channels, Context, Dtype, Element, Error, ForwardBuffers, Gradient,
-    LayerNorm, LayerNormDescriptor, Normalization, Problem, Rows, RowsMut, adapters,
+    LayerNorm, LayerNormDescriptor, Normalization, Prepared, Problem, Rows, RowsMut, adapters, wgpu,
 };
-
-/// Numbers between -2 and 2, of which no two seeds have the same one after the other.
-fn values(seed: u32, count: usize) -> Vec<f32> {
-    (0..u32::try_from(count).unwrap())
-        .map(|i| {
-            let mixed = i.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(0x85eb_ca6b);
-            ((mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35) >> 8) as f32 / 4_194_304.0 - 2.0
-        })
-        .collect()
-}
 
 fn problem(channels: u32, groups: u32, spatial: u32) -> Problem {
     LayerNormDescriptor::group(channels, groups, spatial).problem()
@@ -330,6 +320,79 @@ fn what_is_not_finite_stays_in_its_group() {
     }
 }
 
+/// The tensors of both directions on the device.
+struct Buffers {
+    x: wgpu::Buffer,
+    dy: wgpu::Buffer,
+    y: wgpu::Buffer,
+    dx: wgpu::Buffer,
+    gain: wgpu::Buffer,
+    bias: wgpu::Buffer,
+    dgain: wgpu::Buffer,
+    dbias: wgpu::Buffer,
+    statistics: wgpu::Buffer,
+}
+
+impl Buffers {
+    /// Of the data's rows as `laid` lays them out; y and dx hold x before the call, dgain and dbias `before`.
+    fn new(
+        context: &Context,
+        data: &Data<f32, f32>,
+        before: &[f32],
+        laid: impl Fn(&[f32]) -> Vec<f32>,
+    ) -> Self {
+        let [x, y, dx] = [(); 3].map(|()| buffer(context, &laid(&data.x)));
+        let [dgain, dbias] = [(); 2].map(|()| buffer(context, before));
+        Self {
+            x,
+            dy: buffer(context, &laid(&data.dy)),
+            y,
+            dx,
+            gain: buffer(context, &data.gain),
+            bias: buffer(context, &data.bias),
+            dgain,
+            dbias,
+            // Of no more rows than values.
+            statistics: buffer(context, &vec![0.0; 2 * data.x.len()]),
+        }
+    }
+
+    fn forward<'a>(
+        &'a self,
+        rows: u64,
+        place: impl Fn(&'a wgpu::Buffer) -> BufferRows<'a>,
+    ) -> ForwardBuffers<'a> {
+        ForwardBuffers {
+            gain: Some((&self.gain).into()),
+            bias: Some((&self.bias).into()),
+            statistics: Some((&self.statistics).into()),
+            ..ForwardBuffers::new(rows, place(&self.x), place(&self.y))
+        }
+    }
+
+    fn backward<'a>(
+        &'a self,
+        rows: u64,
+        place: impl Fn(&'a wgpu::Buffer) -> BufferRows<'a>,
+    ) -> BackwardBuffers<'a> {
+        BackwardBuffers {
+            gain: Some((&self.gain).into()),
+            dx: Some(place(&self.dx)),
+            dgain: Some((&self.dgain).into()),
+            dbias: Some((&self.dbias).into()),
+            ..BackwardBuffers::new(rows, place(&self.x), place(&self.dy), &self.statistics)
+        }
+    }
+
+    /// y, dx, dgain and dbias after the calls.
+    fn run(&self, context: &Context, calls: &[&Prepared]) -> [Vec<f64>; 4] {
+        let outputs = [&self.y, &self.dx, &self.dgain, &self.dbias];
+        let wide = |bits: &Vec<u32>| bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect();
+        let results: Vec<Vec<f64>> = run(context, calls, &outputs).iter().map(wide).collect();
+        results.try_into().unwrap()
+    }
+}
+
 /// Over buffers: wide groups shared by workgroups, gradients added to, and a call that is recorded with fewer samples.
 #[test]
 fn calls_are_recorded_over_fewer_samples_and_added_to() {
@@ -342,32 +405,17 @@ fn calls_are_recorded_over_fewer_samples_and_added_to() {
             LayerNormDescriptor { row_split, ..LayerNormDescriptor::group(channels, groups, spatial) };
         let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
         let whole = Data::<f32, f32>::new(&problem, 3);
-        let (rows, count) = (3 * u64::from(groups), channels as usize);
-        let before = values(9, count);
-        let [x, dy, y, dx] = [&whole.x, &whole.dy, &whole.x, &whole.x].map(|values| buffer(&context, values));
-        let [gain, bias] = [&whole.gain, &whole.bias].map(|values| buffer(&context, values));
-        let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &before));
-        let statistics = buffer(&context, &vec![0.0; 2 * usize::try_from(rows).unwrap()]);
-        let forward = norm
-            .prepare_forward(&ForwardBuffers {
-                gain: Some((&gain).into()),
-                bias: Some((&bias).into()),
-                statistics: Some((&statistics).into()),
-                ..ForwardBuffers::new(rows, &x, &y)
-            })
-            .unwrap();
-        let backward = norm
-            .prepare_backward(&BackwardBuffers {
-                gain: Some((&gain).into()),
-                dx: Some((&dx).into()),
-                dgain: Some((&dgain).into()),
-                dbias: Some((&dbias).into()),
-                parameter_gradient: Gradient::Accumulate,
-                ..BackwardBuffers::new(rows, &x, &dy, &statistics)
-            })
-            .unwrap();
+        let rows = 3 * u64::from(groups);
+        let before = values(9, channels as usize);
+        let buffers = Buffers::new(&context, &whole, &before, <[f32]>::to_vec);
+        let forward = norm.prepare_forward(&buffers.forward(rows, BufferRows::from)).unwrap();
+        let backward = BackwardBuffers {
+            parameter_gradient: Gradient::Accumulate,
+            ..buffers.backward(rows, BufferRows::from)
+        };
+        let backward = norm.prepare_backward(&backward).unwrap();
         for samples in [3, 1, 2, 0] {
-            for gradient in [&dgain, &dbias] {
+            for gradient in [&buffers.dgain, &buffers.dbias] {
                 context.queue().write_buffer(gradient, 0, bytemuck::cast_slice(&before));
             }
             let commands = recorded(&context, |pass| {
@@ -376,10 +424,7 @@ fn calls_are_recorded_over_fewer_samples_and_added_to() {
                 }
             });
             context.queue().submit([commands]);
-            let results = run(&context, &[], &[&y, &dx, &dgain, &dbias]);
-            let got = |i: usize| -> Vec<f64> {
-                results[i].iter().map(|bits| f64::from(f32::from_bits(*bits))).collect()
-            };
+            let [y, dx, dgain, dbias] = buffers.run(&context, &[]);
             let part = usize::try_from(samples).unwrap() * whole.x.len() / 3;
             let data = Data {
                 x: whole.x[..part].to_vec(),
@@ -389,14 +434,14 @@ fn calls_are_recorded_over_fewer_samples_and_added_to() {
             let expected = on_cpu(&problem, &data);
             let what = |name: &str| format!("{name} of {samples} samples, {row_split:?}, {problem:?}");
             let unit = share(Dtype::F32);
-            assert_close(&what("y"), &got(0)[..part], &expected.y, largest(&expected.y), unit);
-            assert_close(&what("dx"), &got(1)[..part], &expected.dx, largest(&expected.dx), unit);
+            assert_close(&what("y"), &y[..part], &expected.y, largest(&expected.y), unit);
+            assert_close(&what("dx"), &dx[..part], &expected.dx, largest(&expected.dx), unit);
             let [of_dgain, of_dbias] = terms_of_sums(&problem, &data, &expected.statistics);
             let added = |sums: &[f64]| -> Vec<f64> {
                 sums.iter().zip(&before).map(|(sum, before)| sum + f64::from(*before)).collect()
             };
-            assert_close(&what("dgain"), &got(2), &added(&expected.dgain), of_dgain + 2.0, unit);
-            assert_close(&what("dbias"), &got(3), &added(&expected.dbias), of_dbias + 2.0, unit);
+            assert_close(&what("dgain"), &dgain, &added(&expected.dgain), of_dgain + 2.0, unit);
+            assert_close(&what("dbias"), &dbias, &added(&expected.dbias), of_dbias + 2.0, unit);
         }
         let commands = recorded(&context, |pass| {
             let error = forward.record_rows(pass, 1).unwrap_err().to_string();
@@ -421,47 +466,29 @@ fn samples_may_lie_apart() {
     let spread = |values: &[f32]| -> Vec<f32> {
         values.chunks(of_sample).flat_map(|sample| [sample, &[7.0; 11][..]].concat()).collect()
     };
-    let [x, dy, y, dx] =
-        [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &spread(values)));
-    let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
-    let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
-    let (rows, statistics) = (samples * u64::from(groups), buffer(&context, &[0.0; 24]));
+    let (rows, buffers) = (samples * u64::from(groups), Buffers::new(&context, &data, &data.gain, spread));
     let place = |buffer| BufferRows::from(buffer).with_inner_rows(groups.into(), apart);
-    let forward = ForwardBuffers {
-        gain: Some((&gain).into()),
-        bias: Some((&bias).into()),
-        statistics: Some((&statistics).into()),
-        ..ForwardBuffers::new(rows, place(&x), place(&y))
-    };
-    let backward = BackwardBuffers {
-        gain: Some((&gain).into()),
-        dx: Some(place(&dx)),
-        dgain: Some((&dgain).into()),
-        dbias: Some((&dbias).into()),
-        ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
-    };
-    let calls = [norm.prepare_forward(&forward).unwrap(), norm.prepare_backward(&backward).unwrap()];
-    let results = run(&context, &[&calls[0], &calls[1]], &[&y, &dx, &dgain, &dbias]);
-    let wide =
-        |bits: &[u32]| -> Vec<f64> { bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect() };
-    let gathered = |bits: &[u32]| -> Vec<f64> {
-        wide(bits).chunks(of_sample + 11).flat_map(|sample| sample[..of_sample].to_vec()).collect()
+    let forward = buffers.forward(rows, place);
+    let backward = norm.prepare_backward(&buffers.backward(rows, place)).unwrap();
+    let [y, dx, dgain, dbias] = buffers.run(&context, &[&norm.prepare_forward(&forward).unwrap(), &backward]);
+    let gathered = |values: &[f64]| -> Vec<f64> {
+        values.chunks(of_sample + 11).flat_map(|sample| sample[..of_sample].to_vec()).collect()
     };
     for (what, got, expected) in [
-        ("y", gathered(&results[0]), &expected.y),
-        ("dx", gathered(&results[1]), &expected.dx),
-        ("dgain", wide(&results[2]), &expected.dgain),
-        ("dbias", wide(&results[3]), &expected.dbias),
+        ("y", gathered(&y), &expected.y),
+        ("dx", gathered(&dx), &expected.dx),
+        ("dgain", dgain, &expected.dgain),
+        ("dbias", dbias, &expected.dbias),
     ] {
         assert_close(what, &got, expected, largest(expected).max(10.0), share(Dtype::F32));
     }
     let between =
-        |bits: &[u32]| wide(bits).chunks(of_sample + 11).all(|sample| sample[of_sample..] == [7.0; 11]);
-    assert!(between(&results[0]) && between(&results[1]), "what lies between samples is left");
+        |values: &[f64]| values.chunks(of_sample + 11).all(|sample| sample[of_sample..] == [7.0; 11]);
+    assert!(between(&y) && between(&dx), "what lies between samples is left");
 
     let wrong = |buffer| BufferRows::from(buffer).with_inner_rows(2, 20);
-    let error =
-        norm.prepare_forward(&ForwardBuffers { x: wrong(&x), y: Some(wrong(&y)), ..forward }).unwrap_err();
+    let wrong = ForwardBuffers { x: wrong(&buffers.x), y: Some(wrong(&buffers.y)), ..forward };
+    let error = norm.prepare_forward(&wrong).unwrap_err();
     assert_eq!(error.to_string(), "x.inner_rows is 2, needs to be 3, the groups of a sample");
 }
 
@@ -526,47 +553,28 @@ fn samples_are_cut_where_bindings_end() {
             let spread = |values: &[f32]| -> Vec<f32> {
                 values.chunks(of_sample).flat_map(|sample| [sample, &[7.0; 4][..gap]].concat()).collect()
             };
-            let [x, dy, y, dx] =
-                [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &spread(values)));
-            let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
-            let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
-            let (rows, statistics) = (samples * u64::from(groups), buffer(&context, &[0.0; 66]));
+            let buffers = Buffers::new(&context, &data, &data.gain, spread);
+            let rows = samples * u64::from(groups);
             let place = |buffer| match gap {
                 0 => BufferRows::from(buffer),
                 _ => BufferRows::from(buffer).with_inner_rows(groups.into(), (of_sample + gap) as u64),
             };
-            let forward = norm
-                .prepare_forward(&ForwardBuffers {
-                    gain: Some((&gain).into()),
-                    bias: Some((&bias).into()),
-                    statistics: Some((&statistics).into()),
-                    ..ForwardBuffers::new(rows, place(&x), place(&y))
-                })
-                .unwrap();
-            let backward = norm
-                .prepare_backward(&BackwardBuffers {
-                    gain: Some((&gain).into()),
-                    dx: Some(place(&dx)),
-                    dgain: Some((&dgain).into()),
-                    dbias: Some((&dbias).into()),
-                    ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
-                })
-                .unwrap();
-            let least = if row_split == RowSplit::Wide { 6 } else { 3 };
-            assert!(forward.dispatch_count() > least, "{} dispatches", forward.dispatch_count());
-            let results = run(&context, &[&forward, &backward], &[&y, &dx, &dgain, &dbias]);
-            let wide = |bits: &[u32]| -> Vec<f64> {
-                bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect()
-            };
-            let gathered = |bits: &[u32]| -> Vec<f64> {
-                wide(bits).chunks(of_sample + gap).flat_map(|sample| sample[..of_sample].to_vec()).collect()
+            let forward = buffers.forward(rows, place);
+            let plans = norm.plan_forward(&forward).unwrap().len();
+            assert_eq!(plans, if row_split == RowSplit::Wide { 2 } else { 1 });
+            let forward = norm.prepare_forward(&forward).unwrap();
+            assert!(forward.dispatch_count() > 3 * plans, "{} dispatches", forward.dispatch_count());
+            let backward = norm.prepare_backward(&buffers.backward(rows, place)).unwrap();
+            let [y, dx, dgain, dbias] = buffers.run(&context, &[&forward, &backward]);
+            let gathered = |values: &[f64]| -> Vec<f64> {
+                values.chunks(of_sample + gap).flat_map(|sample| sample[..of_sample].to_vec()).collect()
             };
             let unit = share(Dtype::F32);
             for (what, got, expected, most) in [
-                ("y", gathered(&results[0]), &expected.y, largest(&expected.y)),
-                ("dx", gathered(&results[1]), &expected.dx, largest(&expected.dx)),
-                ("dgain", wide(&results[2]), &expected.dgain, of_dgain),
-                ("dbias", wide(&results[3]), &expected.dbias, of_dbias),
+                ("y", gathered(&y), &expected.y, largest(&expected.y)),
+                ("dx", gathered(&dx), &expected.dx, largest(&expected.dx)),
+                ("dgain", dgain, &expected.dgain, of_dgain),
+                ("dbias", dbias, &expected.dbias, of_dbias),
             ] {
                 let what = format!("{what}, bindings of {binding_bytes} bytes, {gap} between samples");
                 assert_close(&what, &got, expected, most, unit);
@@ -594,37 +602,20 @@ fn channels_of_instance_norm_may_come_last() {
         values.iter().zip(&places).for_each(|(value, place)| all[*place] = *value);
         all
     };
-    let [x, dy, y, dx] = [&data.x, &data.dy, &data.x, &data.x].map(|values| buffer(&context, &last(values)));
-    let [gain, bias] = [&data.gain, &data.bias].map(|values| buffer(&context, values));
-    let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &data.gain));
-    let (rows, statistics) = ((samples * channels) as u64, buffer(&context, &[0.0; 48]));
+    let (rows, buffers) = ((samples * channels) as u64, Buffers::new(&context, &data, &data.gain, last));
     let place = |buffer| {
         let rows = BufferRows::from(buffer).with_stride(1).with_column_stride(channels as u64);
         rows.with_inner_rows(channels as u64, (spatial * channels) as u64)
     };
-    let forward = ForwardBuffers {
-        gain: Some((&gain).into()),
-        bias: Some((&bias).into()),
-        statistics: Some((&statistics).into()),
-        ..ForwardBuffers::new(rows, place(&x), place(&y))
-    };
-    let backward = BackwardBuffers {
-        gain: Some((&gain).into()),
-        dx: Some(place(&dx)),
-        dgain: Some((&dgain).into()),
-        dbias: Some((&dbias).into()),
-        ..BackwardBuffers::new(rows, place(&x), place(&dy), &statistics)
-    };
-    let calls = [norm.prepare_forward(&forward).unwrap(), norm.prepare_backward(&backward).unwrap()];
-    let results = run(&context, &[&calls[0], &calls[1]], &[&y, &dx, &dgain, &dbias]);
-    let wide =
-        |bits: &[u32]| -> Vec<f64> { bits.iter().map(|bits| f64::from(f32::from_bits(*bits))).collect() };
-    let first = |bits: &[u32]| -> Vec<f64> { places.iter().map(|place| wide(bits)[*place]).collect() };
+    let forward = norm.prepare_forward(&buffers.forward(rows, place)).unwrap();
+    let backward = norm.prepare_backward(&buffers.backward(rows, place)).unwrap();
+    let [y, dx, dgain, dbias] = buffers.run(&context, &[&forward, &backward]);
+    let first = |values: &[f64]| -> Vec<f64> { places.iter().map(|place| values[*place]).collect() };
     for (what, got, expected) in [
-        ("y", first(&results[0]), &expected.y),
-        ("dx", first(&results[1]), &expected.dx),
-        ("dgain", wide(&results[2]), &expected.dgain),
-        ("dbias", wide(&results[3]), &expected.dbias),
+        ("y", first(&y), &expected.y),
+        ("dx", first(&dx), &expected.dx),
+        ("dgain", dgain, &expected.dgain),
+        ("dbias", dbias, &expected.dbias),
     ] {
         assert_close(what, &got, expected, largest(expected).max(10.0), share(Dtype::F32));
     }

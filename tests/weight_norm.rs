@@ -4,23 +4,13 @@ mod support;
 
 use half::{bf16, f16};
 use safetensors::SafeTensors;
-use support::{buffer, context, run};
+use support::{buffer, context, mixed_values as values, run};
 use wgpu_layernorm::plan::RowSplit;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     Affine, BackwardBuffers, BufferRows, Context, Dtype, Element, Error, ForwardBuffers, Gradient, LayerNorm,
     LayerNormDescriptor, Normalization, Problem, Rows, RowsMut,
 };
-
-/// Numbers between -2 and 2, of which no two seeds have the same one after the other.
-fn values(seed: u32, count: usize) -> Vec<f32> {
-    (0..u32::try_from(count).unwrap())
-        .map(|i| {
-            let mixed = i.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(0x85eb_ca6b);
-            ((mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35) >> 8) as f32 / 4_194_304.0 - 2.0
-        })
-        .collect()
-}
 
 /// A weight `[..]` whose index `dim` has a norm and a gain each; values in the order of the file.
 struct Weight {

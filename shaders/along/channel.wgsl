@@ -8,13 +8,12 @@ const CHANNELS: u32 = 2u;
 const SPATIAL: u32 = 64u;
 // Whether four neighboring columns that a thread accesses at once are always of one channel.
 const IS_ONE_CHANNEL: bool = CONTIGUOUS >= 4u && SPATIAL % 4u == 0u;
+// Whether all columns of a step are: then no thread asks for another one.
+const IS_ONE_CHANNEL_A_STEP: bool = SPATIAL % STEP_COLS == 0u;
 
 fn parameter_row(row: u32) -> u32 {
     return row;
 }
-
-// Whether all columns of a step are: then no thread asks for another one.
-const IS_ONE_CHANNEL_A_STEP: bool = SPATIAL % STEP_COLS == 0u;
 
 // The channels of the columns of a part of a step. Beyond the row, of its last column.
 fn channels(row: u32, step: u32, part: u32, thread: u32) -> vec4<u32> {

@@ -313,17 +313,17 @@ impl LayerNorm {
         }
         let (problem, caps) = (&self.problem, self.caps());
         let whole = |operation| self.kernels.plan(problem, operation, vector_width);
-        // Of channels, a kernel of its own takes the sums.
-        let has_channel_sums = matches!(operation, Operation::Backward(backward) if backward.has_parameters())
-            && problem.channels.is_some();
+        let sums = match operation {
+            Operation::Backward(backward) if backward.has_parameters() => Some(backward),
+            _ => None,
+        };
+        // Of channels, a kernel of its own takes the sums: first, as dx may be written over x or dy.
+        let of_channels = sums.filter(|_| problem.channels.is_some());
         let mut plans = Vec::new();
-        if let Operation::Backward(backward) = operation
-            && has_channel_sums
-        {
-            // First, as dx may be written over x or dy.
+        if let Some(backward) = of_channels {
             plans.push(Plan::channel_sums(problem, backward, vector_width, caps)?);
         }
-        if !has_channel_sums || operation.finishes_rows() {
+        if of_channels.is_none() || operation.finishes_rows() {
             let plan = whole(operation)?;
             match (self.row_split.splits(&plan), operation) {
                 (true, Operation::Forward(forward)) => {
@@ -335,9 +335,7 @@ impl LayerNorm {
                 _ => plans.push(plan),
             }
         }
-        if let Operation::Backward(backward) = operation
-            && backward.has_parameters()
-        {
+        if let Some(backward) = sums {
             plans.push(whole(Operation::ReduceParameters(backward))?);
         }
         let plans: Arc<[Plan]> = plans.into();

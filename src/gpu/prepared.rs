@@ -102,9 +102,8 @@ impl Prepared {
     /// than [`Prepared::ROW_COUNTS`] numbers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where a sample has several groups and
-    /// not all of them are among the rows; [`Error::Device`] where
-    /// wgpu fails. Nothing has been recorded then.
+    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where rows are groups and not those
+    /// of whole samples; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         let capacity = self.inner.capacity;
         if rows > capacity {

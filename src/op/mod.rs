@@ -22,7 +22,7 @@ pub use tensor::{Shape, Stored, Tensor};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Affine, Problem};
+    use crate::types::{Affine, Gradient, Problem};
     use std::collections::HashSet;
 
     /// A value that is set is the one that is got, sets no other, and has a label of its own.
@@ -84,5 +84,11 @@ mod tests {
         let without_affine = |kernel| most(kernel, &statistics, Affine::None);
         assert_eq!(without_affine(Kernel::ForwardSplitStatistics), Some(4));
         assert_eq!(first(sums, Kernel::BackwardSplitSums), Some(5));
+        let gain_and_bias = Operation::Backward(Backward {
+            dgain: Some(Gradient::Overwrite),
+            dbias: Some(Gradient::Overwrite),
+            ..Backward::default()
+        });
+        assert_eq!(most(Kernel::BackwardChannelSums, &[gain_and_bias], Affine::GainBias), Some(4));
     }
 }

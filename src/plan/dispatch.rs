@@ -98,15 +98,10 @@ impl Plan {
         caps: &Caps,
     ) -> Dispatch {
         let slots = self.slots(rows.into());
-        let workgroups = match self.kernel {
-            // Its slots are channels of one row.
-            Kernel::BackwardChannelSums => rows,
-            _ => slots.div_ceil(self.rows_per_workgroup) * self.chunks,
-        };
         Dispatch {
             first_row,
             rows,
-            workgroups: grid(workgroups, caps.max_workgroups),
+            workgroups: grid(self.workgroups(rows.into()) * self.chunks, caps.max_workgroups),
             partial_rows: self.samples(rows.into()).unwrap_or_else(|| self.partial_rows(slots)),
             earlier_partial_rows,
             inner_rows: 1,
@@ -130,11 +125,7 @@ impl Plan {
 
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
         let workgroups = most_workgroups(caps) / u64::from(self.chunks.max(1));
-        let of_workgroup = match self.kernel {
-            Kernel::BackwardChannelSums => 1,
-            _ => self.rows_per_workgroup,
-        };
-        let by_grid = (workgroups * u64::from(of_workgroup)).min(1 << 31);
+        let by_grid = (workgroups * u64::from(self.rows_at_a_time())).min(1 << 31);
         match self.kernel {
             Kernel::BackwardReduceParameters => by_grid,
             // A slot walks its rows in a loop, whose trips are limited on some adapters.

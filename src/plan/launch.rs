@@ -132,29 +132,22 @@ impl Plan {
             1 => Formula::from(1_u32),
             most => Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most),
         };
-        let wanted = if gradients == 0 || self.kernel == Kernel::BackwardChannelSums {
-            wanted
-        } else {
-            wanted.at_least(Formula::Rows.over_up(self.most_slots()))
+        let wanted = match self.has_slot_sums() {
+            true => wanted.at_least(Formula::Rows.over_up(self.most_slots())),
+            false => wanted,
         };
         let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
-        let row_groups = match self.kernel {
-            Kernel::BackwardChannelSums => Formula::Rows,
-            _ => Formula::Rows.over_up(slot_rows.clone().times(per_workgroup)),
-        };
+        let row_groups = Formula::Rows.over_up(slot_rows.clone().times(self.rows_at_a_time()));
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
             _ => row_groups.clone().times(self.chunks),
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
-        let partial_rows = if let (Kernel::BackwardChannelSums, Some(channels)) = (self.kernel, self.channels)
-        {
-            Formula::Rows.over_up(channels.groups)
-        } else if leaves_partials {
-            row_groups.times(self.partial_rows(per_workgroup))
-        } else {
-            Formula::from(0_u32)
+        let partial_rows = match self.channels_of_sums() {
+            Some(channels) => Formula::Rows.over_up(channels.groups),
+            None if leaves_partials => row_groups.times(self.partial_rows(per_workgroup)),
+            None => Formula::from(0_u32),
         };
         Launch {
             most_rows: match self.kernel {

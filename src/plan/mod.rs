@@ -394,7 +394,7 @@ impl Plan {
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
         let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;
         // Where each slot leaves a partial sum, fewer of the widest rows' fit the scratch than a workgroup has slots.
-        let leaves_sums = plan.writes(Tensor::Partials) && rung.kernel != Kernel::BackwardChannelSums;
+        let leaves_sums = plan.writes(Tensor::Partials) && plan.has_slot_sums();
         let most_slots = match leaves_sums && !plan.combine_slots {
             true => 1 << plan.max_partial_rows.ilog2(),
             false => u32::MAX,

@@ -27,10 +27,13 @@ impl Plan {
     /// rows.
     #[must_use]
     pub fn slots(&self, rows: u64) -> u32 {
-        let workgroup_rows = u64::from(self.rows_per_workgroup.max(1)) * u64::from(self.slot_rows(rows));
-        u32::try_from(rows.div_ceil(workgroup_rows))
-            .unwrap_or(u32::MAX)
-            .saturating_mul(self.rows_per_workgroup)
+        self.workgroups(rows).saturating_mul(self.rows_per_workgroup)
+    }
+
+    /// Workgroups of a dispatch of `rows` rows, of each chunk.
+    pub(super) fn workgroups(&self, rows: u64) -> u32 {
+        let in_all = u64::from(self.rows_at_a_time().max(1)) * u64::from(self.slot_rows(rows));
+        u32::try_from(rows.div_ceil(in_all)).unwrap_or(u32::MAX)
     }
 
     /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`. They are several
@@ -45,16 +48,25 @@ impl Plan {
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
     }
 
+    /// Whether slots or workgroups leave partial sums of dgain and dbias, or read them. `backward_channel_sums` leaves a sample's,
+    /// whatever its slots.
+    pub(super) const fn has_slot_sums(&self) -> bool {
+        self.parameter_gradients() > 0 && !matches!(self.kernel, Kernel::BackwardChannelSums)
+    }
+
+    /// Rows of a workgroup at a time: one whose slots are channels has one.
+    pub(super) const fn rows_at_a_time(&self) -> u32 {
+        match self.kernel {
+            Kernel::BackwardChannelSums => 1,
+            _ => self.rows_per_workgroup,
+        }
+    }
+
     /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
     pub(super) fn most_slots(&self) -> u32 {
         let rows_per_workgroup = self.rows_per_workgroup.max(1);
-        let gradients = match self.kernel {
-            // It has a partial sum for each sample, whatever its slots.
-            Kernel::BackwardChannelSums => 0,
-            _ => self.parameter_gradients(),
-        };
-        let most_workgroups = match (gradients, self.combine_slots) {
-            (0, _) => u32::MAX / rows_per_workgroup,
+        let most_workgroups = match (self.has_slot_sums(), self.combine_slots) {
+            (false, _) => u32::MAX / rows_per_workgroup,
             (_, false) => (self.max_partial_rows / rows_per_workgroup).max(1),
             (_, true) => self.max_partial_rows.max(1),
         };

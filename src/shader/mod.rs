@@ -22,7 +22,7 @@ pub use layout::Layout;
 use crate::error::Error;
 use crate::plan::{Kernel, Plan, Pooled, Reduction, Tensor};
 use std::fmt::Write as _;
-use text::{bind_uniform, expand_aliases, place_constant, segment, set_constants};
+use text::{bind_uniform, expand_aliases, place_constant, segment, set_constants, with_renamed};
 use unroll::{Bound, Limits, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
@@ -108,7 +108,8 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     }
     let layout = if plan.strided { wgsl!("layout/strided") } else { wgsl!("layout/rows") };
     if plan.kernel == Kernel::BackwardChannelSums {
-        segment(&mut text, &layout.replace("fn row_start(", "fn whole_row_start("));
+        let of_rows = with_renamed(layout, "row_start", "whole_row_start").map_err(fault)?;
+        segment(&mut text, &of_rows);
         segment(&mut text, wgsl!("layout/runs"));
     } else {
         segment(&mut text, layout);

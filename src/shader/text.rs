@@ -24,6 +24,15 @@ pub(super) fn place_constant(tensor: Tensor) -> String {
     format!("PLACE_{}", tensor.name().to_uppercase())
 }
 
+/// A segment with one of its functions under another name, for a segment that puts its own in front of it.
+pub(super) fn with_renamed(segment: &str, function: &str, name: &str) -> Result<String, String> {
+    let declared = format!("fn {function}(");
+    match segment.matches(&declared).count() {
+        1 => Ok(segment.replace(&declared, &format!("fn {name}("))),
+        count => Err(format!("`{declared}` is there {count} times")),
+    }
+}
+
 /// The declaration of the uniform with the number of its binding.
 pub(super) fn bind_uniform(params: &str, binding: u32) -> Result<String, String> {
     const DECLARED: &str = "@binding(0) var<uniform>";
@@ -107,6 +116,16 @@ fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
         assert_eq!(bound, "@group(0) @binding(5) var<uniform> params: Params;\n");
         for wrong in [&once.repeat(2), "@group(0) @binding(1) var<uniform> params: Params;"] {
             assert!(bind_uniform(wrong, 5).unwrap_err().contains("times"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_gets_another_name_wants_exactly_one_declaration() {
+        let once = "fn start(row: u32) -> u32 {\n    return row;\n}\n";
+        let renamed = with_renamed(once, "start", "whole_start").unwrap();
+        assert_eq!(renamed, "fn whole_start(row: u32) -> u32 {\n    return row;\n}\n");
+        for wrong in [&once.repeat(2), "fn starts(row: u32) {}"] {
+            assert!(with_renamed(wrong, "start", "whole_start").unwrap_err().contains("times"), "{wrong}");
         }
     }
 

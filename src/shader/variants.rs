@@ -106,16 +106,11 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
             }
         }
     }
-    // Rows of which some have another type, each on an adapter of its own turn.
-    for (problem, caps) in mixed_problems().into_iter().zip(adapters().into_iter().cycle()) {
-        let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
-        let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
-        for vector_width in VECTOR_WIDTHS {
-            product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
-        }
-    }
-    // Channels, whose values are a vec4's or each column's own.
-    for (problem, caps) in channel_problems().zip(adapters().into_iter().cycle()) {
+    // Rows of which some have another type, and of channels whose values are a vec4's or each column's own: each on an adapter of
+    // its own turn.
+    let in_turn = || adapters().into_iter().cycle();
+    let mixed = mixed_problems().into_iter().zip(in_turn());
+    for (problem, caps) in mixed.chain(channel_problems().zip(in_turn())) {
         let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
         let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
         for vector_width in VECTOR_WIDTHS {

@@ -31,6 +31,16 @@ pub(crate) fn values(seed: u32, count: usize) -> Vec<f32> {
     (0..u32::try_from(count).unwrap()).map(value).collect()
 }
 
+/// Numbers between -2 and 2, of which no two seeds have the same one after the other.
+pub(crate) fn mixed_values(seed: u32, count: usize) -> Vec<f32> {
+    (0..u32::try_from(count).unwrap())
+        .map(|i| {
+            let mixed = i.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(0x85eb_ca6b);
+            ((mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35) >> 8) as f32 / 4_194_304.0 - 2.0
+        })
+        .collect()
+}
+
 pub(crate) fn buffer(context: &Context, values: &[f32]) -> wgpu::Buffer {
     buffer_of_bytes(context, bytemuck::cast_slice(values))
 }
