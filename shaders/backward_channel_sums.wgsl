@@ -13,14 +13,10 @@
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
 const RUN_STEPS: u32 = 4u / PARTS;
-// What the sum of xhat over a row is multiplied by for its mean.
-const ROW_MEAN_FACTOR: f32 = 1.0;
-// Whether a row is one column, of which xhat is 0.
-const IS_ONE_COLUMN: bool = false;
 
 // xhat of a row that is one column is 0, as compilers may know: they would take 0 times what is not finite for 0.
 fn channel_xhat(x: vec4<f32>, dy: vec4<f32>, saved: RowStatistics, delta: f32) -> vec4<f32> {
-    if (CENTERED && IS_ONE_COLUMN) {
+    if (CENTERED && CHANNELS * COLS == 1u) {
         return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
     }
     return saved_xhat(x, saved) - delta;
@@ -73,7 +69,7 @@ fn row_delta(invocation: Invocation, row: u32, slot: u32, thread: u32, saved: Ro
     for (var channel = slot; channel < CHANNELS; channel += ROWS_PER_WORKGROUP) {
         own += channel_sums(row * CHANNELS + channel, thread, saved, 0.0, true);
     }
-    let mean = row_sum(invocation, own).x * ROW_MEAN_FACTOR;
+    let mean = row_sum(invocation, own).x * MEAN_FACTOR;
     if (thread == 0u) {
         slot_means[slot] = mean;
     }

@@ -42,7 +42,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var small = Sums();
         var squares = 0.0;
         var count = 0.0;
-        for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
+        for (var partial = thread; partial < partials_of_row(); partial += THREADS_PER_ROW) {
             let sums = row_partials[first_row_partial(row) + partial];
             own += sums.xyz;
             if (WIDE_RANGE) {

@@ -89,6 +89,23 @@ fn a_hundred_normalizations_of_one_shape_compile_what_one_does() {
 }
 
 #[test]
+fn wide_rows_of_several_widths_share_their_pipelines() {
+    let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");
+    let kernels = Kernels::new(context.device(), context.queue());
+    // On every adapter beyond what registers hold.
+    let counts = [1 << 17, 1 << 18, 3 << 17].map(|cols| {
+        let norm = norm(&kernels, cols, 1e-5);
+        let gradient = Some(Gradient::Overwrite);
+        let backward = Backward { dx: gradient, dgain: gradient, dbias: gradient, ..Backward::default() };
+        let options =
+            WarmOptions { forward: &[Forward::default()], backward: &[backward], ..WarmOptions::default() };
+        norm.warm(&options).unwrap();
+        kernels.pipelines()
+    });
+    assert_eq!(counts, [counts[0]; 3]);
+}
+
+#[test]
 fn threads_that_need_one_pipeline_compile_it_once() {
     const THREADS: usize = 8;
     let context = Context::new_blocking(&AdapterChoice::Auto).expect("the tests need an adapter");

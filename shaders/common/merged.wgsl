@@ -16,17 +16,17 @@ fn mean_off(part: Moments, near: f32) -> f32 {
 // constant row differ by exactly 0, and `low` what the mean of all is off it.
 fn merge_row_partials(row: u32, thread: u32, scale: f32) -> Moments {
     var own = Moments(0.0, 0.0, 0.0, 0.0, scale);
-    if (thread < ROW_PARTIALS) {
+    if (thread < partials_of_row()) {
         own.mean = load_moments(row, thread, scale).mean;
     }
     var sum_off = 0.0;
-    for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
+    for (var partial = thread; partial < partials_of_row(); partial += THREADS_PER_ROW) {
         let part = load_moments(row, partial, scale);
         own.count += part.count;
         sum_off = fma(part.count, mean_off(part, own.mean), sum_off);
     }
     own.low = sum_off / max(own.count, 1.0);
-    for (var partial = thread; partial < ROW_PARTIALS; partial += THREADS_PER_ROW) {
+    for (var partial = thread; partial < partials_of_row(); partial += THREADS_PER_ROW) {
         let part = load_moments(row, partial, scale);
         let e = mean_off(part, own.mean) - own.low;
         own.squares += fma(part.count * e, e, part.squares);

@@ -23,7 +23,17 @@ struct Params {
     // Strided rows: how many of them an outer row has, and which of those row 0 of this dispatch is.
     inner_rows: u32,
     first_inner_row: u32,
-    places: array<vec4<u32>, 13>,
+    // The constants of these names (common/row.wgsl, common/numerics.wgsl), where the text has none: of kernels that hold no
+    // row in registers, rows of all widths share one.
+    cols: u32,
+    steps: u32,
+    chunks: u32,
+    sum_scale: f32,
+    mean_factor: f32,
+    // Likewise those of along/channel.wgsl.
+    channels: u32,
+    spatial: u32,
+    places: array<vec4<u32>, 12>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -59,7 +59,7 @@ impl Pipelines {
                 return Ok(Arc::clone(compiled));
             }
         }
-        let shader = shader::assemble(&key, dialect)?;
+        let shader = shader::assemble(plan, dialect)?;
         let text = shader.source.split_once('\n').map_or("", |(_, text)| text);
         let cell = {
             let mut cells = lock(&self.cells);

@@ -87,6 +87,12 @@ impl Kernel {
         )
     }
 
+    /// Whether the width of a row decides what of it a thread holds in registers: its text has it as a constant. Those of
+    /// the other kernels read it from the uniform.
+    pub(crate) const fn holds_rows(self) -> bool {
+        matches!(self, Self::ForwardCached | Self::BackwardCached)
+    }
+
     /// Whether several workgroups share a row.
     pub(crate) const fn is_split(self) -> bool {
         matches!(

@@ -33,6 +33,7 @@ use channels::of_rows;
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
+pub use numbers::RowFactors;
 pub use pooled::Pooled;
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};

@@ -1,12 +1,53 @@
 //! What follows from a plan for a workgroup, a thread and a row.
 
 use super::{Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
-use crate::types::Channels;
+use crate::types::{Channels, Normalization};
 
 /// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
 pub(super) const SLOT_SUM_BYTES: u32 = 16;
 
+/// What the arithmetic of a row takes from its width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RowFactors {
+    /// A power of two: a sum of differences times it stays within the range of the values.
+    pub sum_scale: f32,
+    /// Turns such a sum into a mean.
+    pub mean_factor: f32,
+    /// What a sum of squares is divided by: the columns, or 1 for the norm.
+    pub variance_count: f32,
+}
+
 impl Plan {
+    /// Of its rows; in `backward_channel_sums`, of whole ones, whose sums are not scaled.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "rounded once; counts up to 2^24 and powers of two are exact"
+    )]
+    #[must_use]
+    pub fn row_factors(&self) -> RowFactors {
+        let is_scaled = self.kernel != Kernel::BackwardChannelSums;
+        let scale = if is_scaled { f64::from(1_u32 << (self.log2_cols() + 1)) } else { 1.0 };
+        let count = if self.normalization == Normalization::L2 { 1.0 } else { f64::from(self.cols) };
+        let mean_count = if is_scaled { count } else { self.row_cols() as f64 };
+        RowFactors {
+            sum_scale: (1.0 / scale) as f32,
+            mean_factor: (scale / mean_count) as f32,
+            variance_count: count as f32,
+        }
+    }
+
+    /// The exponent of the smallest power of two that is not below cols.
+    pub(crate) const fn log2_cols(&self) -> u32 {
+        self.cols.next_power_of_two().ilog2()
+    }
+
+    /// Whether no step has columns beyond the row.
+    pub(crate) const fn is_full(&self) -> bool {
+        let of_chunk = self.steps as u64 * self.step_cols() as u64;
+        self.chunks as u64 * of_chunk == self.cols as u64
+    }
+
     /// Invocations of a workgroup.
     #[must_use]
     pub const fn workgroup_size(&self) -> u32 {
@@ -89,6 +130,11 @@ impl Plan {
             Kernel::BackwardChannelSums if self.steps < steps && self.steps > 0 => self.steps,
             _ => steps,
         }
+    }
+
+    /// Whether a channel is one run of steps.
+    pub(crate) const fn is_one_run(&self) -> bool {
+        matches!(self.kernel, Kernel::BackwardChannelSums) && self.steps <= self.run_steps()
     }
 
     /// The most loop trips that one row costs an invocation, if the compiler unrolls nothing.

@@ -4,6 +4,33 @@ use super::{Kernel, Operation, Plan};
 use crate::types::{Affine, Channels, Gradient, Normalization};
 
 impl Plan {
+    /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the uniform.
+    fn of_any_width(self) -> Self {
+        if self.kernel.holds_rows() {
+            return self;
+        }
+        let is_of_channels = self.kernel == Kernel::BackwardChannelSums;
+        let is_of_chunks = self.kernel.is_split();
+        let steps = match self.kernel {
+            // Chunks have a size of their own, and a channel of one run is that run.
+            _ if is_of_chunks || self.is_one_run() => self.steps,
+            Kernel::BackwardChannelSums => self.run_steps() + 1,
+            _ => 1,
+        };
+        // One access less than full, where the last step is not.
+        let cols = steps * self.step_cols() - if self.is_full() { 0 } else { self.vector_width };
+        let of_width = Self { cols, steps, chunks: 1, ..self };
+        match self.channels {
+            None => of_width,
+            Some(channels)
+                if is_of_channels || (channels.is_one_a_step(self.step_cols()) && !is_of_chunks) =>
+            {
+                Self { channels: Some(Channels { count: 1, groups: 1, spatial: cols }), ..of_width }
+            }
+            Some(_) => self,
+        }
+    }
+
     /// The plan with everything set to a fixed value that its text does not depend on. Plans with equal keys
     /// have equal texts, but for the label in the first line: what differs between them reaches the shader by
     /// the uniform, or another dispatch of the call.
@@ -19,6 +46,7 @@ impl Plan {
         };
         let channels = self.channels.filter(|_| knows_channels).map(by_channel);
         let walk_free = Self { least_slots: 1, rows_per_slot: 1, max_partial_rows: 1, channels, ..*self };
+        let walk_free = walk_free.of_any_width();
         // Whether the sum over rows is added to what is there is decided where it is stored, in the
         // reduction.
         let stored_there = |gradient: Option<Gradient>| gradient.map(|_| Gradient::Overwrite);

@@ -1,6 +1,7 @@
 //! The uniform of a dispatch, for any host.
 
 use super::{Dispatch, Plan, Tensor};
+use crate::types::Channels;
 use bytemuck::{Pod, Zeroable};
 
 /// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all of a
@@ -26,7 +27,7 @@ impl Default for Place {
     }
 }
 
-const PLACES: usize = 13;
+const PLACES: usize = 12;
 
 /// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
 #[repr(C)]
@@ -41,7 +42,13 @@ pub struct Uniform {
     zero: u32,
     inner_rows: u32,
     first_inner_row: u32,
-    spare: [u32; 3],
+    cols: u32,
+    steps: u32,
+    chunks: u32,
+    sum_scale: f32,
+    mean_factor: f32,
+    channels: u32,
+    spatial: u32,
     places: [[u32; 4]; PLACES],
 }
 
@@ -62,7 +69,7 @@ impl Uniform {
         strided: bool,
     ) -> Self {
         let outer = Self { inner_rows, first_inner_row, ..Self::zeroed() };
-        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, ..outer };
+        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, chunks: 1, ..outer };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
@@ -74,9 +81,17 @@ impl Uniform {
         uniform
     }
 
-    /// The numbers that follow the rows of a dispatch; places and eps stay.
+    /// The numbers that follow the plan and the rows of a dispatch; places and eps stay.
     pub(crate) fn of(self, plan: &Plan, dispatch: &Dispatch) -> Self {
+        let factors = plan.row_factors();
         Self {
+            cols: plan.cols,
+            steps: plan.steps,
+            chunks: plan.chunks,
+            sum_scale: factors.sum_scale,
+            mean_factor: factors.mean_factor,
+            channels: plan.channels.map_or(1, Channels::per_row),
+            spatial: plan.channels.map_or(plan.cols, |channels| channels.spatial),
             rows: dispatch.rows,
             workgroups_x: dispatch.workgroups[0],
             slot_rows: plan.slot_rows(dispatch.rows.into()),
@@ -131,6 +146,13 @@ mod tests {
             ("zero", offset_of!(Uniform, zero)),
             ("inner_rows", offset_of!(Uniform, inner_rows)),
             ("first_inner_row", offset_of!(Uniform, first_inner_row)),
+            ("cols", offset_of!(Uniform, cols)),
+            ("steps", offset_of!(Uniform, steps)),
+            ("chunks", offset_of!(Uniform, chunks)),
+            ("sum_scale", offset_of!(Uniform, sum_scale)),
+            ("mean_factor", offset_of!(Uniform, mean_factor)),
+            ("channels", offset_of!(Uniform, channels)),
+            ("spatial", offset_of!(Uniform, spatial)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };

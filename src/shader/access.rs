@@ -4,27 +4,81 @@ use super::text::{for_tensor, segment};
 use crate::op::{Shape, Used};
 use crate::plan::{Kernel, Plan, Storage, Tensor};
 
+/// The type of the elements of a binding's array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Element {
+    /// One float32.
+    F32,
+    /// Two of them.
+    Vec2F32,
+    /// Four of them.
+    Vec4F32,
+    /// A float16 of WGSL's own.
+    F16,
+    /// A word of two 16-bit values.
+    U32,
+    /// Such a word, whose halves different threads write.
+    AtomicU32,
+    /// Two words of 32 bits.
+    Vec2U32,
+    /// Four of them.
+    Vec4U32,
+    /// Four words of 64 bits, of two float32 or four 16-bit values each.
+    Vec4U64,
+}
+
+impl Element {
+    /// Its type in WGSL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Vec2F32 => "vec2<f32>",
+            Self::Vec4F32 => "vec4<f32>",
+            Self::F16 => "f16",
+            Self::U32 => "u32",
+            Self::AtomicU32 => "atomic<u32>",
+            Self::Vec2U32 => "vec2<u32>",
+            Self::Vec4U32 => "vec4<u32>",
+            Self::Vec4U64 => "vec4<u64>",
+        }
+    }
+
+    /// Its size.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::F16 => 2,
+            Self::F32 | Self::U32 | Self::AtomicU32 => 4,
+            Self::Vec2F32 | Self::Vec2U32 => 8,
+            Self::Vec4F32 | Self::Vec4U32 => 16,
+            Self::Vec4U64 => 32,
+        }
+    }
+}
+
 /// The type of a binding's elements.
-pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> &'static str {
+pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> Element {
     match plan.shape(tensor) {
-        Some(Shape::Statistics | Shape::PerRow) => return "f32",
-        Some(Shape::RowPartials) => return "vec4<f32>",
+        Some(Shape::Statistics | Shape::PerRow) => return Element::F32,
+        Some(Shape::RowPartials) => return Element::Vec4F32,
         _ => {}
     }
     let is_by_one = has_channels(plan, tensor)
         || (plan.kernel == Kernel::BackwardChannelSums && tensor == Tensor::Partials);
     let vector_width = if is_by_one { 1 } else { plan.vector_width };
     match (plan.storage(tensor), vector_width) {
-        (Storage::F32, 8) if plan.uses_int64() => "vec4<u64>",
-        (_, 16) => "vec4<u64>",
-        (Storage::F32, 4 | 8) => "vec4<f32>",
-        (Storage::F32, 2) => "vec2<f32>",
-        (Storage::F32, _) => "f32",
-        (Storage::NativeF16, _) => "f16",
-        (Storage::PackedF16 | Storage::PackedBf16, 8) => "vec4<u32>",
-        (Storage::PackedF16 | Storage::PackedBf16, 4) => "vec2<u32>",
-        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => "atomic<u32>",
-        (Storage::PackedF16 | Storage::PackedBf16, _) => "u32",
+        (Storage::F32, 8) if plan.uses_int64() => Element::Vec4U64,
+        (_, 16) => Element::Vec4U64,
+        (Storage::F32, 4 | 8) => Element::Vec4F32,
+        (Storage::F32, 2) => Element::Vec2F32,
+        (Storage::F32, _) => Element::F32,
+        (Storage::NativeF16, _) => Element::F16,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => Element::Vec4U32,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => Element::Vec2U32,
+        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => Element::AtomicU32,
+        (Storage::PackedF16 | Storage::PackedBf16, _) => Element::U32,
     }
 }
 

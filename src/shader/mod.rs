@@ -17,12 +17,15 @@ mod text;
 mod unroll;
 pub mod variants;
 
+pub use access::Element;
 pub use layout::Layout;
 
 use crate::error::Error;
 use crate::plan::{Kernel, Plan, Pooled, Reduction, Tensor};
 use std::fmt::Write as _;
-use text::{bind_uniform, expand_aliases, place_constant, segment, set_constants, with_renamed};
+use text::{
+    bind_uniform, expand_aliases, place_constant, read_from_uniform, segment, set_constants, with_renamed,
+};
 use unroll::{Bound, Limits, unroll};
 
 /// Who compiles the text: what must stand at its top differs.
@@ -61,7 +64,7 @@ pub struct Binding {
     /// The tensor; the WGSL variable has its name.
     pub tensor: Tensor,
     /// The type of the array's elements.
-    pub element: &'static str,
+    pub element: Element,
     /// `read_write` if true, else `read`. What is only read is `read_write` too where it lies in the buffer
     /// of what is written, see [`Plan::with_pooled`], or where the [`Layout`] says so.
     pub writable: bool,
@@ -99,8 +102,11 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     for Binding { binding, tensor, element, writable } in &bindings {
         let access = if *writable { "read_write" } else { "read" };
         let name = tensor.name();
-        let _ =
-            writeln!(text, "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;");
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{}>;",
+            element.name()
+        );
     }
     for used in plan.used() {
         let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
@@ -124,6 +130,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     text += &access::accessors(plan, &kernel);
     text += &kernel;
     let text = set_constants(&text, &parts::constants(plan)).map_err(fault)?;
+    let text = read_from_uniform(&text, &parts::from_uniform(plan)).map_err(fault)?;
     let mut source = expand_aliases(&text);
     if plan.unroll {
         let run = plan.short.then_some(RUN_TRIPS);

@@ -3,7 +3,7 @@
 use super::Dialect;
 use super::text::{for_tensor, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
-use crate::types::{Gradient, Normalization};
+use crate::types::{Channels, Gradient, Normalization, Problem};
 
 /// How threads are numbered, where the reduction does not say it.
 pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
@@ -201,6 +201,51 @@ fn output(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
     segment(text, &for_tensor(what, tensor, tensor));
 }
 
+/// What follows from the width of the rows.
+fn of_width(plan: &Plan) -> Vec<(&'static str, String)> {
+    let factors = plan.row_factors();
+    vec![
+        ("COLS", format!("{}u", plan.cols)),
+        ("STEPS", format!("{}u", plan.steps)),
+        ("CHUNKS", format!("{}u", plan.chunks)),
+        ("SUM_SCALE", format!("{:?}", factors.sum_scale)),
+        ("MEAN_FACTOR", format!("{:?}", factors.mean_factor)),
+        ("VARIANCE_COUNT", format!("{:?}", factors.variance_count)),
+    ]
+}
+
+/// Those constants that the text has from the uniform, and what stands for them: of a kernel that holds no rows all that follow
+/// from their width, but for the steps that it is written out in.
+pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
+    if plan.kernel.holds_rows() {
+        return Vec::new();
+    }
+    let mut fields = vec![
+        ("COLS", "params.cols"),
+        ("CHUNKS", "params.chunks"),
+        ("SUM_SCALE", "params.sum_scale"),
+        ("MEAN_FACTOR", "params.mean_factor"),
+    ];
+    // Chunks have a size of their own, and a channel of one run is that run.
+    if !plan.kernel.is_split() && !plan.is_one_run() {
+        fields.push(("STEPS", "params.steps"));
+    }
+    if plan.normalization != Normalization::L2 {
+        fields.push(("VARIANCE_COUNT", "f32(params.cols)"));
+    }
+    if plan.kernel == Kernel::BackwardChannelSums {
+        fields.push(("CHANNELS", "params.channels"));
+    } else if reads_channels(plan).is_some_and(|channels| channels.is_one_a_step(plan.step_cols())) {
+        fields.extend([("CHANNELS", "params.channels"), ("SPATIAL", "params.spatial")]);
+    }
+    fields
+}
+
+/// The channels whose gain and bias the text loads.
+fn reads_channels(plan: &Plan) -> Option<Channels> {
+    plan.channels.filter(|_| plan.tensors().contains(&Tensor::Gain))
+}
+
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let unsigned = |value: u32| format!("{value}u");
     let centered = || (plan.normalization == Normalization::Layer).to_string();
@@ -211,40 +256,29 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Operation::Forward(_) => is_wide(Tensor::X),
         Operation::Backward(_) | Operation::ReduceParameters(_) => is_wide(Tensor::X) || is_wide(Tensor::Dy),
     };
-    // 2^log2_cols is the smallest power of two that is not below cols.
-    let log2_cols = plan.cols.next_power_of_two().ilog2();
-    let reads_channels = plan.channels.filter(|_| plan.tensors().contains(&Tensor::Gain));
-    let sum_scale = log2_cols + 1;
     let by_norm = plan.normalization == Normalization::L2;
-    let count = if by_norm { 1 } else { plan.cols };
-    let mean_factor = f64::from(1_u32 << sum_scale) / f64::from(count);
     let mut constants = vec![
-        ("COLS", unsigned(plan.cols)),
         ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
         ("ROWS_PER_WORKGROUP", unsigned(plan.rows_per_workgroup)),
         ("CONTIGUOUS", unsigned(plan.vector_width)),
         ("PARTS", unsigned(plan.parts())),
-        ("STEPS", unsigned(plan.steps)),
-        ("CHUNKS", unsigned(plan.chunks)),
-        ("SUM_SCALE", format!("0x1p-{sum_scale}f")),
-        ("MEAN_FACTOR", format!("{mean_factor:?}")),
+        ("IS_FULL", plan.is_full().to_string()),
         ("BY_NORM", by_norm.to_string()),
-        ("VARIANCE_COUNT", format!("{:?}", f64::from(count))),
         // Of a norm, what eps is the square of counts.
         ("ENOUGH_EPS", if by_norm { "1e-14" } else { "1e-28" }.to_owned()),
     ];
-    if let Some(channels) = reads_channels {
-        constants.push(("CHANNELS", unsigned(channels.per_row())));
+    constants.extend(of_width(plan));
+    if let Some(channels) = reads_channels(plan) {
         constants.push(("SPATIAL", unsigned(channels.spatial)));
+        constants.push(("IS_ONE_CHANNEL", channels.is_one_an_access(plan.vector_width).to_string()));
+        constants.push(("IS_ONE_CHANNEL_A_STEP", channels.is_one_a_step(plan.step_cols()).to_string()));
         if matches!(plan.kernel, Kernel::ForwardSplitApply | Kernel::BackwardSplitApply) {
             constants.push(("RELOAD_PARAMETERS", "true".to_owned()));
         }
     }
-    if let (Kernel::BackwardChannelSums, Some(channels)) = (plan.kernel, plan.channels) {
-        let cols = plan.row_cols();
+    let of_sums = plan.channels.filter(|_| plan.kernel == Kernel::BackwardChannelSums);
+    if let Some(channels) = reads_channels(plan).or(of_sums) {
         constants.push(("CHANNELS", unsigned(channels.per_row())));
-        constants.push(("ROW_MEAN_FACTOR", format!("{:?}", 1.0 / cols as f64)));
-        constants.push(("IS_ONE_COLUMN", (cols == 1).to_string()));
     }
     if let Reduction::Subgroups(min) = plan.reduction {
         constants.push(("FEW_SUBGROUPS", unsigned(super::FEW_SUBGROUPS)));
@@ -261,6 +295,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("CENTERED", centered()));
             constants.push(("WIDE_RANGE", wide_range.to_string()));
             // docs/numerics.md derives it: scaled, sums of squares stay finite up to the largest float32.
+            let log2_cols =
+                if plan.kernel.holds_rows() { plan.log2_cols() } else { Problem::MAX_COLS.ilog2() };
             constants.push(("SMALL_SCALE", format!("0x1p-{}f", (132 + log2_cols) / 2)));
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
@@ -288,7 +324,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     match plan.kernel {
         Kernel::ForwardCached => {
             // Below LARGE they do so unscaled.
-            constants.push(("LARGE", format!("0x1p{}f", 62 - i64::from(sum_scale))));
+            constants.push(("LARGE", format!("0x1p{}f", 61 - i64::from(plan.log2_cols()))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let shows =
                 plan.storage(Tensor::Y) == Storage::F32 || plan.tensors().contains(&Tensor::Statistics);
@@ -318,5 +354,28 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Kernel::BackwardReduceParameters => constants.push(("BATCH", unsigned(Plan::REDUCE_BATCH))),
         Kernel::ForwardSplitApply => {}
     }
+    let uniform = from_uniform(plan);
+    constants.retain(|(name, _)| !uniform.iter().any(|(constant, _)| constant == name));
     constants
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shader::variants;
+
+    /// The body says how many sums there are at a time; the plan counts their bytes of workgroup memory.
+    #[test]
+    fn the_sums_of_a_body_take_the_bytes_that_its_kernel_has() {
+        for variant in variants::all().unwrap() {
+            let text = operation(&variant.plan);
+            let declared = text.split_once("alias Sums = vec").expect("every body declares its sums").1;
+            let bytes = match &declared[..1] {
+                "2" => 8,
+                "3" | "4" => 16,
+                other => panic!("sums of {other}"),
+            };
+            assert_eq!(variant.plan.kernel.sums_bytes(), bytes, "{}", variant.plan.label());
+        }
+    }
 }

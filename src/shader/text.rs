@@ -69,6 +69,25 @@ pub(super) fn set_constants(text: &str, constants: &[(&str, String)]) -> Result<
     }
 }
 
+/// The text with a field of the uniform in place of each constant; its declaration goes, with the comment above it.
+pub(super) fn read_from_uniform(text: &str, fields: &[(&str, &str)]) -> Result<String, String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (name, field) in fields {
+        let declaration = format!("const {name}: ");
+        let mut declared = (0..lines.len()).filter(|&at| lines[at].starts_with(&declaration));
+        let (Some(at), None) = (declared.next(), declared.next()) else {
+            return Err(format!("constant {name} is not declared once"));
+        };
+        let comment = lines[..at].iter().rev().take_while(|line| line.starts_with("//")).count();
+        lines.drain(at - comment..=at);
+        for line in lines.iter_mut().filter(|line| line.contains(name)) {
+            *line = substitute(line, name, field);
+        }
+    }
+    lines.push(String::new());
+    Ok(lines.join("\n"))
+}
+
 /// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of its own: where
 /// the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
 pub(super) fn expand_aliases(text: &str) -> String {
@@ -107,6 +126,31 @@ fn f(p: Pair, q: Pairing) -> Pairs {
 fn f(p: vec2<f32>, q: Pairing) -> array<vec2<f32>, N> {
 ";
         assert_eq!(expand_aliases(text), expected);
+    }
+
+    #[test]
+    fn a_constant_becomes_a_field_of_the_uniform() {
+        let text = "\
+const B: u32 = 1u;
+// Columns of a row.
+// Of each.
+const A: u32 = 1024u;
+
+fn f() -> u32 {
+    return A + AB; // A
+}
+";
+        let expected = "\
+const B: u32 = 1u;
+
+fn f() -> u32 {
+    return params.a + AB; // A
+}
+";
+        assert_eq!(read_from_uniform(text, &[("A", "params.a")]).unwrap(), expected);
+        for wrong in [text.repeat(2), text.replace("const A:", "let A:")] {
+            assert!(read_from_uniform(&wrong, &[("A", "params.a")]).unwrap_err().contains("once"), "{wrong}");
+        }
     }
 
     #[test]

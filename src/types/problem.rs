@@ -21,11 +21,22 @@ pub struct Channels {
 
 impl Channels {
     /// Channels of a group; none where there are no groups, which no valid problem has.
-    pub(crate) const fn per_row(self) -> u32 {
+    #[must_use]
+    pub const fn per_row(self) -> u32 {
         match self.count.checked_div(self.groups) {
             Some(channels) => channels,
             None => 0,
         }
+    }
+
+    /// Whether all values of an access to so many are of one channel, which takes four of them for a vector.
+    pub(crate) const fn is_one_an_access(self, vector_width: u32) -> bool {
+        vector_width >= 4 && self.spatial.is_multiple_of(4)
+    }
+
+    /// Whether all values of a step of so many columns are of one channel.
+    pub(crate) const fn is_one_a_step(self, step_cols: u32) -> bool {
+        self.spatial.is_multiple_of(step_cols)
     }
 
     /// That rows are those of whole samples.

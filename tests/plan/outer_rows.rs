@@ -37,7 +37,7 @@ fn elements(span: &Span, rows: std::ops::Range<u64>) -> impl Iterator<Item = u64
 fn in_shader(uniform: &[u8; Uniform::BYTES], row: u32, column: u32) -> u32 {
     let word = |i: usize| u32::from_ne_bytes(uniform[4 * i..4 * i + 4].try_into().unwrap());
     let (inner_rows, first_inner_row) = (word(7), word(8));
-    let [start, row_stride, column_stride, outer_stride] = [12, 13, 14, 15].map(word);
+    let [start, row_stride, column_stride, outer_stride] = [16, 17, 18, 19].map(word);
     let inner = first_inner_row + row;
     start
         .wrapping_add((inner / inner_rows).wrapping_mul(outer_stride))

@@ -1,9 +1,11 @@
 //! Plans with equal text keys have equal texts: that is what lets them share a pipeline.
 
 use std::collections::{HashMap, HashSet};
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Pooled, SubgroupSizes, Tensor};
+use wgpu_layernorm::plan::{
+    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Pooled, SubgroupSizes, Tensor,
+};
 use wgpu_layernorm::shader::{Dialect, assemble};
-use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
 
 fn adapters() -> [Caps; 3] {
     let subgroup = Some(SubgroupSizes { min: 32, max: 32 });
@@ -16,13 +18,24 @@ fn adapters() -> [Caps; 3] {
 
 fn problems() -> Vec<Problem> {
     let mut problems = Vec::new();
-    for cols in [7, 384, 4096, 20_000] {
+    for cols in [7, 384, 4096, 20_000, 32_768, 40_000, 65_536] {
         for dtype in [Dtype::F32, Dtype::F16] {
             for parameter_dtype in [dtype, Dtype::F32] {
                 for normalization in [Normalization::Layer, Normalization::Rms] {
                     for affine in [Affine::None, Affine::Gain, Affine::GainBias] {
                         let problem = Problem { cols, dtype, parameter_dtype, ..Problem::default() };
                         problems.push(Problem { normalization, affine, ..problem });
+                        if cols >= 20_000 && dtype == parameter_dtype {
+                            let counts = [4, 8].into_iter().filter(|count| cols % count == 0);
+                            let channels =
+                                counts.map(|count| Channels { count, groups: 1, spatial: cols / count });
+                            problems.extend(channels.map(|channels| Problem {
+                                channels: Some(channels),
+                                normalization,
+                                affine,
+                                ..problem
+                            }));
+                        }
                     }
                 }
             }
@@ -53,6 +66,9 @@ fn plans() -> Vec<Plan> {
                         plans.extend(Plan::backward(problem, backward, vector_width, &caps));
                         let split = Plan::backward_split(problem, backward, vector_width, &caps);
                         plans.extend(split.into_iter().flatten());
+                        if problem.channels.is_some() {
+                            plans.extend(Plan::channel_sums(problem, backward, vector_width, &caps));
+                        }
                         if backward.has_parameters() {
                             plans.extend(Plan::reduce_parameters(problem, backward, vector_width, &caps));
                         }
@@ -114,4 +130,18 @@ fn what_becomes_of_a_sum_over_rows_changes_its_last_kernel_alone() {
     let [overwrite, accumulate] =
         keys(&|backward| Plan::reduce_parameters(&problem, backward, 8, &caps).unwrap());
     assert_ne!(overwrite, accumulate);
+}
+
+#[test]
+fn wide_rows_of_all_widths_share_a_text() {
+    let [caps, ..] = adapters();
+    let key = |cols| {
+        let problem = Problem { cols, ..Problem::default() };
+        let plan = Plan::forward(&problem, Forward::default(), 4, &caps).unwrap();
+        assert_eq!(plan.kernel, Kernel::ForwardStreamed, "{cols} columns are not held in registers");
+        plan.text_key()
+    };
+    assert_eq!(key(32_768), key(65_536), "full steps");
+    assert_eq!(key(40_004), key(50_000), "a last step with some of its columns");
+    assert_ne!(key(32_768), key(40_004));
 }

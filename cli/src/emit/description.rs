@@ -62,6 +62,7 @@ struct Field {
 #[serde(untagged)]
 enum Value {
     Number(u32),
+    Factor(f32),
     Name(String),
 }
 
@@ -189,14 +190,14 @@ impl Description {
             .zip(plan.used().into_iter().filter(|used| used.bound == used.tensor))
             .map(|(bound, used)| {
                 let storage = plan.storage(bound.tensor);
-                let element_bytes = element_bytes(bound.element);
+                let element_bytes = bound.element.bytes();
                 let values_per_element = element_bytes / storage.element_bytes();
                 Binding {
                     group: 0,
                     binding: bound.binding,
                     name: bound.tensor.name(),
                     access: if bound.writable { "read_write" } else { "read" },
-                    element: bound.element,
+                    element: bound.element.name(),
                     element_bytes,
                     values_per_element,
                     dtype: storage.dtype().name(),
@@ -302,6 +303,13 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         }
         "one" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
+        "cols" => vec![Value::Number(plan.cols)],
+        "steps" => vec![Value::Number(plan.steps)],
+        "chunks" => vec![Value::Number(plan.chunks)],
+        "sum_scale" => vec![Value::Factor(plan.row_factors().sum_scale)],
+        "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
+        "channels" => vec![Value::Number(plan.channels.map_or(1, Channels::per_row))],
+        "spatial" => vec![Value::Number(plan.channels.map_or(plan.cols, |channels| channels.spatial))],
         "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
         "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
         "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
@@ -340,7 +348,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
 /// Values of a row, of which a kernel may walk a channel at a time.
 fn row_cols(plan: &Plan) -> u32 {
     match plan.channels {
-        Some(Channels { count, groups, spatial }) => count / groups * spatial,
+        Some(channels) => channels.per_row() * channels.spatial,
         None => plan.cols,
     }
 }
@@ -360,16 +368,6 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     }
 }
 
-fn element_bytes(element: &str) -> u32 {
-    let scalar = if element.contains("f16") { 2 } else { 4 };
-    let components = match element.split_once('<') {
-        Some(("vec4", _)) => 4,
-        Some(("vec2", _)) => 2,
-        _ => 1,
-    };
-    scalar * components
-}
-
 const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
     match plan.reduction {
         Reduction::Lanes => Some([plan.threads_per_row, 128]),
@@ -383,8 +381,9 @@ const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_layernorm::plan::SubgroupSizes;
+    use wgpu_layernorm::plan::{Forward, SubgroupSizes};
     use wgpu_layernorm::shader::variants;
+    use wgpu_layernorm::{Dtype, Problem};
 
     #[test]
     fn every_variant_has_a_description() {
@@ -409,6 +408,27 @@ mod tests {
                 };
                 assert_eq!(stride, binding.element_bytes, "{} of {}", binding.name, description.label);
             }
+        }
+    }
+
+    #[test]
+    fn words_of_64_bits_hold_as_many_values_as_fit() {
+        let caps = Caps {
+            kind: AdapterKind::Software,
+            short_texts: true,
+            shader_int64: true,
+            ..Caps::webgpu_default()
+        };
+        for (dtype, vector_width) in [(Dtype::F32, 8), (Dtype::F32, 16), (Dtype::Bf16, 16)] {
+            let problem = Problem { cols: 1024, dtype, parameter_dtype: dtype, ..Problem::default() };
+            let plan = Plan::forward(&problem, Forward::default(), vector_width, &caps).unwrap();
+            let module = Module::new(&plan).unwrap();
+            let variant = Variant { plan, caps };
+            let description = Description::new(&variant, &module, Format::Wgsl, "main".to_owned()).unwrap();
+            let x = &description.bindings[0];
+            let values = 32 / dtype.size();
+            assert_eq!((x.element, x.element_bytes), ("vec4<u64>", 32), "{}", description.label);
+            assert_eq!((x.values_per_element, x.start_multiple), (values, values), "{}", description.label);
         }
     }
 

@@ -78,19 +78,7 @@ pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
     let shader = wgpu_layernorm::shader::assemble(plan, wgpu_layernorm::shader::Dialect::Naga)
         .map_err(|error| error.to_string())?;
     let vectors = shader.bindings.iter().filter(|bound| bound.tensor != Tensor::Statistics);
-    vectors
-        .map(|bound| {
-            let components = match bound.element.split_once('<') {
-                Some(("vec4", _)) => 4,
-                Some(("vec2", _)) => 2,
-                // The halves of words that other threads write to are accessed by word.
-                None | Some(("atomic", _)) => 1,
-                _ => return Err(format!("an element type that is not known: {}", bound.element)),
-            };
-            Ok(32 * components)
-        })
-        .collect::<Result<Vec<u32>>>()
-        .map(|bits| bits.into_iter().min())
+    Ok(vectors.map(|bound| 8 * bound.element.bytes().max(4)).min())
 }
 
 /// How many are narrower than `bits`.
