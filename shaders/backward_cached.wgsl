@@ -67,10 +67,13 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             var dxhat = times_gain_plus(parameters[step], dy_values, 0.0);
             for (var part = 0u; part < PARTS; part++) {
-                let scaled_xhat = unfactored(xhat[step * PARTS + part] * SUM_SCALE);
-                sum_xhat += scaled_xhat;
-                sum_dxhat = fma(dxhat[part], vec4<f32>(SUM_SCALE), sum_dxhat);
-                sum_product = fma(dxhat[part], scaled_xhat, sum_product);
+                var row_xhat = xhat[step * PARTS + part];
+                if (WIDE_RANGE) {
+                    row_xhat = unfactored(row_xhat);
+                }
+                sum_xhat += row_xhat;
+                sum_dxhat += dxhat[part];
+                sum_product = fma(dxhat[part], row_xhat, sum_product);
                 if (WITH_DBIAS && has_row) {
                     let i = step * PARTS + part;
                     sum_dbias[i] = add_product(sum_dbias[i], dy[i], vec4<f32>(1.0));
@@ -99,8 +102,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
                 // dy has served; its registers hold dx / rstd from here on.
                 dy[i] = keep_row(projected(xhat[i], dxhat[part], means), step, part, thread);
-                left = fma(dy[i], vec4<f32>(SUM_SCALE), left);
-                left_product = fma(dy[i], xhat[i] * SUM_SCALE, left_product);
+                left += dy[i];
+                left_product = fma(dy[i], xhat[i], left_product);
             }
         }
         var left_sums = Sums(add_components(left), add_components(left_product), 0.0);

@@ -47,9 +47,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             own += sums.xyz;
             if (WIDE_RANGE) {
                 let is_small = sums.w == SMALL_SUMS;
-                small += select(scaled_down(scaled_down(sums)), sums, is_small).xyz;
+                small += select(small_scaled(sums), sums, is_small).xyz;
                 squares += sums.w;
-                count += f32(partial_cols(partial)) * SUM_SCALE;
+                count += f32(partial_cols(partial));
                 own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
             }
         }

@@ -169,7 +169,7 @@ impl Report {
         judge("y", cols, &widened(&result.y), &y, &|i| terms.y[i / cols]);
         let got: Vec<f64> = result.statistics.iter().map(|statistics| statistics.rstd.into()).collect();
         let expected: Vec<f64> = statistics.iter().map(|[_, rstd]| *rstd).collect();
-        judge("rstd", 1, &got, &expected, &|row| Term { size: expected[row], flushed: 0.0 });
+        judge("rstd", 1, &got, &expected, &|row| terms.rstd[row]);
         let got: Vec<f64> = result.statistics.iter().map(|statistics| statistics.mean.into()).collect();
         let expected: Vec<f64> = statistics.iter().map(|[mean, _]| *mean).collect();
         judge("mean", 1, &got, &expected, &|row| {
@@ -196,6 +196,7 @@ struct Term {
 /// The sizes of the terms that results are made of.
 struct Terms {
     y: Vec<Term>,
+    rstd: Vec<Term>,
     dx: Vec<Term>,
     dgain: Term,
     dbias: Term,
@@ -210,7 +211,8 @@ impl Terms {
         gain: Option<&[T]>,
         statistics: &[[f64; 2]],
     ) -> Self {
-        let (mut y, mut dx) = (Vec::new(), Vec::new());
+        let (mut y, mut of_rstd, mut dx) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lost = vec![0.0; cols];
         let (mut dgain, mut dbias, mut most_rstd) = (vec![0.0; cols], vec![0.0; cols], 0.0_f64);
         let mean = |values: &[f64]| values.iter().sum::<f64>() / cols as f64;
         let most = |values: &[f64]| values.iter().map(|value| value.abs()).fold(0.0, f64::max);
@@ -222,11 +224,18 @@ impl Terms {
             let count = if normalization == L2 { 1.0 } else { cols as f64 };
             let m1 = if normalization == Layer { mean(&dxhat) } else { 0.0 };
             let smallest = f64::from(f32::MIN_POSITIVE);
-            dx.push(Term {
-                size: rstd
-                    * (most(&dxhat) + m1.abs() + most(&xhat) * (product.iter().sum::<f64>() / count).abs()),
-                flushed: smallest * (1.0 + rstd + rstd * rstd * most(&dxhat)),
-            });
+            // Of a norm, the values are smaller by the root of their number, and it has a sum of products.
+            let (spread, products) =
+                if normalization == L2 { ((cols as f64).sqrt(), cols as f64) } else { (1.0, 0.0) };
+            let off = smallest * rstd * spread;
+            of_rstd.push(Term { size: *rstd, flushed: smallest + rstd * off });
+            let size =
+                rstd * (most(&dxhat) + m1.abs() + most(&xhat) * (product.iter().sum::<f64>() / count).abs());
+            // An adapter may read 0 for an rstd that is subnormal: then dx is 0.
+            let is_lost = *rstd < smallest;
+            let flushed =
+                smallest * (1.0 + rstd * (1.0 + products * most(&xhat))) + off * rstd * most(&dxhat);
+            dx.push(Term { size, flushed: if is_lost { size.max(flushed) } else { flushed } });
             let most_gain = (0..cols).map(|i| gain(i).abs()).fold(0.0, f64::max);
             y.push(Term {
                 size: most(&xhat.iter().enumerate().map(|(i, xhat)| xhat * gain(i)).collect::<Vec<_>>())
@@ -237,14 +246,15 @@ impl Terms {
             for (i, (dy, xhat)) in dy.iter().zip(&xhat).enumerate() {
                 let terms = [dy.to_f64() * xhat, dy.to_f64()].map(f64::abs);
                 dgain[i] += terms[0];
+                lost[i] += if is_lost { terms[0] } else { 0.0 };
                 dbias[i] += terms[1];
             }
         }
         let finite =
             |terms: &[f64]| terms.iter().copied().filter(|terms| terms.is_finite()).fold(0.0, f64::max);
         let flushed = f64::from(f32::MIN_POSITIVE) * (1.0 + finite(&dbias) * (1.0 + most_rstd));
-        let term = |terms: &[f64]| Term { size: finite(terms), flushed };
-        Self { y, dx, dgain: term(&dgain), dbias: term(&dbias) }
+        let dgain = Term { size: finite(&dgain), flushed: flushed + finite(&lost) };
+        Self { y, rstd: of_rstd, dx, dgain, dbias: Term { size: finite(&dbias), flushed } }
     }
 }
 

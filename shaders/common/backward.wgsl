@@ -46,13 +46,18 @@ fn gain_factor(xhat: vec4<f32>, dy: vec4<f32>, saved: RowStatistics) -> vec4<f32
     return xhat;
 }
 
-// Means over a row, from sums of terms scaled by SUM_SCALE.
+// Means over a row from sums that are not scaled. By norm: the sums.
+fn means_of(sums: Sums) -> Sums {
+    return sums * (MEAN_FACTOR * SUM_SCALE);
+}
+
+// Means over a row.
 struct RowMeans {
     // Of xhat by the saved statistics: what rounding left in the saved mean.
     delta: f32,
     dxhat: f32,
     dxhat_xhat: f32,
-    // The sum of dxhat * xhat, still scaled.
+    // The sum of dxhat * xhat.
     product: f32,
     // The saved rstd, 0 where all of the row's dx is 0.
     rstd: f32,
@@ -68,15 +73,14 @@ fn is_linear(rstd: f32) -> bool {
     return BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f;
 }
 
-// What dx has no part of, of a row without a mean: mean_cols(dxhat * xhat), from its scaled sum. L2 takes the sum, and none
-// where the row is linear.
-fn product_mean(sum: f32, rstd: f32) -> f32 {
-    return select(sum * MEAN_FACTOR, 0.0, is_linear(rstd));
+// mean_cols(dxhat * xhat) as dx has no part of it: none where the row is linear.
+fn product_mean(mean: f32, rstd: f32) -> f32 {
+    return select(mean, 0.0, is_linear(rstd));
 }
 
 // From the sums of xhat, dxhat and dxhat * xhat.
 fn row_means(sums: Sums, rstd: f32) -> RowMeans {
-    let means = sums * MEAN_FACTOR;
+    let means = means_of(sums);
     let is_large = is_not_finite(sums.y) || is_not_finite(sums.z) || is_not_finite(rstd);
     // Without a wide range only what is not finite makes such sums.
     let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
@@ -85,10 +89,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
         let product = sums.z - means.x * sums.y;
         return RowMeans(means.x, means.y, means.z - means.x * means.y, product, row_rstd, is_large, nan);
     }
-    // By norm, the sum may exceed float32 where the scaled one does not.
-    let product = product_mean(sums.z, rstd);
-    let is_beyond = BY_NORM && is_not_finite(product);
-    return RowMeans(0.0, 0.0, product, sums.z, rstd, is_large || is_beyond, nan);
+    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).
@@ -107,7 +108,7 @@ struct RowResidue {
 // From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have by
 // definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
-    let left = sums * MEAN_FACTOR;
+    let left = means_of(sums);
     let from_eps = select((params.eps * means.rstd) * means.rstd, 0.0, BY_NORM);
     let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
     return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5 && !is_linear(means.rstd)));
@@ -124,7 +125,7 @@ fn projecting_means(means: RowMeans, left: Sums) -> RowMeans {
     return projecting;
 }
 
-// What row_residue needs of columns that were walked before the row's means were known. All scaled by SUM_SCALE.
+// What row_residue needs of columns that were walked before the row's means were known.
 struct WalkSums {
     // Of xhat, dxhat and dxhat * xhat.
     sums: Sums,

@@ -18,7 +18,7 @@ fn load_block_statistics(first_row: u32, end_row: u32) -> array<RowStatistics, B
 
 // A dxhat from here on makes the sum of dxhat NaN, and with it the row large (large_dxhat.wgsl). Below it no
 // dx / rstd and no sum exceeds float32.
-const LARGE_DXHAT: f32 = 0x1p104f;
+const LARGE_DXHAT: f32 = 0x1p103f;
 
 // Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there. Needs: load_x,
 // load_dy, load_parameters, times_gain_plus.
@@ -45,7 +45,7 @@ fn walk_sums(
             parameters[i] = load_parameters(first_row, step, thread);
             for (var part = 0u; part < PARTS; part++) {
                 let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                count += select(vec4<f32>(), vec4<f32>(SUM_SCALE), is_in);
+                count += select(vec4<f32>(), vec4<f32>(1.0), is_in);
             }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
@@ -67,10 +67,10 @@ fn walk_sums(
                 for (var part = 0u; part < PARTS; part++) {
                     let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
                     let xhat = saved_xhat(x_values[part], saved[b]);
-                    let row_xhat = select(vec4<f32>(), unfactored(xhat * SUM_SCALE), is_in);
+                    let row_xhat = select(vec4<f32>(), unfactored(xhat), is_in);
                     let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
                     run_xhat += row_xhat;
-                    run_dxhat = fma(row_dxhat, vec4<f32>(SUM_SCALE), run_dxhat);
+                    run_dxhat += row_dxhat;
                     if (SHOWS_RESIDUE) {
                         run_squares = add_compensated(run_squares, row_xhat * xhat);
                     }

@@ -1,5 +1,6 @@
 // Rows of which a dxhat, or what dx is made of on the way, exceeds float32, though dx may not: they walk
-// their columns again, with dxhat at 2^-144, which a product of any two float32 fits. Few rows ever do.
+// their columns again, with dxhat at 2^-144, which a product of any two float32 fits, and its sums times SUM_SCALE.
+// Few rows ever do.
 //
 // Needs: load_x, load_dy, load_parameters, small_dxhat, write_dx.
 
@@ -38,6 +39,16 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     return Sums(0.0, add_components(sum_dxhat.sum), add_components(sum_product.sum));
 }
 
+// Sums as they would be at the small scale.
+fn small_scaled(sums: vec4<f32>) -> vec4<f32> {
+    return scaled_down(scaled_down(sums)) * SUM_SCALE;
+}
+
+// The sum at its own scale.
+fn unscaled(small_sum: f32) -> f32 {
+    return small_sum / SUM_SCALE / ROOT_SCALE / ROOT_SCALE;
+}
+
 // A row's means at the small scale, from such sums of all its threads, or from the means where those are in
 // range.
 fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
@@ -49,8 +60,8 @@ fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
         return small;
     }
     small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTERED);
-    small.dxhat_xhat = product_mean(sums.z, means.rstd);
-    small.product = sums.z / ROOT_SCALE / ROOT_SCALE;
+    small.dxhat_xhat = product_mean(sums.z * MEAN_FACTOR, means.rstd);
+    small.product = unscaled(sums.z);
     small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
     return small;
 }
@@ -68,7 +79,7 @@ fn split_means(means: RowMeans, sums: Sums) -> RowMeans {
     var row = known_means(means, sums);
     if (means.is_large) {
         row.dxhat_xhat -= means.delta * row.dxhat;
-        row.product -= means.delta * (sums.y / ROOT_SCALE / ROOT_SCALE);
+        row.product -= means.delta * unscaled(sums.y);
     }
     return row;
 }

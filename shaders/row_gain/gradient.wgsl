@@ -5,7 +5,7 @@ const ACCUMULATES_DROW_GAIN: bool = false;
 fn write_row_gain_gradient(row: u32, thread: u32, means: RowMeans) {
     if (thread == 0u) {
         let at = row_start(PLACE_DROW_GAIN, row);
-        let gradient = or_nan(vec4<f32>(means.product * (1.0 / SUM_SCALE)), means.nan).x;
+        let gradient = or_nan(vec4<f32>(means.product), means.nan).x;
         drow_gain[at] = gradient + select(0.0, drow_gain[at], ACCUMULATES_DROW_GAIN);
     }
 }
