@@ -140,6 +140,9 @@ pub enum Layout {
     Heads,
     /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels first.
     Channels,
+    /// Dense rows, with all tensors of the call in one buffer, each from a multiple of 256 bytes on, as the windows of a browser
+    /// need.
+    Pool,
 }
 
 impl Layout {
@@ -147,7 +150,7 @@ impl Layout {
     pub(super) const fn span(self, cols: u32, element_bytes: u32) -> Span {
         let (wide, inner) = (cols as u64, INNER_ROWS as u64);
         let (offset, stride, column_stride, inner_rows, outer_stride) = match self {
-            Self::Dense => (0, wide, 1, 0, 0),
+            Self::Dense | Self::Pool => (0, wide, 1, 0, 0),
             Self::Slice => (64, wide + 8, 1, 0, 0),
             Self::Odd => (3, wide + 5, 1, 0, 0),
             Self::Heads => (64, wide, 1, inner, inner * wide + 8),
@@ -161,7 +164,7 @@ impl Layout {
         match self {
             Self::Slice => 8,
             Self::Odd => 5,
-            Self::Dense | Self::Heads | Self::Channels => 0,
+            Self::Dense | Self::Heads | Self::Channels | Self::Pool => 0,
         }
     }
 
@@ -172,6 +175,7 @@ impl Layout {
             Self::Odd => "odd",
             Self::Heads => "heads",
             Self::Channels => "channels",
+            Self::Pool => "pool",
         }
     }
 }

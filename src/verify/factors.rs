@@ -78,9 +78,10 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::Bf16, Dtype::F32),
 ];
 
-const LAYOUTS: [Layout; 5] = [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels];
+const LAYOUTS: [Layout; 6] =
+    [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels, Layout::Pool];
 
-/// What plain shapes have. Rows inside outer ones have the kernels of the others and another place.
+/// What plain shapes have. Rows inside outer ones, and tensors in one buffer, have the kernels of the others and another place.
 const PLAIN_LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
 
 /// The first is a level of every shape, the others of the rich ones.

@@ -39,8 +39,9 @@ pub(super) struct Fenced {
     pub(super) is_written: bool,
     /// Its values, or those that its buffer has before the call.
     pub(super) values: Option<Vec<f32>>,
-    pub(super) buffer: wgpu::Buffer,
-    /// The buffer's bytes before the call.
+    /// Where its part of its buffer begins, in bytes.
+    pub(super) begin: usize,
+    /// The bytes of that part before the call.
     pub(super) image: Vec<u8>,
     /// Where it lies: statistics have their columns apart in some layouts.
     pub(super) span: Span,
@@ -53,7 +54,12 @@ pub(super) struct Fenced {
 }
 
 impl Fenced {
-    /// The bytes of an element of the tensor.
+    /// What of the bytes of its buffer is its part.
+    pub(super) fn part<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        &buffer[self.begin..][..self.image.len()]
+    }
+
+    /// The bytes of an element of the tensor, in its part.
     pub(super) fn element(&self, row: usize, column: usize) -> std::ops::Range<usize> {
         element(&self.span, row, column)
     }
@@ -63,7 +69,7 @@ impl Fenced {
         (0..rows).flat_map(move |row| (0..cols).map(move |column| (row, column)))
     }
 
-    /// The tensor's values in its buffer's bytes, one row after the other.
+    /// The tensor's values in the bytes of its part, one row after the other.
     pub(super) fn decoded(&self, bytes: &[u8]) -> Vec<f32> {
         self.elements().map(|(row, column)| decode(self.dtype, &bytes[self.element(row, column)])).collect()
     }
@@ -108,6 +114,8 @@ pub(super) fn poison(dtype: Dtype) -> &'static [u8] {
 /// The tensors of a call.
 pub(super) struct Call {
     pub(super) tensors: Vec<Fenced>,
+    /// One for each tensor, in their order, or one for all.
+    pub(super) buffers: Vec<wgpu::Buffer>,
 }
 
 impl Call {
@@ -126,10 +134,18 @@ impl Call {
         self.values(tensor).ok_or(Error::MissingBuffer { buffer: tensor.name(), why })
     }
 
+    /// The buffer of a tensor that is not written over another's.
+    pub(super) fn buffer(&self, tensor: Tensor) -> Option<&wgpu::Buffer> {
+        let number = self.tensors.iter().position(|fenced| fenced.tensor == tensor)?;
+        self.buffers.get(number).or(self.buffers.first())
+    }
+
     pub(super) fn given(&self, tensor: Tensor) -> Option<Given<'_>> {
         let fenced = self.get(tensor)?;
-        let buffer = &self.get(fenced.bound)?.buffer;
-        let Span { offset, stride, column_stride, inner_rows, outer_stride, .. } = fenced.span;
+        let begin = self.get(fenced.bound)?.begin as u64 / u64::from(fenced.span.element_bytes);
+        let buffer = self.buffer(fenced.bound)?;
+        let offset = begin + fenced.span.offset;
+        let Span { stride, column_stride, inner_rows, outer_stride, .. } = fenced.span;
         let given = Given::at_element(buffer, offset, Some(stride));
         Some(match column_stride {
             _ if fenced.has_rows => {

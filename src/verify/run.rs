@@ -236,9 +236,9 @@ impl Runner<'_> {
             let words = bytes as usize / size_of::<f32>();
             self.context.queue().write_buffer(&scratch, 0, &poison(Dtype::F32).repeat(words));
         }
-        let buffers: Vec<_> = call.outputs().map(|output| &output.buffer).collect();
+        let buffers: Vec<_> = call.outputs().filter_map(|output| call.buffer(output.tensor)).collect();
         let downloads = self.context.run(&[prepared], &buffers).await?;
-        let written = || call.outputs().zip(&downloads);
+        let written = || call.outputs().zip(&downloads).map(|(output, bytes)| (output, output.part(bytes)));
         let failures = written().filter_map(|(output, bytes)| output.check_fence(bytes)).collect();
         let values =
             written().map(|(output, bytes)| (output.tensor, output.dtype, output.decoded(bytes))).collect();

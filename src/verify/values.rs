@@ -23,14 +23,17 @@ fn rounded(dtype: Dtype, value: f64) -> f32 {
     }
 }
 
+/// The largest multiple that an adapter may want the start of a binding to be.
+const POOL_ALIGNMENT: usize = 256;
+
 impl Runner<'_> {
     /// The tensors of a call, uploaded.
     pub(super) fn call(&self, operation: Operation) -> Result<Call, Error> {
         let used = operation.of_call(self.problem.affine);
-        let mut call = Call { tensors: Vec::with_capacity(used.len()) };
+        let mut call = Call { tensors: Vec::with_capacity(used.len()), buffers: Vec::new() };
         for used in used.iter().filter(|used| used.role != Role::Output) {
             let values = self.input(used, &call)?;
-            call.tensors.push(self.fence(used, Some(values))?);
+            call.tensors.push(self.fence(used, Some(values)));
         }
         for used in used.iter().filter(|used| used.role == Role::Output) {
             let over = call.tensors.iter().find(|input| input.bound == used.tensor);
@@ -39,9 +42,30 @@ impl Runner<'_> {
                 None if used.uses.reads > 0 => Some(self.old_values(used)),
                 None => None,
             };
-            call.tensors.push(self.fence(used, values)?);
+            call.tensors.push(self.fence(used, values));
         }
+        self.upload(&mut call)?;
         Ok(call)
+    }
+
+    /// Creates the buffers of a call, or the one of all its tensors.
+    fn upload(&self, call: &mut Call) -> Result<(), Error> {
+        if self.case.layout != Layout::Pool {
+            let buffers =
+                call.tensors.iter().map(|fenced| self.context.upload(fenced.tensor.name(), &fenced.image));
+            call.buffers = buffers.collect::<Result<_, _>>()?;
+            return Ok(());
+        }
+        let mut pool = Vec::new();
+        for fenced in &mut call.tensors {
+            let padded = fenced.image.len().next_multiple_of(POOL_ALIGNMENT);
+            let poison = poison(fenced.dtype);
+            fenced.image.extend(poison.iter().cycle().take(padded - fenced.image.len()));
+            fenced.begin = pool.len();
+            pool.extend_from_slice(&fenced.image);
+        }
+        call.buffers.push(self.context.upload("pool", &pool)?);
+        Ok(())
     }
 
     /// The values of an input.
@@ -154,8 +178,8 @@ impl Runner<'_> {
         (0..count).map(|_| rounded(dtype, random.normal())).collect()
     }
 
-    /// A buffer of poison, with `values` in the tensor's rows if there are any.
-    fn fence(&self, used: &Used, values: Option<Vec<f32>>) -> Result<Fenced, Error> {
+    /// Poison, with `values` in the tensor's rows if there are any.
+    fn fence(&self, used: &Used, values: Option<Vec<f32>>) -> Fenced {
         let dtype = used.stored.dtype(self.problem);
         let of_rows = self.case.layout.span(self.problem.cols, dtype.size());
         let plain = Span { offset: of_rows.offset, element_bytes: dtype.size(), ..Span::default() };
@@ -178,20 +202,19 @@ impl Runner<'_> {
         for (i, value) in values.iter().flatten().enumerate() {
             encode(dtype, *value, &mut image[element(&span, i / cols, i % cols)]);
         }
-        let buffer = self.context.upload(used.tensor.name(), &image)?;
         let (tensor, bound, is_written) = (used.tensor, used.bound, used.role == Role::Output);
-        Ok(Fenced {
+        Fenced {
             tensor,
             dtype,
             is_written,
             values,
-            buffer,
+            begin: 0,
             image,
             span,
             rows,
             cols,
             has_rows: used.shape == Shape::Rows,
             bound,
-        })
+        }
     }
 }
