@@ -1,7 +1,8 @@
 //! A report against an earlier one of the same adapter.
 
-use crate::compare::{Key, duration};
+use crate::cells::duration;
 use crate::format::Report;
+use crate::key::Key;
 use crate::sheet::Sheet;
 
 /// A measurement then and now, in seconds; `None` where there is none.

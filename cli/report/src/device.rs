@@ -2,8 +2,9 @@
 
 use crate::format::{
     Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, OfChannels, OutputError,
-    Plan, Timing, Unsupported, VerifyRun,
+    Timing, Unsupported, VerifyRun,
 };
+use crate::plan::Plan;
 use serde_json::{Map, Value, json};
 use wgpu_layernorm::bench::{self, Workload};
 use wgpu_layernorm::plan;

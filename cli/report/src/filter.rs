@@ -1,7 +1,7 @@
 //! A part of what some reports have measured.
 
-use crate::compare::{DTYPES, OPERATIONS, rank};
 use crate::format::{Measurement, Report};
+use crate::key::{DTYPES, OPERATIONS, rank};
 use std::collections::BTreeSet;
 
 /// Which measurements to show; an empty list is all.

@@ -1,8 +1,7 @@
 //! The format: what is in a report's JSON.
 
-use crate::check_distinct_names;
+use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -304,84 +303,6 @@ pub struct Timing {
     pub buffer_sets: usize,
 }
 
-/// How a kernel runs; what else a plan has is in `more`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// What tells it from all other plans.
-    pub label: String,
-    /// The kernel.
-    pub kernel: String,
-    /// Threads that share a row.
-    pub threads_per_row: u32,
-    /// Rows of a workgroup at a time.
-    pub rows_per_workgroup: u32,
-    /// Elements of an access.
-    pub vector_width: u32,
-    /// Accesses that a thread makes to walk a row.
-    pub steps: u32,
-    /// How the threads of a row add up.
-    pub reduction: String,
-    /// Everything else.
-    #[serde(flatten)]
-    pub more: Map<String, Value>,
-    /// The plans of the dispatches after it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub then: Vec<Self>,
-}
-
-impl Plan {
-    /// How each dispatch runs, in words: `cached, 32 threads a row, 4 rows a workgroup, by subgroup, 4 at a
-    /// time`.
-    ///
-    /// The number of accesses follows from these and the width, so that widths which run alike have the same
-    /// words.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let Self { kernel, threads_per_row, rows_per_workgroup, vector_width, reduction, .. } = self;
-        let count =
-            |number: u32, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
-        let mut parts = Vec::new();
-        if kernel == "backward_reduce_parameters" {
-            parts.push("dgain and dbias".to_owned());
-            parts.push(count(*threads_per_row, "thread across", "threads across"));
-            parts.push(count(*rows_per_workgroup, "slice of rows", "slices of rows"));
-        } else {
-            parts.push(match kernel.as_str() {
-                "backward_channel_sums" => "sums over channels".to_owned(),
-                "forward_split_statistics" => "statistics of parts of a row".to_owned(),
-                "backward_split_sums" => "sums of parts of a row".to_owned(),
-                "forward_split_apply" | "backward_split_apply" => "results of parts of a row".to_owned(),
-                kernel => {
-                    let name = ["forward_", "backward_"].iter().find_map(|start| kernel.strip_prefix(start));
-                    name.unwrap_or(kernel).replace('_', " ")
-                }
-            });
-            let of_channels = kernel == "backward_channel_sums";
-            let [thread, threads, row, rows] = match of_channels {
-                true => {
-                    ["thread a channel", "threads a channel", "channel a workgroup", "channels a workgroup"]
-                }
-                false => ["thread a row", "threads a row", "row a workgroup", "rows a workgroup"],
-            };
-            parts.push(count(*threads_per_row, thread, threads));
-            parts.push(count(*rows_per_workgroup, row, rows));
-        }
-        match reduction.as_str() {
-            // There is nobody to add up with.
-            "thread" => {}
-            "workgroup" => parts.push("by workgroup memory".to_owned()),
-            "adaptive" => parts.push("by subgroups of any size".to_owned()),
-            other => parts.push(format!("by {other}")),
-        }
-        if let Some(rows) = self.more.get("block_rows").and_then(Value::as_u64).filter(|rows| *rows > 1) {
-            parts.push(format!("blocks of {rows} rows"));
-        }
-        parts.push(format!("{vector_width} at a time"));
-        let first = parts.join(", ");
-        self.then.iter().fold(first, |text, next| format!("{text}; then {}", next.words()))
-    }
-}
-
 /// Why something was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -429,96 +350,6 @@ mod units {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
     }
-}
-
-/// What is wrong with a file that should hold reports.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// It is not even JSON.
-    #[error("it is not JSON: {0}")]
-    Json(serde_json::Error),
-    /// It is JSON of something else.
-    #[error("it is not a report, nor an array of reports: {0}")]
-    NotAReport(String),
-    /// It is from the future.
-    #[error("it is a report of format version {has}, needs to be at most {VERSION}: use a newer layernorm")]
-    Newer {
-        /// The report's version.
-        has: u64,
-    },
-}
-
-/// The reports in the text of a file: one, or an array of some.
-///
-/// # Errors
-/// [`FormatError`], in words that go on from "FILE cannot be read: ".
-pub fn parse(text: &str) -> Result<Vec<Report>, FormatError> {
-    check_distinct_names(text.as_bytes()).map_err(FormatError::Json)?;
-    let value: Value = serde_json::from_str(text).map_err(FormatError::Json)?;
-    let values = match value {
-        Value::Array(values) => values,
-        value => vec![value],
-    };
-    if values.is_empty() {
-        return Err(FormatError::NotAReport("the array is empty".to_owned()));
-    }
-    values.into_iter().map(parse_one).collect()
-}
-
-fn parse_one(value: Value) -> Result<Report, FormatError> {
-    match value.get("version").and_then(Value::as_u64) {
-        None => return Err(FormatError::NotAReport("there is no number in the field version".to_owned())),
-        Some(has) if has > u64::from(VERSION) => return Err(FormatError::Newer { has }),
-        Some(_) => {}
-    }
-    let mut report: Report =
-        serde_json::from_value(value).map_err(|error| FormatError::NotAReport(error.to_string()))?;
-    for measurement in report.measurements.iter_mut().flatten() {
-        if measurement.parameter_dtype.is_empty() {
-            measurement.parameter_dtype.clone_from(&measurement.dtype);
-        }
-    }
-    // A number that is missing or wrong reads like no times at all.
-    let dumb = report
-        .measurements
-        .iter()
-        .flatten()
-        .find(|measurement| measurement.timing.is_some() == measurement.failure.is_some());
-    if let Some(measurement) = dumb {
-        return Err(FormatError::NotAReport(format!(
-            "the measurement {} needs either all of its times or a failure",
-            crate::Key::of(measurement)
-        )));
-    }
-    let verdicts = report.verify.iter().flatten().flat_map(|run| &run.kernels);
-    for KernelVerdict { kernel, dtype, cases, failed, unsupported, .. } in verdicts {
-        let counted = failed.checked_add(*unsupported).filter(|counted| counted <= cases);
-        if counted.is_none() || *cases > MOST_CASES {
-            let kernel = kernel.as_deref().unwrap_or("no kernel");
-            return Err(FormatError::NotAReport(format!(
-                "the verdict on {kernel}, {dtype}, has {cases} cases, {failed} failed and {unsupported} unsupported: \
-                 needs as many cases as of both sorts together or more, and at most {MOST_CASES}"
-            )));
-        }
-    }
-    Ok(report)
-}
-
-/// Of one kernel and dtype. More would be no count, and sums of them could overflow.
-const MOST_CASES: usize = 1_000_000;
-
-/// The text of a file with these reports: of one an object, else an array.
-///
-/// # Errors
-/// What the JSON library has to say, to which these types give no reason.
-pub fn to_json(reports: &[Report]) -> Result<String, serde_json::Error> {
-    let mut text = match reports {
-        [report] => serde_json::to_string_pretty(report)?,
-        reports => serde_json::to_string_pretty(reports)?,
-    };
-    text.push('\n');
-    Ok(text)
 }
 
 /// A time since 1970 in the form of a report: `2026-11-25T03:02:01Z`.

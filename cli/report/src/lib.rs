@@ -8,25 +8,38 @@
 //! With the feature `gpu`, reports are made from what `wgpu_layernorm` measures and verifies.
 
 pub mod baseline;
+mod cells;
 mod compare;
 #[cfg(feature = "gpu")]
 mod device;
+mod faults;
 mod filter;
 mod format;
+mod json;
+mod key;
 mod machine;
+mod measurements;
 mod page;
+mod plan;
 mod plot;
 mod sheet;
 mod unique;
+mod verification;
 
-pub use compare::{Key, compare, faults, legend, measurements, verification};
+pub use compare::{compare, legend};
+pub use faults::faults;
 pub use filter::{Filter, NoMatch};
 pub use format::{
-    Adapter, CaseFailure, Failure, FailureKind, FormatError, KernelVerdict, Measurement, Mode, OutputError,
-    Plan, Report, Timing, Unsupported, VERSION, VerifyRun, date, parse, to_json,
+    Adapter, CaseFailure, Failure, FailureKind, KernelVerdict, Measurement, Mode, OutputError, Report,
+    Timing, Unsupported, VERSION, VerifyRun, date,
 };
+pub use json::{FormatError, parse, to_json};
+pub use key::Key;
 pub use machine::{Machine, label, machines};
+pub use measurements::measurements;
 pub use page::page;
+pub use plan::Plan;
 pub use plot::{Panel, Point, Series, figure, panels};
 pub use sheet::Sheet;
 pub use unique::check_distinct_names;
+pub use verification::verification;

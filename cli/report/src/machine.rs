@@ -1,7 +1,7 @@
 //! The machines that some reports are of.
 
-use crate::compare::Key;
 use crate::format::{Adapter, Measurement, Report, VerifyRun};
+use crate::key::Key;
 use std::fmt;
 
 /// An adapter in a comparison, with its reports.

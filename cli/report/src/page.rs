@@ -1,7 +1,8 @@
 //! A self-contained page: tables and plots, nothing to fetch.
 
-use crate::compare::{IN_SHORT, MACHINES, compare};
+use crate::compare::{MACHINES, compare};
 use crate::format::Report;
+use crate::measurements::IN_SHORT;
 use crate::plot::{figure, panels};
 use crate::sheet::Sheet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};

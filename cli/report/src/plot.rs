@@ -1,7 +1,7 @@
 //! Plots as SVG: throughput of each shape.
 
-use crate::compare::Key;
 use crate::format::Report;
+use crate::key::Key;
 use crate::machine::{color_slots, machines};
 use plotters::coord::Shift;
 use plotters::prelude::*;
