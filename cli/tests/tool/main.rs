@@ -1,9 +1,12 @@
 //! Drives the real binary.
 
+mod calls;
+mod compare;
 mod destinations;
 mod emit;
 mod files;
 mod inputs;
+mod norms;
 mod reports;
 mod tensors;
 mod tune;

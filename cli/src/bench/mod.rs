@@ -1,5 +1,7 @@
 //! `layernorm bench`: how fast the kernels run on this machine's adapters.
 
+mod baseline;
+
 use crate::adapters::{self, parse_part};
 use crate::compare;
 use crate::failure::Failure;
@@ -7,11 +9,10 @@ use crate::output;
 use crate::reports::{self, Files, Plot};
 use crate::tuning::{self, TuningFlag};
 use crate::words::{RowSplitFlag, dtypes, normalizations, operations};
+use baseline::{Baseline, check_baseline, hold_against};
 use clap::Args;
 use indicatif::ProgressBar;
-use layernorm_report::baseline::{self, Change};
 use layernorm_report::{FailureKind, Measurement, Report};
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -153,13 +154,6 @@ pub(crate) fn parse_margin(text: &str) -> Result<f64, String> {
     if margin.is_finite() && margin >= 0.0 { Ok(margin) } else { Err("needs to be 0 or more".to_owned()) }
 }
 
-/// What is held against the run.
-struct Baseline {
-    reports: Vec<Report>,
-    /// As a fraction.
-    margin: f64,
-}
-
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     args.files.check(Some(&args.plot))?;
     let workloads = workloads(args)?;
@@ -295,27 +289,6 @@ fn has_timing(report: &Report) -> bool {
     report.measurements.iter().flatten().any(|measurement| measurement.timing.is_some())
 }
 
-/// That every adapter is in the baseline: before anything is measured in vain.
-fn check_baseline(baseline: &Baseline, adapters: &[wgpu::Adapter]) -> Result<(), Failure> {
-    for adapter in adapters {
-        let report = reports::new(adapter);
-        if baseline::matching(&baseline.reports, &report).is_none() {
-            let present: Vec<String> = baseline
-                .reports
-                .iter()
-                .filter(|report| report.measurements.is_some())
-                .map(|report| report.adapter.description())
-                .collect();
-            return Err(Failure::WrongCall(format!(
-                "--baseline: no measurements of {}; there are those of: {}",
-                report.adapter.description(),
-                if present.is_empty() { "none".to_owned() } else { present.join(", ") }
-            )));
-        }
-    }
-    Ok(())
-}
-
 fn conclude(reports: &[Report]) -> Result<(), Failure> {
     let unopened = reports.iter().filter(|report| report.error.is_some()).count();
     let all = || reports.iter().flat_map(|report| report.measurements.iter().flatten());
@@ -341,42 +314,6 @@ fn conclude(reports: &[Report]) -> Result<(), Failure> {
     )))
 }
 
-fn hold_against(baseline: &Baseline, reports: &[Report]) -> Result<(), Failure> {
-    let mut slower = Vec::new();
-    for report in reports {
-        let Some(before) = baseline::matching(&baseline.reports, report) else { continue };
-        let changes = baseline::changes(before, report);
-        if before.adapter.driver_info != report.adapter.driver_info {
-            output::note(&format!(
-                "note: the baseline is of driver {}, this run of {}",
-                before.adapter.driver_info, report.adapter.driver_info
-            ));
-        }
-        output::print(&format!("\n{}", baseline::sheet(&changes, baseline.margin).text()))?;
-        let is_worse = |change: &Change| change.is_worse(baseline.margin);
-        slower.extend(changes.into_iter().filter(is_worse).map(|change| Slower(change).to_string()));
-    }
-    match slower.len() {
-        0 => Ok(()),
-        count => Err(Failure::FailedRun(format!(
-            "{count} measurements are slower than the baseline by more than {} %: {}",
-            100.0 * baseline.margin,
-            slower.join(", ")
-        ))),
-    }
-}
-
-struct Slower(Change);
-
-impl fmt::Display for Slower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.growth() {
-            Some(growth) => write!(f, "{} by {:.1} %", self.0.key, 100.0 * growth),
-            None => write!(f, "{}, which is no longer measured", self.0.key),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,7 +321,7 @@ mod tests {
     #[test]
     fn an_adapter_without_a_measurement_is_no_success() {
         let report = |json: &str| layernorm_report::parse(json).unwrap().remove(0);
-        let measured = include_str!("../../reports/llvmpipe-gl-22.3.6-bench.json");
+        let measured = include_str!("../../../reports/llvmpipe-gl-22.3.6-bench.json");
         assert!(conclude(&[report(measured)]).is_ok());
         let idle = Report { measurements: Some(Vec::new()), ..report(measured) };
         let message = conclude(&[report(measured), idle]).unwrap_err().to_string();

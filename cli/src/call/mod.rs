@@ -1,0 +1,212 @@
+//! The call that `forward` or `backward` makes: an open file, and which rows its tensors are.
+
+mod flags;
+mod rows;
+
+pub(crate) use flags::Common;
+
+use crate::arrangement::Arrangement;
+use crate::compute::Compute;
+use crate::failure::Failure;
+use crate::files;
+use crate::output;
+use crate::tensors::{TensorFile, TensorInfo, file_dtype, zeroed};
+use crate::tuning;
+use crate::words::NormalizationFlag;
+use half::{bf16, f16};
+use rows::{arrangement, channels, cols, cols_of, leading_shape};
+use wgpu_layernorm::{Affine, Channels, Dtype, Element, Problem};
+
+/// An open file, and the call that x and gain in it make up.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) file: TensorFile,
+    pub(crate) problem: Problem,
+    pub(crate) rows: usize,
+    pub(crate) x: TensorInfo,
+    pub(crate) gain: Option<TensorInfo>,
+    /// Where the rows lie, if not one after the other.
+    arrangement: Option<Arrangement>,
+    is_weight_norm: bool,
+}
+
+impl Call {
+    pub(crate) fn open(
+        common: &Common,
+        x: &str,
+        gain: Option<&str>,
+        affine: Affine,
+    ) -> Result<Self, Failure> {
+        let file = TensorFile::open(&common.input)?;
+        let x = file.find("--x", x)?;
+        let channels = channels(&x, common)?;
+        let arrangement = match channels {
+            Some(channels) if common.channels_last => Some(Arrangement::groups_of_last(&x, channels)?),
+            Some(_) => None,
+            None => arrangement(&x, common)?,
+        };
+        let cols = match &arrangement {
+            Some(arrangement) => cols_of(&x, arrangement.cols)?,
+            None => match channels {
+                Some(Channels { count, groups, spatial }) => {
+                    cols_of(&x, (count / groups) as usize * spatial as usize)?
+                }
+                None => cols(&x, common.cols)?,
+            },
+        };
+        if arrangement.is_none() && x.elements() % cols as usize != 0 {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, {} elements, which is not a multiple of --cols {cols}",
+                x.label,
+                x.shape,
+                x.elements()
+            )));
+        }
+        let mut call = Self {
+            problem: Problem {
+                cols,
+                dtype: x.dtype,
+                parameter_dtype: x.dtype,
+                normalization: common.normalization.of_rows(),
+                affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
+                channels,
+                eps: common.eps(),
+                ..Problem::default()
+            },
+            rows: arrangement.as_ref().map_or(x.elements() / cols as usize, |arrangement| arrangement.rows),
+            file,
+            x,
+            gain: None,
+            arrangement,
+            is_weight_norm: common.normalization == NormalizationFlag::Weight,
+        };
+        if let Some(gain) = gain {
+            let gain = call.parameter("--gain", gain)?;
+            call.problem.parameter_dtype = gain.dtype;
+            call.gain = Some(gain);
+        }
+        if call.is_weight_norm() {
+            if common.zero_centered_gain {
+                return Err(Failure::WrongCall(
+                    "--zero-centered-gain: the g of weight norm is a norm".to_owned(),
+                ));
+            }
+            // Its gain is that of rows.
+            call.problem.affine = Affine::None;
+            call.problem.parameter_dtype = call.problem.dtype;
+        }
+        Ok(call)
+    }
+
+    /// A tensor that must be like x.
+    pub(crate) fn rows_like_x(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
+        let tensor = self.file.find(flag, name)?;
+        if (tensor.dtype, &tensor.shape) != (self.x.dtype, &self.x.shape) {
+            return Err(Failure::WrongCall(format!(
+                "{} is {} {:?}, needs to be {} {:?} as x is",
+                tensor.label,
+                file_dtype(tensor.dtype),
+                tensor.shape,
+                file_dtype(self.x.dtype),
+                self.x.shape
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// A tensor of one value for each column, of the dtype of gain if there is one yet.
+    pub(crate) fn parameter(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
+        let tensor = self.file.find(flag, name)?;
+        let (needs, of_what) = match self.is_weight_norm() {
+            true => (self.rows, "index of --axis"),
+            false if self.problem.channels.is_some() => (self.problem.parameters() as usize, "channel of x"),
+            false => (self.problem.cols as usize, "column of x"),
+        };
+        if tensor.elements() != needs {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, {} elements, needs {needs}, one for each {of_what}",
+                tensor.label,
+                tensor.shape,
+                tensor.elements()
+            )));
+        }
+        let needs = match &self.gain {
+            Some(gain) if tensor.dtype != gain.dtype => format!("{} as gain is", file_dtype(gain.dtype)),
+            None if tensor.dtype != self.x.dtype && tensor.dtype != Dtype::F32 => match self.x.dtype {
+                Dtype::F32 => "F32 as x is".to_owned(),
+                dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)),
+            },
+            _ => return Ok(tensor),
+        };
+        let has = file_dtype(tensor.dtype);
+        Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
+    }
+
+    /// The rows of a tensor in x's shape, one after the other.
+    pub(crate) fn read_rows<T: Element>(&mut self, tensor: &TensorInfo) -> Result<Vec<T>, Failure> {
+        let values = self.file.read(tensor)?;
+        match &self.arrangement {
+            None => Ok(values),
+            Some(arrangement) => arrangement.gather(&tensor.label, &values),
+        }
+    }
+
+    /// A tensor in x's shape with such rows, and between them what `around` has.
+    pub(crate) fn place_rows<T: Element>(
+        &mut self,
+        rows: Vec<T>,
+        around: &TensorInfo,
+    ) -> Result<Vec<T>, Failure> {
+        let Some(arrangement) = &self.arrangement else { return Ok(rows) };
+        let mut values: Vec<T> = match arrangement.fills(around.elements()) {
+            true => zeroed(&around.label, around.elements())?,
+            false => self.file.read(around)?,
+        };
+        arrangement.scatter(&rows, &mut values);
+        Ok(values)
+    }
+
+    /// Whether rows have a gain each, and columns none.
+    pub(crate) const fn is_weight_norm(&self) -> bool {
+        self.is_weight_norm
+    }
+
+    /// The gain of each row, in float32, where rows have one.
+    pub(crate) fn read_row_gain(&mut self) -> Result<Option<Vec<f32>>, Failure> {
+        let Some(gain) = self.gain.clone().filter(|_| self.is_weight_norm) else { return Ok(None) };
+        let widened = match gain.dtype {
+            Dtype::F32 => self.file.read::<f32>(&gain)?,
+            Dtype::F16 => self.file.read::<f16>(&gain)?.into_iter().map(f16::to_f32).collect(),
+            Dtype::Bf16 => self.file.read::<bf16>(&gain)?.into_iter().map(bf16::to_f32).collect(),
+        };
+        Ok(Some(widened))
+    }
+
+    /// Whether x has values that belong to no row.
+    pub(crate) fn leaves_values(&self) -> bool {
+        self.arrangement.as_ref().is_some_and(|arrangement| !arrangement.fills(self.x.elements()))
+    }
+
+    /// The shape of a tensor with one value for each row: the leading dimensions of x.
+    pub(crate) fn rows_shape(&self) -> Vec<usize> {
+        if let Some(arrangement) = &self.arrangement {
+            return arrangement.rows_shape.clone();
+        }
+        if let Some(channels) = self.problem.channels {
+            return vec![self.rows / channels.groups as usize, channels.groups as usize];
+        }
+        leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])
+    }
+
+    /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been looked for.
+    pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
+        files::check_destination("OUT", &common.output)?;
+        let tuning = common.tuning.read()?;
+        let compute = match Compute::choose(&common.adapter)? {
+            Compute::Adapter(context) => Compute::Adapter(tuning::apply(context, tuning.as_ref())),
+            Compute::Cpu => Compute::Cpu,
+        };
+        output::note(&format!("running on {}", compute.describe()));
+        Ok(compute)
+    }
+}

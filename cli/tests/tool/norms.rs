@@ -1,0 +1,252 @@
+//! `forward` and `backward` with each `--normalization`: which values make up a row, and what they become.
+
+use crate::Room;
+use crate::calls::{assert_close, assert_near, assert_similar, on_both};
+use crate::files::{self, Tensor, ramp};
+use safetensors::tensor::{Dtype, SafeTensors};
+use wgpu_layernorm::Real;
+
+#[test]
+fn rms_norm_keeps_the_mean() {
+    let room = Room::new();
+    files::write(&room.path("in"), &[("x", Tensor::f32(&[1, 2], &[3.0, 4.0]))]);
+    let args = ["--x", "x", "--normalization", "rms", "--eps", "12.5"];
+    let [cpu, adapter] = on_both(&room, &[&["forward", &room.path("in")], &args[..]].concat(), &["y"]);
+    // The mean square is 12.5 too, so the root is 5.
+    assert_close("y", &cpu[0], &Tensor::f32(&[1, 2], &[0.6, 0.8]), 2);
+    assert_close("y", &adapter[0], &Tensor::f32(&[1, 2], &[0.6, 0.8]), 2);
+}
+
+#[test]
+fn l2_divides_by_the_norm_or_by_eps_where_that_is_larger() {
+    let room = Room::new();
+    let x = [3.0, 4.0, 0.0, 0.0, 3e-30, -4e-30];
+    let tensors =
+        [("x", Tensor::f32(&[3, 2], &x)), ("dy", Tensor::f32(&[3, 2], &[1.0, 0.0, 1.0, 2.0, 0.0, 0.0]))];
+    files::write(&room.path("in"), &tensors);
+    let input = room.path("in");
+    let forward = ["forward", &input, "--x", "x", "--normalization", "l2"];
+    for (eps, expected) in [
+        (&[][..], [0.6, 0.8, 0.0, 0.0, 0.6, -0.8]),
+        (&["--eps", "10"], [0.3, 0.4, 0.0, 0.0, 3e-31, -4e-31]),
+        (&["--eps", "torch"], [0.6, 0.8, 0.0, 0.0, 3e-18, -4e-18]),
+    ] {
+        for has in on_both(&room, &[&forward[..], eps].concat(), &["y"]) {
+            assert_near("y", &has[0], &expected);
+        }
+    }
+    let backward = ["backward", &input, "--x", "x", "--dy", "dy", "--normalization", "l2"];
+    // (dy - y * sum(dy * y)) / norm, and 0 at the zero vector.
+    for has in on_both(&room, &backward, &["dx"]) {
+        assert_near("dx", &has[0], &[0.128, -0.096, 0.0, 0.0, 0.0, 0.0]);
+    }
+}
+
+#[test]
+fn channels_of_each_position_are_a_row() {
+    let room = Room::new();
+    let input = room.path("in");
+    // Two samples of two channels at three positions, and the same with the channels last.
+    let first = [1.0, 5.0, -2.0, 3.0, 1.0, 2.0, 0.0, 8.0, 4.0, 4.0, 2.0, 4.0];
+    let at = |sample: usize, channel: usize, position: usize| first[6 * sample + 3 * channel + position];
+    let positions = || (0..2).flat_map(|sample| (0..3).map(move |position| (sample, position)));
+    let last: Vec<f32> = positions().flat_map(|(n, s)| [at(n, 0, s), at(n, 1, s)]).collect();
+    files::write(
+        &input,
+        &[
+            ("x", Tensor::f32(&[2, 2, 3], &first)),
+            ("last", Tensor::f32(&[2, 3, 2], &last)),
+            ("g", Tensor::f32(&[2], &[2.0, 3.0])),
+            ("b", Tensor::f32(&[2], &[0.5, 0.25])),
+            ("none", Tensor::f32(&[2, 2, 0], &[])),
+        ],
+    );
+    let y_of = |flags: &[&str], names: &[&str]| {
+        let all = [&["forward", &input, "--gain", "g", "--bias", "b", "--eps", "0.25"], flags].concat();
+        on_both(&room, &all, names)
+    };
+    let names = ["y", "mean", "rstd"];
+    // Half the difference d of two channels has the variance d^2; with eps that is under the root.
+    let expected = |channel: usize, n: usize, s: usize| {
+        let half = (at(n, channel, s) - at(n, 1 - channel, s)) / 2.0;
+        [2.0, 3.0][channel] * half / (half * half + 0.25).sqrt() + [0.5, 0.25][channel]
+    };
+    for has in y_of(&["--x", "x", "--normalization", "channel", "--statistics"], &names) {
+        let y: Vec<f32> = (0..2)
+            .flat_map(|n| (0..2).flat_map(move |c| (0..3).map(move |s| (c, n, s))))
+            .map(|(c, n, s)| expected(c, n, s))
+            .collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 2, 3], &y), 12);
+        let means: Vec<f32> = positions().map(|(n, s)| (at(n, 0, s) + at(n, 1, s)) / 2.0).collect();
+        assert_close("mean", &has[1], &Tensor::f32(&[2, 3], &means), 6);
+        assert_eq!(has[2].shape, [2, 3]);
+    }
+    for has in y_of(&["--x", "last", "--normalization", "channel", "--channels-last"], &["y"]) {
+        let y: Vec<f32> = positions().flat_map(|(n, s)| [expected(0, n, s), expected(1, n, s)]).collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 3, 2], &y), 12);
+    }
+    for has in y_of(&["--x", "x", "--normalization", "channel-rms"], &["y"]) {
+        let value = |c: usize, n: usize, s: usize| {
+            let square = (at(n, 0, s).powi(2) + at(n, 1, s).powi(2)) / 2.0;
+            [2.0, 3.0][c] * at(n, c, s) / (square + 0.25).sqrt() + [0.5, 0.25][c]
+        };
+        let y: Vec<f32> = (0..2)
+            .flat_map(|n| (0..2).flat_map(move |c| (0..3).map(move |s| (c, n, s))))
+            .map(|(c, n, s)| value(c, n, s))
+            .collect();
+        assert_close("y", &has[0], &Tensor::f32(&[2, 2, 3], &y), 12);
+    }
+    for has in y_of(&["--x", "none", "--normalization", "channel", "--statistics"], &names) {
+        assert_eq!((&has[0].shape[..], &has[1].shape[..]), (&[2, 2, 0][..], &[2, 0][..]));
+    }
+    let backward = ["backward", &input, "--x", "x", "--dy", "x", "--gain", "g", "--normalization", "channel"];
+    for has in on_both(&room, &backward, &["dx", "dgain", "dbias"]) {
+        let of_channel = |c| positions().map(|(n, s)| at(n, c, s)).sum();
+        assert_close("dbias", &has[2], &Tensor::f32(&[2], &[of_channel(0), of_channel(1)]), 2);
+        // What is added to all channels of a position changes nothing.
+        let dx = has[0].values();
+        for (n, s) in positions() {
+            let both = [dx[6 * n + s], dx[6 * n + 3 + s]];
+            assert!((both[0] + both[1]).abs() <= 1e-5, "{both:?}");
+        }
+    }
+}
+
+#[test]
+fn heads_are_normalized_and_the_rest_of_a_row_is_left() {
+    let room = Room::new();
+    let input = room.path("in");
+    let x = ramp(2 * 11);
+    let dy: Vec<f32> = x.iter().map(|x| 1.0 - x).collect();
+    files::write(&input, &[("x", Tensor::f32(&[2, 1, 11], &x)), ("dy", Tensor::f32(&[2, 1, 11], &dy))]);
+    let heads = ["--x", "x", "--heads", "2", "--head-dim", "3", "--offset", "4"];
+    let is_head = |i: usize| (4..10).contains(&(i % 11));
+    let forward = [&["forward", &input, "--statistics"][..], &heads].concat();
+    let rows: Vec<f32> = (0..22).filter(|i| is_head(*i)).map(|i| x[i]).collect();
+    files::write(&room.path("rows"), &[("x", Tensor::f32(&[4, 3], &rows))]);
+    let plain =
+        on_both(&room, &["forward", &room.path("rows"), "--x", "x", "--statistics"], &["y", "rstd", "mean"]);
+    for (has, plain) in on_both(&room, &forward, &["y", "mean", "rstd"]).iter().zip(&plain) {
+        assert_eq!((&has[0].shape[..], &has[2].shape[..]), (&[2, 1, 11][..], &[2, 1, 2][..]));
+        let mut normalized = plain[0].values().into_iter();
+        let expected: Vec<f32> =
+            (0..22).map(|i| if is_head(i) { normalized.next().unwrap() } else { x[i] }).collect();
+        assert_eq!(has[0].values(), expected);
+        assert_eq!(has[2].values(), plain[1].values());
+    }
+    let backward = [&["backward", &input, "--dy", "dy"][..], &heads].concat();
+    for has in on_both(&room, &backward, &["dx"]) {
+        let dx = has[0].values();
+        assert!((0..22).filter(|i| !is_head(*i)).all(|i| dx[i].to_bits() == dy[i].to_bits()), "{dx:?}");
+        for head in [4, 7, 15, 18] {
+            assert!(dx[head..head + 3].iter().sum::<f32>().abs() <= 1e-5, "{dx:?}");
+        }
+    }
+}
+
+#[test]
+fn weight_norm_has_a_norm_for_each_index_of_an_axis() {
+    let room = Room::new();
+    let input = room.path("in");
+    // Along the first axis the norms are 5 and 0, along the second 3, 4 and 0.
+    let tensors = [
+        ("v", Tensor::f32(&[2, 3], &[3.0, 4.0, 0.0, 0.0, 0.0, 0.0])),
+        ("dw", Tensor::f32(&[2, 3], &[1.0, 0.0, 2.0, 3.0, 1.0, 1.0])),
+        ("g", Tensor::f32(&[2, 1], &[10.0, 7.0])),
+        ("g16", Tensor::f16(&[1, 3], &[2.0, -1.0, 3.0])),
+        ("v16", Tensor::f16(&[2, 3], &[3.0, 4.0, 0.0, 0.0, 0.0, 0.0])),
+        ("dw16", Tensor::f16(&[2, 3], &[1.0, 0.0, 2.0, 3.0, 1.0, 1.0])),
+    ];
+    files::write(&input, &tensors);
+    let weight = ["--normalization", "weight"];
+    let rows = [&["forward", &input, "--x", "v", "--gain", "g", "--statistics"], &weight[..]].concat();
+    for has in on_both(&room, &rows, &["y", "norm"]) {
+        assert_near("w", &has[0], &[6.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!((has[1].values(), &has[1].shape[..]), (vec![5.0, 0.0], &[2, 1][..]));
+    }
+    let of_columns =
+        [&["forward", &input, "--x", "v16", "--gain", "g16", "--axis", "1"], &weight[..]].concat();
+    for has in on_both(&room, &of_columns, &["y"]) {
+        assert_eq!((has[0].dtype, has[0].values()), (Dtype::F16, vec![2.0, -1.0, 0.0, 0.0, 0.0, 0.0]));
+    }
+    let backward = [&["backward", &input, "--x", "v", "--dy", "dw", "--gain", "g"], &weight[..]].concat();
+    // sum(dw * xhat) = 0.6, and g / norm * (dw - xhat * 0.6).
+    for has in on_both(&room, &backward, &["dx", "dgain"]) {
+        assert_near("dv", &has[0], &[1.28, -0.96, 4.0, 0.0, 0.0, 0.0]);
+        assert_near("dg", &has[1], &[0.6, 0.0]);
+        assert_eq!(has[1].shape, [2, 1]);
+    }
+    let backward =
+        [&["backward", &input, "--x", "v16", "--dy", "dw16", "--gain", "g16", "--axis", "1"], &weight[..]]
+            .concat();
+    for has in on_both(&room, &backward, &["dx", "dgain"]) {
+        // Of [3, 0] and [1, 3] the first is along v: dv has the second, times g / norm.
+        assert_similar("dv", &has[0], &Tensor::f16(&[2, 3], &[0.0, 0.0, 0.0, 2.0, -0.25, 0.0]));
+        assert_similar("dg", &has[1], &Tensor::f16(&[1, 3], &[1.0, 0.0, 0.0]));
+    }
+}
+
+/// PyTorch's group norm, with the channels first and last.
+#[test]
+fn group_and_instance_norm_are_those_of_pytorch() {
+    let room = Room::new();
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/torch.safetensors");
+    let bytes = std::fs::read(vectors).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    for (name, groups, flags) in [
+        ("group.gain_bias.8.4.15", 4, &["--eps", "1e-5", "--normalization", "group", "--groups", "4"][..]),
+        ("group.gain_bias.6.6.49", 6, &["--eps", "1e-6", "--normalization", "instance"]),
+    ] {
+        let of = |tensor: &str| format!("{name}.{tensor}");
+        let narrow = |tensor: &str| -> Vec<f32> {
+            bytemuck::pod_collect_to_vec(tensors.tensor(&of(tensor)).unwrap().data())
+        };
+        let expected = |tensor: &str| -> Vec<f32> {
+            let wide: Vec<f64> = bytemuck::pod_collect_to_vec(tensors.tensor(&of(tensor)).unwrap().data());
+            wide.into_iter().map(f32::from_f64).collect()
+        };
+        let shape = tensors.tensor(&of("x")).unwrap().shape().to_vec();
+        let [samples, channels, spatial] = shape[..] else { panic!("{shape:?}") };
+        let last = |values: &[f32]| -> Vec<f32> {
+            let place = |n: usize, s: usize, c: usize| (n * channels + c) * spatial + s;
+            let in_sample =
+                move |n| (0..spatial).flat_map(move |s| (0..channels).map(move |c| place(n, s, c)));
+            (0..samples).flat_map(in_sample).map(|place| values[place]).collect()
+        };
+        let input = room.path("in");
+        let (last_shape, shape) = ([samples, spatial, channels], [samples, channels, spatial]);
+        files::write(
+            &input,
+            &[
+                ("x", Tensor::f32(&shape, &narrow("x"))),
+                ("dy", Tensor::f32(&shape, &narrow("dy"))),
+                ("x_last", Tensor::f32(&last_shape, &last(&narrow("x")))),
+                ("dy_last", Tensor::f32(&last_shape, &last(&narrow("dy")))),
+                ("g", Tensor::f32(&[channels], &narrow("gain"))),
+                ("b", Tensor::f32(&[channels], &narrow("bias"))),
+            ],
+        );
+        let rows = [samples, groups];
+        let channels = [channels];
+        for is_last in [false, true] {
+            let (x, dy) = if is_last { ("x_last", "dy_last") } else { ("x", "dy") };
+            let flags = [flags, if is_last { &["--channels-last"][..] } else { &[] }].concat();
+            let of_rows = |values: Vec<f32>| match is_last {
+                true => Tensor::f32(&last_shape, &last(&values)),
+                false => Tensor::f32(&shape, &values),
+            };
+            let forward = ["forward", &input, "--x", x, "--gain", "g", "--bias", "b", "--statistics"];
+            for has in on_both(&room, &[&forward, &flags[..]].concat(), &["y", "mean", "rstd"]) {
+                assert_close("y", &has[0], &of_rows(expected("y")), samples * channels[0] * spatial);
+                assert_close("mean", &has[1], &Tensor::f32(&rows, &expected("mean")), samples * groups);
+                assert_close("rstd", &has[2], &Tensor::f32(&rows, &expected("rstd")), samples * groups);
+            }
+            let backward = ["backward", &input, "--x", x, "--dy", dy, "--gain", "g"];
+            for has in on_both(&room, &[&backward, &flags[..]].concat(), &["dx", "dgain", "dbias"]) {
+                assert_close("dx", &has[0], &of_rows(expected("dx")), samples * channels[0] * spatial);
+                assert_close("dgain", &has[1], &Tensor::f32(&channels, &expected("dgain")), channels[0]);
+                assert_close("dbias", &has[2], &Tensor::f32(&channels, &expected("dbias")), channels[0]);
+            }
+        }
+    }
+}
