@@ -1,8 +1,15 @@
 //! The libraries of Mesa's own tools that answer for a kernel driver, so that a driver compiles for a GPU that is not there:
 //! built from source, once, and then found.
 
+mod crates;
+mod programs;
+mod source;
+
 use crate::Result;
-use crate::tools;
+use crate::tools::{self, remove};
+use crates::crates;
+use programs::{packages, python, python_tool, rust};
+use source::source;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -89,40 +96,6 @@ const LEAST: [&str; 15] = [
     "-Dvideo-codecs=",
     "-Dshader-cache=disabled",
 ];
-
-/// Programs that a build needs, and the packages that have them.
-const PROGRAMS: [(&str, &str); 9] = [
-    ("gcc", "gcc"),
-    ("g++", "g++"),
-    ("flex", "flex"),
-    ("bison", "bison"),
-    ("pkg-config", "pkg-config"),
-    ("glslangValidator", "glslang-tools"),
-    ("python3", "python3"),
-    ("tar", "tar"),
-    ("xz", "xz-utils"),
-];
-
-/// Libraries that a build needs, by pkg-config's names, and the packages that have them.
-const LIBRARIES: [(&str, &str); 4] = [
-    ("libdrm", "libdrm-dev"),
-    ("pciaccess", "libpciaccess-dev"),
-    ("expat", "libexpat1-dev"),
-    ("zlib", "zlib1g-dev"),
-];
-
-/// What builds Mesa, of the versions that it was tried with.
-const PYTHON: [&str; 5] =
-    ["meson==1.12.1", "ninja==1.13.2", "mako==1.4.3", "pyyaml==6.0.4", "packaging==26.4"];
-
-/// What translates C's headers into Rust and back, built by cargo.
-const RUST: [&str; 2] = ["bindgen-cli@0.73.2", "cbindgen@0.29.4"];
-
-/// The library that bindgen reads headers with.
-const LIBCLANG: &str = "libclang1-14";
-
-/// Crates that Mesa's build takes as sources; their versions are in its subprojects.
-const CRATES: [&str; 5] = ["paste", "proc-macro2", "quote", "syn", "unicode-ident"];
 
 /// What was built.
 #[derive(Debug)]
@@ -260,249 +233,6 @@ impl Shim {
     }
 }
 
-/// Makes sure of the compilers and headers.
-fn packages(install: bool) -> Result<()> {
-    let programs = PROGRAMS.iter().filter(|(program, _)| tools::on_path(program).is_none());
-    // Without pkg-config all of them are asked for; those that are there are left as they are.
-    let there = |library: &str| tools::run(Command::new("pkg-config").args(["--exists", library])).is_ok();
-    let libraries = LIBRARIES.iter().filter(|(library, _)| !there(library));
-    let missing: Vec<&(&str, &str)> = programs.chain(libraries).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let join = |names: Vec<&str>, between: &str| names.join(between);
-    let names = join(missing.iter().map(|(name, _)| *name).collect(), ", ");
-    let packages = join(missing.iter().map(|(_, package)| *package).collect(), " ");
-    tools::apt(&packages, &format!("there is no {names}"), install)
-}
-
-/// Meson and ninja, in an environment of Python's of their own.
-fn python(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let programs = room.join("python/bin");
-    // Left by a run that was not ended midway.
-    let whole = room.join("python/whole");
-    if fs::read_to_string(&whole).is_ok_and(|packages| packages == PYTHON.join(" ")) {
-        return Ok(programs);
-    }
-    if !install {
-        return Err(format!(
-            "meson is not there: leave out --no-install to have pip fetch {}",
-            PYTHON.join(" ")
-        ));
-    }
-    say(&format!("fetching {} with pip", PYTHON.join(" ")));
-    let environment = || {
-        let mut command = Command::new("python3");
-        command.args(["-m", "venv", "--clear"]).arg(room.join("python"));
-        command
-    };
-    if let Err(error) = tools::run(&mut environment()) {
-        // Debian's Python is without it.
-        tools::apt("python3-venv", &format!("python3 makes no environment ({error})"), install)?;
-        tools::run(&mut environment())?;
-    }
-    tools::run(
-        Command::new(programs.join("python3"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PYTHON),
-    )?;
-    fs::write(&whole, PYTHON.join(" ")).map_err(|error| format!("{}: {error}", whole.display()))?;
-    Ok(programs)
-}
-
-/// A program of the first of these directories, which finds the others'.
-fn python_tool(programs: &[&Path], name: &str) -> Command {
-    let mut path = std::ffi::OsString::new();
-    for programs in programs {
-        path.push(programs);
-        path.push(":");
-    }
-    path.push(env::var_os("PATH").unwrap_or_default());
-    let mut command = Command::new(programs.first().map_or_else(PathBuf::new, |first| first.join(name)));
-    command.env("PATH", path);
-    // What somebody else builds with these is not this.
-    for variable in ["CFLAGS", "CXXFLAGS", "LDFLAGS", "CC", "CXX"] {
-        command.env_remove(variable);
-    }
-    // libclang does not know where the C compiler has its own headers.
-    if let Ok(headers) = output(Command::new("gcc").arg("-print-file-name=include")) {
-        command.env("BINDGEN_EXTRA_CLANG_ARGS", format!("-I{}", headers.trim()));
-    }
-    command
-}
-
-/// bindgen and cbindgen, of a directory of their own.
-fn rust(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let root = room.join("rust");
-    let clang = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
-    let is_there = || {
-        let files = fs::read_dir(&clang).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libclang"))
-    };
-    if !is_there() {
-        tools::apt(LIBCLANG, "there is no libclang", install)?;
-    }
-    // Cargo knows what it has installed there.
-    let known = fs::read_to_string(root.join(".crates.toml")).unwrap_or_default();
-    if RUST.iter().all(|tool| known.contains(&tool.replace('@', " "))) {
-        return Ok(root.join("bin"));
-    }
-    if !install {
-        return Err(format!(
-            "bindgen is not there: leave out --no-install to have cargo build {}",
-            RUST.join(" ")
-        ));
-    }
-    say(&format!("building {} with cargo, which takes minutes", RUST.join(" ")));
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    tools::run(
-        Command::new(cargo)
-            .args(["install", "--quiet", "--locked", "--root"])
-            .arg(&root)
-            .arg("--target-dir")
-            .arg(room.join("rust-target"))
-            .args(RUST),
-    )?;
-    remove(&room.join("rust-target"))?;
-    Ok(root.join("bin"))
-}
-
-/// Lays the sources of crates where meson looks for them before it would fetch them.
-fn crates(tree: &Path, work: &Path) -> Result<()> {
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = cargo_home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    let cache = home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/cache");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let write = |path: &Path, text: &str| {
-        fs::create_dir_all(crate::directory_of(path))
-            .and_then(|()| fs::write(path, text))
-            .map_err(|error| format!("{}: {error}", path.display()))
-    };
-    for name in CRATES {
-        let wrap = tree.join(format!("subprojects/{name}.wrap"));
-        let text = fs::read_to_string(&wrap).map_err(|error| format!("{}: {error}", wrap.display()))?;
-        let version = text
-            .lines()
-            .find_map(|line| line.strip_prefix("source_filename = ")?.strip_prefix(name)?.strip_prefix('-'))
-            .and_then(|rest| rest.strip_suffix(".tar.gz"))
-            .ok_or_else(|| format!("{} names no source", wrap.display()))?;
-        // A package that needs nothing else: two of the versions do not go together in one.
-        let package = work.join("crates").join(name);
-        let manifest = format!(
-            "[package]\nname = \"fetched\"\nversion = \"0.0.0\"\n[workspace]\n[dependencies]\n{name} = \"={version}\"\n"
-        );
-        write(&package.join("Cargo.toml"), &manifest)?;
-        write(&package.join("src/lib.rs"), "")?;
-        tools::run(Command::new(&cargo).args(["fetch", "--quiet"]).current_dir(&package))?;
-        let registries = fs::read_dir(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-        let file = format!("{name}-{version}.crate");
-        let fetched =
-            registries.flatten().map(|registry| registry.path().join(&file)).find(|path| path.is_file());
-        let fetched =
-            fetched.ok_or_else(|| format!("cargo has fetched {name} {version}, but there is no {file}"))?;
-        let to = tree.join(format!("subprojects/packagecache/{name}-{version}.tar.gz"));
-        fs::create_dir_all(crate::directory_of(&to))
-            .and_then(|()| fs::copy(&fetched, &to))
-            .map_err(|error| format!("{}: {error}", to.display()))?;
-    }
-    Ok(())
-}
-
-/// The archive of Mesa's source, as its authors published it, from where the machine's packages are from: apt-get checks it.
-fn source(room: &Path, version: &str, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let find = || {
-        let names = ["xz", "gz"].map(|kind| room.join(format!("mesa_{version}.orig.tar.{kind}")));
-        names.into_iter().find(|archive| archive.is_file())
-    };
-    if let Some(found) = find() {
-        return Ok(found);
-    }
-    if tools::on_path("apt-get").is_none() {
-        return Err(format!("there is no apt-get, which would fetch the source of Mesa {version}"));
-    }
-    if !install {
-        return Err(format!("the source of Mesa {version} is not there: leave out --no-install to fetch it"));
-    }
-    say(&format!("fetching the source of Mesa {version} with apt-get"));
-    // Lists of its own: the machine's stay as they are, and need not name sources.
-    let places = output(
-        Command::new("apt-get")
-            .args(["indextargets", "--format"])
-            .args(["$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"]),
-    )?;
-    let lists = room.join("lists");
-    fs::create_dir_all(lists.join("partial")).map_err(|error| format!("{}: {error}", lists.display()))?;
-    let entries = room.join("sources.list");
-    fs::write(&entries, deb_src(&places)).map_err(|error| format!("{}: {error}", entries.display()))?;
-    let apt = |program: &str| {
-        let mut command = Command::new(program);
-        let set = |name: &str, path: &Path| format!("{name}={}", path.display());
-        command.current_dir(room).args(["-o", &set("Dir::Etc::SourceList", &entries)]);
-        command.args(["-o", "Dir::Etc::SourceParts=-", "-o", &set("Dir::State::Lists", &lists)]);
-        command.args(["-o", &set("Dir::Cache", room), "-o", "APT::Sandbox::User=root"]);
-        command
-    };
-    // Not every release has backports, and the others' lists are good then.
-    let updated = tools::run(apt("apt-get").args(["update", "-qq"]));
-    let known = output(apt("apt-cache").args(["showsrc", "mesa"]))?;
-    let known: Vec<&str> = known.lines().filter_map(|line| line.strip_prefix("Version: ")).collect();
-    let package = known.iter().find(|known| tools::upstream(known) == version).ok_or_else(|| {
-        let why = updated.err().map_or_else(String::new, |error| format!(" ({error})"));
-        format!(
-            "where the machine's packages are from there is no source of Mesa {version}, but of {}{why}",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        )
-    })?;
-    tools::run(apt("apt-get").args([
-        "source",
-        "-qq",
-        "--download-only",
-        "--tar-only",
-        &format!("mesa={package}"),
-    ]))?;
-    find().ok_or_else(|| format!("apt-get has fetched mesa {package}, but there is no archive of {version}"))
-}
-
-/// Lines for apt that ask for the sources of what the machine has packages from, and of Debian's backports to it.
-fn deb_src(places: &str) -> String {
-    const KEYS: [&str; 2] =
-        ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/ubuntu-archive-keyring.gpg"];
-    let keys: Vec<&str> = KEYS.into_iter().filter(|keys| Path::new(keys).is_file()).collect();
-    // Else those that apt has anyway.
-    let keys = if keys.is_empty() { String::new() } else { format!("[signed-by={}] ", keys.join(",")) };
-    let mut lines: Vec<String> = Vec::new();
-    for place in places.lines() {
-        let &[origin, uri, release, component] = place.split('|').collect::<Vec<_>>().as_slice() else {
-            continue;
-        };
-        if component != "main" || !["Debian", "Ubuntu"].contains(&origin) {
-            continue;
-        }
-        let mut add = |release: &str| {
-            let line = format!("deb-src {keys}{uri} {release} main\n");
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        };
-        add(release);
-        if origin == "Debian" && !release.contains('-') {
-            add(&format!("{release}-backports"));
-        }
-    }
-    lines.concat()
-}
-
-/// What a command prints.
-fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().display().to_string();
-    let output =
-        command.stdin(Stdio::null()).output().map_err(|error| format!("cannot start {name}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{name} ended with {}", output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 /// Runs a command, whose messages go to a file.
 fn logged(command: &mut Command, log: &fs::File) -> Result<()> {
     let name = command.get_program().display().to_string();
@@ -516,36 +246,9 @@ fn logged(command: &mut Command, log: &fs::File) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("{name} ended with {status}")) }
 }
 
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("cannot remove {}: {error}", directory.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sources_are_asked_for_where_packages_are_from() {
-        let lines = deb_src(
-            "Debian|http://d/debian/|bookworm|main\nDebian|http://d/debian/|bookworm-updates|main\n\
-             Debian|http://d/debian/|bookworm|main\nDebian|http://d/debian/|bookworm|contrib\n\
-             Node|http://n/|nodistro|main\nnonsense\n",
-        );
-        let lines: Vec<&str> = lines.lines().map(|line| line.rsplit_once("http").unwrap().1).collect();
-        assert_eq!(
-            lines,
-            [
-                "://d/debian/ bookworm main",
-                "://d/debian/ bookworm-backports main",
-                "://d/debian/ bookworm-updates main"
-            ]
-        );
-    }
 
     #[test]
     fn what_is_not_built_says_how_to_build_it() {

@@ -18,6 +18,16 @@ pub(crate) fn store() -> Result<PathBuf> {
     store.canonicalize().map_err(|error| format!("{}: {error}", store.display()))
 }
 
+/// Removes a directory with all that is in it, if it is there.
+pub(crate) fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|place| place.join(program)).find(|file| file.is_file())
@@ -87,6 +97,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         output.status,
         last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     ))
+}
+
+/// What a command prints.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().display().to_string();
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("cannot start {name}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{name} ended with {}", output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The tool, built. With the features of the workspace, as this program is: nothing of wgpu is built anew for it.
