@@ -3,6 +3,7 @@
 
 mod browser;
 mod check;
+mod judgment;
 mod server;
 mod site;
 
