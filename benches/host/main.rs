@@ -32,7 +32,7 @@ use wgpu_layernorm::{
 const ROWS: u64 = 64;
 const COLS: u32 = 1024;
 /// Recordings in a pass, of which each is one element of the throughput.
-const RECORDINGS: u64 = 100;
+const RECORDINGS: u64 = 1000;
 
 fn context() -> Context {
     Context::new_blocking(&AdapterChoice::Auto).unwrap_or_else(|error| panic!("{error}"))

@@ -118,7 +118,7 @@ function dispatch(pass, kernel, rows, buffers, eps) {
   if (rows > most) throw new Error(`${rows} rows, where one dispatch of ${kernel.label} takes ${most} at most`);
   const workgroups = kernel.dispatch.workgroups.map((formula) => evaluate(formula, rows));
   const values = {
-    rows, eps, workgroups_x: workgroups[0], slot_rows: evaluate(kernel.dispatch.slot_rows, rows),
+    rows, eps, eps_of_forward: eps, workgroups_x: workgroups[0], slot_rows: evaluate(kernel.dispatch.slot_rows, rows),
     earlier_partial_rows: 0,
   };
   for (const { name } of kernel.bindings) {

@@ -63,6 +63,21 @@ impl Backward {
         (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
     }
 
+    /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read where they are. Each option
+    /// is named, so that a new one has to be decided.
+    pub(crate) const fn of_split_sums() -> Self {
+        Self {
+            dx: None,
+            dsum: false,
+            dgain: None,
+            dbias: None,
+            row_gain: false,
+            drow_gain: None,
+            x_in_dx: false,
+            dy_in_dx: false,
+        }
+    }
+
     pub(crate) const CHOICES: [Choice<Self>; 7] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],

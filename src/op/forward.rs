@@ -51,6 +51,26 @@ impl Forward {
         self.residual && !self.without_sum
     }
 
+    /// What the first of the two split kernels does of it: the moments, and the sum where it is stored. It binds no y, so an input
+    /// that lies there is read where it is. Each option is named, so that a new one has to be decided.
+    pub(crate) fn of_split_statistics(self) -> Self {
+        let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
+        Self {
+            residual: self.residual,
+            without_sum: self.without_sum,
+            without_y: false,
+            statistics: false,
+            row_gain: false,
+            x_in: in_sum(self.x_in),
+            residual_in: in_sum(self.residual_in),
+        }
+    }
+
+    /// What the second does: all the rest, from the stored sum where there is one, whatever lies in y.
+    pub(crate) fn of_split_apply(self) -> Self {
+        if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
+    }
+
     pub(crate) const CHOICES: [Choice<Self>; 5] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],

@@ -174,26 +174,16 @@ impl Plan {
         let caps = &caps.for_plans()?;
         let shape = RowShape::new(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(&shape, caps)?;
-        let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
-        // It binds no y: an input that lies there is read where it is.
-        let of_statistics = Forward {
-            residual: forward.residual,
-            without_sum: forward.without_sum,
-            without_y: false,
-            statistics: false,
-            row_gain: false,
-            x_in: in_sum(forward.x_in),
-            residual_in: in_sum(forward.residual_in),
-        };
         let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
-        // With a residual its input is the stored sum, whatever lies in y.
-        let of_apply = match forward.stores_sum() {
-            true => Forward { x_in: None, residual_in: None, ..forward },
-            false => forward,
-        };
         Ok([
-            Self::in_chunks(&without_affine, Operation::Forward(of_statistics), &shape, statistics, caps)?,
-            Self::in_chunks(problem, Operation::Forward(of_apply), &shape, apply, caps)?,
+            Self::in_chunks(
+                &without_affine,
+                Operation::Forward(forward.of_split_statistics()),
+                &shape,
+                statistics,
+                caps,
+            )?,
+            Self::in_chunks(problem, Operation::Forward(forward.of_split_apply()), &shape, apply, caps)?,
         ])
     }
 
@@ -215,19 +205,8 @@ impl Plan {
         let shape = RowShape::new(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(&shape, caps)?;
-        // It writes no gradient: x and dy are read where they are. Each option is named, so that a new one has to be decided.
-        let of_sums = Backward {
-            dx: None,
-            dsum: false,
-            dgain: None,
-            dbias: None,
-            row_gain: false,
-            drow_gain: None,
-            x_in_dx: false,
-            dy_in_dx: false,
-        };
         Ok([
-            Self::in_chunks(problem, Operation::Backward(of_sums), &shape, sums, caps)?,
+            Self::in_chunks(problem, Operation::Backward(Backward::of_split_sums()), &shape, sums, caps)?,
             Self::in_chunks(problem, Operation::Backward(backward), &shape, apply, caps)?,
         ])
     }

@@ -298,6 +298,10 @@ impl PlannedFor {
 /// What stands in a field of the uniform; `None` for a field that nobody has heard of.
 fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
     Some(match field {
+        // What follows from eps in forward, as the statistics do, backward takes out again.
+        "eps" if matches!(plan.operation, Operation::Backward(_)) => {
+            vec![Value::Name("eps_of_forward".to_owned())]
+        }
         "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => {
             vec![Value::Name(field.to_owned())]
         }
