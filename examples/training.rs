@@ -166,7 +166,7 @@ impl Stack {
             ..WarmOptions::default()
         })?;
 
-        // Offsets count elements.
+        // Places in the pool count bytes, as wgpu does.
         let rows = |bytes: u64| BufferRows::at_byte(&pool, bytes);
         let vector = |bytes: u64| BufferVector::at_byte(&pool, bytes);
         let capacity = CAPACITY as u64;
