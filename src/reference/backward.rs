@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    OfColumns, RowStatistics, check_gradient, check_length, check_parameter, check_problem, check_row_gain,
-    check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
+    OfColumns, RowStatistics, check_given, check_length, check_problem, check_type, dot, gains, map_in_order,
+    mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -79,10 +79,15 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     check_type("type of dy", D::DTYPE, Stored::AsY.dtype(problem))?;
     let (rows, cols, parameters) = (inputs.rows, problem.cols as usize, problem.parameters() as usize);
     problem.check_rows(rows as u64)?;
-    check_parameter("gain", inputs.gain, problem.affine.has_gain(), parameters)?;
-    check_gradient("dgain", outputs.dgain.as_deref(), problem.affine.has_gain(), parameters)?;
-    check_gradient("dbias", outputs.dbias.as_deref(), problem.affine.has_bias(), parameters)?;
-    check_row_gain(problem, inputs.row_gain, rows)?;
+    // A gradient may always be left out.
+    problem.affine.check_gain(inputs.gain.is_some())?;
+    outputs.dgain.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_gain("dgain"))?;
+    outputs.dbias.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_bias("dbias"))?;
+    inputs.row_gain.map_or(Ok(()), |_| problem.affine.check_uses_row_gain("row_gain"))?;
+    check_given("gain", inputs.gain, parameters)?;
+    check_given("dgain", outputs.dgain.as_deref(), parameters)?;
+    check_given("dbias", outputs.dbias.as_deref(), parameters)?;
+    check_given("row_gain", inputs.row_gain, rows)?;
     match (&outputs.drow_gain, inputs.row_gain) {
         (Some(_), None) => {
             return Err(Error::MissingBuffer { buffer: "row_gain", why: "drow_gain is its gradient" });

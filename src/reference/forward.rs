@@ -1,8 +1,8 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    OfColumns, RowStatistics, biases, check_length, check_parameter, check_problem, check_row_gain,
-    check_type, gains, map_in_order, rows_per_block,
+    OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type, gains,
+    map_in_order, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
@@ -60,9 +60,12 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     }
     let (rows, cols, parameters) = (inputs.rows, problem.cols as usize, problem.parameters() as usize);
     problem.check_rows(rows as u64)?;
-    check_parameter("gain", inputs.gain, problem.affine.has_gain(), parameters)?;
-    check_parameter("bias", inputs.bias, problem.affine.has_bias(), parameters)?;
-    check_row_gain(problem, inputs.row_gain, rows)?;
+    problem.affine.check_gain(inputs.gain.is_some())?;
+    problem.affine.check_bias(inputs.bias.is_some())?;
+    inputs.row_gain.map_or(Ok(()), |_| problem.affine.check_uses_row_gain("row_gain"))?;
+    check_given("gain", inputs.gain, parameters)?;
+    check_given("bias", inputs.bias, parameters)?;
+    check_given("row_gain", inputs.row_gain, rows)?;
     if outputs.sum.is_some() && inputs.residual.is_none() {
         return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
     }

@@ -18,7 +18,7 @@ pub use crate::types::{BackwardInputs, ForwardInputs};
 pub use backward::{BackwardOutputs, backward};
 pub use forward::{ForwardOutputs, forward};
 
-use crate::{Affine, Dtype, Element, Error, Normalization, Problem, Real};
+use crate::{Dtype, Element, Error, Normalization, Problem, Real};
 use std::borrow::Cow;
 
 /// Blocks that the rows are cut into at most: enough to keep the cores evenly busy.
@@ -205,45 +205,9 @@ fn check_type(what: &str, has: Dtype, needs: Dtype) -> Result<(), Error> {
     if has == needs { Ok(()) } else { Err(Error::invalid(what, has, needs)) }
 }
 
-/// That gain or bias is given exactly where the problem has one, with a value for each column or channel.
-fn check_parameter<P>(
-    buffer: &'static str,
-    parameter: Option<&[P]>,
-    wanted: bool,
-    parameters: usize,
-) -> Result<(), Error> {
-    match parameter {
-        None if wanted => Err(Error::MissingBuffer { buffer, why: "the problem's affine has one" }),
-        Some(_) if !wanted => Err(Error::UnusedBuffer { buffer, why: "the problem's affine has none" }),
-        Some(parameter) => check_length(buffer, parameter.len(), parameters),
-        None => Ok(()),
-    }
-}
-
-/// That rows have gains only where columns have none, and each has one.
-fn check_row_gain(problem: &Problem, row_gain: Option<&[f32]>, rows: usize) -> Result<(), Error> {
-    match row_gain {
-        Some(_) if problem.affine != Affine::None => {
-            let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
-            Err(Error::UnusedBuffer { buffer: "row_gain", why })
-        }
-        Some(row_gain) => check_length("row_gain", row_gain.len(), rows),
-        None => Ok(()),
-    }
-}
-
-/// That a gradient is asked for only where the problem has the parameter, and has room for each column or channel.
-fn check_gradient<Q>(
-    buffer: &'static str,
-    gradient: Option<&[Q]>,
-    has_parameter: bool,
-    parameters: usize,
-) -> Result<(), Error> {
-    match gradient {
-        // A gradient may always be left out.
-        None => Ok(()),
-        Some(_) => check_parameter(buffer, gradient, has_parameter, parameters),
-    }
+/// That a tensor that may be left out has room for so many values.
+fn check_given<P>(buffer: &'static str, given: Option<&[P]>, needs: usize) -> Result<(), Error> {
+    given.map_or(Ok(()), |given| check_length(buffer, given.len(), needs))
 }
 
 /// That a slice holds what the call reads or writes there.

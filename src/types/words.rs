@@ -214,6 +214,52 @@ impl Affine {
         }
     }
 
+    /// That the gain is given exactly where there is one.
+    pub(crate) fn check_gain(self, given: bool) -> Result<(), Error> {
+        match (self.has_gain(), given) {
+            (true, false) => Err(Error::MissingBuffer { buffer: "gain", why: "`affine` has a gain" }),
+            (false, true) => self.check_uses_gain("gain"),
+            _ => Ok(()),
+        }
+    }
+
+    /// That the bias is given exactly where there is one.
+    pub(crate) fn check_bias(self, given: bool) -> Result<(), Error> {
+        match (self.has_bias(), given) {
+            (true, false) => {
+                let why = "`affine` has a bias; many norms have a gain alone, `Affine::Gain`";
+                Err(Error::MissingBuffer { buffer: "bias", why })
+            }
+            (false, true) => self.check_uses_bias("bias"),
+            _ => Ok(()),
+        }
+    }
+
+    /// That there is a gain, which `buffer` is, or the gradient of.
+    pub(crate) const fn check_uses_gain(self, buffer: &'static str) -> Result<(), Error> {
+        match self.has_gain() {
+            true => Ok(()),
+            false => Err(Error::UnusedBuffer { buffer, why: "`affine` has no gain" }),
+        }
+    }
+
+    /// That there is a bias, which `buffer` is, or the gradient of.
+    pub(crate) const fn check_uses_bias(self, buffer: &'static str) -> Result<(), Error> {
+        match self.has_bias() {
+            true => Ok(()),
+            false => Err(Error::UnusedBuffer { buffer, why: "`affine` has no bias" }),
+        }
+    }
+
+    /// That columns have no gain, where `buffer` is that of rows, or its gradient.
+    pub(crate) fn check_uses_row_gain(self, buffer: &'static str) -> Result<(), Error> {
+        if self == Self::None {
+            return Ok(());
+        }
+        let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
+        Err(Error::UnusedBuffer { buffer, why })
+    }
+
     /// `none`, `gain`, `gain_bias`, `zero_centered_gain` or `zero_centered_gain_bias`.
     #[must_use]
     pub const fn name(self) -> &'static str {

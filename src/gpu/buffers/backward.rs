@@ -1,6 +1,6 @@
 //! The buffers of a backward call.
 
-use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine, check_row_gain};
+use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Backward, Tensor};
 use crate::types::{Affine, Gradient};
@@ -21,7 +21,7 @@ pub struct BackwardBuffers<'a> {
     /// into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<BufferRows<'a>>,
-    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it.
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx it is not needed.
@@ -80,9 +80,9 @@ impl<'a> BackwardBuffers<'a> {
     }
     /// That the tensors go together, and with the affine.
     pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
-        check_affine(affine, self.gain.is_some(), None)?;
-        check_row_gain(affine, "row_gain", self.row_gain.is_some())?;
-        check_row_gain(affine, "drow_gain", self.drow_gain.is_some())?;
+        affine.check_gain(self.gain.is_some())?;
+        self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
+        self.drow_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("drow_gain"))?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
             let why = "drow_gain is its gradient, and dx depends on it";
             return Err(Error::MissingBuffer { buffer: "row_gain", why });
@@ -104,13 +104,8 @@ impl<'a> BackwardBuffers<'a> {
         if let (Some(_), Some(why)) = (self.dsum, why_not) {
             return Err(Error::UnusedBuffer { buffer: "dsum", why });
         }
-        if self.dgain.is_some() && !affine.has_gain() {
-            return Err(Error::UnusedBuffer { buffer: "dgain", why: "`affine` has no gain" });
-        }
-        if self.dbias.is_some() && !affine.has_bias() {
-            return Err(Error::UnusedBuffer { buffer: "dbias", why: "`affine` has no bias" });
-        }
-        Ok(())
+        self.dgain.map_or(Ok(()), |_| affine.check_uses_gain("dgain"))?;
+        self.dbias.map_or(Ok(()), |_| affine.check_uses_bias("dbias"))
     }
 
     pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 10] {

@@ -1,6 +1,6 @@
 //! The buffers of a forward call.
 
-use super::{BufferRows, BufferStatistics, BufferVector, Given, check_affine, check_row_gain};
+use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Forward, Tensor};
 use crate::types::Affine;
@@ -17,10 +17,10 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
-    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain and y is given.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// `[cols]`, or a value for each channel; given exactly if the problem's affine has it and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and y is given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with [`Affine::None`], and y.
@@ -73,9 +73,10 @@ impl<'a> ForwardBuffers<'a> {
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
-        check_row_gain(affine, "row_gain", self.row_gain.is_some())?;
+        self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
         if self.y.is_some() {
-            return check_affine(affine, self.gain.is_some(), Some(self.bias.is_some()));
+            affine.check_gain(self.gain.is_some())?;
+            return affine.check_bias(self.bias.is_some());
         }
         let parameters = [
             ("gain", self.gain.is_some()),

@@ -7,7 +7,6 @@ pub use backward::BackwardBuffers;
 pub use forward::ForwardBuffers;
 
 use crate::error::Error;
-use crate::types::Affine;
 
 /// Rows of a tensor in a GPU buffer, which was created with `BufferUsages::STORAGE`.
 ///
@@ -292,33 +291,12 @@ impl<'a> From<Given<'a>> for BufferStatistics<'a> {
     }
 }
 
-/// gain and bias are given exactly where the affine has them. Backward takes no bias.
-fn check_affine(affine: Affine, gain: bool, bias: Option<bool>) -> Result<(), Error> {
-    let check = |buffer, wanted: bool, given: bool, [has, has_not]: [&'static str; 2]| match (wanted, given) {
-        (true, false) => Err(Error::MissingBuffer { buffer, why: has }),
-        (false, true) => Err(Error::UnusedBuffer { buffer, why: has_not }),
-        _ => Ok(()),
-    };
-    let bias_text =
-        ["`affine` has a bias; many norms have a gain alone, `Affine::Gain`", "`affine` has no bias"];
-    check("gain", affine.has_gain(), gain, ["`affine` has a gain", "`affine` has no gain"])?;
-    bias.map_or(Ok(()), |bias| check("bias", affine.has_bias(), bias, bias_text))
-}
-
-/// A gain of each row is in place of gain and bias.
-fn check_row_gain(affine: Affine, buffer: &'static str, given: bool) -> Result<(), Error> {
-    if given && affine != Affine::None {
-        let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
-        return Err(Error::UnusedBuffer { buffer, why });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gpu::{AdapterChoice, Context};
     use crate::plan::{Backward, Forward, Operation, Tensor};
+    use crate::types::Affine;
 
     /// A tensor that the tables have and a call's buffers do not know would be left out without a word.
     #[test]

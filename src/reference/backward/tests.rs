@@ -253,18 +253,18 @@ fn wrong_calls_say_what_is_wrong_and_write_nothing() {
         (|call| call.problem.cols = 0, "cols is 0, needs to be 1 to 16777216"),
         (|call| call.problem.eps = f32::NAN, "eps is NaN, needs to be a finite number of at least 0"),
         (|call| call.problem.dtype = Dtype::F16, "type of x is f32, needs to be f16"),
-        (|call| call.gain = None, "buffer gain is missing: the problem's affine has one"),
+        (|call| call.gain = None, "buffer gain is missing: `affine` has a gain"),
         (
             |call| call.problem.affine = Affine::None,
-            "buffer gain was given but is not used: the problem's affine has none",
+            "buffer gain was given but is not used: `affine` has no gain",
         ),
         (
             |call| (call.problem.affine, call.gain) = (Affine::None, None),
-            "buffer dgain was given but is not used: the problem's affine has none",
+            "buffer dgain was given but is not used: `affine` has no gain",
         ),
         (
             |call| call.problem.affine = Affine::Gain,
-            "buffer dbias was given but is not used: the problem's affine has none",
+            "buffer dbias was given but is not used: `affine` has no bias",
         ),
         (|call| call.gain = Some(3), "buffer gain has 3 elements, needs 4"),
         (|call| call.dgain = Some(3), "buffer dgain has 3 elements, needs 4"),

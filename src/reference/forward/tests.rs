@@ -4,7 +4,7 @@ use super::*;
 use crate::{Affine, Dtype, Normalization};
 use half::f16;
 
-/// y and statistics of rows without gaps, with the gain and bias that the problem's affine has.
+/// y and statistics of rows without gaps, with the gain and bias that `affine` has.
 fn run(problem: &Problem, x: &[f32], gain: &[f32], bias: &[f32]) -> (Vec<f64>, Vec<[f64; 2]>) {
     let stride = problem.cols as usize;
     let rows = x.len() / stride;
@@ -239,15 +239,18 @@ fn wrong_calls_say_what_is_wrong_and_write_nothing() {
             |call| (call.problem.dtype, call.problem.parameter_dtype) = (Dtype::Bf16, Dtype::Bf16),
             "type of x is f32, needs to be bf16",
         ),
-        (|call| call.gain = None, "buffer gain is missing: the problem's affine has one"),
-        (|call| call.bias = None, "buffer bias is missing: the problem's affine has one"),
+        (|call| call.gain = None, "buffer gain is missing: `affine` has a gain"),
+        (
+            |call| call.bias = None,
+            "buffer bias is missing: `affine` has a bias; many norms have a gain alone, `Affine::Gain`",
+        ),
         (
             |call| call.problem.affine = Affine::None,
-            "buffer gain was given but is not used: the problem's affine has none",
+            "buffer gain was given but is not used: `affine` has no gain",
         ),
         (
             |call| call.problem.affine = Affine::Gain,
-            "buffer bias was given but is not used: the problem's affine has none",
+            "buffer bias was given but is not used: `affine` has no bias",
         ),
         (
             |call| call.residual = None,
