@@ -130,6 +130,15 @@ impl Error {
         Self::Unsupported { what: what.into(), has: has.to_string(), needs: needs.to_string() }
     }
 
+    /// The error of a normalization that has this label, if any.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn labeled(self, label: Option<&str>) -> Self {
+        match label {
+            Some(label) => Self::Labeled { label: label.to_owned(), error: Box::new(self) },
+            None => self,
+        }
+    }
+
     /// The error without the label of its normalization.
     #[must_use]
     pub fn unlabeled(&self) -> &Self {

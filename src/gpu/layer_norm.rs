@@ -122,7 +122,7 @@ impl LayerNormDescriptor<'_> {
 #[doc(alias = "RMSNorm", alias = "rms_norm", alias = "LayerNormalization")]
 pub struct LayerNorm {
     kernels: Kernels,
-    label: Option<String>,
+    label: Option<Arc<str>>,
     problem: Problem,
     row_split: RowSplit,
     planned: RwLock<Planned>,
@@ -149,8 +149,8 @@ impl LayerNorm {
         problem: Problem,
         row_split: RowSplit,
     ) -> Result<Self, Error> {
-        problem.validate()?;
-        let (kernels, label) = (kernels.clone(), label.map(str::to_owned));
+        problem.validate().map_err(|error| error.labeled(label))?;
+        let (kernels, label) = (kernels.clone(), label.map(Arc::from));
         Ok(Self { kernels, label, problem, row_split, planned: RwLock::default() })
     }
 
@@ -259,10 +259,7 @@ impl LayerNorm {
 
     /// The label, if there is one, on what goes wrong.
     pub(super) fn labeled<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        work().map_err(|error| match &self.label {
-            Some(label) => Error::Labeled { label: label.clone(), error: Box::new(error) },
-            None => error,
-        })
+        work().map_err(|error| error.labeled(self.label.as_deref()))
     }
 
     /// The dispatches of all plans of a call, bound.
@@ -284,7 +281,7 @@ impl LayerNorm {
             cuts.extend(of_plan);
             stages.push(Stage { plan: *plan, compiled, label, cuts: first..cuts.len() });
         }
-        Prepared::new(&self.kernels, call.rows, layout.scratch, stages, cuts)
+        Prepared::new(&self.kernels, self.label.clone(), call.rows, layout.scratch, stages, cuts)
     }
 
     fn forward_plans(&self, call: &Call<'_>, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {

@@ -21,6 +21,8 @@ pub struct Prepared {
 #[derive(Debug)]
 pub(super) struct Inner {
     kernels: Kernels,
+    /// That of the normalization, for errors.
+    label: Option<Arc<str>>,
     capacity: u64,
     scratch: Bytes,
     stages: Vec<Stage>,
@@ -61,6 +63,7 @@ impl Prepared {
     /// Binds a call's buffers for all its rows.
     pub(super) fn new(
         kernels: &Kernels,
+        label: Option<Arc<str>>,
         capacity: u64,
         scratch: Bytes,
         stages: Vec<Stage>,
@@ -69,7 +72,8 @@ impl Prepared {
         let kernels = kernels.clone();
         let uses_shared = cuts.iter().any(Cut::uses_shared_scratch);
         let scratch = if uses_shared { scratch } else { [0; 2] };
-        let inner = Arc::new(Inner { kernels, capacity, scratch, stages, cuts, bound: RwLock::default() });
+        let bound = RwLock::default();
+        let inner = Arc::new(Inner { kernels, label, capacity, scratch, stages, cuts, bound });
         if uses_shared {
             inner.kernels.shared().attach_scratch(&inner)?;
         }
@@ -105,6 +109,10 @@ impl Prepared {
     /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where rows are groups and not those
     /// of whole samples; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
+        self.try_record_rows(pass, rows).map_err(|error| error.labeled(self.inner.label.as_deref()))
+    }
+
+    fn try_record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         let capacity = self.inner.capacity;
         if rows > capacity {
             return Err(Error::invalid(

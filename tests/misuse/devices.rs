@@ -3,7 +3,7 @@
 use crate::{COLS, context, context_with, norm, said, storage};
 use wgpu_layernorm::{
     AdapterChoice, Affine, BackwardBuffers, BackwardInputs, BufferRows, BufferVector, Context, Dtype, Error,
-    ForwardBuffers, ForwardInputs, Gradient, LayerNorm, LayerNormDescriptor, Problem, Rows,
+    ForwardBuffers, ForwardInputs, Gradient, LayerNorm, LayerNormDescriptor, Problem, Rows, wgpu,
 };
 
 #[test]
@@ -23,6 +23,19 @@ fn an_error_says_which_of_many_normalizations_it_is_about() {
         ..ForwardBuffers::new(1, &x, &storage(context.device(), &[0.0; 4]))
     })
     .unwrap();
+
+    let error =
+        LayerNorm::new(context.kernels(), &LayerNormDescriptor { cols: 0, ..descriptor }).unwrap_err();
+    assert_eq!(error.to_string(), "block 7, norm 2: cols is 0, needs to be 1 to 16777216");
+
+    let (y, weight) = (storage(context.device(), &[0.0; 4]), storage(context.device(), &[1.0; 4]));
+    let gain = Some(BufferVector::from(&weight));
+    let call = norm.prepare_forward(&ForwardBuffers { gain, ..ForwardBuffers::new(1, &x, &y) }).unwrap();
+    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    let error = call.record_rows(&mut pass, 2).unwrap_err();
+    let needs = "needs to be 1 at most, as the call was prepared";
+    assert_eq!(error.to_string(), format!("block 7, norm 2: rows is 2, {needs}"));
 }
 
 /// x, y, gain and bias fit in four bindings; the statistics would be the fifth.
