@@ -91,6 +91,7 @@ fn compile(
     shader: Shader,
     cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Compiled, Error> {
+    log::debug!("compiling {}", shader.label);
     let label = Some(shader.label.as_str());
     let entry = |binding, ty, min_binding_size| wgpu::BindGroupLayoutEntry {
         binding,

@@ -388,7 +388,6 @@ impl Plan {
         let rows_per_slot = plan.rows_per_slot.min(most_rows).max(1);
         let plan = Self { rows_per_workgroup, rows_per_slot, ..plan };
         plan.check(caps)?;
-        log::debug!("{plan:?}");
         Ok(plan)
     }
 }
