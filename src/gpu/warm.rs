@@ -6,7 +6,7 @@ use super::pipelines::Compiled;
 use super::scratch::Part;
 use super::uniforms::Uniforms;
 use crate::error::Error;
-use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor, Uniform};
+use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Shape, Span, Tensor, Uniform, Used};
 use std::sync::Arc;
 
 /// What decides which kernels calls will need, beside the
@@ -80,13 +80,15 @@ impl LayerNorm {
     }
 
     fn warm_all(&self, options: &WarmOptions<'_>) -> Result<(), Error> {
-        let vector_width = self.vector_width(options.alignment)?;
         let forward = options.forward.iter().map(|forward| Operation::Forward(*forward));
         let backward = options.backward.iter().map(|backward| Operation::Backward(*backward));
+        let operations: Vec<Operation> = forward.chain(backward).collect();
+        self.check_alignment(options.alignment, &operations)?;
         let shared = self.kernels().shared();
         let mut scratch = [0; 2];
         let mut compiled: Vec<(Plan, Arc<Compiled>)> = Vec::new();
-        for operation in forward.chain(backward) {
+        for operation in operations {
+            let vector_width = self.vector_width(operation, options.alignment);
             for plan in self.planned(operation, vector_width)?.iter() {
                 let plan = plan
                     .with_strided(options.strided)
@@ -109,22 +111,38 @@ impl LayerNorm {
         Ok(())
     }
 
-    /// The widest access that tensors at multiples of so many bytes allow.
-    fn vector_width(&self, alignment: u64) -> Result<u32, Error> {
-        let problem = self.problem();
-        let is_wide = problem.affine.has_gain() && problem.channels.is_none();
-        let parameters = is_wide.then_some(problem.parameter_dtype.size());
-        let sizes = || std::iter::once(problem.dtype.size()).chain(parameters);
-        let least = sizes().max().unwrap_or(4).into();
-        if alignment < least || !alignment.is_power_of_two() {
+    /// That elements of all tensors can lie at multiples of so many bytes.
+    fn check_alignment(&self, alignment: u64, operations: &[Operation]) -> Result<(), Error> {
+        let of_calls = operations.iter().flat_map(|operation| self.wide_element_bytes(*operation));
+        // x is in all calls.
+        let least = of_calls.fold(self.problem().dtype.size(), u32::max);
+        if alignment < least.into() || !alignment.is_power_of_two() {
             return Err(Error::invalid("alignment", alignment, format!("a power of two from {least} on")));
         }
+        Ok(())
+    }
+
+    /// The widest access that a call's tensors allow at multiples of so many bytes.
+    fn vector_width(&self, operation: Operation, alignment: u64) -> u32 {
         let width = |element_bytes: u32| {
             let elements = alignment / u64::from(element_bytes);
-            Span { offset: elements, stride: elements, cols: problem.cols, element_bytes, ..Span::default() }
-                .vector_width()
+            let cols = self.problem().cols;
+            Span { offset: elements, stride: elements, cols, element_bytes, ..Span::default() }.vector_width()
         };
-        Ok(sizes().map(width).min().unwrap_or(8))
+        self.wide_element_bytes(operation).map(width).min().unwrap_or(8)
+    }
+
+    /// Bytes of an element of each tensor that a call accesses several elements of at once. The others,
+    /// parameters of channels among them, are accessed one by one.
+    fn wide_element_bytes(&self, operation: Operation) -> impl Iterator<Item = u32> {
+        let problem = *self.problem();
+        let is_wide = move |used: &Used| match used.shape {
+            Shape::Rows => true,
+            Shape::Cols => problem.channels.is_none(),
+            _ => false,
+        };
+        let used = operation.of_call(problem.affine).into_iter().filter(is_wide);
+        used.map(move |used| used.stored.dtype(&problem).size())
     }
 
     /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
