@@ -33,7 +33,8 @@ pub struct LayerNormDescriptor<'a> {
     pub residual_dtype: Option<Dtype>,
     /// Default: layer norm.
     pub normalization: Normalization,
-    /// Default: gain and bias.
+    /// Default: gain and bias, whatever the normalization. RMS norm with a gain alone is [`rms`](Self::rms), L2
+    /// with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
     /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one for each column.
@@ -48,20 +49,7 @@ pub struct LayerNormDescriptor<'a> {
 
 impl Default for LayerNormDescriptor<'_> {
     fn default() -> Self {
-        let problem = Problem::default();
-        Self {
-            label: None,
-            cols: problem.cols,
-            dtype: problem.dtype,
-            parameter_dtype: None,
-            y_dtype: None,
-            residual_dtype: None,
-            normalization: problem.normalization,
-            affine: problem.affine,
-            channels: problem.channels,
-            eps: problem.eps,
-            row_split: RowSplit::default(),
-        }
+        Self::of(&Problem::default())
     }
 }
 
@@ -70,33 +58,46 @@ impl LayerNormDescriptor<'_> {
     #[must_use]
     #[doc(alias = "layer_norm")]
     pub fn layer(cols: u32) -> Self {
-        Self { cols, ..Self::default() }
+        Self::of(&Problem::layer(cols))
     }
 
     /// RMS norm of `cols` columns in f32, with a gain alone, as models have it.
     #[must_use]
     #[doc(alias = "rms_norm", alias = "rmsnorm", alias = "RMSNorm")]
     pub fn rms(cols: u32) -> Self {
-        Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
+        Self::of(&Problem::rms(cols))
     }
 
     /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its Euclidean norm.
     #[must_use]
     #[doc(alias = "normalize", alias = "l2_normalize")]
     pub fn l2(cols: u32) -> Self {
-        let normalization = Normalization::L2;
-        Self { cols, normalization, affine: Affine::None, eps: normalization.usual_eps(), ..Self::default() }
+        Self::of(&Problem::l2(cols))
     }
 
-    /// Group norm of data `[samples, channels, spatial]` in f32, with gain and bias for each channel: over the neighboring
-    /// channels of each of `groups` groups. Rows are `samples * groups`, see [`Channels`]. `groups == channels` is instance norm,
-    /// 1 group the norm of a whole sample.
+    /// Group norm, as [`Problem::group`] has it. `groups == channels` is instance norm, 1 group the norm of a
+    /// whole sample.
     #[must_use]
     #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]
     pub fn group(channels: u32, groups: u32, spatial: u32) -> Self {
-        let cols = channels.checked_div(groups).unwrap_or(0).saturating_mul(spatial);
-        let channels = Some(Channels { count: channels, groups, spatial });
-        Self { cols, channels, ..Self::default() }
+        Self::of(&Problem::group(channels, groups, spatial))
+    }
+
+    /// That of a problem in f32.
+    fn of(problem: &Problem) -> Self {
+        Self {
+            label: None,
+            cols: problem.cols,
+            dtype: problem.dtype,
+            parameter_dtype: None,
+            y_dtype: problem.y_dtype,
+            residual_dtype: problem.residual_dtype,
+            normalization: problem.normalization,
+            affine: problem.affine,
+            channels: problem.channels,
+            eps: problem.eps,
+            row_split: RowSplit::default(),
+        }
     }
 
     /// The problem that is described.

@@ -23,6 +23,19 @@ mod tests {
     use std::str::FromStr;
 
     #[test]
+    fn each_norm_has_its_usual_parameters_and_eps() {
+        let usual =
+            |problem: Problem| (problem.normalization, problem.affine, problem.eps, problem.validate());
+        assert_eq!(usual(Problem::layer(4)), (Normalization::Layer, Affine::GainBias, 1e-5, Ok(())));
+        assert_eq!(usual(Problem::rms(4)), (Normalization::Rms, Affine::Gain, 1e-5, Ok(())));
+        assert_eq!(usual(Problem::l2(4)), (Normalization::L2, Affine::None, 0.0, Ok(())));
+        let group = Problem::group(6, 2, 5);
+        assert_eq!(usual(group), (Normalization::Layer, Affine::GainBias, 1e-5, Ok(())));
+        assert_eq!((group.cols, group.parameters()), (15, 6));
+        assert!(Problem::group(6, 0, 5).validate().is_err());
+    }
+
+    #[test]
     fn validate_names_the_field_that_is_out_of_range() {
         let good = Problem { cols: 4, ..Problem::default() };
         assert_eq!(good.validate(), Ok(()));

@@ -94,7 +94,8 @@ pub struct Problem {
     pub residual_dtype: Option<Dtype>,
     /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
-    /// Which of gain and bias there are.
+    /// Which of gain and bias there are. Gain and bias by default, whatever the normalization: RMS norm with a
+    /// gain alone is [`rms`](Self::rms), L2 with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
     /// How channels lie in rows, where gain and bias have a value for each channel; `None` where they have one for each column.
@@ -127,6 +128,40 @@ impl Default for Problem {
 impl Problem {
     /// The widest row: 2^24 values, up to where float32 counts exactly.
     pub const MAX_COLS: u32 = 1 << 24;
+
+    /// Layer norm of `cols` columns in f32, with gain and bias.
+    #[must_use]
+    #[doc(alias = "layer_norm")]
+    pub fn layer(cols: u32) -> Self {
+        Self { cols, ..Self::default() }
+    }
+
+    /// RMS norm of `cols` columns in f32, with a gain alone, as models have it.
+    #[must_use]
+    #[doc(alias = "rms_norm", alias = "rmsnorm", alias = "RMSNorm")]
+    pub fn rms(cols: u32) -> Self {
+        Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
+    }
+
+    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its Euclidean
+    /// norm.
+    #[must_use]
+    #[doc(alias = "normalize", alias = "l2_normalize")]
+    pub fn l2(cols: u32) -> Self {
+        let normalization = Normalization::L2;
+        Self { cols, normalization, affine: Affine::None, eps: normalization.usual_eps(), ..Self::default() }
+    }
+
+    /// Group norm of data `[samples, channels, spatial]` in f32, with gain and bias for each channel: over the
+    /// neighboring channels of each of `groups` groups. Rows are `samples * groups`, see [`Channels`].
+    /// `groups == channels` is instance norm, 1 group the norm of a whole sample.
+    #[must_use]
+    #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]
+    pub fn group(channels: u32, groups: u32, spatial: u32) -> Self {
+        let cols = channels.checked_div(groups).unwrap_or(0).saturating_mul(spatial);
+        let channels = Some(Channels { count: channels, groups, spatial });
+        Self { cols, channels, ..Self::default() }
+    }
 
     /// Values of gain, of bias and of their gradients: one for each column, or for each channel.
     #[must_use]
