@@ -15,6 +15,7 @@ fn rungs() -> impl Strategy<Value = Rung> {
     let reduction = prop_oneof![
         Just(Reduction::Thread),
         Just(Reduction::Lanes),
+        Just(Reduction::Adaptive),
         Just(Reduction::Subgroup),
         number().prop_map(Reduction::Subgroups),
         Just(Reduction::Workgroup),
