@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files};
 use crate::tuning::{self, TuningFlag};
-use crate::words::RowSplitFlag;
+use crate::words::row_splits;
 use clap::Args;
 use indicatif::ProgressBar;
 use layernorm_report::{Mode, Report, VerifyRun, faults, legend, verification};
@@ -34,9 +34,10 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "SUBSTRING", value_parser = parse_part)]
     case: Option<String>,
 
-    /// Whether several workgroups share a row, by kernels of their own, which sum in another order
-    #[arg(long, value_enum, default_value = "never")]
-    row_split: RowSplitFlag,
+    /// Whether several workgroups share a row, by kernels of their own, which sum in another order: wide for
+    /// those that are too wide for a workgroup's registers
+    #[arg(long, value_parser = row_splits(), default_value = "never")]
+    row_split: RowSplit,
 
     #[command(flatten)]
     tuning: TuningFlag,
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
         let mut runs = Vec::new();
         for mode in modes {
             bar.set_message(format!("{}, {mode}", report.adapter.name));
-            let device = Device { adapter, mode, row_split: args.row_split.into(), tuning: tuning.as_ref() };
+            let device = Device { adapter, mode, row_split: args.row_split, tuning: tuning.as_ref() };
             let run = check(&device, &cases, &bar, &mut tuned);
             let text = format!("{}, {mode}: {}\n", report.adapter.description(), outcome(&run));
             bar.suspend(|| output::print(&text))?;

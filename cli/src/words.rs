@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
 use wgpu_layernorm::bench::Operation;
-use wgpu_layernorm::plan::RowSplit;
-use wgpu_layernorm::{Affine, Dtype, Error, Normalization};
+use wgpu_layernorm::plan::{AdapterKind, RowSplit, Tensor};
+use wgpu_layernorm::{Affine, Dtype, Error, Gradient, Normalization};
 
 pub(crate) fn dtypes() -> impl TypedValueParser<Value = Dtype> {
     words(Dtype::ALL.map(Dtype::name))
@@ -17,6 +17,34 @@ pub(crate) fn normalizations() -> impl TypedValueParser<Value = Normalization> {
 
 pub(crate) fn affines() -> impl TypedValueParser<Value = Affine> {
     words(Affine::ALL.map(Affine::name))
+}
+
+pub(crate) fn row_splits() -> impl TypedValueParser<Value = RowSplit> {
+    words(RowSplit::ALL.map(RowSplit::name))
+}
+
+pub(crate) fn kinds() -> impl TypedValueParser<Value = AdapterKind> {
+    words(AdapterKind::ALL.map(AdapterKind::name))
+}
+
+/// What becomes of a gradient that may be left out. Under a name of its own, because clap takes an `Option` in
+/// the type of a field for the flag's.
+pub(crate) type Wanted = Option<Gradient>;
+
+pub(crate) fn wanted() -> impl TypedValueParser<Value = Wanted> {
+    let names = std::iter::once("none").chain(Gradient::ALL.map(Gradient::name));
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        "none" => Ok(None),
+        name => name.parse().map(Some),
+    })
+}
+
+/// What an input may lie in.
+pub(crate) fn outputs() -> impl TypedValueParser<Value = Tensor> {
+    const OUTPUTS: [Tensor; 3] = [Tensor::Y, Tensor::Sum, Tensor::Dx];
+    PossibleValuesParser::new(OUTPUTS.map(Tensor::name)).try_map(|name| {
+        OUTPUTS.into_iter().find(|output| output.name() == name).ok_or("is no output that an input lies in")
+    })
 }
 
 /// What `forward` and `backward` compute: a normalization, and which values are a row.
@@ -56,23 +84,6 @@ impl NormalizationFlag {
 
     pub(crate) const fn is_along_channels(self) -> bool {
         matches!(self, Self::Channel | Self::ChannelRms)
-    }
-}
-
-/// Which rows several workgroups share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RowSplitFlag {
-    Never,
-    /// Those that are too wide for a workgroup's registers.
-    Wide,
-}
-
-impl From<RowSplitFlag> for RowSplit {
-    fn from(flag: RowSplitFlag) -> Self {
-        match flag {
-            RowSplitFlag::Never => Self::Never,
-            RowSplitFlag::Wide => Self::Wide,
-        }
     }
 }
 

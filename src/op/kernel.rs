@@ -1,5 +1,10 @@
 //! The kernels that operations run.
 
+use crate::error::Error;
+use crate::types::by_name;
+use std::fmt;
+use std::str::FromStr;
+
 /// The kernels. Each has a body of the same name in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -26,6 +31,20 @@ pub enum Kernel {
     BackwardChannelSums,
     /// The sum over the partial sums of dgain and dbias that backward left.
     BackwardReduceParameters,
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kernel {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("kernel", &Self::ALL, Self::name, name)
+    }
 }
 
 impl Kernel {

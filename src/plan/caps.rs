@@ -1,5 +1,10 @@
 //! What a plan needs to know of an adapter, as plain numbers: no device, so that plans are made and tested anywhere.
 
+use crate::error::Error;
+use crate::types::by_name;
+use std::fmt;
+use std::str::FromStr;
+
 /// Whether shaders run on a GPU or are emulated on a CPU. It decides which end of the ladder wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdapterKind {
@@ -7,6 +12,34 @@ pub enum AdapterKind {
     Gpu,
     /// lavapipe, `SwiftShader`, WARP, llvmpipe: a workgroup is a loop on one core, a barrier a context switch.
     Software,
+}
+
+impl AdapterKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Gpu, Self::Software];
+
+    /// `gpu` or `software`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Software => "software",
+        }
+    }
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for AdapterKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("adapter kind", &Self::ALL, Self::name, name)
+    }
 }
 
 /// The subgroup sizes that an adapter may choose between; which one a pipeline gets is the driver's choice.

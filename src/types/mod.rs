@@ -10,7 +10,6 @@ pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
 pub use problem::{Channels, Problem};
-#[cfg(feature = "bench")]
 pub(crate) use words::by_name;
 pub use words::{Affine, Dtype, Gradient, Normalization};
 
@@ -18,6 +17,7 @@ pub use words::{Affine, Dtype, Gradient, Normalization};
 mod tests {
     use super::*;
     use crate::error::Error;
+    use crate::plan::{AdapterKind, Kernel, RowSplit};
     use half::{bf16, f16};
     use std::fmt;
     use std::str::FromStr;
@@ -135,6 +135,10 @@ mod tests {
             "affine is TEXT, needs to be one of none, gain, gain_bias, zero_centered_gain, zero_centered_gain_bias",
         );
         check(&Gradient::ALL, "gradient is TEXT, needs to be one of overwrite, accumulate");
+        check(&RowSplit::ALL, "row split is TEXT, needs to be one of never, wide");
+        check(&AdapterKind::ALL, "adapter kind is TEXT, needs to be one of gpu, software");
+        let kernels = Kernel::ALL.map(Kernel::name).join(", ");
+        check(&Kernel::ALL, &format!("kernel is TEXT, needs to be one of {kernels}"));
     }
 
     #[test]

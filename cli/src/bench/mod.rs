@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files, Plot};
 use crate::tuning::{self, TuningFlag};
-use crate::words::{RowSplitFlag, dtypes, normalizations, operations};
+use crate::words::{dtypes, normalizations, operations, row_splits};
 use baseline::{Baseline, check_baseline, hold_against};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -67,10 +67,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
     groups: Option<u32>,
 
-    /// Whether several workgroups share a row, which changes the order of its sums: it pays where rows are
-    /// too few to fill the adapter and too wide for registers
-    #[arg(long, value_enum, default_value = "never")]
-    row_split: RowSplitFlag,
+    /// Whether several workgroups share a row, which changes the order of its sums: wide for rows that are too
+    /// wide for a workgroup's registers, which pays where they are too few to fill the adapter
+    #[arg(long, value_parser = row_splits(), default_value = "never")]
+    row_split: RowSplit,
 
     /// How long each measurement takes, setting up aside; more makes the medians steadier
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds, allow_negative_numbers = true)]
@@ -172,7 +172,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 
     let bar = output::progress((adapters.len() * workloads.len()) as u64);
     let options = Options { budget: args.seconds, ..Options::default() };
-    let plans = Plans { row_split: args.row_split.into(), tuning: tuning.as_ref() };
+    let plans = Plans { row_split: args.row_split, tuning: tuning.as_ref() };
     let reports: Vec<Report> =
         adapters.iter().map(|adapter| measure(adapter, &plans, options, &workloads, &bar)).collect();
     bar.finish_and_clear();

@@ -3,7 +3,7 @@
 use crate::adapters::parse_part;
 use crate::compute::Compute;
 use crate::failure::Failure;
-use crate::words::{affines, dtypes, normalizations};
+use crate::words::{Wanted, affines, dtypes, kinds, normalizations, outputs, wanted};
 use clap::{Args, ValueEnum};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Operation, Plan, SubgroupSizes, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
@@ -75,28 +75,28 @@ pub(crate) struct Choice {
     option: Vec<String>,
 
     /// The output that is written over x: y or sum in forward, dx in backward
-    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
-    x_in: Option<OutputFlag>,
+    #[arg(long, value_parser = outputs(), value_name = "OUTPUT", help_heading = "Kernel")]
+    x_in: Option<Tensor>,
 
     /// Forward: the output that is written over the residual, y or sum
-    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
-    residual_in: Option<OutputFlag>,
+    #[arg(long, value_parser = outputs(), value_name = "OUTPUT", help_heading = "Kernel")]
+    residual_in: Option<Tensor>,
 
     /// Backward: the output that is written over dy, dx
-    #[arg(long, value_enum, value_name = "OUTPUT", help_heading = "Kernel")]
-    dy_in: Option<OutputFlag>,
+    #[arg(long, value_parser = outputs(), value_name = "OUTPUT", help_heading = "Kernel")]
+    dy_in: Option<Tensor>,
 
     /// Backward: what happens to dx [default: overwrite]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    dx: Option<GradientFlag>,
+    #[arg(long, value_parser = wanted(), help_heading = "Kernel")]
+    dx: Option<Wanted>,
 
     /// Backward: what happens to dgain [default: overwrite, if there is a gain]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    dgain: Option<GradientFlag>,
+    #[arg(long, value_parser = wanted(), help_heading = "Kernel")]
+    dgain: Option<Wanted>,
 
     /// Backward: what happens to dbias [default: overwrite, if there is a bias]
-    #[arg(long, value_enum, help_heading = "Kernel")]
-    dbias: Option<GradientFlag>,
+    #[arg(long, value_parser = wanted(), help_heading = "Kernel")]
+    dbias: Option<Wanted>,
 
     /// Plan for this adapter, by a part of its description, and not for the limits below
     #[arg(
@@ -112,8 +112,8 @@ pub(crate) struct Choice {
     adapter: Option<String>,
 
     /// Which end of the ladder: many threads a row, or few [default: gpu]
-    #[arg(long, value_enum, help_heading = "Adapter")]
-    kind: Option<KindFlag>,
+    #[arg(long, value_parser = kinds(), help_heading = "Adapter")]
+    kind: Option<AdapterKind>,
 
     /// The smallest and the largest subgroup, such as 32..32, or none: without subgroup operations [default: none]
     #[arg(long, value_name = "MIN..MAX|none", value_parser = parse_subgroup_sizes, help_heading = "Adapter")]
@@ -175,26 +175,6 @@ impl OperationFlag {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OutputFlag {
-    Y,
-    Sum,
-    Dx,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum GradientFlag {
-    None,
-    Overwrite,
-    Accumulate,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum KindFlag {
-    Gpu,
-    Software,
-}
-
 /// `--subgroup-sizes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subgroups {
@@ -227,26 +207,6 @@ fn by_flag(error: Error) -> Failure {
             wrong(format!("--{} is {has}, needs to be {needs}", what.replace('_', "-")))
         }
         error => error.into(),
-    }
-}
-
-impl From<OutputFlag> for Tensor {
-    fn from(flag: OutputFlag) -> Self {
-        match flag {
-            OutputFlag::Y => Self::Y,
-            OutputFlag::Sum => Self::Sum,
-            OutputFlag::Dx => Self::Dx,
-        }
-    }
-}
-
-impl GradientFlag {
-    const fn gradient(self) -> Option<Gradient> {
-        match self {
-            Self::None => None,
-            Self::Overwrite => Some(Gradient::Overwrite),
-            Self::Accumulate => Some(Gradient::Accumulate),
-        }
     }
 }
 
@@ -390,10 +350,10 @@ impl Choice {
             [("--x-in", self.x_in, false), ("--residual-in", self.residual_in, true)]
         {
             match input {
-                Some(OutputFlag::Dx) => {
+                Some(Tensor::Dx) => {
                     return Err(wrong(format!("{flag} is dx, needs to be y or sum in forward")));
                 }
-                Some(output) if !self.residual && (needs_residual || output == OutputFlag::Sum) => {
+                Some(output) if !self.residual && (needs_residual || output == Tensor::Sum) => {
                     return Err(wrong(format!("{flag} needs --residual")));
                 }
                 _ => {}
@@ -405,8 +365,8 @@ impl Choice {
         let forward = Forward {
             residual: self.residual,
             statistics: self.statistics,
-            x_in: self.x_in.map(Tensor::from),
-            residual_in: self.residual_in.map(Tensor::from),
+            x_in: self.x_in,
+            residual_in: self.residual_in,
             ..Forward::default()
         };
         match self.with_options(Operation::Forward(forward))? {
@@ -437,15 +397,15 @@ impl Choice {
             };
         }
         for (flag, input) in [("--x-in", self.x_in), ("--dy-in", self.dy_in)] {
-            if let Some(OutputFlag::Y | OutputFlag::Sum) = input {
+            if let Some(Tensor::Y | Tensor::Sum) = input {
                 return Err(wrong(format!("{flag} needs to be dx in backward")));
             }
         }
-        let default = |present| if present { GradientFlag::Overwrite } else { GradientFlag::None };
+        let default = |present: bool| present.then_some(Gradient::Overwrite);
         let backward = Backward {
-            dx: self.dx.unwrap_or(GradientFlag::Overwrite).gradient(),
-            dgain: self.dgain.unwrap_or(default(problem.affine.has_gain())).gradient(),
-            dbias: self.dbias.unwrap_or(default(problem.affine.has_bias())).gradient(),
+            dx: self.dx.unwrap_or(Some(Gradient::Overwrite)),
+            dgain: self.dgain.unwrap_or(default(problem.affine.has_gain())),
+            dbias: self.dbias.unwrap_or(default(problem.affine.has_bias())),
             x_in_dx: self.x_in.is_some(),
             dy_in_dx: self.dy_in.is_some(),
             ..Backward::default()
@@ -496,10 +456,7 @@ impl Choice {
         }
         let default = Caps::webgpu_default();
         Ok(Caps {
-            kind: match self.kind {
-                Some(KindFlag::Software) => AdapterKind::Software,
-                Some(KindFlag::Gpu) | None => AdapterKind::Gpu,
-            },
+            kind: self.kind.unwrap_or(default.kind),
             subgroup: match self.subgroup_sizes {
                 Some(Subgroups::Sizes(sizes)) => Some(sizes),
                 Some(Subgroups::None) | None => None,

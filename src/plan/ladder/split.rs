@@ -5,6 +5,9 @@ use super::software::{SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT, software_bud
 use super::{Rung, fits, rung, streamed_threads, threads_that_fill, walk_trips_per_step};
 use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, Kernel, Plan, RowShape};
+use crate::types::by_name;
+use std::fmt;
+use std::str::FromStr;
 
 /// GPU: workgroups that keep it busy, a row each.
 const GPU_SPLIT_MOST_ROWS: u64 = 512;
@@ -25,7 +28,33 @@ pub enum RowSplit {
     Wide,
 }
 
+impl fmt::Display for RowSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for RowSplit {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("row split", &Self::ALL, Self::name, name)
+    }
+}
+
 impl RowSplit {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Never, Self::Wide];
+
+    /// `never` or `wide`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Wide => "wide",
+        }
+    }
+
     /// Whether the rows of a plan for rows as a whole are split instead.
     #[must_use]
     pub const fn splits(self, whole: &Plan) -> bool {
