@@ -55,8 +55,9 @@
 //! let options = Forward { residual: true, ..Forward::default() };
 //! ```
 //!
-//! They are not `#[non_exhaustive]`, as wgpu's descriptors are not, because that forbids just this form. What only the
-//! crate makes (dispatches, launches, texts) is, and so are enums that get variants.
+//! They are not `#[non_exhaustive]`, as wgpu's descriptors are not, because that forbids just this form. What
+//! only the crate makes (dispatches, launches, texts, the results of [`Context`]) is, and so are enums that get
+//! variants.
 //!
 //! # Features
 //!

@@ -122,8 +122,7 @@ fn share(dtype: Dtype) -> f64 {
     let unit = 4.0 / f64::from(1 << 24);
     match dtype {
         Dtype::F32 => unit,
-        Dtype::F16 => unit + 1.0 / f64::from(1 << 11),
-        Dtype::Bf16 => unit + 1.0 / f64::from(1 << 8),
+        dtype => unit + dtype.unit_roundoff(),
     }
 }
 

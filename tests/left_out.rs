@@ -33,6 +33,7 @@ impl Tensors {
                     let values: Vec<half::bf16> = values.into_iter().map(half::bf16::from_f32).collect();
                     buffer_of_bytes(context, bytemuck::cast_slice(&values))
                 }
+                dtype => panic!("no values of {dtype}"),
             }
         };
         Self {

@@ -62,6 +62,7 @@ impl Pool {
                 Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
                 Dtype::F16 => values.flat_map(|value| f16::from_f32(value).to_le_bytes()).collect(),
                 Dtype::Bf16 => values.flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect(),
+                dtype => panic!("no values of {dtype}"),
             };
             self.image[bytes].copy_from_slice(&row);
         }

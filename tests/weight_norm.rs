@@ -134,8 +134,7 @@ fn check_vector<T: Element>(context: &Context, tensors: &SafeTensors<'_>, vector
     let (v, dw) = (rows_of("v"), rows_of("dw"));
     let unit = match T::DTYPE {
         Dtype::F32 => 4.0 / f64::from(1 << 24),
-        Dtype::F16 => 1.0 / f64::from(1 << 11),
-        Dtype::Bf16 => 1.0 / f64::from(1 << 8),
+        dtype => dtype.unit_roundoff(),
     };
     let of_gains = 4.0 / f64::from(1 << 24);
     for (how, (y, dx, drow_gain), share, share_of_gains) in [

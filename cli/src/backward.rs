@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
         (Dtype::F16, _) => run_typed::<f16, f16>,
         (Dtype::Bf16, Dtype::F32) => run_typed::<bf16, f32>,
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
+        (dtype, _) => return Err(tensors::unknown(dtype)),
     };
     run(args, call, &dy)
 }
@@ -88,6 +89,7 @@ fn run_typed<T: Element, P: Element>(
             Dtype::F32 => tensors::view(&gain.shape, &drow_gain)?,
             Dtype::F16 => tensors::view(&gain.shape, &as_f16)?,
             Dtype::Bf16 => tensors::view(&gain.shape, &as_bf16)?,
+            dtype => return Err(tensors::unknown(dtype)),
         };
         outputs.push(("dgain", view));
     } else if let Some(gain) = &call.gain {

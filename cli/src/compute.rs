@@ -107,7 +107,9 @@ pub(crate) fn forward_on_cpu<T: Element, P: Element>(
         .into_iter()
         .map(|[mean, rstd]| Statistics { mean: f32::from_f64(mean), rstd: f32::from_f64(rstd) })
         .collect();
-    Ok(ForwardResult { y, sum, statistics })
+    let mut result = ForwardResult::new(y);
+    (result.sum, result.statistics) = (sum, statistics);
+    Ok(result)
 }
 
 /// [`reference::backward`] with results like those of an adapter: rounded to the types of the inputs.
@@ -130,5 +132,7 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     };
     reference::backward(problem, inputs, outputs)?;
     let drow_gain = drow_gain.map(|drow_gain| drow_gain.into_iter().map(f32::from_f64).collect());
-    Ok(BackwardResult { dx, dgain, dbias, drow_gain })
+    let mut result = BackwardResult::new(dx);
+    (result.dgain, result.dbias, result.drow_gain) = (dgain, dbias, drow_gain);
+    Ok(result)
 }

@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         (Dtype::F16, _) => run_typed::<f16, f16>,
         (Dtype::Bf16, Dtype::F32) => run_typed::<bf16, f32>,
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
+        (dtype, _) => return Err(tensors::unknown(dtype)),
     };
     run(args, call, bias.as_ref(), residual.as_ref())
 }

@@ -150,7 +150,7 @@ fn no_memory(label: &str, bytes: u64) -> Failure {
 
 /// A tensor for [`write()`].
 pub(crate) fn view<'a, T: Element>(shape: &[usize], values: &'a [T]) -> Result<TensorView<'a>, Failure> {
-    TensorView::new(file_dtype(T::DTYPE), shape.to_vec(), bytemuck::cast_slice(values))
+    TensorView::new(file_dtype(T::DTYPE)?, shape.to_vec(), bytemuck::cast_slice(values))
         .map_err(|error| Failure::FailedRun(format!("a result cannot be written: {error}")))
 }
 
@@ -172,10 +172,16 @@ pub(crate) fn product(shape: &[usize]) -> Option<usize> {
 }
 
 /// The safetensors name of a dtype.
-pub(crate) const fn file_dtype(dtype: Dtype) -> safetensors::Dtype {
+pub(crate) fn file_dtype(dtype: Dtype) -> Result<safetensors::Dtype, Failure> {
     match dtype {
-        Dtype::F32 => safetensors::Dtype::F32,
-        Dtype::F16 => safetensors::Dtype::F16,
-        Dtype::Bf16 => safetensors::Dtype::BF16,
+        Dtype::F32 => Ok(safetensors::Dtype::F32),
+        Dtype::F16 => Ok(safetensors::Dtype::F16),
+        Dtype::Bf16 => Ok(safetensors::Dtype::BF16),
+        dtype => Err(unknown(dtype)),
     }
+}
+
+/// The failure of a dtype that the library has and this tool does not know yet.
+pub(crate) fn unknown(dtype: Dtype) -> Failure {
+    Failure::FailedRun(format!("tensors of {dtype} are not known to the tool"))
 }

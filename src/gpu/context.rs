@@ -25,6 +25,7 @@ pub struct Context {
 
 /// What [`Context::forward`] computes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ForwardResult<T> {
     /// `[rows, cols]`, one row after the other.
     pub y: Vec<T>,
@@ -35,8 +36,17 @@ pub struct ForwardResult<T> {
     pub statistics: Vec<Statistics>,
 }
 
+impl<T> ForwardResult<T> {
+    /// y alone.
+    #[must_use]
+    pub const fn new(y: Vec<T>) -> Self {
+        Self { y, sum: None, statistics: Vec::new() }
+    }
+}
+
 /// What [`Context::backward`] computes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BackwardResult<T, P> {
     /// `[rows, cols]`, one row after the other.
     #[doc(alias = "grad_input")]
@@ -49,6 +59,14 @@ pub struct BackwardResult<T, P> {
     pub dbias: Option<Vec<P>>,
     /// The gradient of `row_gain`, `[rows]`, where there is one.
     pub drow_gain: Option<Vec<f32>>,
+}
+
+impl<T, P> BackwardResult<T, P> {
+    /// dx alone.
+    #[must_use]
+    pub const fn new(dx: Vec<T>) -> Self {
+        Self { dx, dgain: None, dbias: None, drow_gain: None }
+    }
 }
 
 impl Context {

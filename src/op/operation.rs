@@ -6,6 +6,7 @@ use crate::types::{Affine, Problem};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Operation {
     /// y, and with it sum and statistics.
     Forward(Forward),

@@ -5,6 +5,7 @@ use crate::types::Affine;
 
 /// What a tensor is to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// The call reads it.
     Input {

@@ -7,6 +7,7 @@ use std::ops::Index;
 
 /// How a tensor's elements lie in a buffer, for a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Storage {
     /// float32.
     F32,

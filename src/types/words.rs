@@ -7,6 +7,7 @@ use std::str::FromStr;
 /// The storage type of a tensor. All arithmetic is in float32 whatever the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 #[doc(alias = "data_type", alias = "precision")]
 pub enum Dtype {
     /// IEEE binary32.

@@ -10,7 +10,7 @@ use crate::compute::Compute;
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
-use crate::tensors::{TensorFile, TensorInfo, file_dtype, zeroed};
+use crate::tensors::{TensorFile, TensorInfo, file_dtype, unknown, zeroed};
 use crate::tuning;
 use crate::words::NormalizationFlag;
 use half::{bf16, f16};
@@ -105,9 +105,9 @@ impl Call {
             return Err(Failure::WrongCall(format!(
                 "{} is {} {:?}, needs to be {} {:?} as x is",
                 tensor.label,
-                file_dtype(tensor.dtype),
+                file_dtype(tensor.dtype)?,
                 tensor.shape,
-                file_dtype(self.x.dtype),
+                file_dtype(self.x.dtype)?,
                 self.x.shape
             )));
         }
@@ -131,14 +131,14 @@ impl Call {
             )));
         }
         let needs = match &self.gain {
-            Some(gain) if tensor.dtype != gain.dtype => format!("{} as gain is", file_dtype(gain.dtype)),
+            Some(gain) if tensor.dtype != gain.dtype => format!("{} as gain is", file_dtype(gain.dtype)?),
             None if tensor.dtype != self.x.dtype && tensor.dtype != Dtype::F32 => match self.x.dtype {
                 Dtype::F32 => "F32 as x is".to_owned(),
-                dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)),
+                dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)?),
             },
             _ => return Ok(tensor),
         };
-        let has = file_dtype(tensor.dtype);
+        let has = file_dtype(tensor.dtype)?;
         Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
     }
 
@@ -178,6 +178,7 @@ impl Call {
             Dtype::F32 => self.file.read::<f32>(&gain)?,
             Dtype::F16 => self.file.read::<f16>(&gain)?.into_iter().map(f16::to_f32).collect(),
             Dtype::Bf16 => self.file.read::<bf16>(&gain)?.into_iter().map(bf16::to_f32).collect(),
+            dtype => return Err(unknown(dtype)),
         };
         Ok(Some(widened))
     }

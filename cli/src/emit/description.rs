@@ -222,6 +222,10 @@ impl Description {
                 Operation::Forward(_) => "forward",
                 Operation::Backward(_) => "backward",
                 Operation::ReduceParameters(_) => "reduce_parameters",
+                other => {
+                    let what = format!("the operation {} is not known to the description", other.name());
+                    return Err(Failure::FailedRun(what));
+                }
             },
             format: format.name(),
             entry_point,

@@ -304,7 +304,7 @@ fn narrow_accesses(plan: &Plan) -> (u32, u32) {
     let (loads, stores) = match plan.operation {
         Operation::Forward(forward) => (1 + u32::from(forward.residual), 2 * u32::from(forward.statistics)),
         Operation::Backward(_) => (2 * plan.block_rows, 0),
-        Operation::ReduceParameters(_) => (0, 0),
+        _ => (0, 0),
     };
     let of_chunks = match plan.kernel {
         // The first chunk's mean and two walks over all chunks, at scale 1 and again scaled.
