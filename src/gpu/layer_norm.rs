@@ -286,11 +286,23 @@ impl LayerNorm {
     }
 
     fn forward_plans(&self, call: &Call<'_>, buffers: &ForwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.plans(Operation::Forward(buffers.options(|input| call.lies_in(input))), call)
+        self.plans(forward_operation(call, buffers), call)
     }
 
     fn backward_plans(&self, call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Result<Vec<Plan>, Error> {
-        self.plans(Operation::Backward(buffers.options(|input| call.lies_in(input))), call)
+        self.plans(backward_operation(call, buffers), call)
+    }
+
+    /// What a call over these buffers asks for.
+    #[cfg(feature = "verify")]
+    pub(crate) fn forward_asked(&self, buffers: &ForwardBuffers<'_>) -> Result<Operation, Error> {
+        self.labeled(|| Ok(forward_operation(&Call::forward(&self.problem, buffers)?, buffers)))
+    }
+
+    /// What a call over these buffers asks for.
+    #[cfg(feature = "verify")]
+    pub(crate) fn backward_asked(&self, buffers: &BackwardBuffers<'_>) -> Result<Operation, Error> {
+        self.labeled(|| Ok(backward_operation(&Call::backward(&self.problem, buffers)?, buffers)))
     }
 
     /// The plans of a call, in the order of their dispatches.
@@ -348,4 +360,12 @@ impl LayerNorm {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0 && by_ladder != Ok(plan.with_strided(false).with_pooled(Pooled::Nothing))
     }
+}
+
+fn forward_operation(call: &Call<'_>, buffers: &ForwardBuffers<'_>) -> Operation {
+    Operation::Forward(buffers.options(|input| call.lies_in(input)))
+}
+
+fn backward_operation(call: &Call<'_>, buffers: &BackwardBuffers<'_>) -> Operation {
+    Operation::Backward(buffers.options(|input| call.lies_in(input)))
 }

@@ -11,6 +11,7 @@ use crate::op::Stored;
 use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, Problem, Real, Rows, RowsMut};
+use std::collections::BTreeSet;
 
 /// Runs a case on a device and compares every output with the reference.
 ///
@@ -49,6 +50,7 @@ impl Runner<'_> {
         let (rows, cols) = (self.case.rows, self.cols);
         let buffers = ForwardBuffers::from_given(rows as u64, |tensor| call.given(tensor))
             .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        check_asked(self.case.task.operation(), norm.forward_asked(&buffers)?)?;
         let plan = first_plan(norm.plan_forward(&buffers)?)?;
         let prepared = norm.prepare_forward(&buffers)?;
         let (mut verdict, results) = self.execute(&prepared, call).await?;
@@ -152,6 +154,7 @@ impl Runner<'_> {
         let (rows, cols) = (self.case.rows, self.cols);
         let buffers = BackwardBuffers::from_given(rows as u64, backward, |tensor| call.given(tensor))
             .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        check_asked(self.case.task.operation(), norm.backward_asked(&buffers)?)?;
         let plan = first_plan(norm.plan_backward(&buffers)?)?;
         let prepared = norm.prepare_backward(&buffers)?;
         let (mut verdict, results) = self.execute(&prepared, call).await?;
@@ -257,6 +260,25 @@ impl Runner<'_> {
     }
 }
 
+/// That the call asks for what the case does. Its buffers are made from the tensors of the case's options, and its
+/// options from the buffers: one that they do not tell of would be left out without a word, and its cases would
+/// pass.
+fn check_asked(case: Operation, call: Operation) -> Result<(), Error> {
+    if case == call {
+        return Ok(());
+    }
+    let labels = [case, call].map(|operation| operation.options_label());
+    let [of_case, of_call] = labels.each_ref().map(|label| label.split('/').collect::<BTreeSet<_>>());
+    let names: Vec<&str> = of_case.symmetric_difference(&of_call).copied().collect();
+    // Of an option without a label, what has one is the same.
+    let names = if names.is_empty() { format!("of {case:?}") } else { names.join(", ") };
+    Err(Error::invalid(
+        format!("option {names}"),
+        "another in the call's buffers than in the case",
+        "told by a tensor or a field of theirs",
+    ))
+}
+
 /// The plan that a call is told by: the first, but for the sums over channels where dx is wanted too.
 fn first_plan(plans: Vec<Plan>) -> Result<Plan, Error> {
     let takes_sums =
@@ -273,6 +295,33 @@ fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
 mod tests {
     use super::*;
     use crate::gpu::AdapterChoice;
+
+    #[test]
+    fn an_option_that_the_buffers_do_not_tell_of_is_an_error() {
+        let forward = Forward { residual: true, statistics: true, ..Forward::default() };
+        let asked = Operation::Forward(forward);
+        assert_eq!(check_asked(asked, asked), Ok(()));
+        let said = |call| check_asked(asked, Operation::Forward(call)).unwrap_err().to_string();
+        let why = "another in the call's buffers than in the case, needs to be told by a tensor or a field of theirs";
+        let lost = Forward { statistics: false, ..forward };
+        assert_eq!(said(lost), format!("option statistics is {why}"));
+        let another = Forward { without_sum: true, ..forward };
+        assert_eq!(said(another), format!("option without_sum is {why}"));
+    }
+
+    /// The buffers say once what becomes of dgain and dbias.
+    #[test]
+    fn a_case_whose_options_are_lost_is_not_run() {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        let backward = Backward {
+            dgain: Some(Gradient::Overwrite),
+            dbias: Some(Gradient::Accumulate),
+            ..Backward::default()
+        };
+        let case = Case::new(Problem::layer(4), 2, Task::Backward(backward));
+        let error = pollster::block_on(run(&context, &case)).unwrap_err();
+        assert!(error.to_string().starts_with("option dbias_accumulate is another"), "{error}");
+    }
 
     /// Of so many sums in float32 some lie halfway between two numbers of 16 bits, where the exact sum does not: rounded from
     /// float64 they would be other numbers than the device's.

@@ -295,7 +295,7 @@ impl<'a> From<Given<'a>> for BufferStatistics<'a> {
 mod tests {
     use super::*;
     use crate::gpu::{AdapterChoice, Context};
-    use crate::plan::{Backward, Forward, Operation, Tensor};
+    use crate::plan::{Backward, Forward, Operation, Tensor, Used};
     use crate::types::Affine;
 
     /// A tensor that the tables have and a call's buffers do not know would be left out without a word.
@@ -315,6 +315,42 @@ mod tests {
         for options in Backward::all() {
             let backward = BackwardBuffers::from_given(1, &options, given).unwrap();
             check(Operation::Backward(options), &backward.given());
+        }
+    }
+
+    /// Where options become buffers and these options again, one that no tensor and no field tells of would be
+    /// lost.
+    #[test]
+    fn options_are_those_that_the_buffers_were_made_from() {
+        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
+        let buffer = context.create("all", 64).unwrap();
+        // A gain of each row is in place of those of each column.
+        let tensors = |operation: Operation, has_row_gain: bool| {
+            operation.of_call(if has_row_gain { Affine::None } else { Affine::GainBias })
+        };
+        let given = |tensors: &[Used], tensor| {
+            let is_there = tensors.iter().any(|used| used.tensor == tensor);
+            is_there.then(|| Given::at_element(&buffer, 0, None))
+        };
+        let lies_in = |tensors: &[Used], tensor| {
+            let used = tensors.iter().find(|used| used.tensor == tensor)?;
+            (used.bound != tensor).then_some(used.bound)
+        };
+        for options in Forward::all() {
+            let tensors = tensors(Operation::Forward(options), options.row_gain);
+            let buffers = ForwardBuffers::from_given(1, |tensor| given(&tensors, tensor)).unwrap();
+            assert_eq!(buffers.options(|tensor| lies_in(&tensors, tensor)), options);
+        }
+        // A call says once what becomes of the gradients of parameters.
+        let says_once = |options: &Backward| {
+            let Backward { dgain, dbias, drow_gain, .. } = *options;
+            let mut gradients = [dgain, dbias, drow_gain].into_iter().flatten();
+            gradients.next().is_none_or(|first| gradients.all(|other| other == first))
+        };
+        for options in Backward::all().into_iter().filter(says_once) {
+            let tensors = tensors(Operation::Backward(options), options.row_gain);
+            let buffers = BackwardBuffers::from_given(1, &options, |tensor| given(&tensors, tensor)).unwrap();
+            assert_eq!(buffers.options(|tensor| lies_in(&tensors, tensor)), options);
         }
     }
 }
