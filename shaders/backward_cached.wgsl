@@ -72,7 +72,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     row_xhat = unfactored(row_xhat);
                 }
                 sum_xhat += row_xhat;
-                sum_dxhat += dxhat[part];
+                // Without a mean nobody needs it: that of the products shows what is not finite.
+                if (CENTERED) {
+                    sum_dxhat += dxhat[part];
+                }
                 sum_product = fma(dxhat[part], row_xhat, sum_product);
                 if (WITH_DBIAS && has_row) {
                     let i = step * PARTS + part;

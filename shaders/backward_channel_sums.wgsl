@@ -16,7 +16,7 @@ const RUN_STEPS: u32 = 4u / PARTS;
 
 // xhat of a row that is one column is 0, as compilers may know: they would take 0 times what is not finite for 0.
 fn channel_xhat(x: vec4<f32>, dy: vec4<f32>, saved: RowStatistics, delta: f32) -> vec4<f32> {
-    if (CENTERED && CHANNELS * COLS == 1u) {
+    if (CENTERED && IS_ONE_COLUMN) {
         return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
     }
     return saved_xhat(x, saved) - delta;

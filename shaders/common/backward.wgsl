@@ -11,6 +11,8 @@ alias Sums = vec3<f32>;
 
 // Layer norm; false for RMS norm.
 const CENTERED: bool = true;
+// Whether a row is one column, of which xhat is 0.
+const IS_ONE_COLUMN: bool = false;
 // Which sums over rows are wanted.
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
@@ -40,7 +42,7 @@ fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
 // What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what
 // is not finite for 0.
 fn gain_factor(xhat: vec4<f32>, dy: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    if (CENTERED && COLS == 1u) {
+    if (CENTERED && IS_ONE_COLUMN) {
         return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
     }
     return xhat;
@@ -85,7 +87,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     // Without a wide range only what is not finite makes such sums.
     let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
     if (CENTERED) {
-        let row_rstd = select(rstd, 0.0, COLS == 1u);
+        let row_rstd = select(rstd, 0.0, IS_ONE_COLUMN);
         let product = sums.z - means.x * sums.y;
         return RowMeans(means.x, means.y, means.z - means.x * means.y, product, row_rstd, is_large, nan);
     }

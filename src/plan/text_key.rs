@@ -6,7 +6,8 @@ use crate::types::{Affine, Channels, Gradient, Normalization};
 impl Plan {
     /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the uniform.
     fn of_any_width(self) -> Self {
-        if self.kernel.holds_rows() {
+        // A row of one column is a case of its own.
+        if self.kernel.holds_rows() || self.row_cols() == 1 {
             return self;
         }
         let is_of_channels = self.kernel == Kernel::BackwardChannelSums;
@@ -22,9 +23,10 @@ impl Plan {
         let of_width = Self { cols, steps, chunks: 1, ..self };
         match self.channels {
             None => of_width,
-            Some(channels)
-                if is_of_channels || (channels.is_one_a_step(self.step_cols()) && !is_of_chunks) =>
-            {
+            Some(channels) if is_of_channels => {
+                Self { channels: Some(Channels { spatial: cols, ..channels }), ..of_width }
+            }
+            Some(channels) if channels.is_one_a_step(self.step_cols()) && !is_of_chunks => {
                 Self { channels: Some(Channels { count: 1, groups: 1, spatial: cols }), ..of_width }
             }
             Some(_) => self,

@@ -215,7 +215,7 @@ fn of_width(plan: &Plan) -> Vec<(&'static str, String)> {
 }
 
 /// Those constants that the text has from the uniform, and what stands for them: of a kernel that holds no rows all that follow
-/// from their width, but for the steps that it is written out in.
+/// from their width, but for steps that are unrolled.
 pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     if plan.kernel.holds_rows() {
         return Vec::new();
@@ -233,9 +233,8 @@ pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     if plan.normalization != Normalization::L2 {
         fields.push(("VARIANCE_COUNT", "f32(params.cols)"));
     }
-    if plan.kernel == Kernel::BackwardChannelSums {
-        fields.push(("CHANNELS", "params.channels"));
-    } else if reads_channels(plan).is_some_and(|channels| channels.is_one_a_step(plan.step_cols())) {
+    // A division by channels that the text does not know would be a third of the sums over channels.
+    if reads_channels(plan).is_some_and(|channels| channels.is_one_a_step(plan.step_cols())) {
         fields.extend([("CHANNELS", "params.channels"), ("SPATIAL", "params.spatial")]);
     }
     fields
@@ -301,6 +300,9 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         }
         Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
             let has_rows = matches!(plan.operation, Operation::Backward(_));
+            if has_rows {
+                constants.push(("IS_ONE_COLUMN", (plan.row_cols() == 1).to_string()));
+            }
             if has_rows && plan.kernel != Kernel::BackwardChannelSums {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
                 // a chunk do not know what is wanted.
