@@ -52,7 +52,6 @@ struct Row {
 }
 
 const AMD: u32 = 0x1002;
-const INTEL: u32 = 0x8086;
 const NVIDIA: u32 = 0x10de;
 
 use Backend::{Browser, Dx12, Metal, Vulkan};
@@ -79,13 +78,6 @@ const ROWS: &[Row] = &[
         pattern: "radv",
         fact: UnrollsLoops,
         evidence: "compiled for four families, no memory for arrays; some unrolled texts spill (2026-11-27, Mesa 22.3.6)",
-    },
-    Row {
-        backend: Some(Vulkan),
-        vendor: Some(INTEL),
-        pattern: "mesa",
-        fact: UnrollsLoops,
-        evidence: "loops and unrolled texts compile to the same code on Gen 12 and DG2 (2026-11-22, Mesa 22.3.6)",
     },
     Row {
         backend: Some(Metal),
@@ -203,8 +195,8 @@ mod tests {
         assert_eq!((radv.full_subgroups, radv.unrolls_loops), (true, true));
         let windows = caps(Vulkan, AMD, "AMD Radeon RX 6800", "AMD proprietary driver");
         assert_eq!((windows.full_subgroups, windows.unrolls_loops), (false, false));
-        let intel = caps(Vulkan, INTEL, "Intel(R) Arc", "Intel open-source Mesa driver, Mesa 25.0.7");
-        assert_eq!((intel.full_subgroups, intel.unrolls_loops), (false, true));
+        let intel = caps(Vulkan, 0x8086, "Intel(R) Arc", "Intel open-source Mesa driver, Mesa 25.0.7");
+        assert_eq!((intel.full_subgroups, intel.unrolls_loops), (false, false));
         let apple = caps(Metal, 0, "Apple M3 Max", "");
         assert_eq!(apple.subgroup, Some(SubgroupSizes { min: 32, max: 32 }));
         let macs = caps(Metal, AMD, "AMD Radeon Pro 5500M", "");

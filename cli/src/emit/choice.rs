@@ -127,7 +127,7 @@ pub(crate) struct Choice {
     #[arg(long, help_heading = "Adapter")]
     shader_f16: bool,
 
-    /// The driver's compiler unrolls loops with constant trips, as AMD's and Intel's do; else the text has them written out,
+    /// The driver's compiler unrolls loops with constant trips, as Mesa's for AMD does; else the text has them written out,
     /// which spills registers there in some kernels
     #[arg(long, help_heading = "Adapter")]
     unrolls_loops: bool,

@@ -17,7 +17,7 @@ pub(crate) const ADRENO: Vendor = Vendor {
     caps,
     variable: "FD_GPU_ID",
     source: Source::Built(&shims::ADRENO),
-    whose: For::Unrolled,
+    whose: For::Unrolled { native_f16: false },
     // Loads and stores of memory that is a thread's own: spilled registers, and arrays that are not in registers.
     spills: &["STP Count", "LDP Count"],
     spilled: Spilled::IsCounted,

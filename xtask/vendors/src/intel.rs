@@ -16,7 +16,7 @@ pub(crate) const INTEL: Vendor = Vendor {
     caps,
     variable: "INTEL_STUB_GPU_PLATFORM",
     source: Source::Behind("intel", &shims::INTEL),
-    whose: For::Loops,
+    whose: For::Unrolled { native_f16: true },
     spills: &["Spill Count", "Fill Count", "Scratch Memory Size"],
     spilled: Spilled::IsCounted,
     // Eight leave half of the machine idle, but a plan of 16 vec4 a thread may need it.
@@ -128,7 +128,6 @@ fn caps(_: &str) -> Caps {
         kind: AdapterKind::Gpu,
         subgroup: Some(SubgroupSizes { min: 8, max: 32 }),
         shader_f16: true,
-        unrolls_loops: true,
         max_invocations: 1024,
         max_workgroup_bytes: 65_536,
         max_storage_buffers: 64,

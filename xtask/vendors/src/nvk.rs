@@ -17,7 +17,7 @@ pub(crate) const NVK: Vendor = Vendor {
     caps,
     variable: "NOUVEAU_CHIPSET",
     source: Source::Built(&shims::NVK),
-    whose: For::Unrolled,
+    whose: For::Unrolled { native_f16: false },
     // Memory that is a thread's own: spilled registers, and arrays that are not in registers.
     spills: &["SLM Size"],
     spilled: Spilled::IsCounted,

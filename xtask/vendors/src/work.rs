@@ -28,11 +28,11 @@ impl Text {
 pub(crate) enum For {
     /// Every compiler.
     All,
-    /// AMD's and Intel's, which unroll loops themselves. The others' texts are unrolled, some for software adapters that hold 32
-    /// vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
+    /// AMD's, which unrolls loops itself. The others' texts are unrolled, some for software adapters that hold 32 vec4 a thread:
+    /// given to RADV all the same, 14 of 90 spilled on gfx1100.
     Loops,
-    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without 16-bit floats, which wgpu does not offer there.
-    Unrolled,
+    /// Compilers of other GPUs: unrolled texts of plans for GPUs, where wgpu offers no 16-bit floats without those.
+    Unrolled { native_f16: bool },
 }
 
 impl For {
@@ -40,8 +40,9 @@ impl For {
         match self {
             Self::All => true,
             Self::Loops => !variant.plan.unroll,
-            Self::Unrolled => {
-                variant.plan.unroll && variant.caps.kind == AdapterKind::Gpu && !variant.caps.shader_f16
+            Self::Unrolled { native_f16 } => {
+                let is_of_a_gpu = variant.plan.unroll && variant.caps.kind == AdapterKind::Gpu;
+                is_of_a_gpu && (native_f16 || !variant.caps.shader_f16)
             }
         }
     }
@@ -88,7 +89,9 @@ mod tests {
 
     #[test]
     fn every_chosen_variant_is_in_one_text_and_can_be_asked_for() {
-        for whose in [For::All, For::Loops, For::Unrolled] {
+        for whose in
+            [For::All, For::Loops, For::Unrolled { native_f16: false }, For::Unrolled { native_f16: true }]
+        {
             let plans = plans("", Strength::Pairs, whose).unwrap();
             let texts = texts("", Strength::Pairs, whose).unwrap();
             let labels: Vec<&String> = texts.iter().flat_map(|text| &text.labels).collect();
