@@ -1,5 +1,5 @@
-//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, natively and in browsers
-//! without subgroups.
+//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, as wgpu has them, and with loops
+//! and without subgroups.
 
 use std::collections::HashSet;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
@@ -8,9 +8,9 @@ use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
 /// The plans for an adapter with these caps.
 pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
     let mut seen = HashSet::new();
-    // A browser's texts have loops, whatever the GPU is.
-    let in_browsers = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
-    let all = plans(caps).into_iter().chain(plans(&in_browsers));
+    // As a host of its own may have them emitted for any GPU: `layernorm emit --unrolls-loops`.
+    let with_loops = Caps { unrolls_loops: true, ..Caps::webgpu_default() };
+    let all = plans(caps).into_iter().chain(plans(&with_loops));
     // Some need no subgroups either way.
     all.filter(|plan| seen.insert(plan.label())).collect()
 }

@@ -210,7 +210,7 @@ impl Vendor {
                 _ => None,
             };
             let compiled = plan.ok_or_else(|| format!("no such question: {question}")).and_then(|plan| {
-                // Loops are left to a compiler that does not see through wgpu's bounds in browsers alone, which have none.
+                // Loops are left to a compiler that does not see through wgpu's bounds by hosts alone that add none.
                 let checks = if plan.unroll || caps.unrolls_loops { Checks::Wgpu } else { Checks::None };
                 compiled::compile(&driver, plan, checks, self.accesses)
             });
