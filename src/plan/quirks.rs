@@ -21,8 +21,8 @@ pub(crate) enum Backend {
     Metal,
     Dx12,
     Gl,
-    /// Of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows cannot tell Chromium, whose compiler adds no
-    /// bounds to loops that end, from Firefox, whose naga does.
+    /// Of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows cannot tell Chromium,
+    /// whose compiler adds no bounds to loops that end, from Firefox, whose naga does.
     Browser,
 }
 
@@ -39,6 +39,8 @@ enum Fact {
     Sizes(SubgroupSizes),
     /// Subgroups may be as large as this, whatever the adapter says.
     LargestSize(u32),
+    /// More invocations than these leave each too few registers, whatever the adapter allows.
+    MostInvocations(u32),
     /// [`Caps::max_loop_trips`], before this version of Mesa.
     LoopTrips { trips: u32, before_mesa: u32 },
 }
@@ -55,9 +57,10 @@ struct Row {
 
 const AMD: u32 = 0x1002;
 const NVIDIA: u32 = 0x10de;
+const QUALCOMM: u32 = 0x5143;
 
 use Backend::{Dx12, Metal, Vulkan};
-use Fact::{FullSubgroups, LargestSize, LoopTrips, ShortTexts, Sizes, UnrollsLoops};
+use Fact::{FullSubgroups, LargestSize, LoopTrips, MostInvocations, ShortTexts, Sizes, UnrollsLoops};
 
 const ROWS: &[Row] = &[
     Row {
@@ -72,7 +75,8 @@ const ROWS: &[Row] = &[
         vendor: Some(AMD),
         pattern: "radv",
         fact: FullSubgroups,
-        evidence: "a judgment, not measured: workgroups are whole waves there; compiled for four families, never run",
+        evidence: "a judgment, not measured: workgroups are whole waves there; compiled for four families, never run \
+                   (2026-11-29, Mesa 22.3.6)",
     },
     Row {
         backend: Some(Vulkan),
@@ -82,25 +86,36 @@ const ROWS: &[Row] = &[
         evidence: "compiled for four families, no memory for arrays; some unrolled texts spill (2026-11-27, Mesa 22.3.6)",
     },
     Row {
+        backend: Some(Vulkan),
+        vendor: Some(QUALCOMM),
+        pattern: "",
+        fact: MostInvocations(256),
+        evidence: "512 threads of backward_cached store 73 to 263 spilled registers on 630 and 740, backward_streamed in \
+                   256 none (2026-11-29, Turnip of Mesa 25.0.7, compiled); Qualcomm's own driver: not known",
+    },
+    Row {
         backend: Some(Metal),
         vendor: None,
         pattern: "apple",
         fact: Sizes(SubgroupSizes { min: 32, max: 32 }),
-        evidence: "wgpu 30 says 4 to 64 for every Metal device; WebKit and Dawn take 32 for Apple's; not run",
+        evidence: "wgpu 30.0.1 says 4 to 64 for every Metal device; WebKit (pull request 68713) and Dawn (gpuweb issue 6240) \
+                   take 32 for Apple's; read 2026-11-30, not run",
     },
     Row {
         backend: Some(Dx12),
         vendor: None,
         pattern: "",
         fact: LargestSize(128),
-        evidence: "Microsoft on WaveLaneCountMax: only the minimum is to be relied upon; not run",
+        evidence: "Microsoft's page on D3D12_FEATURE_DATA_D3D12_OPTIONS1: apps should rely only on WaveLaneCountMin; \
+                   read 2026-11-30, not run",
     },
     Row {
         backend: None,
         vendor: None,
         pattern: "llvmpipe",
         fact: FullSubgroups,
-        evidence: "conformance on lavapipe (Mesa 22.3.6): one subgroup is one SIMD vector; GL has no subgroup operations",
+        evidence: "conformance on lavapipe: one subgroup is one SIMD vector; GL has no subgroup operations \
+                   (2026-11-29, Mesa 22.3.6)",
     },
     Row {
         backend: None,
@@ -121,14 +136,14 @@ const ROWS: &[Row] = &[
         vendor: None,
         pattern: "swiftshader",
         fact: FullSubgroups,
-        evidence: "conformance on SwiftShader of Chromium 156: one subgroup is four lanes of a SIMD vector",
+        evidence: "conformance on SwiftShader: one subgroup is four lanes of a SIMD vector (2026-11-29, Chromium 156)",
     },
     Row {
         backend: None,
         vendor: None,
         pattern: "swiftshader",
         fact: UnrollsLoops,
-        evidence: "a GPU's unrolled texts take it minutes to compile, with loops no time (Chromium 156)",
+        evidence: "a GPU's unrolled texts take it minutes to compile, with loops no time (2026-11-29, Chromium 156)",
     },
 ];
 
@@ -150,6 +165,7 @@ pub(crate) fn apply(reported: Caps, adapter: &AdapterNames<'_>) -> Caps {
             UnrollsLoops => caps.unrolls_loops = true,
             ShortTexts => caps.short_texts = true,
             Sizes(sizes) => caps.subgroup = caps.subgroup.map(|_| sizes),
+            MostInvocations(most) => caps.max_invocations = caps.max_invocations.min(most),
             LargestSize(max) => {
                 caps.subgroup = caps.subgroup.map(|sizes| SubgroupSizes { max: max.max(sizes.max), ..sizes });
             }
@@ -175,15 +191,20 @@ mod tests {
     use super::*;
 
     fn caps(backend: Backend, vendor: u32, name: &str, driver: &str) -> Caps {
-        let reported = Caps { subgroup: Some(SubgroupSizes { min: 4, max: 64 }), ..Caps::webgpu_default() };
+        let subgroup = Some(SubgroupSizes { min: 4, max: 64 });
+        let reported = Caps { subgroup, max_invocations: 1024, ..Caps::webgpu_default() };
         apply(reported, &AdapterNames { backend, vendor, name, driver })
     }
 
     #[test]
     fn each_row_is_applied_to_its_adapters_and_to_no_others() {
-        let unknown = caps(Vulkan, 0x5143, "Adreno (TM) 740", "Qualcomm");
+        let unknown = caps(Vulkan, 0x13b5, "Mali-G715", "ARM proprietary driver");
         assert_eq!((unknown.full_subgroups, unknown.unrolls_loops), (false, false));
-        assert_eq!(unknown.max_loop_trips, u32::MAX);
+        assert_eq!((unknown.max_invocations, unknown.max_loop_trips), (1024, u32::MAX));
+        for driver in ["Qualcomm Technologies Inc. Adreno Vulkan Driver", "turnip Mesa driver, Mesa 25.0.7"] {
+            let adreno = caps(Vulkan, QUALCOMM, "Adreno (TM) 740", driver);
+            assert_eq!((adreno.max_invocations, adreno.full_subgroups), (256, false), "{driver}");
+        }
         let nvidia = caps(Vulkan, NVIDIA, "NVIDIA H200", "NVIDIA, 550.54");
         assert_eq!((nvidia.full_subgroups, nvidia.unrolls_loops), (true, false));
         let radv = caps(Vulkan, AMD, "AMD Radeon RX 6800 (RADV NAVI21)", "radv, Mesa 22.3.6");
@@ -221,11 +242,24 @@ mod tests {
         }
     }
 
+    /// An adapter of fewer invocations gets no more by a row.
     #[test]
-    fn patterns_are_in_lower_case_and_rows_have_evidence() {
+    fn rows_raise_no_limit() {
+        let names =
+            AdapterNames { backend: Vulkan, vendor: QUALCOMM, name: "Adreno (TM) 306", driver: "Qualcomm" };
+        let few = Caps { max_invocations: 128, ..Caps::webgpu_default() };
+        assert_eq!(apply(few, &names).max_invocations, 128);
+    }
+
+    #[test]
+    fn patterns_are_in_lower_case_and_evidence_has_a_date() {
         for row in ROWS {
             assert_eq!(row.pattern, row.pattern.to_ascii_lowercase());
-            assert!(row.evidence.len() > 20, "{}", row.evidence);
+            let has_date = row
+                .evidence
+                .split([' ', '(', ',', ')'])
+                .any(|word| word.len() == 10 && word.starts_with("20") && word.matches('-').count() == 2);
+            assert!(has_date, "{}", row.evidence);
         }
     }
 }

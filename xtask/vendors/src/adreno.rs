@@ -114,12 +114,12 @@ fn bits_of_type(name: &str) -> Option<u32> {
 }
 
 /// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. wgpu wants 16-bit values in
-/// uniforms too before it offers 16-bit floats.
+/// uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, as the library knows of Adreno.
 fn caps(family: &str) -> Caps {
     Caps {
         kind: AdapterKind::Gpu,
         subgroup: (family != "630").then_some(SubgroupSizes { min: 64, max: 128 }),
-        max_invocations: 1024,
+        max_invocations: 256,
         max_workgroup_bytes: 32_768,
         max_storage_buffers: 64,
         storage_alignment: 16,
