@@ -6,6 +6,7 @@ use super::factors::{
     AFFINE, BACKWARD_ONLY, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case,
 };
 use crate::covering::{self, Levels, Strength};
+use crate::error::Error;
 use crate::plan::{Backward, Caps, Forward, RowSplit};
 use crate::shader::variants;
 use crate::types::{Affine, Problem};
@@ -120,27 +121,41 @@ pub fn cases() -> Vec<Case> {
     CASES.clone()
 }
 
+/// Kernel, storage of rows and of parameters, and reduction.
+const PLAN_FACTORS: usize = 4;
+
+/// Levels of the case, its mode, and those of its plan, which is the error where there is none. None, too, where a mode that splits
+/// rows does not split these, and so runs what another one does.
+fn levels_in(
+    mode: usize,
+    (caps, row_split): (Caps, RowSplit),
+    levels: &Levels<FACTORS>,
+    case: &Case,
+) -> Result<Option<Levels<{ FACTORS + 1 + PLAN_FACTORS }>>, Error> {
+    let plan = case.plan(&caps, row_split)?;
+    if row_split == RowSplit::Wide && plan.partial_cols == 0 {
+        return Ok(None);
+    }
+    let [kernel, access, parameters, reduction, ..] = variants::levels(&plan);
+    let mut row = [0; FACTORS + 1 + PLAN_FACTORS];
+    row[..FACTORS].copy_from_slice(levels);
+    row[FACTORS..].copy_from_slice(&[as_level(mode), kernel, access, parameters, reduction]);
+    Ok(Some(row))
+}
+
 /// A case and the place of its mode among `modes`, each what plans are made from: between them every two levels of two
 /// factors, of which the mode is one and the kernel, its storage and its reduction are others.
 #[must_use]
 pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
-    const PLAN_FACTORS: usize = 4;
     let mut levels = Vec::new();
     let mut pool = Vec::new();
     for (case_levels, case) in POOL.iter() {
-        for (mode, (caps, row_split)) in modes.iter().enumerate() {
-            let Ok(plan) = case.plan(caps, *row_split) else { continue };
-            // Where rows are not split, a mode that splits rows runs what another one does.
-            if *row_split == RowSplit::Wide && plan.partial_cols == 0 {
-                continue;
+        for (mode, from) in modes.iter().enumerate() {
+            // Without a plan there is nothing to run: a test counts these, and there are none within WebGPU's limits.
+            if let Ok(Some(row)) = levels_in(mode, *from, case_levels, case) {
+                levels.push(row);
+                pool.push((mode, *case));
             }
-            let [kernel, access, parameters, reduction, ..] = variants::levels(&plan);
-            let mut row = [0; FACTORS + 1 + PLAN_FACTORS];
-            row[..FACTORS].copy_from_slice(case_levels);
-            #[allow(clippy::cast_possible_truncation, reason = "a handful of modes")]
-            row[FACTORS..].copy_from_slice(&[mode as u8, kernel, access, parameters, reduction]);
-            levels.push(row);
-            pool.push((mode, *case));
         }
     }
     let chosen = covering::choose(&levels, Strength::Pairs, usize::MAX);
@@ -160,9 +175,11 @@ fn alike() -> [Case; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Normalization;
+    use crate::op::Choice;
+    use crate::plan::{AdapterKind, SubgroupSizes};
+    use crate::types::{Dtype, Normalization};
     use crate::verify::factors::{DATA, DTYPES, PLAIN};
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn names_are_unique() {
@@ -215,6 +232,131 @@ mod tests {
                     case.data == data && case.problem.normalization == normalization
                 });
             }
+        }
+        for (dtype, parameter_dtype) in DTYPES {
+            let has = |what: String, is: &dyn Fn(&Case) -> bool| {
+                has(&format!("{what} in {dtype} with parameters in {parameter_dtype}"), &|case| {
+                    (case.problem.dtype, case.problem.parameter_dtype) == (dtype, parameter_dtype) && is(case)
+                });
+            };
+            // What no float16 holds is no data of its rows.
+            let beyond_f16 = [Data::FullRange, Data::Brink, Data::SquareWave, Data::Cliff];
+            for data in DATA {
+                if dtype != Dtype::F16 || !beyond_f16.contains(&data) {
+                    has(format!("{data:?}"), &|case| case.data == data);
+                }
+            }
+            for (choice, level) in levels_of(&Forward::CHOICES) {
+                has(
+                    format!("forward's {:?}", choice.labels[level]),
+                    &|case| matches!(case.task, Task::Forward(forward) if (choice.get)(&forward) == level),
+                );
+            }
+            for (choice, level) in levels_of(&Backward::CHOICES) {
+                has(
+                    format!("backward's {:?}", choice.labels[level]),
+                    &|case| matches!(case.task, Task::Backward(backward) if (choice.get)(&backward) == level),
+                );
+            }
+        }
+    }
+
+    fn levels_of<O>(choices: &[Choice<O>]) -> impl Iterator<Item = (&Choice<O>, usize)> {
+        choices.iter().flat_map(|choice| (0..choice.labels.len()).map(move |level| (choice, level)))
+    }
+
+    const H200: Caps = Caps {
+        subgroup: Some(SubgroupSizes { min: 32, max: 32 }),
+        full_subgroups: true,
+        shader_f16: true,
+        max_invocations: 1024,
+        max_workgroup_bytes: 49_152,
+        max_storage_buffers: 1 << 20,
+        ..Caps::webgpu_default()
+    };
+    const LAVAPIPE: Caps = Caps {
+        kind: AdapterKind::Software,
+        subgroup: Some(SubgroupSizes { min: 8, max: 8 }),
+        shader_int64: true,
+        short_texts: true,
+        max_workgroup_bytes: 32_768,
+        max_storage_buffers: 32,
+        storage_alignment: 32,
+        max_loop_trips: Caps::LAVAPIPE_22_LOOP_TRIPS,
+        ..H200
+    };
+    const GL: Caps = Caps { max_storage_buffers: 16, ..plain(LAVAPIPE) };
+
+    /// Without what `Context::open_plain` leaves out.
+    const fn plain(caps: Caps) -> Caps {
+        Caps { subgroup: None, shader_f16: false, shader_int64: false, ..caps }
+    }
+
+    /// As tests/conformance.rs has them.
+    fn modes_of(caps: Caps) -> Vec<(Caps, RowSplit)> {
+        let mut modes = vec![(caps, RowSplit::Never), (caps, RowSplit::Wide)];
+        if plain(caps) != caps {
+            modes.push((plain(caps), RowSplit::Never));
+        }
+        let gpu = Caps { kind: AdapterKind::Gpu, ..caps };
+        if caps.kind == AdapterKind::Software {
+            modes.extend([(gpu, RowSplit::Never), (gpu, RowSplit::Wide)]);
+        }
+        if let Some(sizes) = caps.subgroup {
+            let twice = 2 * sizes.max;
+            for (min, max) in [(4, 64), (twice, twice)] {
+                let subgroup = Some(SubgroupSizes { min, max });
+                modes.push((Caps { subgroup, full_subgroups: false, ..gpu }, RowSplit::Never));
+            }
+        }
+        modes
+    }
+
+    const IN_ALL: usize = FACTORS + 1 + PLAN_FACTORS;
+
+    /// A mark for each two levels of two factors of some rows.
+    fn pairs_in<'a>(rows: impl IntoIterator<Item = &'a Levels<IN_ALL>>) -> HashSet<[(usize, u8); 2]> {
+        let mut pairs = HashSet::new();
+        for levels in rows {
+            for first in 0..IN_ALL {
+                for second in first + 1..IN_ALL {
+                    pairs.insert([(first, levels[first]), (second, levels[second])]);
+                }
+            }
+        }
+        pairs
+    }
+
+    /// What conformance runs has each pair of levels for which there is a plan. All have one within WebGPU's limits; of a device
+    /// with fewer storage buffers only calls with more tensors have none.
+    #[test]
+    fn every_pair_of_levels_that_have_a_plan_is_in_what_conformance_runs() {
+        let default = Caps::webgpu_default();
+        let few = Caps { max_storage_buffers: 5, ..default };
+        for (adapter, caps) in
+            [("lavapipe", LAVAPIPE), ("GL", GL), ("H200", H200), ("WebGPU's limits", default), ("few", few)]
+        {
+            let modes = modes_of(caps);
+            let (mut possible, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new());
+            for (levels, case) in POOL.iter() {
+                for (mode, from) in modes.iter().enumerate() {
+                    match levels_in(mode, *from, levels, case) {
+                        Ok(Some(levels)) => possible.push((levels, mode, case.name())),
+                        Ok(None) => assert_eq!(from.1, RowSplit::Wide, "{adapter}: {}", case.name()),
+                        Err(error) => *refused.entry(error.to_string()).or_default() += 1,
+                    }
+                }
+            }
+            let chosen: HashSet<_> =
+                cases_in(&modes).iter().map(|(mode, case)| (*mode, case.name())).collect();
+            let is_chosen =
+                |(_, mode, name): &&(Levels<IN_ALL>, usize, String)| chosen.contains(&(*mode, name.clone()));
+            let covered = pairs_in(possible.iter().filter(is_chosen).map(|(levels, ..)| levels));
+            let all = pairs_in(possible.iter().map(|(levels, ..)| levels));
+            assert_eq!(all.difference(&covered).next(), None, "{adapter}: factors and levels");
+            assert_eq!(refused.is_empty(), adapter != "few", "{adapter}: {refused:?}");
+            let is_known = |error: &String| error.contains("storage buffers per shader stage");
+            assert!(refused.keys().all(is_known), "{adapter}: {refused:?}");
         }
     }
 }
