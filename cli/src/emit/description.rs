@@ -106,6 +106,9 @@ struct Needs {
     features: Vec<&'static str>,
     /// The adapter's smallest subgroup is at least the first, its largest at most the second.
     subgroup_sizes: Option<[u32; 2]>,
+    /// Of the pipeline's shader stage, in SPIR-V.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vulkan_stage_flags: Option<Vec<&'static str>>,
     limits: Limits,
 }
 
@@ -257,6 +260,7 @@ impl Description {
                     .filter_map(|(name, used)| used.then_some(name))
                     .collect(),
                 subgroup_sizes: subgroup_sizes(plan),
+                vulkan_stage_flags: (format == Format::Spirv).then(|| vulkan_stage_flags(plan, caps)),
                 limits: Limits {
                     max_compute_invocations_per_workgroup: plan.workgroup_size(),
                     max_compute_workgroup_size_x: plan.workgroup_size(),
@@ -384,6 +388,18 @@ const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
         Reduction::Subgroups(min) => Some([min, plan.threads_per_row]),
         _ => None,
     }
+}
+
+/// Without the first, drivers of several sizes report one of them, whichever they take: Intel's say 32. The
+/// second makes threads numbered by subgroup fill the workgroup. Vulkan allows it for multiples of the
+/// largest size.
+fn vulkan_stage_flags(plan: &Plan, caps: &Caps) -> Vec<&'static str> {
+    let Some(sizes) = caps.subgroup.filter(|_| plan.uses_subgroups()) else { return Vec::new() };
+    let mut flags = vec!["VK_PIPELINE_SHADER_STAGE_CREATE_ALLOW_VARYING_SUBGROUP_SIZE_BIT"];
+    if plan.workgroup_size().is_multiple_of(sizes.max) {
+        flags.push("VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT");
+    }
+    flags
 }
 
 #[cfg(test)]

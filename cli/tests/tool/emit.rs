@@ -72,6 +72,25 @@ fn a_description_has_what_a_host_needs() {
     assert_eq!(native["needs"]["features"], serde_json::json!(["shader-f16"]));
 }
 
+/// Which flags a host that gives SPIR-V to Vulkan sets. Others have none of the kind.
+#[test]
+fn spirv_says_which_flags_vulkan_needs() {
+    const VARYING: &str = "VK_PIPELINE_SHADER_STAGE_CREATE_ALLOW_VARYING_SUBGROUP_SIZE_BIT";
+    const FULL: &str = "VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT";
+    let flags = |args: &[&str]| {
+        let spirv = description(&[args, &["--format", "spirv"]].concat());
+        spirv["needs"]["vulkan_stage_flags"].clone()
+    };
+    assert_eq!(flags(&["--cols", "4096"]), json!([]), "without subgroups");
+    assert_eq!(flags(&SUBGROUPS), json!([VARYING, FULL]));
+    let full = ["--cols", "64", "--subgroup-sizes", "8..32", "--full-subgroups"];
+    assert_eq!(flags(&full), json!([VARYING, FULL]));
+    // A workgroup that no subgroup of the largest size fits.
+    let small = ["--cols", "4096", "--subgroup-sizes", "32..128", "--max-invocations", "64"];
+    assert_eq!(flags(&small), json!([VARYING]));
+    assert_eq!(description(&SUBGROUPS)["needs"].get("vulkan_stage_flags"), None, "of WGSL");
+}
+
 /// x written over: it has no place of its own then.
 #[test]
 fn in_place_the_uniform_names_the_output() {
