@@ -1,5 +1,6 @@
-//! Sums over a row by subgroups, apart from the kernels: with the subgroups that an adapter has, whatever sizes the plan was made
-//! for, as if its subgroups were not full, and as if the API numbered subgroups and lanes otherwise.
+//! Sums over a row by subgroups, apart from the kernels and in whole ones: with the subgroups that an adapter
+//! has, whatever sizes the plan was made for, as if its subgroups were not full, and as if the API numbered
+//! subgroups and lanes otherwise.
 
 mod support;
 
@@ -61,7 +62,8 @@ fn read(context: &Context, buffer: &wgpu::Buffer) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(&run_bytes(context, &[], &[buffer])[0])
 }
 
-/// The sum of the row's thread numbers and of its threads, by each thread, from what stands above the kernel in a text.
+/// The sum of the row's thread numbers and of its threads, by each thread, from what stands above the kernel
+/// in a text.
 fn sums(context: &Context, plan: &Plan, text: &str) -> Vec<f32> {
     let (above, _) = text.split_once("fn kernel(").unwrap();
     let source = above.to_owned()
@@ -98,8 +100,9 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// Other numbers of subgroups and of lanes, each once, as nothing promises which they are. Lanes are numbered backwards, by which
-/// a lane's partners at a distance that is a power of two stay what they are; a part of a subgroup keeps its numbers.
+/// Other numbers of subgroups and of lanes, each once, as nothing promises which they are. Lanes are numbered
+/// backwards, by which a lane's partners at a distance that is a power of two stay what they are; a part of a
+/// subgroup keeps its numbers.
 const NUMBERINGS: [[&str; 2]; 3] = [
     ["subgroups - 1u - api_subgroup", "api_lane"],
     ["(api_subgroup + 1u) % subgroups", "api_lane"],
@@ -164,8 +167,8 @@ fn any_numbering_of_subgroups_and_lanes_gives_the_sum_of_the_row() {
     }
 }
 
-/// What texts for browsers count on, and what comes of it where it does not hold: see docs/vendors.md. Invocations are dealt to
-/// subgroups here like cards.
+/// What texts for browsers count on, and what comes of it where it does not hold: see docs/vendors.md.
+/// Invocations are dealt to subgroups here like cards.
 #[test]
 fn browser_texts_need_invocations_to_be_lanes_in_order() {
     for context in contexts() {

@@ -67,9 +67,10 @@ pub struct Caps {
     /// Whether kernels may access memory in words of 64 bits. Only a software adapter gains from it: there an access is a loop
     /// over lanes, whose cost is that of its components, whatever their size.
     pub shader_int64: bool,
-    /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to them, and keeps
-    /// the arrays that they index in registers. Mesa's does for AMD, where some texts that are written out spill registers.
-    /// For others the text is written out, see [`Plan::unroll`](super::Plan::unroll).
+    /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to
+    /// them, and keeps the arrays that they index in registers. Mesa's does for AMD, where some texts that are
+    /// written out spill registers. For others the text is written out, see
+    /// [`Plan::unroll`](super::Plan::unroll).
     pub unrolls_loops: bool,
     /// Whether texts for a software adapter are to be short, and accesses to be of 64-bit words where there are any: Mesa's
     /// compiler takes a time that grows with the square of a text. Others take longer for what makes them short.

@@ -114,7 +114,7 @@ fn bits_of_type(name: &str) -> Option<u32> {
 }
 
 /// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. wgpu wants 16-bit values in
-/// uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, as the library knows of Adreno.
+/// uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, by the library's quirks.
 fn caps(family: &str) -> Caps {
     Caps {
         kind: AdapterKind::Gpu,

@@ -1,5 +1,5 @@
-//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, as wgpu has them, and with loops
-//! and without subgroups.
+//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, as wgpu has them,
+//! and with loops and without subgroups.
 
 use std::collections::HashSet;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};

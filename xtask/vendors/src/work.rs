@@ -28,10 +28,11 @@ impl Text {
 pub(crate) enum For {
     /// Every compiler.
     All,
-    /// AMD's, which unrolls loops itself. The others' texts are unrolled, some for software adapters that hold 32 vec4 a thread:
-    /// given to RADV all the same, 14 of 90 spilled on gfx1100.
+    /// AMD's, which unrolls loops itself. The others' texts are unrolled, some for software adapters that hold
+    /// 32 vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
     Loops,
-    /// Compilers of other GPUs: unrolled texts of plans for GPUs, where wgpu offers no 16-bit floats without those.
+    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without native 16-bit floats where wgpu offers
+    /// none.
     Unrolled { native_f16: bool },
 }
 
