@@ -1,10 +1,11 @@
 //! The cases: a covering array of the [factors](super::factors), made by code.
 
-use super::cases::{Case, Data, Task};
+use super::cases::{Case, Task};
 use super::data::Random;
 use super::factors::{
     AFFINE, BACKWARD_ONLY, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case,
 };
+use super::kinds::Data;
 use crate::covering::{self, Levels, Strength};
 use crate::error::Error;
 use crate::plan::{Backward, Caps, Forward, RowSplit};
@@ -105,8 +106,8 @@ fn plain_levels(is_forward: bool, affine: Affine) -> Vec<(usize, usize)> {
         Task::Backward(backward) => Backward::CHOICES.iter().map(|choice| (choice.get)(&backward)).collect(),
     };
     let factors = if is_forward { FORWARD_ONLY } else { BACKWARD_ONLY };
-    // The last is of data, whose first level is plain.
-    factors.zip(levels.into_iter().chain([0]).map(|level| 1 + level)).collect()
+    // The last are of data, whose first level is plain.
+    factors.zip(levels.into_iter().chain(std::iter::repeat(0)).map(|level| 1 + level)).collect()
 }
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {

@@ -1,194 +1,17 @@
 //! What a case is made of.
 
+use super::kinds::{Data, Layout, Residual, SavedStatistics, Values};
 use crate::error::Error;
 use crate::op::{Shape, Stored, Used};
 use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
 use crate::types::{Affine, Dtype, Gradient, Problem};
-
-/// What the rows of x hold; each row a little different.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// Mean 0, standard deviation 1.
-    Normal,
-    /// Mean 1e6 (f16: 1e3) times the standard deviation, where a float32 mean alone loses digits.
-    LargeMean,
-    /// 40000, 40001, 40002, 40003 again and again, where `E[x^2] - mean^2` gives NaN.
-    Consecutive,
-    /// 800 from the mean, where squares overflow float16.
-    Spread,
-    /// Close to the largest float16.
-    NearF16Max,
-    /// One value.
-    Constant,
-    /// 1e30 (f16: 1e4), where squares overflow float32.
-    Huge,
-    /// Close to the largest float32 on both sides of 0, where differences overflow.
-    FullRange,
-    /// 2^54 to 2^62 by row, where the squares of a thread's columns are finite and those of the row are not.
-    Brink,
-    /// 1e20, or 3e38 in every second row, its sign changing every 16 bytes: each thread of a row may find a constant.
-    SquareWave,
-    /// 1e12 in the first half of a row, where squares are in range, and 1e30 in the second: threads, or chunks, that are
-    /// scaled beside some that are not.
-    Cliff,
-    /// Below the smallest normal number.
-    Subnormal,
-    /// One value a million times (f16: sixty thousand times) the others.
-    Outlier,
-    /// A NaN, an infinity or none in a row.
-    NotFinite,
-    /// Rows like each other, and dy the same in all, so that rounding in a sum over rows always goes the same way. x differs a
-    /// little: what xhat is off, too, would add up from row to row.
-    Alike,
-}
-
-impl Data {
-    /// Those that every storage and operation takes, and that tuned plans are tried on.
-    const ADVERSARIAL: [Self; 9] = [
-        Self::LargeMean,
-        Self::Consecutive,
-        Self::Spread,
-        Self::NearF16Max,
-        Self::Constant,
-        Self::Huge,
-        Self::Subnormal,
-        Self::Outlier,
-        Self::NotFinite,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::LargeMean => "large_mean",
-            Self::Consecutive => "consecutive",
-            Self::Spread => "spread",
-            Self::NearF16Max => "near_f16_max",
-            Self::Constant => "constant",
-            Self::Huge => "huge",
-            Self::FullRange => "full_range",
-            Self::Brink => "brink",
-            Self::SquareWave => "square_wave",
-            Self::Cliff => "cliff",
-            Self::Subnormal => "subnormal",
-            Self::Outlier => "outlier",
-            Self::NotFinite => "not_finite",
-            Self::Alike => "alike",
-        }
-    }
-}
-
-/// What gain, bias or dy hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Values {
-    /// Mean 0, standard deviation 1.
-    #[default]
-    Normal,
-    /// 0.
-    Zero,
-    /// 1e4 (f16: 1e3) times normal.
-    Large,
-    /// Normal, but for one column of 1e30 (f16: 6e4).
-    OneHuge,
-    /// Of one sign.
-    Positive,
-}
-
-impl Values {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Zero => "zero",
-            Self::Large => "large",
-            Self::OneHuge => "one_huge",
-            Self::Positive => "positive",
-        }
-    }
-}
-
-/// What the residual holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Residual {
-    /// Mean 0, standard deviation 1.
-    #[default]
-    Normal,
-    /// The same kind of data as x; near the end of the range the sum overflows.
-    Like,
-    /// -x: their sum is 0.
-    Opposite,
-}
-
-impl Residual {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Like => "like",
-            Self::Opposite => "opposite",
-        }
-    }
-}
-
-/// How tensors lie in their buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Rows one after the other.
-    Dense,
-    /// A slice of wider rows, all on 16 bytes where `cols` allows; mean and rstd apart.
-    Slice,
-    /// Rows that start on single elements.
-    Odd,
-    /// Rows inside outer ones, all on 16 bytes where `cols` allows, as heads in a fused projection.
-    Heads,
-    /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels first.
-    Channels,
-    /// Dense rows, with all tensors of the call in one buffer, each from a multiple of 256 bytes on, as the windows of a browser
-    /// need.
-    Pool,
-}
-
-impl Layout {
-    /// Where rows of so many columns lie.
-    pub(super) const fn span(self, cols: u32, element_bytes: u32) -> Span {
-        let (wide, inner) = (cols as u64, INNER_ROWS as u64);
-        let (offset, stride, column_stride, inner_rows, outer_stride) = match self {
-            Self::Dense | Self::Pool => (0, wide, 1, 0, 0),
-            Self::Slice => (64, wide + 8, 1, 0, 0),
-            Self::Odd => (3, wide + 5, 1, 0, 0),
-            Self::Heads => (64, wide, 1, inner, inner * wide + 8),
-            Self::Channels => (3, 1, inner + 1, inner, (inner + 1) * wide + 5),
-        };
-        Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride }
-    }
-
-    /// Elements between a row's end and the next row's start, where rows lie one after the other.
-    pub(super) const fn gap(self) -> u64 {
-        match self {
-            Self::Slice => 8,
-            Self::Odd => 5,
-            Self::Dense | Self::Heads | Self::Channels | Self::Pool => 0,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dense => "dense",
-            Self::Slice => "slice",
-            Self::Odd => "odd",
-            Self::Heads => "heads",
-            Self::Channels => "channels",
-            Self::Pool => "pool",
-        }
-    }
-}
-
-/// Rows inside an outer row, of which the last has fewer in most cases.
-pub(super) const INNER_ROWS: u32 = 3;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// y, and sum with a residual.
     Forward(Forward),
-    /// Gradients, from the float32 rounded statistics of the reference.
+    /// Gradients, from the statistics that [`Case::saved`] says.
     Backward(Backward),
 }
 
@@ -244,6 +67,8 @@ pub struct Case {
     pub residual: Residual,
     /// What dy holds, but for what [`Data::NotFinite`] and [`Data::Alike`] want of it.
     pub dy: Values,
+    /// Whose statistics backward has.
+    pub saved: SavedStatistics,
     /// What is run.
     pub task: Task,
 }
@@ -261,6 +86,7 @@ impl Case {
             bias: Values::Normal,
             residual: Residual::Normal,
             dy: Values::Normal,
+            saved: SavedStatistics::Reference,
             task,
         }
     }
@@ -296,6 +122,9 @@ impl Case {
         }
         if self.residual != Residual::Normal {
             name += &format!("/residual_{}", self.residual.name());
+        }
+        if self.saved == SavedStatistics::Device {
+            name += "/saved_by_the_device";
         }
         if eps.to_bits() != Problem::default().eps.to_bits() {
             name += &format!("/eps_{eps:e}");

@@ -3,7 +3,8 @@
 //! Shapes where kernels change are *narrow* or *wide* in plain use; on the *rich* ones every option, layout and kind of data is
 //! tried, two at a time: with every width, the array would be three times as long and no fault more likely to show.
 
-use super::cases::{Case, Data, INNER_ROWS, Layout, Residual, Task, Values};
+use super::cases::{Case, Task};
+use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values};
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Forward};
@@ -105,7 +106,10 @@ pub(super) const DATA: [Data; 14] = [
 /// The default; next to nothing; what the variance is; what squares that underflow may matter beside; nothing.
 const EPS: [f32; 5] = [1e-5, 1e-12, 1.0, 1e-28, 0.0];
 
-const VALUES: [Values; 5] = [Values::Normal, Values::Zero, Values::Large, Values::OneHuge, Values::Positive];
+const VALUES: [Values; 6] =
+    [Values::Normal, Values::Zero, Values::Large, Values::OneHuge, Values::Positive, Values::Tiny];
+
+const SAVED: [SavedStatistics; 2] = [SavedStatistics::Reference, SavedStatistics::Device];
 
 const RESIDUALS: [Residual; 3] = [Residual::Normal, Residual::Like, Residual::Opposite];
 
@@ -126,7 +130,8 @@ pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
     ];
     let channels = [CHANNELS];
     let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
-    let backward = Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len()]);
+    let backward =
+        Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len(), SAVED.len()]);
     let mut counts = [0; FACTORS];
     let others = Stored::OTHERS.iter().map(|_| 1 + Dtype::ALL.len());
     let all = of_all
@@ -142,9 +147,9 @@ pub(super) const AFFINE: usize = 3;
 pub(super) const DIRECTION: usize = 9;
 /// Options, and what the residual holds.
 pub(super) const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
-/// Options, and what dy holds.
+/// Options, what dy holds, and whose the statistics are.
 pub(super) const BACKWARD_ONLY: Range<usize> =
-    FORWARD_ONLY.end..FORWARD_ONLY.end + 1 + Backward::CHOICES.len();
+    FORWARD_ONLY.end..FORWARD_ONLY.end + 2 + Backward::CHOICES.len();
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
 /// Whether gain and bias have a value for each channel, of few channels or of many.
@@ -198,15 +203,16 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         ..Case::new(problem, rows, Task::forward())
     };
     if is_forward {
-        let (forward, data) = options(&Forward::CHOICES, own);
-        case.residual = RESIDUALS[data?];
+        let (forward, mut data) = options(&Forward::CHOICES, own);
+        case.residual = RESIDUALS[data.next()?];
         case.task = Task::Forward(forward);
         if !forward.go_together() || (!forward.residual && case.residual != Residual::Normal) {
             return None;
         }
     } else {
-        let (backward, data) = options(&Backward::CHOICES, own);
-        case.dy = VALUES[data?];
+        let (backward, mut data) = options(&Backward::CHOICES, own);
+        case.dy = VALUES[data.next()?];
+        case.saved = SAVED[data.next()?];
         case.task = Task::Backward(backward);
         // A call says once what becomes of the gradients of parameters.
         let differ = backward.dgain.zip(backward.dbias).is_some_and(|(dgain, dbias)| dgain != dbias);
@@ -238,13 +244,13 @@ fn channels_of(cols: u32, few: bool) -> Channels {
     Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row }
 }
 
-/// Options from the levels of an operation's own factors, and what is left of those: the level of its data.
-fn options<O: Default>(choices: &[Choice<O>], mut levels: impl Iterator<Item = usize>) -> (O, Option<usize>) {
+/// Options from the levels of an operation's own factors, and what is left of those: the levels of its data.
+fn options<O: Default, L: Iterator<Item = usize>>(choices: &[Choice<O>], mut levels: L) -> (O, L) {
     let mut options = O::default();
     for (choice, level) in choices.iter().zip(levels.by_ref()) {
         (choice.set)(&mut options, level);
     }
-    (options, levels.next())
+    (options, levels)
 }
 
 /// Whether the results are within the range of numbers, and the data within that of the storage.

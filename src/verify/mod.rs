@@ -9,12 +9,14 @@ pub(crate) mod data;
 mod factors;
 mod fenced;
 pub(crate) mod judge;
+mod kinds;
 mod run;
 pub(crate) mod tolerance;
 mod values;
 
 pub use array::{cases, cases_in};
-pub use cases::{Case, Data, Layout, Residual, Task, Values, tuned_cases};
+pub use cases::{Case, Task, tuned_cases};
+pub use kinds::{Data, Layout, Residual, SavedStatistics, Values};
 pub use run::run;
 pub use tolerance::FLOAT32_UNITS;
 

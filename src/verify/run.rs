@@ -1,9 +1,10 @@
 //! Running a case and judging its outputs.
 
 use super::Outcome;
-use super::cases::{Case, Task, Values};
+use super::cases::{Case, Task};
 use super::fenced::{Call, Results, poison};
 use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms};
+use super::kinds::{SavedStatistics, Values};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, LayerNorm, Prepared};
@@ -19,8 +20,12 @@ use std::collections::BTreeSet;
 /// [`Error::Unsupported`] where the device lacks what the case needs; [`Error::Device`] where wgpu fails. Wrong results
 /// are no error: they are in the [`Outcome`].
 pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
-    let runner = Runner { context, case, problem: &case.problem, cols: case.problem.cols as usize };
+    let mut runner =
+        Runner { context, case, problem: &case.problem, cols: case.problem.cols as usize, saved: None };
     let norm = context.layer_norm(&case.problem)?;
+    if case.saved == SavedStatistics::Device {
+        runner.saved = Some(runner.saved_statistics(&norm).await?);
+    }
     let call = runner.call(case.task.operation())?;
     match case.task {
         Task::Forward(_) => runner.forward(&norm, &call).await,
@@ -38,6 +43,8 @@ pub(super) struct Runner<'a> {
     pub(super) case: &'a Case,
     pub(super) problem: &'a Problem,
     pub(super) cols: usize,
+    /// The statistics that the device's forward has saved, where backward has those.
+    pub(super) saved: Option<Vec<f32>>,
 }
 
 impl Runner<'_> {
@@ -137,6 +144,17 @@ impl Runner<'_> {
             .ok_or(Error::MissingBuffer { buffer: "sum", why: "what is normalized is read from it" })?;
         self.judge_sum(&call, dtype, sum, verdict)?;
         Ok(sum.to_vec())
+    }
+
+    /// Those that forward saves of the case's x.
+    async fn saved_statistics(&self, norm: &LayerNorm) -> Result<Vec<f32>, Error> {
+        let forward = Forward { statistics: true, without_y: true, ..Forward::default() };
+        let call = self.call(Operation::Forward(forward))?;
+        let buffers = ForwardBuffers::from_given(self.case.rows as u64, |tensor| call.given(tensor))
+            .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        let (_, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
+        let saved = results.get(Tensor::Statistics).map(|(_, values)| values.to_vec());
+        saved.ok_or(Error::MissingBuffer { buffer: "statistics", why: "backward reads them" })
     }
 
     fn judge_sum(&self, call: &Call, dtype: Dtype, sum: &[f32], verdict: &mut Verdict) -> Result<(), Error> {

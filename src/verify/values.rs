@@ -2,10 +2,10 @@
 //!
 //! Which tensors a call has, how they are stored and which of them are written follows from the operation's table.
 
-use super::cases::{Data, Layout, Residual, Values};
 use super::data::{Random, fill_row};
 use super::fenced::{Call, Fenced, TAIL, element, encode, poison};
 use super::judge::statistics;
+use super::kinds::{Data, Layout, Residual, Values};
 use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
@@ -85,6 +85,7 @@ impl Runner<'_> {
             Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
             Tensor::Bias => self.values(case.bias, dtype, [1, self.parameters()], 4, 4),
             Tensor::RowGain => self.row_gain(dtype),
+            Tensor::Statistics if self.saved.is_some() => self.saved.clone().unwrap_or_default(),
             Tensor::Statistics => {
                 let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
                 statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
@@ -156,7 +157,7 @@ impl Runner<'_> {
         part: usize,
         seed: u64,
     ) -> Vec<f32> {
-        let (large, huge) = if dtype == Dtype::F16 { (1e3, 6e4) } else { (1e4, 1e30) };
+        let (large, huge, tiny) = if dtype == Dtype::F16 { (1e3, 6e4, 1e-6) } else { (1e4, 1e30, 1e-34) };
         let mut random = Random::new(seed);
         let value = |i: usize| {
             let normal = random.normal();
@@ -166,6 +167,7 @@ impl Runner<'_> {
                 Values::Large => large * normal,
                 Values::OneHuge if i % cols == cols / part => huge,
                 Values::OneHuge => normal,
+                Values::Tiny => tiny * normal,
                 Values::Positive => 0.1 + normal.abs(),
             };
             rounded(dtype, value)
