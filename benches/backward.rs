@@ -1,5 +1,5 @@
-//! Backward with parameter gradients (both dispatches), beside a plain copy that reads x and dy and writes dx, and on
-//! the CPU.
+//! Backward with parameter gradients (both dispatches), beside a plain copy that reads x and dy and writes
+//! dx, and on the CPU.
 //!
 //!     cargo bench --bench backward
 //!     cargo bench --bench backward -- 4096x1024

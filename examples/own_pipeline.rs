@@ -1,10 +1,11 @@
-//! Layer norm, forward and backward, inside a compute pass of your own: between two shaders of yours, over your
-//! buffers, with one submit and no copies.
+//! Layer norm, forward and backward, inside a compute pass of your own: between two shaders of yours, over
+//! your buffers, with one submit and no copies.
 //!
 //!     cargo run --release --example own_pipeline
 //!
-//! What is normalized are the keys of an attention layer: the middle third of a fused projection, whose rows hold
-//! query, key and value side by side. They are read where they lie, and their gradient is written where it belongs.
+//! What is normalized are the keys of an attention layer: the middle third of a fused projection, whose rows
+//! hold query, key and value side by side. They are read where they lie, and their gradient is written where
+//! it belongs.
 
 use wgpu::util::DeviceExt;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
@@ -33,8 +34,8 @@ fn add(@builtin(global_invocation_id) id: vec3<u32>) {
 }";
 
 fn main() -> Result<(), Error> {
-    // Any device will do. This one is opened by the library to keep the example short; see `required_features` and
-    // `required_limits` for what to ask an adapter for. Nothing in them is a must.
+    // Any device will do. This one is opened by the library to keep the example short; see
+    // `required_features` and `required_limits` for what to ask an adapter for. Nothing in them is a must.
     let context = Context::new_blocking(&AdapterChoice::Auto)?;
     println!("on {}", context.description());
     let (device, queue) = (context.device(), context.queue());
@@ -85,8 +86,8 @@ fn main() -> Result<(), Error> {
     let halve = Own::new(device, "halve", &[&projection_buffer]);
     let add = Own::new(device, "add", &[&stream, &y]);
 
-    // For each frame or step: record. wgpu orders the dispatches of a pass, so forward sees what `halve` wrote, and
-    // backward the statistics of forward. A prepared call may be recorded as often as you like.
+    // For each frame or step: record. wgpu orders the dispatches of a pass, so forward sees what `halve`
+    // wrote, and backward the statistics of forward. A prepared call may be recorded as often as you like.
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

@@ -1,22 +1,23 @@
-// Backward, the row in registers: one read of x and of dy, one write of dx, and the sums over rows on the way.
+// Backward, the row in registers: one read of x and of dy, one write of dx, and the sums over rows on the
+// way.
 //
 //     slot        a row's place: the threads of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, one below the other
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
-// Each thread keeps the sums over rows of its own columns in registers from its first row to its last, then leaves them
-// as a partial sum, of the slot or of all of the workgroup's (slots/). dy is added in the first walk: beside dy * xhat, in the
-// second, AMD's compiler spilled on GCN 5, and earlier in the first on RDNA 3. The three sums over the row's columns are
-// taken together.
+// Each thread keeps the sums over rows of its own columns in registers from its first row to its last, then
+// leaves them as a partial sum, of the slot or of all of the workgroup's (slots/). dy is added in the first
+// walk: beside dy * xhat, in the second, AMD's compiler spilled on GCN 5, and earlier in the first on RDNA 3.
+// The three sums over the row's columns are taken together.
 //
 // Where a dxhat exceeds float32, the second reduction is of the row's means instead
 // (common/large_dxhat.wgsl).
 //
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, known_means, write_large_dx,
-// row_residue, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row), slot_sum (2 calls for each of VECTORS),
-// partial_row_of, leaves_sum.
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, small_sums, small_means, known_means,
+// write_large_dx, row_residue, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row),
+// slot_sum (2 calls for each of VECTORS), partial_row_of, leaves_sum.
 
 const VECTORS: u32 = STEPS * PARTS;
 

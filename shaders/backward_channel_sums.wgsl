@@ -1,20 +1,21 @@
-// Backward, the sums over the columns of each channel of each row: what dgain and dbias of a channel are made of, a partial sum
-// for each sample.
+// Backward, the sums over the columns of each channel of each row: what dgain and dbias of a channel are made
+// of, a partial sum for each sample.
 //
 //     workgroup   one row, a group of channels of a sample; workgroup n the row n
 //     slot        rows_per_workgroup slots, slot s walking the channels s, s + slots, ...
 //     channel     threads_per_row threads side by side, walking its columns in STEPS steps (common/row.wgsl)
 //
-// A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the row show: mostly x
-// comes from cache in the second.
+// A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
+// row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1 call a row, and 1
-// for every rows_per_workgroup channels).
+// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1
+// call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
 const RUN_STEPS: u32 = 4u / PARTS;
 
-// xhat of a row that is one column is 0, as compilers may know: they would take 0 times what is not finite for 0.
+// xhat of a row that is one column is 0, as compilers may know: they would take 0 times what is not finite
+// for 0.
 fn channel_xhat(x: vec4<f32>, dy: vec4<f32>, saved: RowStatistics, delta: f32) -> vec4<f32> {
     if (CENTERED && IS_ONE_COLUMN) {
         return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
@@ -22,8 +23,8 @@ fn channel_xhat(x: vec4<f32>, dy: vec4<f32>, saved: RowStatistics, delta: f32) -
     return saved_xhat(x, saved) - delta;
 }
 
-// The thread's sums over a channel, of xhat, or else of dy and dy * xhat. In runs, which are added up compensated: rounding
-// errors of thousands of additions to one growing sum would show.
+// The thread's sums over a channel, of xhat, or else of dy and dy * xhat. In runs, which are added up
+// compensated: rounding errors of thousands of additions to one growing sum would show.
 fn channel_sums(run: u32, thread: u32, saved: RowStatistics, delta: f32, of_xhat: bool) -> Sums {
     var total = Compensated();
     var plain = vec4<f32>();

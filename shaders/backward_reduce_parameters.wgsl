@@ -15,8 +15,9 @@ const WITH_DBIAS: bool = true;
 // Partial sums that a thread loads before it adds them up: most of the time is spent waiting for them.
 const BATCH: u32 = 4u;
 
-// A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the largest, and a
-// slice may have many. What rounding loses of an infinity is NaN, and a compensated sum with it: there the plain one counts.
+// A column's partial sums may be far larger than their sum: each plain addition would cost half a unit of the
+// largest, and a slice may have many. What rounding loses of an infinity is NaN, and a compensated sum with
+// it: there the plain one counts.
 struct ColumnSums {
     plain: Values,
     compensated: array<Compensated, PARTS>,

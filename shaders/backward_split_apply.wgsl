@@ -1,15 +1,16 @@
-// Backward over several workgroups a row, the second of two dispatches: the row's sums from those of its chunks, then dx, and
-// the sums over rows on the way.
+// Backward over several workgroups a row, the second of two dispatches: the row's sums from those of its
+// chunks, then dx, and the sums over rows on the way.
 //
 //     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
-// Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its last, then
-// leaves them as its columns of the slot's partial sum.
+// Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its
+// last, then leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, projecting_means, write_large_dx,
-// write_dx, write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a row).
+// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, projecting_means,
+// write_large_dx, write_dx, write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a
+// row).
 
 const VECTORS: u32 = STEPS * PARTS;
 

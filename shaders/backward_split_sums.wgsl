@@ -1,12 +1,12 @@
-// Backward over several workgroups a row, the first of two dispatches: four sums over the columns of each chunk of each
-// row, for backward_split_apply.
+// Backward over several workgroups a row, the first of two dispatches: four sums over the columns of each
+// chunk of each row, for backward_split_apply.
 //
 //     slot        the threads of a chunk of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// Sums of a chunk with a large dxhat are at a small scale (common/large_dxhat.wgsl), with SMALL_SUMS beside them in place of the
-// sum of xhat * xhat.
+// Sums of a chunk with a large dxhat are at a small scale (common/large_dxhat.wgsl), with SMALL_SUMS beside
+// them in place of the sum of xhat * xhat.
 //
 // Needs: load_block_statistics, walk_sums, row_means, small_sums, first_row_partial, row_sum (2 calls a row).
 

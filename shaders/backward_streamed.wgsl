@@ -4,13 +4,14 @@
 //     workgroup   rows_per_workgroup slots, mostly one
 //     row         threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// Both walks go over the columns once for the whole block, in runs of RUN_STEPS steps (common/backward_walk.wgsl). The first
-// takes four sums over the columns of each row. In the second a thread adds up BLOCK_ROWS rows of its columns before it
-// updates the slot's partial sums in memory, where they stay from block to block. Only the thread that owns a column
-// touches its sums.
+// Both walks go over the columns once for the whole block, in runs of RUN_STEPS steps
+// (common/backward_walk.wgsl). The first takes four sums over the columns of each row. In the second a thread
+// adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
+// from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dy, load_parameters, times_gain_plus,
-// small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row).
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dy, load_parameters,
+// times_gain_plus, small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient,
+// update_partials, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;

@@ -4,8 +4,8 @@
 //     workgroup   rows_per_workgroup slots, one below the other
 //     row         threads_per_row threads side by side, each with STEPS * PARTS vec4 of it (common/row.wgsl)
 //
-// On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a load costs
-// there what a load from memory costs, wherever it is served from.
+// On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a
+// load costs there what a load from memory costs, wherever it is served from.
 //
 // Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, write_y,
 // store_statistics,
@@ -16,12 +16,13 @@ const VECTORS: u32 = STEPS * PARTS;
 // Whether gain and bias stay in registers from row to row.
 const HOLD_PARAMETERS: bool = false;
 
-// One column may outweigh all others: each addition of a square after it costs half a unit of rstd in float32, which a y of 16
-// bits does not show.
+// One column may outweigh all others: each addition of a square after it costs half a unit of rstd in
+// float32, which a y of 16 bits does not show.
 const COMPENSATE_SQUARES: bool = true;
 
-// Where a thread has many values, all near one size, each addition may round the same way: the sum of differences from the
-// mean, which corrects it, would be off by half a unit for each. Runs of so many vec4s are added up apart.
+// Where a thread has many values, all near one size, each addition may round the same way: the sum of
+// differences from the mean, which corrects it, would be off by half a unit for each. Runs of so many vec4s
+// are added up apart.
 const RUN: u32 = 8u;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {

@@ -1,14 +1,15 @@
-// Forward over several workgroups a row, the second of two dispatches: each thread merges the row's moments from those of
-// its chunks (common/merged.wgsl), then goes from x, or the stored sum, to y.
+// Forward over several workgroups a row, the second of two dispatches: each thread merges the row's moments
+// from those of its chunks (common/merged.wgsl), then goes from x, or the stored sum, to y.
 //
 //     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
 //     chunk       threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a chunk stay in
-// registers from row to row.
+// All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a
+// chunk stay in registers from row to row.
 //
-// Needs: load_stored, load_parameters, apply_affine, write_y, store_statistics, finite_row_partials, row_sum (3 calls a row).
+// Needs: load_stored, load_parameters, apply_affine, write_y, store_statistics, finite_row_partials, row_sum
+// (3 calls a row).
 
 // Whether the next row has other parameters.
 const RELOAD_PARAMETERS: bool = false;

@@ -1,5 +1,5 @@
-// Forward over several workgroups a row, the first of two dispatches: mean and variance of each chunk of each row
-// (common/moments.wgsl), for forward_split_apply. With a residual the sum is stored on the way.
+// Forward over several workgroups a row, the first of two dispatches: mean and variance of each chunk of each
+// row (common/moments.wgsl), for forward_split_apply. With a residual the sum is stored on the way.
 //
 //     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS

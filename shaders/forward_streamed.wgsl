@@ -1,11 +1,12 @@
-// Forward for rows that do not fit the registers: one walk for mean and variance (common/moments.wgsl), one from x to y.
-// The second reads from cache where the rows fit there.
+// Forward for rows that do not fit the registers: one walk for mean and variance (common/moments.wgsl), one
+// from x to y. The second reads from cache where the rows fit there.
 //
 //     slot        the threads of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, mostly one
 //     row         threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
 //
-// The second walk goes over the columns once for the whole block: gain and bias are loaded once for BLOCK_ROWS rows.
+// The second walk goes over the columns once for the whole block: gain and bias are loaded once for
+// BLOCK_ROWS rows.
 //
 // Needs: finite_walk, load_stored, load_parameters, apply_affine, write_y, store_statistics, row_sum (3 calls
 // a row).
@@ -26,7 +27,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var normalizers: array<Normalizer, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             if (first_block + b < rows.end) {
-                // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
+                // Threads without a row repeat the last one up to its stores, so that all take part in the
+                // sums.
                 let has_row = first_row + b < rows.end;
                 let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
                 normalizers[b] = normalizer(row_moments(invocation, own, f32(COLS)));

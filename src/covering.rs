@@ -1,11 +1,14 @@
-//! Covering arrays: few rows of a pool that still hold every combination of levels, two or three factors at a time, that the
-//! pool holds. A fault that takes two options to show is then met, at a small part of the product's cost.
+//! Covering arrays: few rows of a pool that still hold every combination of levels, two or three factors at a
+//! time, that the pool holds. A fault that takes two options to show is then met, at a small part of the
+//! product's cost.
 //!
-//! For each combination that no row so far has, the one of some rows that have it which brings the most others (Cohen, Dalal,
-//! Fredman, Patton, "The AETG system", 1997). Nothing is random: equal pools give equal choices.
+//! For each combination that no row so far has, the one of some rows that have it which brings the most
+//! others (Cohen, Dalal, Fredman, Patton, "The AETG system", 1997). Nothing is random: equal pools give equal
+//! choices.
 //!
-//! Sets are bits of words, because a pool may have a million rows of 3000 combinations each: the rows that have a
-//! combination are the intersection of two or three sets, and what a row brings is counted up to 64 at a time.
+//! Sets are bits of words, because a pool may have a million rows of 3000 combinations each: the rows that
+//! have a combination are the intersection of two or three sets, and what a row brings is counted up to 64 at
+//! a time.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -22,8 +25,8 @@ pub enum Strength {
     Triples,
 }
 
-/// The places of the chosen rows in `pool`, in its order. Of the rows that have a combination which no row so far has, at most
-/// `most_tried` are tried: with all of them the array is up to a sixth smaller.
+/// The places of the chosen rows in `pool`, in its order. Of the rows that have a combination which no row so
+/// far has, at most `most_tried` are tried: with all of them the array is up to a sixth smaller.
 pub(crate) fn choose<const N: usize>(
     pool: &[Levels<N>],
     strength: Strength,
@@ -272,7 +275,8 @@ pub(crate) mod tests {
     #[test]
     fn what_the_pool_has_is_chosen_and_little_more() {
         let pool = pool();
-        // No array of pairs is smaller than the product of the two largest factors, no array of triples than that of three.
+        // No array of pairs is smaller than the product of the two largest factors, no array of triples than
+        // that of three.
         for (strength, least, most) in [(Strength::Pairs, 12, 15), (Strength::Triples, 33, 45)] {
             let chosen = choose(&pool, strength, 48);
             let rows = chosen.iter().map(|row| pool[*row]);

@@ -1,7 +1,8 @@
 //! What can be wrong with a call, an adapter or a run.
 
-/// Every error of the crate. *Invalid* means that the call is wrong everywhere; *unsupported* that this adapter or
-/// device cannot do it; the others that a run failed. An invalid or unsupported call has not reached the GPU.
+/// Every error of the crate. *Invalid* means that the call is wrong everywhere; *unsupported* that this
+/// adapter or device cannot do it; the others that a run failed. An invalid or unsupported call has not
+/// reached the GPU.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

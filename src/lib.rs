@@ -1,5 +1,5 @@
-//! Layer, RMS, L2, group and instance normalization, forward and backward, as WGSL kernels for any GPU that wgpu reaches, with
-//! a float64 reference that every kernel is checked against.
+//! Layer, RMS, L2, group and instance normalization, forward and backward, as WGSL kernels for any GPU that
+//! wgpu reaches, with a float64 reference that every kernel is checked against.
 //!
 //! # What is computed
 //!
@@ -17,36 +17,38 @@
 //! dbias = sum_rows(dy)
 //! ```
 //!
-//! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and with eps
-//! beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer Normalization",
-//! 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. L2 does so too, divides by
-//! `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean. With a residual, what is
-//! normalized is `sum = x + residual` as stored, and the sum is written out if it is wanted. gain and bias may be left out, and 1 + gain may
-//! stand for the gain ([`Affine`]).
+//! Forward is equation 3 of Ba, Kiros, Hinton, "Layer Normalization" (2016), over the columns of a row and
+//! with eps beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer
+//! Normalization", 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. L2 does so
+//! too, divides by `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean.
+//! With a residual, what is normalized is `sum = x + residual` as stored, and the sum is written out if it is
+//! wanted. gain and bias may be left out, and 1 + gain may stand for the gain ([`Affine`]).
 //!
-//! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups of channels, with gain and
-//! bias for each channel ([`Channels`]); dgain and dbias are then sums over the columns of a channel too.
+//! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups
+//! of channels, with gain and bias for each channel ([`Channels`]); dgain and dbias are then sums over the
+//! columns of a channel too.
 //!
 //! # Where to start
 //!
 //! - With a pipeline of your own: [`Kernels`] are what a device's normalizations share. A [`LayerNorm`]
 //!   checks a call over your buffers once and compiles its kernels; the [`Prepared`] call is then recorded
 //!   into your compute pass as often as you like. See `examples/own_pipeline.rs`.
-//! - Without one: [`layer_norm`] and [`rms_norm`] take rows and give rows, in a line. [`Context`] keeps the adapter, and has
-//!   everything else: parameters, residuals, gradients. See `examples/quickstart.rs`.
+//! - Without one: [`layer_norm`] and [`rms_norm`] take rows and give rows, in a line. [`Context`] keeps the
+//!   adapter, and has everything else: parameters, residuals, gradients. See `examples/quickstart.rs`.
 //! - On the CPU, in float64: [`reference`](mod@reference).
-//! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an adapter's
-//!   [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run the kernels.
+//! - To see what a GPU would run without having it: [`plan`] makes a [`plan::Plan`] from a [`Problem`] and an
+//!   adapter's [`plan::Caps`], and [`shader`] its WGSL text. Both are pure, so another WebGPU host can run
+//!   the kernels.
 //! - To check a device's kernels against the reference: [`verify`]; to time them against plain copies:
 //!   [`bench`](mod@bench).
 //!
-//! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot do what is
-//! asked ([`Error::is_unsupported`]).
+//! All errors are one [`Error`], which tells a wrong call ([`Error::is_invalid`]) from a device that cannot
+//! do what is asked ([`Error::is_unsupported`]).
 //!
 //! # What grows
 //!
-//! Descriptors, options, buffers and inputs get fields as the crate gets options. Write them with `..`, over `default()` or
-//! `new(..)`, so that a new field breaks nothing:
+//! Descriptors, options, buffers and inputs get fields as the crate gets options. Write them with `..`, over
+//! `default()` or `new(..)`, so that a new field breaks nothing:
 //!
 //! ```
 //! use wgpu_layernorm::{Problem, plan::Forward};
@@ -56,8 +58,8 @@
 //! ```
 //!
 //! They are not `#[non_exhaustive]`, as wgpu's descriptors are not, because that forbids just this form. What
-//! only the crate makes (dispatches, launches, texts, the results of [`Context`]) is, and so are enums that get
-//! variants.
+//! only the crate makes (dispatches, launches, texts, the results of [`Context`]) is, and so are enums that
+//! get variants.
 //!
 //! # Features
 //!

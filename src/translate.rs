@@ -1,8 +1,8 @@
 //! From a [`Plan`] to the languages that GPUs' drivers take, through naga: SPIR-V, MSL, HLSL and GLSL.
 //!
-//! For hosts without WGSL. The texts have no run-time checks of naga's unless asked for ([`Checks`]): the kernels keep
-//! to the rows that they are told, whatever stands in them. Bindings keep their numbers: `buffer(n)` in MSL, `tn`, `un`
-//! and `bn` of space 0 in HLSL, `binding = n` in GLSL.
+//! For hosts without WGSL. The texts have no run-time checks of naga's unless asked for ([`Checks`]): the
+//! kernels keep to the rows that they are told, whatever stands in them. Bindings keep their numbers:
+//! `buffer(n)` in MSL, `tn`, `un` and `bn` of space 0 in HLSL, `binding = n` in GLSL.
 
 use crate::error::Error;
 use crate::plan::{Plan, Storage};
@@ -113,8 +113,8 @@ impl Module {
         spv::write_vec(&self.module, &self.info, &options, None).map_err(|error| self.fault("SPIR-V", &error))
     }
 
-    /// Metal Shading Language 2.4. naga declares one buffer more, in the slot after the last binding: the bytes of each
-    /// storage buffer as a u32, in the order of the bindings. Only run-time checks read it.
+    /// Metal Shading Language 2.4. naga declares one buffer more, in the slot after the last binding: the
+    /// bytes of each storage buffer as a u32, in the order of the bindings. Only run-time checks read it.
     ///
     /// # Errors
     /// [`Error::Assembly`] where naga cannot: a fault of this crate.

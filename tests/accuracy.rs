@@ -1,5 +1,5 @@
-//! The kernels on every adapter against numbers that nobody here computed: the layer norms of a trained model, and
-//! PyTorch's on data whose mean is far from 0.
+//! The kernels on every adapter against numbers that nobody here computed: the layer norms of a trained
+//! model, and PyTorch's on data whose mean is far from 0.
 
 mod faults;
 
@@ -8,8 +8,8 @@ use safetensors::SafeTensors;
 use wgpu_layernorm::plan::{Backward, Forward, Plan};
 use wgpu_layernorm::{BackwardInputs, Context, Dtype, ForwardInputs, Problem, Rows, adapters};
 
-/// What a float32 result may be off, in units of 2^-24 of the largest value of its row (of its tensor for dgain and
-/// dbias), beyond the half place that an expected value in float32 has been rounded by.
+/// What a float32 result may be off, in units of 2^-24 of the largest value of its row (of its tensor for
+/// dgain and dbias), beyond the half place that an expected value in float32 has been rounded by.
 const UNITS: f64 = 4.0;
 
 /// What a known fault may be off: it excuses a digit, not a wrong result.
@@ -117,8 +117,8 @@ fn the_norms_of_a_trained_model_are_within_four_units() {
     }
 }
 
-/// Mean 1e4 and 1e6 times the standard deviation: within the same four units, where PyTorch's float32 layer norm on the
-/// same data is off by thousands.
+/// Mean 1e4 and 1e6 times the standard deviation: within the same four units, where PyTorch's float32 layer
+/// norm on the same data is off by thousands.
 #[test]
 fn a_large_mean_costs_no_accuracy() {
     let bytes = include_bytes!("vectors/torch.safetensors");

@@ -1,4 +1,5 @@
-//! `bench` on the machine's adapter: every operation and storage is checked and timed, and what cannot be says so.
+//! `bench` on the machine's adapter: every operation and storage is checked and timed, and what cannot be
+//! says so.
 
 use std::time::Duration;
 use wgpu_layernorm::bench::{

@@ -259,8 +259,8 @@ impl Terms {
 }
 
 /// What `wrong` says of every adapter, which has to be nothing. All devices of a GL adapter share one GL
-/// context, and wgpu panics where a thread waits for it for a second: those take turns, and who does not get the
-/// first turn begins with the other adapters.
+/// context, and wgpu panics where a thread waits for it for a second: those take turns, and who does not get
+/// the first turn begins with the other adapters.
 fn assert_on_every_adapter(wrong: impl Fn(&wgpu::Adapter) -> Vec<String>) {
     static TURN: Mutex<()> = Mutex::new(());
     let adapters = pollster::block_on(adapters());
@@ -431,7 +431,8 @@ fn wide_rows_of_the_largest_numbers_are_finite() {
     });
 }
 
-/// Each thread of a row may find one sign alone, so that every addition of its many values rounds the same way.
+/// Each thread of a row may find one sign alone, so that every addition of its many values rounds the same
+/// way.
 #[test]
 fn the_mean_of_a_square_wave_is_right() {
     let wave = |period: usize| {

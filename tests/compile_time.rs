@@ -1,5 +1,5 @@
-//! What it takes to compile kernels on Mesa's software rasterizer, whose users' CI pays for it: seconds of the process, from a
-//! problem to the end of a first, small call, with Mesa's cache off.
+//! What it takes to compile kernels on Mesa's software rasterizer, whose users' CI pays for it: seconds of
+//! the process, from a problem to the end of a first, small call, with Mesa's cache off.
 //!
 //!     cargo test --release --workspace --test compile_time              some kernels, held against a bound
 //!     cargo test --release --workspace --test compile_time -- table     the figures of docs/lab/compile-time.md
@@ -14,8 +14,8 @@ use wgpu_layernorm::{
 
 const ROWS: u64 = 8;
 
-/// Far above what any kernel takes on an idle machine of today, and below what a row of 1024 columns in backward took when all
-/// its accesses were written out (4 s).
+/// Far above what any kernel takes on an idle machine of today, and below what a row of 1024 columns in
+/// backward took when all its accesses were written out (4 s).
 const MOST_SECONDS: f64 = 3.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,8 @@ enum Call {
 /// Seconds that all threads of the process have computed.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is there");
-    // Behind the name, which may hold spaces: state, ten numbers, user and system time in hundredths of a second.
+    // Behind the name, which may hold spaces: state, ten numbers, user and system time in hundredths of a
+    // second.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number") / 100.0).sum()
 }

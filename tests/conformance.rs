@@ -1,7 +1,9 @@
-//! The cases of `verify` on every adapter, in up to seven modes: with all that the adapter has; where it has subgroup operations or
-//! 16-bit floats, without them; with rows split; and on software adapters with the plans of a GPU, rows split and not; and where there are subgroups, under a false report of their sizes. The
-//! cases are one covering array, in which the mode and what the adapter's plan is are factors: what is covered does not shrink
-//! with the adapter's features. A test for each, named after adapter, mode and case. No adapter is a failure.
+//! The cases of `verify` on every adapter, in up to seven modes: with all that the adapter has; where it has
+//! subgroup operations or 16-bit floats, without them; with rows split; and on software adapters with the
+//! plans of a GPU, rows split and not; and where there are subgroups, under a false report of their sizes.
+//! The cases are one covering array, in which the mode and what the adapter's plan is are factors: what is
+//! covered does not shrink with the adapter's features. A test for each, named after adapter, mode and case.
+//! No adapter is a failure.
 
 mod faults;
 
@@ -41,7 +43,8 @@ fn main() {
             modes.push((mode, RowSplit::Never, context));
         }
         let is_gl = adapter.get_info().backend == wgpu::Backend::Gl;
-        // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a second.
+        // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a
+        // second.
         let turn = is_gl.then(|| Arc::new(Mutex::new(())));
         let description = describe_adapter(&adapter.get_info());
         let prefix = |mode: &str| format!("{}/{mode}", description.replace(' ', "_"));
@@ -78,8 +81,9 @@ fn every_case_in(modes: usize) -> Vec<(usize, verify::Case)> {
     (0..modes).flat_map(|mode| verify::cases().into_iter().map(move |case| (mode, case))).collect()
 }
 
-/// The devices' trials among each other, each device's all over the whole. A software adapter compiles on the one thread of a
-/// device's queue, and GL adapters take one trial at a time: threads with trials of one device wait for each other.
+/// The devices' trials among each other, each device's all over the whole. A software adapter compiles on the
+/// one thread of a device's queue, and GL adapters take one trial at a time: threads with trials of one
+/// device wait for each other.
 fn spread(by_device: Vec<Vec<Trial>>) -> Vec<Trial> {
     const WHOLE: usize = 1 << 20;
     let placed = by_device.into_iter().flat_map(|trials| {

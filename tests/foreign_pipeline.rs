@@ -1,4 +1,5 @@
-//! The kernels between shaders of the caller's: one encoder, one submit, no copies, over a slice of a fused buffer.
+//! The kernels between shaders of the caller's: one encoder, one submit, no copies, over a slice of a fused
+//! buffer.
 
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};

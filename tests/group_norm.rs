@@ -1,5 +1,5 @@
-//! Group norm and instance norm, with gain and bias for each channel: on the CPU and on the device, against PyTorch, by difference
-//! quotients, and over buffers.
+//! Group norm and instance norm, with gain and bias for each channel: on the CPU and on the device, against
+//! PyTorch, by difference quotients, and over buffers.
 
 mod support;
 
@@ -219,7 +219,8 @@ fn group_norm_comes_out_as_from_pytorch() {
     }
 }
 
-/// Channels that vec4s fit and that they do not, one value a channel and many; groups of a thread, of several, held and streamed.
+/// Channels that vec4s fit and that they do not, one value a channel and many; groups of a thread, of
+/// several, held and streamed.
 #[test]
 fn every_shape_of_channels_comes_out_as_on_the_cpu() {
     for context in contexts() {
@@ -392,7 +393,8 @@ impl Buffers {
     }
 }
 
-/// Over buffers: wide groups shared by workgroups, gradients added to, and a call that is recorded with fewer samples.
+/// Over buffers: wide groups shared by workgroups, gradients added to, and a call that is recorded with fewer
+/// samples.
 #[test]
 fn calls_are_recorded_over_fewer_samples_and_added_to() {
     let context = context();
@@ -526,7 +528,8 @@ fn super_wide() -> Problem {
     problem(1 << 24, 1, 1 << 24)
 }
 
-/// Bindings that hold some rows of a sample, or one: calls are cut inside samples, in every kernel, dense and apart.
+/// Bindings that hold some rows of a sample, or one: calls are cut inside samples, in every kernel, dense and
+/// apart.
 #[test]
 fn samples_are_cut_where_bindings_end() {
     // Rows of 512 and of 48,008 bytes, samples of three.

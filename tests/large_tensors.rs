@@ -1,4 +1,5 @@
-//! Tensors larger than a storage binding: calls are cut into several dispatches, and nothing of that shows in results.
+//! Tensors larger than a storage binding: calls are cut into several dispatches, and nothing of that shows in
+//! results.
 
 use wgpu_layernorm::reference::{self, BackwardOutputs};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
@@ -42,8 +43,8 @@ struct Inputs {
     gain: Vec<f32>,
 }
 
-/// Forward and backward over `rows` rows from `first` on, recorded twice: y, statistics, dx, dgain, dbias and the
-/// number of dispatches of backward.
+/// Forward and backward over `rows` rows from `first` on, recorded twice: y, statistics, dx, dgain, dbias and
+/// the number of dispatches of backward.
 fn run(
     context: &Context,
     inputs: &Inputs,

@@ -60,7 +60,8 @@ impl Tensors {
     }
 }
 
-/// Cached and streamed rows, and split ones, on a software adapter's ladder; rows of pairs and of single elements.
+/// Cached and streamed rows, and split ones, on a software adapter's ladder; rows of pairs and of single
+/// elements.
 const SHAPES: [(usize, usize, RowSplit); 5] = [
     (7, 96, RowSplit::Never),
     (7, 37, RowSplit::Never),

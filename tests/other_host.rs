@@ -1,5 +1,5 @@
-//! A host that builds the bind group itself, as some do: its own pipelines, one buffer for all tensors, every binding
-//! `read_write` and the uniform last.
+//! A host that builds the bind group itself, as some do: its own pipelines, one buffer for all tensors, every
+//! binding `read_write` and the uniform last.
 
 mod support;
 
@@ -180,7 +180,8 @@ fn a_host_with_the_uniform_last_and_everything_read_write_gets_the_reference() {
     let mean_and_rstd = [column(0), column(1)].concat();
     let largest = |values: &[f64]| values.iter().map(|value| value.abs()).fold(0.0, f64::max);
     let largest_x = x.iter().copied().map(f32::abs).fold(0.0, f32::max);
-    // What `layernorm demo` allows: 4 units of the largest of a row, or of all of dgain and dbias. A mean is made of the row's x.
+    // What `layernorm demo` allows: 4 units of the largest of a row, or of all of dgain and dbias. A mean is
+    // made of the row's x.
     for (tensor, expected, width) in [
         (Tensor::Y, &y, COLS),
         (Tensor::Statistics, &mean_and_rstd, ROWS),

@@ -1,4 +1,5 @@
-//! Where tensors may lie: statistics side by side or apart, slices and bindings of wgpu's own. The bits are the same.
+//! Where tensors may lie: statistics side by side or apart, slices and bindings of wgpu's own. The bits are
+//! the same.
 
 mod support;
 
@@ -53,7 +54,8 @@ impl Where {
     }
 }
 
-/// The bits of y, dx, dgain and dbias, and of each row's mean and rstd. Nothing else is written where they lie.
+/// The bits of y, dx, dgain and dbias, and of each row's mean and rstd. Nothing else is written where they
+/// lie.
 fn bits(context: &Context, norm: &LayerNorm, rows: usize, place: Where) -> Vec<Vec<u32>> {
     let cols = norm.problem().cols as usize;
     let has_bias = norm.problem().affine.has_bias();

@@ -12,8 +12,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Gradient, Normalization, Problem, R
 /// The bound on one rounding in float64.
 const UNIT: f64 = f64::EPSILON / 2.0;
 
-/// Roundings that add up on the way to a result, on both sides together. A sum of n values has n of them, but of both
-/// signs and mostly smaller than the bound: with up to 384 columns, less than 2 were seen in any result.
+/// Roundings that add up on the way to a result, on both sides together. A sum of n values has n of them, but
+/// of both signs and mostly smaller than the bound: with up to 384 columns, less than 2 were seen in any
+/// result.
 const ROUNDINGS: f64 = 4.0;
 
 const AFFINES: [Affine; 3] = [Affine::None, Affine::Gain, Affine::GainBias];
@@ -143,12 +144,13 @@ fn assert_close<A: Real, B: Real>(what: &str, has: &[A], expected: &[B], toleran
     }
 }
 
-/// What one rounding to float64, of anything on the way, can do to a result: the size of an error, by output, to be
-/// multiplied by the number of roundings that add up.
+/// What one rounding to float64, of anything on the way, can do to a result: the size of an error, by output,
+/// to be multiplied by the number of roundings that add up.
 ///
 /// Take one row. The mean, and each x less the mean, is off by UNIT * max|x|, so xhat is off by `of_xhat` =
-/// UNIT * (max|x| * rstd + max|xhat|), and rstd by as many standard deviations, `of_rstd` = UNIT * (max|x| * rstd + 1),
-/// relative to itself. What follows is multiplication with, and sums of, values of the sizes written here.
+/// UNIT * (max|x| * rstd + max|xhat|), and rstd by as many standard deviations, `of_rstd` = UNIT * (max|x| *
+/// rstd + 1), relative to itself. What follows is multiplication with, and sums of, values of the sizes
+/// written here.
 struct Sensitivity {
     cols: usize,
     mean: Vec<f64>,
@@ -193,8 +195,8 @@ impl Sensitivity {
         result
     }
 
-    /// Each value as near to the expected one as the errors of float64 and, where the expected ones are in float32, one
-    /// rounding of each to float32 allow.
+    /// Each value as near to the expected one as the errors of float64 and, where the expected ones are in
+    /// float32, one rounding of each to float32 allow.
     fn assert_close<A: Real, B: Real>(&self, name: &str, has: &Results<A>, expected: &Results<B>) {
         // mean and rstd are float64 on this side, so that only the expected ones are rounded.
         let stored = if size_of::<B>() == 8 { 0.0 } else { Dtype::F32.unit_roundoff() };
@@ -249,8 +251,8 @@ fn the_norms_of_a_trained_model_come_out_as_from_pytorch() {
             dgain: tensor("dgain"),
             dbias: tensor("dbias"),
         };
-        // Both sides are float64, rounded once to f32: what is left is one rounding of each, relative to the value
-        // itself, and the float64 errors, which matter only next to zero.
+        // Both sides are float64, rounded once to f32: what is left is one rounding of each, relative to the
+        // value itself, and the float64 errors, which matter only next to zero.
         Sensitivity::of(&inputs).assert_close(norm, &inputs.results::<f32>(), &expected);
     }
 }
@@ -397,10 +399,11 @@ fn check_slopes(normalization: Normalization, affine: Affine, cols: u32) {
     assert_close(&format!("{name}: dbias"), &results.dbias, &by_bias, |_| rounding);
     // By one x, with t = step * rstd, w = dxhat, u = xhat, n cols, a row's loss is
     //     (sum(w * u) + c1 * t) / sqrt(1 - 2 * z * r * t + (r * t)^2),   r <= 1 / sqrt(n), |z| <= 1, |c1| <= |w|:
-    // the numerator is linear, and the variance quadratic. 1 / sqrt is the generating function of the Legendre
-    // polynomials, sum(P_k(z) * (r * t)^k), none of which exceeds 1; so, with |u| <= sqrt(n), the coefficient of t^3
-    // is at most |w| * sqrt(n) * r^3 + |w| * r^2 <= 2 * |w| / n, and the quotient's first error rstd * t^2 times that.
-    // The next, of t^4, is 2^-32 of it; the factor 1.01 is for it. L2: r = 1 and |u| = 1 give 2 * |w|.
+    // the numerator is linear, and the variance quadratic. 1 / sqrt is the generating function of the
+    // Legendre polynomials, sum(P_k(z) * (r * t)^k), none of which exceeds 1; so, with |u| <= sqrt(n), the
+    // coefficient of t^3 is at most |w| * sqrt(n) * r^3 + |w| * r^2 <= 2 * |w| / n, and the quotient's first
+    // error rstd * t^2 times that. The next, of t^4, is 2^-32 of it; the factor 1.01 is for it. L2: r = 1 and
+    // |u| = 1 give 2 * |w|.
     let truncation = |row: usize| {
         let w: f64 = (row * n..row * n + n)
             .map(|i| f64::from(inputs.dy[i] * inputs.gain.as_ref().map_or(1.0, |gain| gain[i % n])).powi(2))

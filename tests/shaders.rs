@@ -1,5 +1,5 @@
-//! Every shader variant through naga: parsed, validated with no more capabilities than its plan claims, and translated
-//! to SPIR-V, MSL, HLSL and GLSL.
+//! Every shader variant through naga: parsed, validated with no more capabilities than its plan claims, and
+//! translated to SPIR-V, MSL, HLSL and GLSL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -63,7 +63,8 @@ fn check(plans: &[&Plan]) -> Result<(), String> {
         module.glsl()
     };
     let glsl = translate().map_err(|error| error.to_string())?;
-    // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for them.
+    // GLSL has no 16-bit floats: wgpu's GL back end does not offer the feature, so no plan there asks for
+    // them.
     let is_beyond_glsl = plans[0].uses_native_f16() || plans[0].uses_int64();
     if glsl.is_some() == is_beyond_glsl { Err("GLSL and native f16".to_owned()) } else { Ok(()) }
 }
@@ -105,7 +106,8 @@ fn texts_for_other_hosts_compile() {
     }
 }
 
-/// On a software adapter with 64-bit integers rows on 32 bytes are accessed in words of 64 bits, and no others.
+/// On a software adapter with 64-bit integers rows on 32 bytes are accessed in words of 64 bits, and no
+/// others.
 #[test]
 fn texts_with_words_of_64_bits_compile() {
     let caps = Caps {
@@ -198,8 +200,8 @@ fn reflect(plan: &Plan, layout: Layout, module: &naga::Module) -> Result<(), Str
     Ok(())
 }
 
-/// Native f16 and subgroups appear in the text exactly where the plan says so, and the lines that browsers demand only
-/// for browsers.
+/// Native f16 and subgroups appear in the text exactly where the plan says so, and the lines that browsers
+/// demand only for browsers.
 #[test]
 fn enable_lines_follow_plan_and_dialect() {
     let caps = Caps {

@@ -35,7 +35,8 @@ fn check<T: Element>(
     let y = call(&x, COLS).unwrap();
     assert_eq!(y.len(), x.len());
     for (y, expected) in y.iter().zip(&expected) {
-        // 4 units of the row's largest value, all of which are below 4 here, and one in the last place of the storage.
+        // 4 units of the row's largest value, all of which are below 4 here, and one in the last place of the
+        // storage.
         let most = 16.0 * Dtype::F32.unit_roundoff() + 2.0 * T::DTYPE.unit_roundoff() * expected.abs();
         let error = (y.to_f64() - expected).abs();
         assert!(error <= most, "{normalization} {}: {} is not {expected}", T::DTYPE, y.to_f64());

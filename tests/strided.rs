@@ -1,4 +1,5 @@
-//! Rows inside outer ones and columns apart: heads inside a fused projection, in place; the channels of images that have them first.
+//! Rows inside outer ones and columns apart: heads inside a fused projection, in place; the channels of
+//! images that have them first.
 
 mod support;
 
@@ -11,7 +12,8 @@ use wgpu_layernorm::{
     Normalization, Rows, RowsMut, WarmOptions,
 };
 
-/// Where rows lie: element `offset + row / inner_rows * outer + row % inner_rows * stride + column * column_stride`.
+/// Where rows lie: element `offset + row / inner_rows * outer + row % inner_rows * stride + column *
+/// column_stride`.
 #[derive(Clone, Copy)]
 struct Strides {
     rows: usize,
@@ -94,7 +96,8 @@ fn assert_close(what: &str, got: &[f32], expected: &[f64], cols: usize) {
     }
 }
 
-/// Forward and backward over tensors that lie so, against the reference over the same rows one after the other.
+/// Forward and backward over tensors that lie so, against the reference over the same rows one after the
+/// other.
 fn check(context: &Context, strides: Strides, length: usize, norm: &LayerNorm, in_place: bool) {
     let Strides { rows, cols, .. } = strides;
     let which = format!("{rows} rows of {cols}, in place: {in_place}");
@@ -212,7 +215,8 @@ fn heads_are_normalized_where_they_lie() {
     }
 }
 
-/// The axis of a matrix that is not its last: weights `[in, out]` by output, whose rows are columns of the matrix.
+/// The axis of a matrix that is not its last: weights `[in, out]` by output, whose rows are columns of the
+/// matrix.
 #[test]
 fn a_row_may_be_a_column_of_a_matrix() {
     let context = context();

@@ -245,8 +245,9 @@ fn any_numbering_of_subgroups_and_lanes_gives_the_reference() {
     }
 }
 
-/// A thread's number comes from its subgroup wherever the reduction goes by subgroups: nothing is left to depend on how an API
-/// numbers invocations. Where a workgroup is one subgroup there is one numbering that matters, of columns.
+/// A thread's number comes from its subgroup wherever the reduction goes by subgroups: nothing is left to
+/// depend on how an API numbers invocations. Where a workgroup is one subgroup there is one numbering that
+/// matters, of columns.
 #[test]
 fn no_text_takes_invocations_to_be_lanes_in_order() {
     let mut seen = 0;

@@ -1,4 +1,5 @@
-//! Rows with a gain each, and with it weight norm: on the CPU and on the device, against PyTorch, by hand, and by difference quotients.
+//! Rows with a gain each, and with it weight norm: on the CPU and on the device, against PyTorch, by hand,
+//! and by difference quotients.
 
 mod support;
 
@@ -217,7 +218,8 @@ fn degenerate_vectors_are_right() {
     }
 }
 
-/// Weights `[in, out]` of which each column is a row, held, streamed and split; gradients overwritten and added to.
+/// Weights `[in, out]` of which each column is a row, held, streamed and split; gradients overwritten and
+/// added to.
 #[test]
 fn weights_are_normalized_along_their_first_axis() {
     let context = context();

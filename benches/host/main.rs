@@ -1,11 +1,12 @@
-//! What the host pays: planning and assembling, creating pipelines, preparing a call, recording one, waiting for one.
+//! What the host pays: planning and assembling, creating pipelines, preparing a call, recording one, waiting
+//! for one.
 //!
 //!     cargo bench --bench host
 //!     cargo bench --bench host -- record
 //!
-//! Recording is timed beside the same wgpu calls written by hand, from an empty encoder to a finished one, which is
-//! where wgpu checks what was recorded; nothing is submitted. `latency` is the time from an empty encoder to the end of the
-//! work on the device, of one row and of the copies of its bytes.
+//! Recording is timed beside the same wgpu calls written by hand, from an empty encoder to a finished one,
+//! which is where wgpu checks what was recorded; nothing is submitted. `latency` is the time from an empty
+//! encoder to the end of the work on the device, of one row and of the copies of its bytes.
 //!
 //! `places` is what a pool costs that hands out other places each time: preparing a call over buffers that
 //! were seen before, beside the bind group and the written uniform that it comes to.

@@ -11,8 +11,8 @@ use wgpu_layernorm::{
     AdapterChoice, Context, Element, LayerNorm, LayerNormDescriptor, Normalization, Prepared,
 };
 
-/// From rows narrower than a subgroup to few rows wider than any register budget. On an adapter with a large cache the
-/// smaller tensors may never leave it; the copy beside them then runs from there too.
+/// From rows narrower than a subgroup to few rows wider than any register budget. On an adapter with a large
+/// cache the smaller tensors may never leave it; the copy beside them then runs from there too.
 pub(crate) const SHAPES_F32: [Shape; 6] = [
     Shape { rows: 65_536, cols: 64 },
     Shape { rows: 8192, cols: 256 },
@@ -26,12 +26,14 @@ pub(crate) const SHAPE_16_BIT: Shape = Shape { rows: 8192, cols: 1024 };
 /// The shape at which options are compared with each other, and with the CPU.
 pub(crate) const SHAPE_OF_FORMS: Shape = Shape { rows: 4096, cols: 1024 };
 
-/// The error that a result may have, in units of its type's rounding, relative to the largest value in its row. Wide
-/// enough for every kernel: what is timed must compute the right thing, how exactly is for the tests.
+/// The error that a result may have, in units of its type's rounding, relative to the largest value in its
+/// row. Wide enough for every kernel: what is timed must compute the right thing, how exactly is for the
+/// tests.
 const TOLERANCE_UNITS: f64 = 16.0;
 
-/// Work that one submit holds at least: starting it and waiting for it takes up to a tenth of a millisecond, which then
-/// is a hundredth of what is timed. Not much longer either, since some systems kill what keeps a GPU busy for seconds.
+/// Work that one submit holds at least: starting it and waiting for it takes up to a tenth of a millisecond,
+/// which then is a hundredth of what is timed. Not much longer either, since some systems kill what keeps a
+/// GPU busy for seconds.
 const LEAST_SUBMIT: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy)]
@@ -65,7 +67,8 @@ pub(crate) struct Bench<'a> {
     group: BenchmarkGroup<'a, WallTime>,
 }
 
-/// Runs the benches of one group on the adapter that `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` choose, else on the best.
+/// Runs the benches of one group on the adapter that `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` choose, else on
+/// the best.
 pub(crate) fn run(group: &str, benches: impl FnOnce(&mut Bench<'_>)) {
     let context = Context::new_blocking(&AdapterChoice::Auto).unwrap_or_else(|error| panic!("{error}"));
     eprintln!("{group} on {}", context.description());
@@ -77,7 +80,8 @@ pub(crate) fn run(group: &str, benches: impl FnOnce(&mut Bench<'_>)) {
         .nresamples(10_000)
         .configure_from_args();
     let mut bench = Bench { context, group: criterion.benchmark_group(group) };
-    // Every submit holds the same number of calls, so samples of different lengths would tell no more than equal ones.
+    // Every submit holds the same number of calls, so samples of different lengths would tell no more than
+    // equal ones.
     bench.group.sampling_mode(SamplingMode::Flat);
     benches(&mut bench);
     drop(bench);
@@ -138,9 +142,10 @@ impl Bench<'_> {
         }
     }
 
-    /// Times a call and, right after it, since the speed of a machine drifts, a plain copy from the tensors that the
-    /// call reads to those that it writes. Those tensors are the bytes of the throughput: the least that any kernel
-    /// would have to move. gain, bias, their gradients, statistics and scratch are not among them.
+    /// Times a call and, right after it, since the speed of a machine drifts, a plain copy from the tensors
+    /// that the call reads to those that it writes. Those tensors are the bytes of the throughput: the least
+    /// that any kernel would have to move. gain, bias, their gradients, statistics and scratch are not among
+    /// them.
     pub(crate) fn kernel_and_copy(
         &mut self,
         kernel: Kernel,
@@ -196,8 +201,8 @@ fn fastest_copy(context: &Context, inputs: &[&wgpu::Buffer], outputs: &[&wgpu::B
     copies.into_iter().min_by_key(|copy| time(copy)).expect("there are forms")
 }
 
-/// The wall-clock time of one submit, from the hand-over to the end of its work. Recording comes before it: it can go
-/// on beside the GPU's work, and in a pipeline of one's own does.
+/// The wall-clock time of one submit, from the hand-over to the end of its work. Recording comes before it:
+/// it can go on beside the GPU's work, and in a pipeline of one's own does.
 fn time_of_submit(context: &Context, calls: u64, record: impl Fn(&mut wgpu::ComputePass<'_>)) -> Duration {
     let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     {

@@ -26,13 +26,14 @@ pub(crate) fn present() -> Result<Vec<wgpu::Adapter>, Failure> {
     Ok(pollster::block_on(wgpu_layernorm::adapters()))
 }
 
-/// A part of a name to look for. Every name contains an empty one, which is what a variable that is not set leaves.
+/// A part of a name to look for. Every name contains an empty one, which is what a variable that is not set
+/// leaves.
 pub(crate) fn parse_part(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("is empty; leave the flag out".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// Refuses what the environment says of adapters and nobody would act upon: wgpu passes over back ends that it does not
-/// know, and every adapter has an empty name.
+/// Refuses what the environment says of adapters and nobody would act upon: wgpu passes over back ends that
+/// it does not know, and every adapter has an empty name.
 pub(crate) fn check_environment() -> Result<(), Failure> {
     let read = |variable: &str| match std::env::var(variable) {
         Ok(value) if value.trim().is_empty() => {

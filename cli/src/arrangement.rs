@@ -5,8 +5,8 @@ use crate::tensors::{TensorInfo, product, zeroed};
 use bytemuck::Zeroable;
 use wgpu_layernorm::Channels;
 
-/// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` inside the outer row
-/// `r / inner_rows`.
+/// Rows that do not fill a tensor one after the other: row `r` is number `r % inner_rows` inside the outer
+/// row `r / inner_rows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrangement {
     pub(crate) rows: usize,
@@ -17,7 +17,8 @@ pub(crate) struct Arrangement {
     inner_rows: usize,
     outer_stride: usize,
     row_stride: usize,
-    /// Columns of a run, the elements from one run to the next, and those from one column of a run to the next.
+    /// Columns of a run, the elements from one run to the next, and those from one column of a run to the
+    /// next.
     column_run: usize,
     run_stride: usize,
     column_stride: usize,

@@ -10,14 +10,15 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 
 /// Compute the gradients of a normalization from x and the gradient of y.
 ///
-/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
-/// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and dx has the rest of dy as it is. With --normalization group and instance x is [samples, channels, ...] too, a
-/// group of a sample is a row, and gain, dgain and dbias have a value for each channel. With --normalization weight x is v, --gain is g, dx that of v, and dgain
-/// that of g. x is what forward
-/// normalized: its x or, with a residual, its sum. x and dy are of one shape and type, F32, F16 or BF16; gain, one
-/// value for each column or channel, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain
-/// and dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With
+/// --normalization channel x is [samples, channels, ...], and the channels of each position are a row; with
+/// --heads parts of the last dimension are, and dx has the rest of dy as it is. With --normalization group
+/// and instance x is [samples, channels, ...] too, a group of a sample is a row, and gain, dgain and dbias
+/// have a value for each channel. With --normalization weight x is v, --gain is g, dx that of v, and dgain
+/// that of g. x is what forward normalized: its x or, with a residual, its sum. x and dy are of one shape and
+/// type, F32, F16 or BF16; gain, one value for each column or channel, is of the same type or F32. OUT gets
+/// dx, in the shape and type of x; with --gain also dgain and dbias, in the shape and type of gain. The bias
+/// itself is not needed: no gradient depends on it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\

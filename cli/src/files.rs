@@ -28,7 +28,8 @@ pub(crate) fn check_destination(flag: &str, path: &Path) -> Result<(), Failure> 
     }
     check_directory(flag, directory_of(&target))?;
     match existing {
-        // The file is replaced, which its own permissions would not forbid. For root, opening it would not either.
+        // The file is replaced, which its own permissions would not forbid. For root, opening it would not
+        // either.
         Ok(metadata) if metadata.permissions().readonly() => {
             wrong(format!("{shown} is read-only; make it writable or name another file"))
         }
@@ -74,8 +75,8 @@ pub(crate) fn check_distinct(destinations: &[(&str, &Path)]) -> Result<(), Failu
     Ok(())
 }
 
-/// Writes a file that has either its old content or all of the new one, whatever happens. It keeps the links that lead to
-/// it, and its permissions.
+/// Writes a file that has either its old content or all of the new one, whatever happens. It keeps the links
+/// that lead to it, and its permissions.
 pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let write = || {
         let target = followed(path)?;

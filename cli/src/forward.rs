@@ -10,14 +10,15 @@ use wgpu_layernorm::{Affine, Dtype, Element, Real, Rows};
 
 /// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
-/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With --normalization channel
-/// x is [samples, channels, ...], and the channels of each position are a row; with --heads parts of the last dimension
-/// are, and y has the rest of x as it is. With --normalization group and instance x is [samples, channels, ...] too, a
-/// group of a sample is a row, and gain and bias have a value for each channel. With --normalization weight x is v and --gain is g, one for each index of
-/// --axis; y is w, and --statistics writes norm. x and the residual are
-/// F32, F16 or BF16; gain and bias, one value for each column or channel, are of the same type or F32. OUT gets y, in the shape
-/// and type of x; with --residual also sum (x + residual as stored, which is what gets normalized); with --statistics
-/// also mean and rstd of each row, F32, in the shape of the leading dimensions (group and instance: [samples, groups]).
+/// The last dimension of x is a row (or --cols values are), all leading dimensions are rows. With
+/// --normalization channel x is [samples, channels, ...], and the channels of each position are a row; with
+/// --heads parts of the last dimension are, and y has the rest of x as it is. With --normalization group and
+/// instance x is [samples, channels, ...] too, a group of a sample is a row, and gain and bias have a value
+/// for each channel. With --normalization weight x is v and --gain is g, one for each index of --axis; y is
+/// w, and --statistics writes norm. x and the residual are F32, F16 or BF16; gain and bias, one value for
+/// each column or channel, are of the same type or F32. OUT gets y, in the shape and type of x; with
+/// --residual also sum (x + residual as stored, which is what gets normalized); with --statistics also mean
+/// and rstd of each row, F32, in the shape of the leading dimensions (group and instance: [samples, groups]).
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\

@@ -12,7 +12,8 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file or directory under its temporary name: dropping it removes it, and so does a signal that ends the run.
+/// A file or directory under its temporary name: dropping it removes it, and so does a signal that ends the
+/// run.
 #[derive(Debug)]
 pub(crate) struct Unfinished<T> {
     // Dropped in this order, so that it is on the list as long as it is there.
@@ -94,7 +95,8 @@ fn watch() {
 #[cfg(not(unix))]
 fn watch() {}
 
-/// The signals that this process was started to ignore, as by nohup, a bit each. A handler would end it by them.
+/// The signals that this process was started to ignore, as by nohup, a bit each. A handler would end it by
+/// them.
 #[cfg(unix)]
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -30,8 +30,8 @@ use std::process::ExitCode;
 
 /// Layer normalization kernels for any GPU that wgpu reaches.
 ///
-/// Exit codes: 0 all is well, 1 the run failed, 2 the call is wrong. WGPU_BACKEND (vulkan, metal, dx12, gl) narrows
-/// the adapters that every command sees; RUST_LOG=warn shows what wgpu has to say.
+/// Exit codes: 0 all is well, 1 the run failed, 2 the call is wrong. WGPU_BACKEND (vulkan, metal, dx12, gl)
+/// narrows the adapters that every command sees; RUST_LOG=warn shows what wgpu has to say.
 #[derive(Debug, Parser)]
 #[command(name = "layernorm", version, max_term_width = 100, arg_required_else_help = false)]
 struct Cli {

@@ -22,8 +22,8 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(&one_line(text)));
 }
 
-/// A text without characters that a terminal would obey: those of names in files and of reports are anybody's. Written
-/// as JSON has them, so that JSON stays what it is.
+/// A text without characters that a terminal would obey: those of names in files and of reports are
+/// anybody's. Written as JSON has them, so that JSON stays what it is.
 fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -50,8 +50,8 @@ pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// An empty table, in a form that reads well on a terminal and in Markdown. All columns but the first `left` are for
-/// numbers.
+/// An empty table, in a form that reads well on a terminal and in Markdown. All columns but the first `left`
+/// are for numbers.
 pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());

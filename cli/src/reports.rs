@@ -12,7 +12,8 @@ use wgpu_layernorm::wgpu;
 /// Where reports go besides standard output.
 #[derive(Args, Debug)]
 pub(crate) struct Files {
-    /// Write the report as JSON, which `layernorm compare` and --baseline read: one object, or an array of several
+    /// Write the report as JSON, which `layernorm compare` and --baseline read: one object, or an array of
+    /// several
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 

@@ -1,4 +1,5 @@
-//! Tensors from and to safetensors files. Only what is asked for is read: a checkpoint may be larger than memory.
+//! Tensors from and to safetensors files. Only what is asked for is read: a checkpoint may be larger than
+//! memory.
 
 use crate::failure::Failure;
 use crate::files;
@@ -139,7 +140,8 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// Zeros, where there is memory for so many. Without the check it would be the allocator that ends the process.
+/// Zeros, where there is memory for so many. Without the check it would be the allocator that ends the
+/// process.
 pub(crate) fn zeroed<T: Zeroable>(label: &str, elements: usize) -> Result<Vec<T>, Failure> {
     try_zeroed_vec(elements).map_err(|()| no_memory(label, elements as u64 * size_of::<T>() as u64))
 }

@@ -1,4 +1,5 @@
-//! `layernorm tune`: looks for plans that beat the ladder's on this machine's adapters, and keeps them in a file.
+//! `layernorm tune`: looks for plans that beat the ladder's on this machine's adapters, and keeps them in a
+//! file.
 
 use crate::adapters::{self, parse_part};
 use crate::bench::{parse_margin, parse_seconds};
@@ -18,15 +19,15 @@ use wgpu_layernorm::{Dtype, Error, Normalization, Problem, wgpu};
 
 /// Look for plans that run faster than the built-in ones on this machine, and keep them in a file.
 ///
-/// For each operation, norm, dtype and width, candidates for the kernel, its threads and how it walks the rows are held against
-/// the float64 reference, then timed in turn with the plan of the library's ladder. One that beats it by --margin, and does so
-/// again when it is timed once more, is kept; else the file says that the ladder stays. `--tuning FILE` of forward, backward,
-/// verify and bench, and Tuning in the library, plan from the file. Widths, drivers and adapters that are not in it are the
-/// ladder's.
+/// For each operation, norm, dtype and width, candidates for the kernel, its threads and how it walks the
+/// rows are held against the float64 reference, then timed in turn with the plan of the library's ladder. One
+/// that beats it by --margin, and does so again when it is timed once more, is kept; else the file says that
+/// the ladder stays. `--tuning FILE` of forward, backward, verify and bench, and Tuning in the library, plan
+/// from the file. Widths, drivers and adapters that are not in it are the ladder's.
 ///
-/// The file is written, whole, after each result. A run that was interrupted, or ended by --budget, goes on where it stopped
-/// when it is called again. Exit code 1 if a candidate gives wrong results or anything fails; a budget that ran out is no
-/// failure. Leave the machine alone meanwhile.
+/// The file is written, whole, after each result. A run that was interrupted, or ended by --budget, goes on
+/// where it stopped when it is called again. Exit code 1 if a candidate gives wrong results or anything
+/// fails; a budget that ran out is no failure. Leave the machine alone meanwhile.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   layernorm tune --out tuning.json --cols 1024 4096 --budget 300
@@ -37,11 +38,13 @@ pub(crate) struct Tune {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of these texts
+    /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of
+    /// these texts
     #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto", value_parser = parse_part)]
     adapter: Vec<String>,
 
-    /// Widths: numbers, FROM..TO for FROM, twice FROM and so on up to TO, or FROM..TO:STEP [default: those of bench]
+    /// Widths: numbers, FROM..TO for FROM, twice FROM and so on up to TO, or FROM..TO:STEP [default: those of
+    /// bench]
     #[arg(long, value_name = "COLS|RANGE", num_args = 1..)]
     cols: Vec<Widths>,
 

@@ -11,7 +11,8 @@ use wgpu_layernorm::{Context, adapter_info_of_device, tuned_adapter, wgpu};
 /// Which plans to run.
 #[derive(Args, Debug)]
 pub(crate) struct TuningFlag {
-    /// Plan from a file that `layernorm tune` has written, where it has entries for the adapter; else as without it
+    /// Plan from a file that `layernorm tune` has written, where it has entries for the adapter; else as
+    /// without it
     #[arg(long, value_name = "FILE")]
     tuning: Option<PathBuf>,
 }
@@ -30,7 +31,8 @@ pub(crate) fn read(flag: &str, path: &Path) -> Result<Tuning, Failure> {
         .map_err(|error| Failure::WrongCall(format!("{flag}: {} cannot be read: {error}", path.display())))
 }
 
-/// The context with plans from the table, if there is one. That it has nothing for the adapter is said on stderr.
+/// The context with plans from the table, if there is one. That it has nothing for the adapter is said on
+/// stderr.
 pub(crate) fn apply(context: Context, tuning: Option<&Tuning>) -> Context {
     let Some(tuning) = tuning else { return context };
     if of_adapter(tuning, &adapter_info_of_device(context.device())).entries().is_empty() {

@@ -15,12 +15,12 @@ use wgpu_layernorm::{Context, wgpu};
 
 /// Check every kernel against the float64 reference on this machine's adapters.
 ///
-/// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain, without
-/// subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units of the storage
-/// type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit code 1 on any failure,
-/// on an adapter where no case passed, and where there is no adapter. With --tuning, the cases of the file's own widths
-/// come first, and the run fails if none of them ran on a tuned plan. On a software adapter, which compiles every kernel
-/// for the CPU, it takes long.
+/// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain,
+/// without subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units
+/// of the storage type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit
+/// code 1 on any failure, on an adapter where no case passed, and where there is no adapter. With --tuning,
+/// the cases of the file's own widths come first, and the run fails if none of them ran on a tuned plan. On a
+/// software adapter, which compiles every kernel for the CPU, it takes long.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm verify --adapter vulkan --json report.json

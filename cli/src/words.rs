@@ -27,8 +27,8 @@ pub(crate) fn kinds() -> impl TypedValueParser<Value = AdapterKind> {
     words(AdapterKind::ALL.map(AdapterKind::name))
 }
 
-/// What becomes of a gradient that may be left out. Under a name of its own, because clap takes an `Option` in
-/// the type of a field for the flag's.
+/// What becomes of a gradient that may be left out. Under a name of its own, because clap takes an `Option`
+/// in the type of a field for the flag's.
 pub(crate) type Wanted = Option<Gradient>;
 
 pub(crate) fn wanted() -> impl TypedValueParser<Value = Wanted> {
@@ -56,7 +56,8 @@ pub(crate) enum NormalizationFlag {
     Rms,
     /// x divided by its Euclidean norm
     L2,
-    /// Group norm of [samples, channels, ...]: over the neighboring channels of each of --groups groups of a sample
+    /// Group norm of [samples, channels, ...]: over the neighboring channels of each of --groups groups of a
+    /// sample
     Group,
     /// Group norm with a group for each channel
     Instance,

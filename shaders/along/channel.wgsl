@@ -1,5 +1,6 @@
-// gain and bias have a value for each channel. A row is a group of CHANNELS channels with SPATIAL columns each, and an outer
-// row, a sample, has inner_rows groups: of its channels, those of group g are CHANNELS * g onwards.
+// gain and bias have a value for each channel. A row is a group of CHANNELS channels with SPATIAL columns
+// each, and an outer row, a sample, has inner_rows groups: of its channels, those of group g are CHANNELS * g
+// onwards.
 //
 //     CHANNELS = 2, SPATIAL = 3   column   0 1 2 3 4 5
 //                                 channel  0 0 0 1 1 1   + 2 * group

@@ -99,16 +99,17 @@ fn projected(xhat: vec4<f32>, centered_dxhat: vec4<f32>, means: RowMeans) -> vec
     return fma(-xhat, vec4<f32>(means.dxhat_xhat), centered_dxhat);
 }
 
-// dx / rstd is a projection: it has no part along 1 and along xhat. What rounding left there is measured and taken out,
-// which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels (in
-// a row of a real model: 7.8 units off without, 2.9 with).
+// dx / rstd is a projection: it has no part along 1 and along xhat. What rounding left there is measured and taken
+// out, which keeps dx accurate where one column outweighs the others and dxhat - xhat * mean_cols(dxhat * xhat) cancels
+// (in a row of a real model: 7.8 units off without, 2.9 with).
 struct RowResidue {
     dx: f32,
     dx_xhat: f32,
 }
 
-// From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have by
-// definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance nothing cancels.
+// From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have
+// by definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance
+// nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let left = means_of(sums);
     let from_eps = select((params.eps * means.rstd) * means.rstd, 0.0, BY_NORM);

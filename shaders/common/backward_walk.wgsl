@@ -1,4 +1,5 @@
-// The sums of xhat, dxhat, dxhat * xhat and xhat * xhat over columns that do not fit the registers, for a block of rows.
+// The sums of xhat, dxhat, dxhat * xhat and xhat * xhat over columns that do not fit the registers, for a
+// block of rows.
 
 // Rows of a block: what is loaded for a run serves all of them.
 const BLOCK_ROWS: u32 = 4u;
@@ -20,11 +21,11 @@ fn load_block_statistics(first_row: u32, end_row: u32) -> array<RowStatistics, B
 // dx / rstd and no sum exceeds float32.
 const LARGE_DXHAT: f32 = 0x1p103f;
 
-// Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there. Needs: load_x,
-// load_dy, load_parameters, times_gain_plus.
+// Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there.
+// Needs: load_x, load_dy, load_parameters, times_gain_plus.
 //
-// Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions to one growing
-// sum would show, most where the terms are alike.
+// Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions
+// to one growing sum would show, most where the terms are alike.
 fn walk_sums(
     first_row: u32,
     end_row: u32,

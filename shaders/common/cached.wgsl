@@ -7,8 +7,8 @@
 //     var     (sum(c * c) - delta * sum(c)) / cols
 //     y       gain * (c - delta) / sqrt(var + eps * scale * scale) + bias
 //
-// scale is 1, or a power of two where squares would overflow or underflow. RMS norm and L2: shift, mean and delta are 0. L2:
-// the sum of squares is not divided, and the root is max(norm, eps * scale).
+// scale is 1, or a power of two where squares would overflow or underflow. RMS norm and L2: shift, mean and
+// delta are 0. L2: the sum of squares is not divided, and the root is max(norm, eps * scale).
 
 // From this sum of terms on, values are scaled by SMALL_SCALE before they are squared.
 const LARGE: f32 = 1.0;

@@ -1,10 +1,11 @@
 // Rows of which a dxhat, or what dx is made of on the way, exceeds float32, though dx may not: they walk
-// their columns again, with dxhat at 2^-144, which a product of any two float32 fits, and its sums times SUM_SCALE.
-// Few rows ever do.
+// their columns again, with dxhat at 2^-144, which a product of any two float32 fits, and its sums times
+// SUM_SCALE. Few rows ever do.
 //
 // Needs: load_x, load_dy, load_parameters, small_dxhat, write_dx.
 
-// In place of a sum of xhat * xhat, which is never below 0, beside sums of a chunk that are at the small scale.
+// In place of a sum of xhat * xhat, which is never below 0, beside sums of a chunk that are at the small
+// scale.
 const SMALL_SUMS: f32 = -1.0;
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.

@@ -6,14 +6,14 @@ fn load_moments(row: u32, partial: u32, scale: f32) -> Moments {
     return at_scale(Moments(f32(partial_cols(partial)), v.x, v.y, v.z, v.w), min(v.w, scale));
 }
 
-// How far a chunk's mean is from `near`. In quarters, whose product keeps `low` apart: Mesa would add it to the mean first,
-// where it is lost.
+// How far a chunk's mean is from `near`. In quarters, whose product keeps `low` apart: Mesa would add it to
+// the mean first, where it is lost.
 fn mean_off(part: Moments, near: f32) -> f32 {
     return fma(scaled_difference(vec4<f32>(part.mean), near, 0.25).x, 4.0, part.low);
 }
 
-// Of the chunks thread, thread + THREADS_PER_ROW, ... together, at `scale`: `mean` is the first one's, so that those of a
-// constant row differ by exactly 0, and `low` what the mean of all is off it.
+// Of the chunks thread, thread + THREADS_PER_ROW, ... together, at `scale`: `mean` is the first one's, so
+// that those of a constant row differ by exactly 0, and `low` what the mean of all is off it.
 fn merge_row_partials(row: u32, thread: u32, scale: f32) -> Moments {
     var own = Moments(0.0, 0.0, 0.0, 0.0, scale);
     if (thread < partials_of_row()) {

@@ -1,6 +1,6 @@
-// Mean and variance of rows that do not fit the registers, from one walk: moments of short runs, which do, put together
-// by the pairwise formula of Chan, Golub, LeVeque (1983). It never takes a difference of large sums, so it is as accurate
-// as a second walk.
+// Mean and variance of rows that do not fit the registers, from one walk: moments of short runs, which do,
+// put together by the pairwise formula of Chan, Golub, LeVeque (1983). It never takes a difference of large
+// sums, so it is as accurate as a second walk.
 //
 //     run     up to eight terms of each component of a thread's vec4s: mean, then squares around it, corrected
 //     thread  its runs, component by component, then its four components
@@ -27,8 +27,8 @@ struct VectorMoments {
     squares: Compensated,
 }
 
-// What is left of total - part where `total` is a rounded sum of part and something small. Compilers that reorder would
-// find 0; see add_compensated.
+// What is left of total - part where `total` is a rounded sum of part and something small. Compilers that
+// reorder would find 0; see add_compensated.
 fn rest_of(total: vec4<f32>, part: vec4<f32>) -> vec4<f32> {
     return fma(total, vec4<f32>(params.one), -part);
 }
@@ -96,8 +96,8 @@ fn row_moments(invocation: Invocation, own: Moments, count: f32) -> Moments {
     let known_part = at_scale(own, known_scale);
     let known_near = known.x * (4.0 * known_scale);
 
-    // In quarters: means may be twice the largest float32 apart. Without low, which a compiler would add to the mean first, as
-    // Mesa does: it is in e, and what this leaves of the row's mean in `left`.
+    // In quarters: means may be twice the largest float32 apart. Without low, which a compiler would add to
+    // the mean first, as Mesa does: it is in e, and what this leaves of the row's mean in `left`.
     let quarter = scaled_difference(vec4<f32>(known_part.mean), known_near, 0.25).x;
     let weight = known_part.count / count;
     let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)));

@@ -15,7 +15,8 @@ struct Normalizer {
 
 fn normalizer(moments: Moments) -> Normalizer {
     var row = moments;
-    // A large value again and again, whose mean has rounded to infinity: eps would be lost at the small scale.
+    // A large value again and again, whose mean has rounded to infinity: eps would be lost at the small
+    // scale.
     if (row.scale < 1.0 && row.squares / VARIANCE_COUNT < LEAST_VARIANCE) {
         row = Moments(row.count, row.mean / row.scale, row.low / row.scale, 0.0, 1.0);
     }

@@ -5,14 +5,14 @@ const SUM_SCALE: f32 = 1.0;
 // 2^k / COLS: turns such a sum into a mean.
 const MEAN_FACTOR: f32 = 1.0;
 
-// (v - base) * scale where v - base may be beyond the range. `params.one` is 1, which compilers do not know: they would
-// take the factor out, as Mesa does, and the difference would overflow.
+// (v - base) * scale where v - base may be beyond the range. `params.one` is 1, which compilers do not know:
+// they would take the factor out, as Mesa does, and the difference would overflow.
 fn scaled_difference(v: vec4<f32>, base: f32, scale: f32) -> vec4<f32> {
     return fma(v, vec4<f32>(scale), vec4<f32>(-base * (scale * params.one)));
 }
 
-// v. Compilers do not know that `params.zero` is 0: they cannot take the factor out of a sum of products, a * k + b * k,
-// where a + b may be beyond the range, as Mesa does.
+// v. Compilers do not know that `params.zero` is 0: they cannot take the factor out of a sum of products, a *
+// k + b * k, where a + b may be beyond the range, as Mesa does.
 fn unfactored(v: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) | vec4<u32>(params.zero));
 }
@@ -47,9 +47,9 @@ fn less_product(v: f32, a: f32, b: f32) -> f32 {
     return ((v - first_a * first_b) - first_a * (b - first_b)) - rest * first_b - rest * (b - first_b);
 }
 
-// 1 / sqrt(v), v normal, to the last bit or the one before. Adapters' inverseSqrt may have as few as 12 good bits: a
-// Newton step doubles them, and a second one takes 1 - v * r * r apart so that it is exact to 31 bits, with or without
-// a fused fma (without one, llvmpipe was off by 2 units).
+// 1 / sqrt(v), v normal, to the last bit or the one before. Adapters' inverseSqrt may have as few as 12 good
+// bits: a Newton step doubles them, and a second one takes 1 - v * r * r apart so that it is exact to 31
+// bits, with or without a fused fma (without one, llvmpipe was off by 2 units).
 fn reciprocal_sqrt(v: f32) -> f32 {
     let first = inverseSqrt(v);
     let r = fma(0.5 * first, fma(-(v * first), first, 1.0), first);
@@ -108,7 +108,8 @@ struct Compensated {
     excess: vec4<f32>,
 }
 
-// `params.one` is 1, which compilers do not know: they would simplify (total + due) - total to due, as Mesa does.
+// `params.one` is 1, which compilers do not know: they would simplify (total + due) - total to due, as Mesa
+// does.
 fn add_compensated(total: Compensated, term: vec4<f32>) -> Compensated {
     let due = term - total.excess;
     let sum = total.sum + due;

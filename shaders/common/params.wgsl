@@ -23,8 +23,8 @@ struct Params {
     // Strided rows: how many of them an outer row has, and which of those row 0 of this dispatch is.
     inner_rows: u32,
     first_inner_row: u32,
-    // The constants of these names (common/row.wgsl, common/numerics.wgsl), where the text has none: of kernels that hold no
-    // row in registers, rows of all widths share one.
+    // The constants of these names (common/row.wgsl, common/numerics.wgsl), where the text has none: of
+    // kernels that hold no row in registers, rows of all widths share one.
     cols: u32,
     steps: u32,
     chunks: u32,

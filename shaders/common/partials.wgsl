@@ -1,4 +1,5 @@
-// Partial sums of the parameter gradients: [partial rows, PARAMETER_GRADIENTS, cols or channels] in float32, dgain before dbias.
+// Partial sums of the parameter gradients: [partial rows, PARAMETER_GRADIENTS, cols or channels] in float32,
+// dgain before dbias.
 const PARAMETER_GRADIENTS: u32 = 2u;
 
 // Their rows among all rows of partial sums.
@@ -10,8 +11,8 @@ fn partial_dbias(partial_row: u32) -> u32 {
     return partial_row * PARAMETER_GRADIENTS + PARAMETER_GRADIENTS - 1u;
 }
 
-// A compensated sum (Kahan 1965) for registers: of what rounding loses the first 16 bits are kept, of two components in a
-// word. All 32 would spill on AMD's compiler, where these take up to 24 registers a thread.
+// A compensated sum (Kahan 1965) for registers: of what rounding loses the first 16 bits are kept, of two
+// components in a word. All 32 would spill on AMD's compiler, where these take up to 24 registers a thread.
 struct PackedCompensated {
     sum: vec4<f32>,
     excess: vec2<u32>,
@@ -26,7 +27,8 @@ fn add_product(total: PackedCompensated, a: vec4<f32>, b: vec4<f32>) -> PackedCo
     let low = bitcast<vec2<f32>>(total.excess << vec2<u32>(16u));
     let due = fma(a, b, -vec4<f32>(high, low));
     let sum = total.sum + due;
-    // An infinite sum stays one: its excess is an infinity of the other sign, where without the bounds it would be NaN.
+    // An infinite sum stays one: its excess is an infinity of the other sign, where without the bounds it
+    // would be NaN.
     let bounded = clamp(sum, vec4<f32>(-LARGEST), vec4<f32>(LARGEST));
     let excess = bitcast<vec4<u32>>(fma(bounded, vec4<f32>(params.one), -total.sum) - due);
     return PackedCompensated(sum, (excess.xy & vec2<u32>(0xffff0000u)) | (excess.zw >> vec2<u32>(16u)));

@@ -1,7 +1,7 @@
-// row_sum where a subgroup may have more lanes than the row has threads, or fewer, as the driver likes, and where nobody knows
-// whether all of its subgroups are full: a butterfly over as many lanes as there are of the row in a subgroup, the first of
-// which leaves the sum in workgroup memory, and after one barrier every thread adds up those of its row. In a workgroup whose
-// subgroups are not all full, each lane leaves its own.
+// row_sum where a subgroup may have more lanes than the row has threads, or fewer, as the driver likes, and
+// where nobody knows whether all of its subgroups are full: a butterfly over as many lanes as there are of
+// the row in a subgroup, the first of which leaves the sum in workgroup memory, and after one barrier every
+// thread adds up those of its row. In a workgroup whose subgroups are not all full, each lane leaves its own.
 // Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE, THREADS_PER_ROW.
 //
 //     subgroup_size   8 threads a row: what is left, and added up by each thread
@@ -9,15 +9,15 @@
 //     8 or more       01234567
 //     not full        0 1 2 3 4 5 6 7
 //
-// Calls use the halves of `group_sums` in turn: a thread that is still reading one half is never more than one barrier behind
-// the threads that write the other.
+// Calls use the halves of `group_sums` in turn: a thread that is still reading one half is never more than
+// one barrier behind the threads that write the other.
 
 var<workgroup> group_sums: array<Sums, 2u * WORKGROUP_SIZE>;
 // The half that the next call uses.
 var<private> half: u32;
 
-// The sum with the lane across, where there are more than `mask` lanes to a group. All lanes ask: a subgroup operation behind a
-// branch has to be in uniform control flow, which browsers cannot see here.
+// The sum with the lane across, where there are more than `mask` lanes to a group. All lanes ask: a subgroup
+// operation behind a branch has to be in uniform control flow, which browsers cannot see here.
 fn with_lane_across(sums: Sums, mask: u32, group: u32) -> Sums {
     return select(sums, sums + subgroupShuffleXor(sums, mask), group > mask);
 }

@@ -1,6 +1,6 @@
-// row_sum where the row's threads are an aligned group of a subgroup's lanes: a butterfly, in which every lane of the
-// group ends up with the same bits. Barriers: none. Needs: Sums, Invocation, THREADS_PER_ROW (at most the smallest subgroup
-// size), and a workgroup of full subgroups.
+// row_sum where the row's threads are an aligned group of a subgroup's lanes: a butterfly, in which every
+// lane of the group ends up with the same bits. Barriers: none. Needs: Sums, Invocation, THREADS_PER_ROW (at
+// most the smallest subgroup size), and a workgroup of full subgroups.
 //
 //     lane   0   1   2   3
 //     ^ 1    01  01  23  23

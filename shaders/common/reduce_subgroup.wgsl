@@ -1,4 +1,5 @@
-// row_sum where the row's threads are the workgroup and the workgroup is one subgroup. Barriers: none. Needs: Sums.
+// row_sum where the row's threads are the workgroup and the workgroup is one subgroup. Barriers: none. Needs:
+// Sums.
 
 struct Invocation {
     index: u32,
@@ -9,8 +10,9 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) work
     kernel(Invocation(index), workgroup);
 }
 
-// The same sums, which Mesa's software rasterizer has then worked out before its loop over the lanes: else it moves the whole
-// chain of additions behind them into that loop, lane by lane. `params.one` is 1, which compilers do not know.
+// The same sums, which Mesa's software rasterizer has then worked out before its loop over the lanes: else it
+// moves the whole chain of additions behind them into that loop, lane by lane. `params.one` is 1, which
+// compilers do not know.
 fn opaque(sums: Sums) -> Sums {
     return select(Sums(), sums, Sums(params.one) > Sums());
 }

@@ -1,14 +1,14 @@
-// row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its first lane
-// leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many are spread over the lanes of
-// its subgroup: one thread adding up as many as 256 would be slower, and off by dozens of units where they are alike.
-// Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups of SUBGROUP_MIN lanes and more will do, full or
-// not: what counts is how many there really are.
+// row_sum where the row's threads are a workgroup of several subgroups: each subgroup adds up its own, its
+// first lane leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many
+// are spread over the lanes of its subgroup: one thread adding up as many as 256 would be slower, and off by
+// dozens of units where they are alike. Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups
+// of SUBGROUP_MIN lanes and more will do, full or not: what counts is how many there really are.
 //
-// Calls use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than one barrier behind
-// the threads that write the other.
+// Calls use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than
+// one barrier behind the threads that write the other.
 
-// The smallest size that the adapter's subgroups may have, where that is known, or 4, the smallest of WebGPU: it bounds how many
-// there are.
+// The smallest size that the adapter's subgroups may have, where that is known, or 4, the smallest of WebGPU:
+// it bounds how many there are.
 const SUBGROUP_MIN: u32 = 32u;
 const MOST_SUBGROUPS: u32 = (WORKGROUP_SIZE + SUBGROUP_MIN - 1u) / SUBGROUP_MIN;
 // As many are added up in less time than a subgroup operation takes.

@@ -4,8 +4,8 @@
 //     CONTIGUOUS = 2   thread  0 0 1 1 2 2 3 3 0 0 1 1 2 2 3 3
 //     CONTIGUOUS = 1   thread  0 1 2 3 0 1 2 3 0 1 2 3 0 1 2 3
 //
-// and CONTIGUOUS = 8 as 4, with two vec4 to a thread. So neighboring threads always access neighboring memory, and
-// every thread holds PARTS vec4 of float32 a step, whatever the storage.
+// and CONTIGUOUS = 8 as 4, with two vec4 to a thread. So neighboring threads always access neighboring
+// memory, and every thread holds PARTS vec4 of float32 a step, whatever the storage.
 
 const COLS: u32 = 1024u;
 const THREADS_PER_ROW: u32 = 32u;
@@ -16,7 +16,8 @@ const CONTIGUOUS: u32 = 4u;
 const PARTS: u32 = 1u;
 // Steps that walk the row, or a chunk of it; in the last ones some columns may lie beyond the row.
 const STEPS: u32 = 8u;
-// Chunks of STEPS steps that a row is dealt to, each to another workgroup: chunk c has the steps c * STEPS onwards.
+// Chunks of STEPS steps that a row is dealt to, each to another workgroup: chunk c has the steps c * STEPS
+// onwards.
 const CHUNKS: u32 = 1u;
 
 const WORKGROUP_SIZE: u32 = THREADS_PER_ROW * ROWS_PER_WORKGROUP;
@@ -34,8 +35,8 @@ fn columns(step: u32, part: u32, thread: u32) -> vec4<u32> {
     return (group * THREADS_PER_ROW + thread) * CONTIGUOUS + element % CONTIGUOUS;
 }
 
-// Which of them the row has. In all steps but the last of a row that is one chunk, and in all of a full row, the compiler
-// sees that it is all.
+// Which of them the row has. In all steps but the last of a row that is one chunk, and in all of a full row,
+// the compiler sees that it is all.
 fn in_row(step: u32, part: u32, thread: u32) -> vec4<bool> {
     return vec4<bool>(IS_FULL || (step + 1u) * STEP_COLS <= COLS) | (columns(step, part, thread) < vec4<u32>(COLS));
 }
@@ -58,14 +59,14 @@ fn add_components(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
 
-// `workgroup` is the builtin, a parameter of `main` by itself: browsers take all members of a struct of builtins to differ
-// between threads if one does, and refuse barriers behind a branch on them.
+// `workgroup` is the builtin, a parameter of `main` by itself: browsers take all members of a struct of
+// builtins to differ between threads if one does, and refuse barriers behind a branch on them.
 fn workgroup_number(workgroup: vec3<u32>) -> u32 {
     return workgroup.y * params.workgroups_x + workgroup.x;
 }
 
-// The rows of a workgroup's slots, which take them in turn, and with them neighboring memory. A workgroup beyond the grid's
-// need has none.
+// The rows of a workgroup's slots, which take them in turn, and with them neighboring memory. A workgroup
+// beyond the grid's need has none.
 struct Rows {
     first: u32,
     end: u32,

@@ -1,4 +1,5 @@
-// What the chunks of a row leave for one another: [rows, partials_of_row()] vec4 in float32, a row's in the order of its columns.
+// What the chunks of a row leave for one another: [rows, partials_of_row()] vec4 in float32, a row's in the
+// order of its columns.
 
 // Columns that each stands for; the last has what is left of the row.
 const PARTIAL_COLS: u32 = 8192u;

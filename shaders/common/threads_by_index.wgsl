@@ -1,5 +1,5 @@
-// A thread's number is its invocation's, and lanes are taken to be invocations in order. For browsers, of which not all have
-// the number of a subgroup (WGSL's language feature subgroup_id).
+// A thread's number is its invocation's, and lanes are taken to be invocations in order. For browsers, of
+// which not all have the number of a subgroup (WGSL's language feature subgroup_id).
 
 struct Invocation {
     index: u32,

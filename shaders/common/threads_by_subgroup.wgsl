@@ -1,6 +1,6 @@
-// A thread's number follows its subgroup: the threads of a row are then neighboring lanes, or whole subgroups, however the API
-// numbers invocations, about which Vulkan and WGSL say nothing. Drivers that lay workgroups out in tiles do so only for shaders
-// that ask for none of these.
+// A thread's number follows its subgroup: the threads of a row are then neighboring lanes, or whole
+// subgroups, however the API numbers invocations, about which Vulkan and WGSL say nothing. Drivers that lay
+// workgroups out in tiles do so only for shaders that ask for none of these.
 
 struct Invocation {
     index: u32,

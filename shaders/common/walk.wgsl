@@ -4,8 +4,8 @@
 // Steps of a run: 8 vec4s.
 const RUN_STEPS: u32 = 8u / PARTS;
 
-// Moments of the thread's columns in steps first_step to end_step, from what `load_input` reads, which is stored (as
-// the sum with a residual), or again from what was stored.
+// Moments of the thread's columns in steps first_step to end_step, from what `load_input` reads, which is
+// stored (as the sum with a residual), or again from what was stored.
 fn walk(row: u32, first_step: u32, end_step: u32, thread: u32, scale: f32, again: bool, stores: bool) -> Moments {
     var total = VectorMoments();
     for (var run_step = first_step; run_step < end_step; run_step += RUN_STEPS) {

@@ -1,4 +1,5 @@
-// What is read of rows that forward has walked before: x and the residual again, whose sum nobody has written.
+// What is read of rows that forward has walked before: x and the residual again, whose sum nobody has
+// written.
 fn load_stored(row: u32, step: u32, thread: u32) -> Values {
     return load_input(row, step, thread);
 }

@@ -1,5 +1,5 @@
-// Rows of a channel: run CHANNELS * row + channel has the COLS columns of one channel of a row. Of a tensor that has no such
-// columns, as the statistics, run CHANNELS * row stands for the row.
+// Rows of a channel: run CHANNELS * row + channel has the COLS columns of one channel of a row. Of a tensor
+// that has no such columns, as the statistics, run CHANNELS * row stands for the row.
 
 // Channels of a row.
 const CHANNELS: u32 = 2u;

@@ -1,11 +1,11 @@
-// Rows inside outer ones, such as the heads of a token or the positions of a sample, with a stride between outer rows, between
-// their inner rows, and between columns:
+// Rows inside outer ones, such as the heads of a token or the positions of a sample, with a stride between
+// outer rows, between their inner rows, and between columns:
 //
 //     row       first_inner_row + row = outer * inner_rows + inner row
 //     element   outer * outer stride + inner row * row stride + column * column stride
 //
-// A tensor without outer rows has inner_rows row strides as its outer stride. Sums may wrap around: a start may lie before the
-// binding's where its outer row does.
+// A tensor without outer rows has inner_rows row strides as its outer stride. Sums may wrap around: a start
+// may lie before the binding's where its outer row does.
 
 // The element at which a row of the tensor at a place starts.
 fn row_start(place: u32, row: u32) -> u32 {

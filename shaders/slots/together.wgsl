@@ -1,5 +1,6 @@
-// The slots of a workgroup leave one partial sum: a tree in workgroup memory over the threads of the same columns.
-// Barriers: 1 + log2(ROWS_PER_WORKGROUP) a call. Needs: WORKGROUP_SIZE, THREADS_PER_ROW, ROWS_PER_WORKGROUP.
+// The slots of a workgroup leave one partial sum: a tree in workgroup memory over the threads of the same
+// columns. Barriers: 1 + log2(ROWS_PER_WORKGROUP) a call. Needs: WORKGROUP_SIZE, THREADS_PER_ROW,
+// ROWS_PER_WORKGROUP.
 //
 //     index        0  1 | 2  3 | 4  5 | 6  7    (2 threads a row, 4 slots)
 //     stride 4     04 15  26 37

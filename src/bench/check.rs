@@ -1,9 +1,10 @@
 //! The rows that are timed, and the verdict on what becomes of them.
 //!
-//! However many rows a workload has, they are a block of a few hundred thousand values again and again: the reference
-//! needs to know only one block. Every row of a result is checked all the same. Equal rows must give equal bits
-//! wherever they are in a call, which the library promises, so the block's rows are held against the reference and
-//! all others against the block's; dgain and dbias, sums over all rows, are held against as many times the block's.
+//! However many rows a workload has, they are a block of a few hundred thousand values again and again: the
+//! reference needs to know only one block. Every row of a result is checked all the same. Equal rows must
+//! give equal bits wherever they are in a call, which the library promises, so the block's rows are held
+//! against the reference and all others against the block's; dgain and dbias, sums over all rows, are held
+//! against as many times the block's.
 
 use super::workload::{Operation, Workload};
 use crate::error::Error;
@@ -51,7 +52,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
         let rows = usize::try_from(rows)
             .map_err(|_| Error::invalid("rows", rows, "a number that this host can address"))?;
         let cols = problem.cols as usize;
-        // An odd number, so that a kernel that takes one row, or one sample, for another some power of two away shows.
+        // An odd number, so that a kernel that takes one row, or one sample, for another some power of two
+        // away shows.
         let groups = problem.channels.map_or(1, |channels| channels.groups as usize);
         let block = rows.min(groups * ((BLOCK_VALUES / cols / groups) | 1));
         let mut random = Random::new(1);

@@ -11,14 +11,15 @@ pub struct CopyForm {
     pub threads: u32,
     /// Words of an invocation.
     pub words: u32,
-    /// Whether an invocation's words are neighbors, which a CPU wants. Otherwise neighboring invocations access
-    /// neighboring words, which a GPU wants.
+    /// Whether an invocation's words are neighbors, which a CPU wants. Otherwise neighboring invocations
+    /// access neighboring words, which a GPU wants.
     pub contiguous: bool,
 }
 
 impl CopyForm {
-    /// The forms of which the fastest counts. On software adapters they are more than a factor of two apart: lavapipe
-    /// wants neighboring words in an invocation, and 128 invocations of 4 are as fast there as any number of either.
+    /// The forms of which the fastest counts. On software adapters they are more than a factor of two apart:
+    /// lavapipe wants neighboring words in an invocation, and 128 invocations of 4 are as fast there as any
+    /// number of either.
     pub const ALL: [Self; 5] = [
         Self { threads: 256, words: 1, contiguous: false },
         Self { threads: 256, words: 4, contiguous: false },
@@ -66,9 +67,9 @@ impl CopyForm {
         self.threads as u64 * self.words as u64
     }
 
-    /// Each output becomes the exclusive or of the inputs: of one input, a copy. Straight-line code, since some
-    /// compilers run what is in a loop or behind a condition at half the speed; `is_whole` leaves out the check for
-    /// the end.
+    /// Each output becomes the exclusive or of the inputs: of one input, a copy. Straight-line code, since
+    /// some compilers run what is in a loop or behind a condition at half the speed; `is_whole` leaves out
+    /// the check for the end.
     fn wgsl(&self, inputs: usize, outputs: usize, is_whole: bool) -> String {
         let Self { threads, words, contiguous } = *self;
         let mut text = String::new();
@@ -142,12 +143,14 @@ impl CopyKernel {
     /// The bytes of a word; the buffers of a copy hold whole ones.
     pub const WORD: u64 = 16;
 
-    /// Compiles a copy of `inputs` buffers to `outputs` others. Each output becomes the exclusive or of the inputs.
-    /// `is_whole` leaves out the check for the end, which then serves only what is [whole](CopyForm::is_whole).
+    /// Compiles a copy of `inputs` buffers to `outputs` others. Each output becomes the exclusive or of the
+    /// inputs. `is_whole` leaves out the check for the end, which then serves only what is
+    /// [whole](CopyForm::is_whole).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there is no input or no output, and where the form has no or too many invocations or words; [`Error::Unsupported`] where the device lacks a limit;
-    /// [`Error::Device`] where wgpu fails.
+    /// [`Error::Invalid`] where there is no input or no output, and where the form has no or too many
+    /// invocations or words; [`Error::Unsupported`] where the device lacks a limit; [`Error::Device`] where
+    /// wgpu fails.
     pub fn new(
         device: &wgpu::Device,
         form: CopyForm,
@@ -196,8 +199,8 @@ impl CopyKernel {
     ///
     /// # Errors
     /// [`Error::Invalid`] where the number of buffers is another, where `bytes` is no positive multiple of
-    /// [`CopyKernel::WORD`], or not whole and the kernel does not check for the end; [`Error::BufferTooSmall`];
-    /// [`Error::Device`] where wgpu fails.
+    /// [`CopyKernel::WORD`], or not whole and the kernel does not check for the end;
+    /// [`Error::BufferTooSmall`]; [`Error::Device`] where wgpu fails.
     pub fn call(
         &self,
         device: &wgpu::Device,
@@ -255,7 +258,8 @@ impl CopyKernel {
 }
 
 impl CopyCall {
-    /// Records the copy into a compute pass. Bind group 0 and the pipeline of the pass are the copy's afterwards.
+    /// Records the copy into a compute pass. Bind group 0 and the pipeline of the pass are the copy's
+    /// afterwards.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         for (bind_group, [x, y]) in &self.windows {

@@ -21,14 +21,14 @@ use web_time::Instant;
 /// How much is spent on a workload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// How long call and copy are timed. Checking, finding the fastest copy and warming up come on top, about as long
-    /// together. A workload whose calls are slower than this gets the least number of rounds.
+    /// How long call and copy are timed. Checking, finding the fastest copy and warming up come on top, about
+    /// as long together. A workload whose calls are slower than this gets the least number of rounds.
     pub budget: Duration,
     /// The least time of a submit, so that starting it and waiting for it, a few hundredths to tenths of a
     /// millisecond, count for little.
     pub least_submit: Duration,
-    /// Bytes of all sets of buffers together, more than caches hold. Workloads below a hundredth of that get no more
-    /// than [`Options::MOST_SETS`] sets, which caches may hold, as they would in an application.
+    /// Bytes of all sets of buffers together, more than caches hold. Workloads below a hundredth of that get
+    /// no more than [`Options::MOST_SETS`] sets, which caches may hold, as they would in an application.
     pub rotation_bytes: u64,
 }
 
@@ -42,7 +42,8 @@ impl Options {
 }
 
 impl Default for Options {
-    /// Half a second a workload, submits of 10 milliseconds (in browsers, where waiting takes longer, 30), 256 MiB.
+    /// Half a second a workload, submits of 10 milliseconds (in browsers, where waiting takes longer, 30),
+    /// 256 MiB.
     fn default() -> Self {
         let least_submit = if cfg!(target_arch = "wasm32") { 30 } else { 10 };
         Self {
@@ -58,7 +59,8 @@ impl Default for Options {
 pub struct Measurement {
     /// What was run.
     pub workload: Workload,
-    /// How: the plans of the call in the order of their dispatches, that of the kernel which reads the rows first.
+    /// How: the plans of the call in the order of their dispatches, that of the kernel which reads the rows
+    /// first.
     pub plans: Vec<Plan>,
     /// The worst error of each output.
     pub errors: Vec<OutputError>,

@@ -75,7 +75,8 @@ impl Set {
         Self::over(norm, workload, buffers, outputs)
     }
 
-    /// A set with the same inputs in other buffers; gain and bias, which all rows share, are shared by all sets.
+    /// A set with the same inputs in other buffers; gain and bias, which all rows share, are shared by all
+    /// sets.
     pub(super) fn another(
         &self,
         context: &Context,
@@ -200,7 +201,8 @@ fn repeat(context: &Context, label: &str, block: &[u8], bytes: u64) -> Result<wg
     Ok(buffer)
 }
 
-/// Fills a buffer with `block` again and again. Sent in parts, so that the host needs no memory for all of it.
+/// Fills a buffer with `block` again and again. Sent in parts, so that the host needs no memory for all of
+/// it.
 fn fill(context: &Context, buffer: &wgpu::Buffer, block: &[u8]) {
     const PART_BYTES: u64 = 32 << 20;
     let bytes = buffer.size();

@@ -11,8 +11,8 @@ pub struct NamedShape {
     pub name: &'static str,
 }
 
-/// Rows of real models and, with them, both ends of what kernels have to serve: narrower than a subgroup, and few but
-/// wider than any register budget. Most have four million values, 16 MiB in f32.
+/// Rows of real models and, with them, both ends of what kernels have to serve: narrower than a subgroup, and
+/// few but wider than any register budget. Most have four million values, 16 MiB in f32.
 pub const SHAPES: [NamedShape; 14] = [
     NamedShape { rows: 65_536, cols: 64, name: "QK norm, heads of 64 (Stable Diffusion 3)" },
     NamedShape { rows: 32_768, cols: 128, name: "QK norm, heads of 128 (Qwen3, ViT-22B)" },

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The middle of some samples and how far they spread. Medians, because a hiccup of the machine is an outlier.
+/// The middle of some samples and how far they spread. Medians, because a hiccup of the machine is an
+/// outlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Half of the samples are below it.

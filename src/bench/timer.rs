@@ -24,8 +24,9 @@ impl Clock {
         }
     }
 
-    /// Timestamps where they can be trusted: none is missing, and in the middle they tell about the time that the host
-    /// sees. A GPU that is idle for most of a submit would be news; a timestamp that counts in another unit would not.
+    /// Timestamps where they can be trusted: none is missing, and in the middle they tell about the time that
+    /// the host sees. A GPU that is idle for most of a submit would be news; a timestamp that counts in
+    /// another unit would not.
     pub(super) fn choose(samples: &[Sample]) -> Self {
         let wall = median(samples.iter().map(|sample| sample.wall));
         let gpu: Option<Vec<Duration>> = samples.iter().map(|sample| sample.gpu).collect();

@@ -19,8 +19,8 @@ pub struct Tuned {
     pub entry: TuningEntry,
     /// Rungs that were tried beside the ladder's.
     pub candidates: usize,
-    /// Those of them whose plan does not run or gives wrong results, and why. None is expected: each is a fault of a kernel or
-    /// of a driver.
+    /// Those of them whose plan does not run or gives wrong results, and why. None is expected: each is a
+    /// fault of a kernel or of a driver.
     pub failures: Vec<(Rung, String)>,
 }
 
@@ -48,10 +48,11 @@ impl Bench {
 
     /// Looks for a rung that runs the workload faster than the ladder's by `margin`, a fraction.
     ///
-    /// Each of [`Plan::candidates`] is checked as [`Bench::measure`] checks, and those that are right get a few rounds in turn
-    /// with the ladder's plan. The best three are timed in turn with it for [`Options::budget`] each, and the best of those once
-    /// more. Only that last time counts, because the best of several noisy times is biased. Before each step
-    /// `go_on` is asked with the number of the candidate and how many there are; if it says no, nothing is found: `None`.
+    /// Each of [`Plan::candidates`] is checked as [`Bench::measure`] checks, and those that are right get a
+    /// few rounds in turn with the ladder's plan. The best three are timed in turn with it for
+    /// [`Options::budget`] each, and the best of those once more. Only that last time counts, because the
+    /// best of several noisy times is biased. Before each step `go_on` is asked with the number of the
+    /// candidate and how many there are; if it says no, nothing is found: `None`.
     ///
     /// # Errors
     /// Those of [`Bench::measure`]; also [`Error::Device`] where the ladder's own plan gives wrong results.

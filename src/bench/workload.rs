@@ -78,7 +78,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Layer norm with gain and bias, RMS norm with a gain, or L2 without, as models have them; parameters in the rows' storage.
+    /// Layer norm with gain and bias, RMS norm with a gain, or L2 without, as models have them; parameters in
+    /// the rows' storage.
     #[must_use]
     pub fn new(
         operation: Operation,
@@ -151,8 +152,8 @@ impl Workload {
         self.rows * self.problem.cols as u64 * self.problem.dtype.size() as u64
     }
 
-    /// The bytes that any kernel would have to move: the tensors of rows, each once. gain, bias, their gradients,
-    /// statistics and scratch are not among them.
+    /// The bytes that any kernel would have to move: the tensors of rows, each once. gain, bias, their
+    /// gradients, statistics and scratch are not among them.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.tensor_bytes() * (self.operation.inputs() + self.operation.outputs()) as u64

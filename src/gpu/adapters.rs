@@ -3,7 +3,8 @@
 /// Which adapter to take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// The one that the environment variable `WGPU_ADAPTER_NAME` names, else a real GPU, else a software adapter.
+    /// The one that the environment variable `WGPU_ADAPTER_NAME` names, else a real GPU, else a software
+    /// adapter.
     #[default]
     Auto,
     /// The first whose description (see [`describe_adapter`]) contains this text, in any case.
@@ -19,8 +20,8 @@ pub fn describe_adapter(info: &wgpu::AdapterInfo) -> String {
     format!("{name} [{}{separator}{driver}]", info.backend)
 }
 
-/// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first. None where wgpu was compiled
-/// without any back end.
+/// All adapters of the back ends that `WGPU_BACKEND` names (default: all), real GPUs first. None where wgpu
+/// was compiled without any back end.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
     // wgpu panics then.
     if wgpu::Instance::enabled_backend_features().is_empty() {

@@ -4,8 +4,8 @@ use super::adapter_info_of_device;
 use crate::plan::quirks::{self, AdapterNames, Backend};
 use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
 
-/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit floats,
-/// and on a software adapter 64-bit integers. None is required.
+/// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit
+/// floats, and on a software adapter 64-bit integers. None is required.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     let gains = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
@@ -16,21 +16,22 @@ pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & (gains | on_a_cpu)
 }
 
-/// The limits to open a device with so that the kernels can use all that the adapter has. WebGPU's default limits
-/// work too, with fewer options at once and longer rows streamed.
+/// The limits to open a device with so that the kernels can use all that the adapter has. WebGPU's default
+/// limits work too, with fewer options at once and longer rows streamed.
 #[must_use]
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     adapter.limits()
 }
 
-/// What plans need to know of a device. A device has the features and limits that it was opened with, so an adapter's
-/// subgroups or 16-bit floats count only if they were asked for (see [`required_features`]).
+/// What plans need to know of a device. A device has the features and limits that it was opened with, so an
+/// adapter's subgroups or 16-bit floats count only if they were asked for (see [`required_features`]).
 #[must_use]
 pub fn caps_of_device(device: &wgpu::Device) -> Caps {
     let info = adapter_info_of_device(device);
     let features = device.features();
     let limits = device.limits();
-    // An adapter that names sizes outside WebGPU's range, or in the wrong order, is not to be trusted with any.
+    // An adapter that names sizes outside WebGPU's range, or in the wrong order, is not to be trusted with
+    // any.
     let sizes = SubgroupSizes::new(info.subgroup_min_size, info.subgroup_max_size);
     let shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
     let is_software = info.device_type == wgpu::DeviceType::Cpu;

@@ -1,6 +1,8 @@
-//! The convenience layer: for people without a pipeline of their own. Finds an adapter, uploads, runs, downloads.
+//! The convenience layer: for people without a pipeline of their own. Finds an adapter, uploads, runs,
+//! downloads.
 //!
-//! Async for browsers. On native targets a call holds its thread until the GPU has done; `*_blocking` needs no executor.
+//! Async for browsers. On native targets a call holds its thread until the GPU has done; `*_blocking` needs
+//! no executor.
 
 use super::adapters::{AdapterChoice, adapters, describe_adapter};
 use super::buffers::{BackwardBuffers, ForwardBuffers};
@@ -14,8 +16,8 @@ use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, Sub
 use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open device, and the normalizations that it has been asked for, so that only the first call with a problem
-/// compiles. Clones share both.
+/// An open device, and the normalizations that it has been asked for, so that only the first call with a
+/// problem compiles. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Context {
     kernels: Kernels,
@@ -158,7 +160,8 @@ impl Context {
         Self { kernels: self.kernels.with_subgroup_sizes(sizes), norms: Arc::default(), ..self }
     }
 
-    /// The same device with rows split as said, see [`LayerNormDescriptor::row_split`](crate::LayerNormDescriptor::row_split).
+    /// The same device with rows split as said, see
+    /// [`LayerNormDescriptor::row_split`](crate::LayerNormDescriptor::row_split).
     #[must_use]
     pub fn with_row_split(self, row_split: RowSplit) -> Self {
         Self { norms: Arc::default(), row_split, ..self }
@@ -201,12 +204,12 @@ impl Context {
         describe_adapter(&adapter_info_of_device(self.device()))
     }
 
-    /// Normalizes host rows: see the formulas in the [crate's documentation](crate). On native targets it holds its thread
-    /// until the GPU has done, so an executor wants it on a thread for blocking work.
+    /// Normalizes host rows: see the formulas in the [crate's documentation](crate). On native targets it
+    /// holds its thread until the GPU has done, so an executor wants it on a thread for blocking work.
     ///
     /// # Errors
-    /// As [`LayerNorm::prepare_forward`], the lengths of x and residual in elements; also [`Error::Invalid`] where the
-    /// types of the slices are not the problem's.
+    /// As [`LayerNorm::prepare_forward`], the lengths of x and residual in elements; also [`Error::Invalid`]
+    /// where the types of the slices are not the problem's.
     pub async fn forward<T: Element, P: Element>(
         &self,
         problem: &Problem,
@@ -250,8 +253,8 @@ impl Context {
         })
     }
 
-    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too. Holds its thread as
-    /// [`Context::forward`] does.
+    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too.
+    /// Holds its thread as [`Context::forward`] does.
     ///
     /// # Errors
     /// As [`Context::forward`].

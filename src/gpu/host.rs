@@ -134,8 +134,8 @@ fn check_length(buffer: &'static str, elements: usize, needs: u128) -> Result<()
 }
 
 impl Context {
-    /// Submits prepared calls in one pass and downloads buffers, which must have been created with `COPY_SRC`. Holds its thread
-    /// as [`Context::forward`] does.
+    /// Submits prepared calls in one pass and downloads buffers, which must have been created with
+    /// `COPY_SRC`. Holds its thread as [`Context::forward`] does.
     ///
     /// # Errors
     /// [`Error::Device`] where wgpu fails or the device is lost.

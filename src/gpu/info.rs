@@ -1,7 +1,8 @@
 //! Which adapter a device is of.
 
-/// [`wgpu::Device::adapter_info`] where the browser has it. Safari 26.0 has none, and what is not there has no fields: wgpu
-/// then ends with an exception of JavaScript's that no Rust code can catch. Such a device is of an unnamed GPU.
+/// [`wgpu::Device::adapter_info`] where the browser has it. Safari 26.0 has none, and what is not there has
+/// no fields: wgpu then ends with an exception of JavaScript's that no Rust code can catch. Such a device is
+/// of an unnamed GPU.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "looked for first")]
 pub fn adapter_info_of_device(device: &wgpu::Device) -> wgpu::AdapterInfo {

@@ -12,16 +12,16 @@ use crate::shader::Dialect;
 use crate::types::Problem;
 use std::sync::Arc;
 
-/// How [`Kernels`] are planned and compiled. All has defaults. Written with `..`, over [`default`](Self::default), as
-/// [all that grows](crate#what-grows).
+/// How [`Kernels`] are planned and compiled. All has defaults. Written with `..`, over
+/// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct KernelsDescriptor<'a> {
     /// Whether subgroup operations may be used where the device has them. Default: yes. A way out, should a
     /// driver have them wrong.
     pub subgroups: bool,
-    /// Plan as for subgroups of these sizes where the device has any, whatever sizes it says, and take none of them to be full.
-    /// Results are right with any sizes: reductions look at what there is. Default: as it says, and as is known of its
-    /// driver.
+    /// Plan as for subgroups of these sizes where the device has any, whatever sizes it says, and take none
+    /// of them to be full. Results are right with any sizes: reductions look at what there is. Default: as it
+    /// says, and as is known of its driver.
     pub subgroup_sizes: Option<SubgroupSizes>,
     /// Plan as for this kind of adapter, whatever kind the device says that it is. Default: as it says.
     pub ladder: Option<AdapterKind>,

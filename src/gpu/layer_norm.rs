@@ -33,14 +33,15 @@ pub struct LayerNormDescriptor<'a> {
     pub residual_dtype: Option<Dtype>,
     /// Default: layer norm.
     pub normalization: Normalization,
-    /// Default: gain and bias, whatever the normalization. RMS norm with a gain alone is [`rms`](Self::rms), L2
-    /// with neither [`l2`](Self::l2).
+    /// Default: gain and bias, whatever the normalization. RMS norm with a gain alone is [`rms`](Self::rms),
+    /// L2 with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
-    /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one for each column.
+    /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one
+    /// for each column.
     pub channels: Option<Channels>,
-    /// Added to the variance before the root, or the least norm for L2; may be 0. Default: 1e-5, for L2 too where it is not
-    /// made by [`l2`](Self::l2).
+    /// Added to the variance before the root, or the least norm for L2; may be 0. Default: 1e-5, for L2 too
+    /// where it is not made by [`l2`](Self::l2).
     #[doc(alias = "epsilon")]
     pub eps: f32,
     /// Which rows several workgroups share. Default: none.
@@ -68,7 +69,8 @@ impl LayerNormDescriptor<'_> {
         Self::of(&Problem::rms(cols))
     }
 
-    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its Euclidean norm.
+    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its
+    /// Euclidean norm.
     #[must_use]
     #[doc(alias = "normalize", alias = "l2_normalize")]
     pub fn l2(cols: u32) -> Self {
@@ -173,8 +175,8 @@ impl LayerNorm {
         self.kernels.caps()
     }
 
-    /// The plans that [`prepare_forward`](Self::prepare_forward) runs for these buffers, in the order of their dispatches:
-    /// one, or two where rows are split.
+    /// The plans that [`prepare_forward`](Self::prepare_forward) runs for these buffers, in the order of
+    /// their dispatches: one, or two where rows are split.
     ///
     /// # Errors
     /// Those of [`prepare_forward`](Self::prepare_forward), but for [`Error::Device`].
@@ -182,9 +184,10 @@ impl LayerNorm {
         self.labeled(|| self.forward_plans(&Call::forward(&self.problem, buffers)?, buffers))
     }
 
-    /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of their dispatches:
-    /// backward, or two where rows are split, and the sum of the parameter gradients if any are wanted. Where gain and bias have a
-    /// value for each channel, their sums over channels come first, and backward only where something else is wanted.
+    /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of
+    /// their dispatches: backward, or two where rows are split, and the sum of the parameter gradients if any
+    /// are wanted. Where gain and bias have a value for each channel, their sums over channels come first,
+    /// and backward only where something else is wanted.
     ///
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
@@ -223,10 +226,10 @@ impl LayerNorm {
     /// normalization by these [`Kernels`], had the same text.
     ///
     /// # Errors
-    /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or residual and sum
-    ///   each other.
-    /// - [`Error::Invalid`]: a row stride is below `cols`, or strides give two elements one place; outer rows have no inner
-    ///   ones, or not as many in all tensors; rows are groups, and not those of whole samples.
+    /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or
+    ///   residual and sum each other.
+    /// - [`Error::Invalid`]: a row stride is below `cols`, or strides give two elements one place; outer rows
+    ///   have no inner ones, or not as many in all tensors; rows are groups, and not those of whole samples.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
     /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
     ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the
@@ -246,10 +249,9 @@ impl LayerNorm {
     /// [`prepare_forward`](Self::prepare_forward) does.
     ///
     /// # Errors
-    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is wanted, or dx and
-    /// `drow_gain` without `row_gain`,
-    /// [`Error::UnusedBuffer`] where dsum has no dx that is overwritten, and [`Error::Overlap`] where dx
-    /// accumulates over an input.
+    /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is
+    /// wanted, or dx and `drow_gain` without `row_gain`, [`Error::UnusedBuffer`] where dsum has no dx that is
+    /// overwritten, and [`Error::Overlap`] where dx accumulates over an input.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
         self.labeled(|| {
             let call = Call::backward(&self.problem, buffers)?;

@@ -39,9 +39,9 @@ use crate::error::Error;
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
-/// Runs `work`, which creates objects on the device, and turns what wgpu reports into an error instead of leaving it
-/// to the device's handler, which panics by default. In browsers the report comes too late for that: there it goes to
-/// the handler, and from there to the console if nobody has set one.
+/// Runs `work`, which creates objects on the device, and turns what wgpu reports into an error instead of
+/// leaving it to the device's handler, which panics by default. In browsers the report comes too late for
+/// that: there it goes to the handler, and from there to the console if nobody has set one.
 pub(crate) fn checked<T>(
     device: &wgpu::Device,
     doing: &'static str,

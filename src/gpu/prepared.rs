@@ -10,8 +10,9 @@ use crate::plan::Uniform;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A checked call over given buffers: every pipeline, bind group and dispatch is there. It can be recorded any number
-/// of times, from any thread, and with fewer rows than it was prepared for. It keeps the buffers alive.
+/// A checked call over given buffers: every pipeline, bind group and dispatch is there. It can be recorded
+/// any number of times, from any thread, and with fewer rows than it was prepared for. It keeps the buffers
+/// alive.
 #[derive(Debug)]
 pub struct Prepared {
     inner: Arc<Inner>,
@@ -106,8 +107,8 @@ impl Prepared {
     /// than [`Prepared::ROW_COUNTS`] numbers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where rows are groups and not those
-    /// of whole samples; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
+    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where rows are groups
+    /// and not those of whole samples; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         self.try_record_rows(pass, rows).map_err(|error| error.labeled(self.inner.label.as_deref()))
     }

@@ -5,12 +5,13 @@ use crate::error::Error;
 use crate::types::{Affine, Element, ForwardInputs, Normalization, Problem, Rows};
 
 impl Context {
-    /// Normalizes rows of `cols` values, one after the other, without gain and bias: eps is 1e-5, and for
-    /// L2 none. Whatever else there is to choose, [`Context::forward`] takes, which says when the thread waits.
+    /// Normalizes rows of `cols` values, one after the other, without gain and bias: eps is 1e-5, and for L2
+    /// none. Whatever else there is to choose, [`Context::forward`] takes, which says when the thread waits.
     ///
     /// # Errors
     /// [`Error::Invalid`] where `cols` is out of its range, or `x` does not consist of whole rows;
-    /// [`Error::Unsupported`] where the device has too small limits for them; [`Error::Device`] where wgpu fails.
+    /// [`Error::Unsupported`] where the device has too small limits for them; [`Error::Device`] where wgpu
+    /// fails.
     pub async fn normalize<T: Element>(
         &self,
         normalization: Normalization,
@@ -38,9 +39,9 @@ impl Context {
     }
 }
 
-/// Layer norm of rows of `cols` values, one after the other, without gain and bias, eps 1e-5, on a real GPU, or a
-/// software adapter where there is none (or what `WGPU_ADAPTER_NAME` names). It opens the adapter and compiles each time, and waits; for more than one call, keep
-/// a [`Context`].
+/// Layer norm of rows of `cols` values, one after the other, without gain and bias, eps 1e-5, on a real GPU,
+/// or a software adapter where there is none (or what `WGPU_ADAPTER_NAME` names). It opens the adapter and
+/// compiles each time, and waits; for more than one call, keep a [`Context`].
 ///
 /// ```
 /// let y = wgpu_layernorm::layer_norm(&[1.0_f32, 2.0, 3.0, 4.0], 4)?;

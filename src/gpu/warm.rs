@@ -10,8 +10,8 @@ use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Shape, Span, Tenso
 use std::sync::Arc;
 
 /// What decides which kernels calls will need, beside the
-/// [`LayerNormDescriptor`](crate::LayerNormDescriptor). Written with `..`, over [`default`](Self::default), as
-/// [all that grows](crate#what-grows).
+/// [`LayerNormDescriptor`](crate::LayerNormDescriptor). Written with `..`, over [`default`](Self::default),
+/// as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct WarmOptions<'a> {
     /// Options of the forward calls that will come: which tensors they have, and what is in place.
@@ -26,8 +26,8 @@ pub struct WarmOptions<'a> {
     /// output.
     pub pooled: Pooled,
     /// Whether tensors of rows will lie inside outer ones, or with columns apart
-    /// ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the `alignment` of an
-    /// element. Default: no.
+    /// ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the
+    /// `alignment` of an element. Default: no.
     pub strided: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,

@@ -63,8 +63,8 @@ impl Backward {
         (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
     }
 
-    /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read where they are. Each option
-    /// is named, so that a new one has to be decided.
+    /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read
+    /// where they are. Each option is named, so that a new one has to be decided.
     pub(crate) const fn of_split_sums() -> Self {
         Self {
             dx: None,
@@ -116,8 +116,8 @@ impl Backward {
         },
     ];
 
-    /// Whether the options go together: something is wanted, what dx is added to cannot be an input as well, and dsum is added into a dx
-    /// that is overwritten.
+    /// Whether the options go together: something is wanted, what dx is added to cannot be an input as well,
+    /// and dsum is added into a dx that is overwritten.
     pub(crate) fn go_together(&self) -> bool {
         let is_in_place = self.x_in_dx || self.dy_in_dx;
         let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
@@ -174,7 +174,8 @@ const fn gradient(wanted: Option<Gradient>) -> Uses {
     }
 }
 
-/// The kernels over rows come first; what they leave of dgain and dbias in partial sums, the last one adds up.
+/// The kernels over rows come first; what they leave of dgain and dbias in partial sums, the last one adds
+/// up.
 pub(super) const TENSORS: &[Spec<Backward>] = &[
     Spec {
         tensor: Tensor::X,

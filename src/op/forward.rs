@@ -12,7 +12,8 @@ pub struct Forward {
     pub residual: bool,
     /// Whether the sum is not written out after all.
     pub without_sum: bool,
-    /// Whether y is left out: statistics alone are wanted, for whoever applies them elsewhere. gain and bias are not read then.
+    /// Whether y is left out: statistics alone are wanted, for whoever applies them elsewhere. gain and bias
+    /// are not read then.
     pub without_y: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,
@@ -51,8 +52,9 @@ impl Forward {
         self.residual && !self.without_sum
     }
 
-    /// What the first of the two split kernels does of it: the moments, and the sum where it is stored. It binds no y, so an input
-    /// that lies there is read where it is. Each option is named, so that a new one has to be decided.
+    /// What the first of the two split kernels does of it: the moments, and the sum where it is stored. It
+    /// binds no y, so an input that lies there is read where it is. Each option is named, so that a new one
+    /// has to be decided.
     pub(crate) fn of_split_statistics(self) -> Self {
         let in_sum = |input: Option<Tensor>| input.filter(|output| *output == Tensor::Sum);
         Self {
@@ -99,8 +101,8 @@ impl Forward {
         },
     ];
 
-    /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both inputs, and something is
-    /// wanted, statistics in place of y. Those do not depend on a row's gain.
+    /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
+    /// inputs, and something is wanted, statistics in place of y. Those do not depend on a row's gain.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -128,8 +130,8 @@ const STATISTICS: [(bool, bool); 3] = [(false, false), (true, false), (true, tru
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
-/// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has stored, or both summands
-/// where it has not.
+/// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has
+/// stored, or both summands where it has not.
 pub(super) const TENSORS: &[Spec<Forward>] = &[
     Spec {
         tensor: Tensor::X,

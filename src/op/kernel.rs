@@ -12,9 +12,11 @@ use std::str::FromStr;
 pub enum Kernel {
     /// Forward; the row stays in registers between its one read and its one write.
     ForwardCached,
-    /// Forward for rows beyond the register budget; x is read twice, the second time from cache where the row fits.
+    /// Forward for rows beyond the register budget; x is read twice, the second time from cache where the row
+    /// fits.
     ForwardStreamed,
-    /// Forward where several workgroups share a row, first dispatch: mean and variance of each chunk of a row.
+    /// Forward where several workgroups share a row, first dispatch: mean and variance of each chunk of a
+    /// row.
     ForwardSplitStatistics,
     /// Forward where several workgroups share a row, second dispatch: from x and the chunks' moments to y.
     ForwardSplitApply,
@@ -22,12 +24,13 @@ pub enum Kernel {
     BackwardCached,
     /// Backward for rows beyond the register budget; x and dy are read twice.
     BackwardStreamed,
-    /// Backward where several workgroups share a row, first dispatch: the sums over the columns of each chunk of a row.
+    /// Backward where several workgroups share a row, first dispatch: the sums over the columns of each chunk
+    /// of a row.
     BackwardSplitSums,
     /// Backward where several workgroups share a row, second dispatch: from x, dy and the chunks' sums to dx.
     BackwardSplitApply,
-    /// Backward where gain and bias have a value for each channel: the sums over the columns of each channel of a row, a partial
-    /// sum of dgain and dbias for each sample.
+    /// Backward where gain and bias have a value for each channel: the sums over the columns of each channel
+    /// of a row, a partial sum of dgain and dbias for each sample.
     BackwardChannelSums,
     /// The sum over the partial sums of dgain and dbias that backward left.
     BackwardReduceParameters,
@@ -97,8 +100,8 @@ impl Kernel {
         }
     }
 
-    /// Whether a thread holds what lies on its steps in registers, so that loops over them are written out where
-    /// [`Plan::unroll`] asks for it.
+    /// Whether a thread holds what lies on its steps in registers, so that loops over them are written out
+    /// where [`Plan::unroll`] asks for it.
     pub(crate) const fn is_written_out(self) -> bool {
         matches!(
             self,
@@ -106,8 +109,8 @@ impl Kernel {
         )
     }
 
-    /// Whether the width of a row decides what of it a thread holds in registers: its text has it as a constant. Those of
-    /// the other kernels read it from the uniform.
+    /// Whether the width of a row decides what of it a thread holds in registers: its text has it as a
+    /// constant. Those of the other kernels read it from the uniform.
     pub(crate) const fn holds_rows(self) -> bool {
         matches!(self, Self::ForwardCached | Self::BackwardCached)
     }

@@ -1,6 +1,7 @@
-//! The operations, each a table of its tensors. What else there is to know of a tensor follows from its row of the
-//! table: bindings and their order, which are written, bytes moved, sizes and usages that buffers must have, what may
-//! overlap, which windows are bound, what is loaded and stored in the shader, shapes in a variant's description.
+//! The operations, each a table of its tensors. What else there is to know of a tensor follows from its row
+//! of the table: bindings and their order, which are written, bytes moved, sizes and usages that buffers must
+//! have, what may overlap, which windows are bound, what is loaded and stored in the shader, shapes in a
+//! variant's description.
 
 mod backward;
 mod forward;

@@ -17,8 +17,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// `forward`, `forward_residual`, `backward`, `backward_dx` (without gradients of parameters) or `reduce_parameters`: of
-    /// the first four, each reads and writes other tensors of rows.
+    /// `forward`, `forward_residual`, `backward`, `backward_dx` (without gradients of parameters) or
+    /// `reduce_parameters`: of the first four, each reads and writes other tensors of rows.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -114,7 +114,8 @@ impl Operation {
         })
     }
 
-    /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written over it.
+    /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written
+    /// over it.
     pub(crate) fn fits(&self, problem: &Problem) -> bool {
         let row_gain = match self {
             Self::Forward(forward) => forward.row_gain,

@@ -61,7 +61,8 @@ pub(super) struct Spec<O> {
     pub(super) shape: Shape,
     pub(super) stored: Stored,
     pub(super) uses: fn(&Asked<O>) -> Uses,
-    /// The output whose rows are the tensor's own, where there is one: the kernel accesses it through that one's binding.
+    /// The output whose rows are the tensor's own, where there is one: the kernel accesses it through that
+    /// one's binding.
     pub(super) lies_in: fn(&O) -> Option<Tensor>,
 }
 

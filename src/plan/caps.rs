@@ -1,4 +1,5 @@
-//! What a plan needs to know of an adapter, as plain numbers: no device, so that plans are made and tested anywhere.
+//! What a plan needs to know of an adapter, as plain numbers: no device, so that plans are made and tested
+//! anywhere.
 
 use crate::error::Error;
 use crate::types::by_name;
@@ -10,7 +11,8 @@ use std::str::FromStr;
 pub enum AdapterKind {
     /// Thousands of invocations at once: many threads a row.
     Gpu,
-    /// lavapipe, `SwiftShader`, WARP, llvmpipe: a workgroup is a loop on one core, a barrier a context switch.
+    /// lavapipe, `SwiftShader`, WARP, llvmpipe: a workgroup is a loop on one core, a barrier a context
+    /// switch.
     Software,
 }
 
@@ -59,21 +61,22 @@ pub struct Caps {
     pub kind: AdapterKind,
     /// The subgroup sizes, or `None` where subgroup operations are missing or not to be used.
     pub subgroup: Option<SubgroupSizes>,
-    /// Whether every subgroup of a workgroup is known to be full, where its size divides the workgroup's. Reductions then take no
-    /// barrier for rows within a subgroup; else they find out, and take one.
+    /// Whether every subgroup of a workgroup is known to be full, where its size divides the workgroup's.
+    /// Reductions then take no barrier for rows within a subgroup; else they find out, and take one.
     pub full_subgroups: bool,
     /// Whether shaders may use `enable f16;`.
     pub shader_f16: bool,
-    /// Whether kernels may access memory in words of 64 bits. Only a software adapter gains from it: there an access is a loop
-    /// over lanes, whose cost is that of its components, whatever their size.
+    /// Whether kernels may access memory in words of 64 bits. Only a software adapter gains from it: there an
+    /// access is a loop over lanes, whose cost is that of its components, whatever their size.
     pub shader_int64: bool,
     /// Whether the driver's compiler writes out loops with constant trips behind the bound that naga adds to
-    /// them, and keeps the arrays that they index in registers. Mesa's does for AMD, where some texts that are
-    /// written out spill registers. For others the text is written out, see
+    /// them, and keeps the arrays that they index in registers. Mesa's does for AMD, where some texts that
+    /// are written out spill registers. For others the text is written out, see
     /// [`Plan::unroll`](super::Plan::unroll).
     pub unrolls_loops: bool,
-    /// Whether texts for a software adapter are to be short, and accesses to be of 64-bit words where there are any: Mesa's
-    /// compiler takes a time that grows with the square of a text. Others take longer for what makes them short.
+    /// Whether texts for a software adapter are to be short, and accesses to be of 64-bit words where there
+    /// are any: Mesa's compiler takes a time that grows with the square of a text. Others take longer for
+    /// what makes them short.
     pub short_texts: bool,
     /// Invocations in a workgroup.
     pub max_invocations: u32,

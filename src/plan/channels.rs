@@ -1,4 +1,5 @@
-//! Rows whose gain and bias have a value for each channel: the plan of their sums over channels, and how samples lie in dispatches.
+//! Rows whose gain and bias have a value for each channel: the plan of their sums over channels, and how
+//! samples lie in dispatches.
 
 use super::span::inner_rows;
 use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, ladder};
@@ -6,8 +7,8 @@ use crate::error::Error;
 use crate::types::{Channels, Problem};
 
 impl Plan {
-    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem has channels: of those
-    /// [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
+    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem
+    /// has channels: of those [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
     ///
     /// # Errors
     /// As [`Plan::backward`]; [`Error::Invalid`] too where the problem has no channels.
@@ -59,8 +60,8 @@ impl Plan {
         Some(u32::try_from(samples).unwrap_or(u32::MAX))
     }
 
-    /// The rows inside an outer row, which every dispatch is told: those of a sample, where gain and bias have a value for
-    /// each channel; 1 where there are none.
+    /// The rows inside an outer row, which every dispatch is told: those of a sample, where gain and bias
+    /// have a value for each channel; 1 where there are none.
     pub(crate) fn inner_rows(&self, spans: &[Span]) -> Result<u32, Error> {
         let given = inner_rows(spans)?;
         match self.channels {
@@ -77,7 +78,8 @@ impl Plan {
         }
     }
 
-    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole samples, or a part of one.
+    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole
+    /// samples, or a part of one.
     pub(super) fn in_samples(&self, first_row: u64, rows: u64) -> u64 {
         let Some(Channels { groups, .. }) = self.channels_of_sums() else { return rows };
         let groups = u64::from(groups.max(1));
@@ -87,8 +89,8 @@ impl Plan {
         }
     }
 
-    /// The partial sums that a dispatch and those before it have left. Of a sample that goes on in the next one, nothing is
-    /// there of the rows to come.
+    /// The partial sums that a dispatch and those before it have left. Of a sample that goes on in the next
+    /// one, nothing is there of the rows to come.
     pub(crate) fn partial_rows_after(&self, dispatch: &Dispatch) -> u32 {
         let end = dispatch.first_row + u64::from(dispatch.rows);
         match self.channels_of_sums() {

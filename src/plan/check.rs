@@ -7,7 +7,8 @@ impl Plan {
     /// Whether the plan keeps every limit of an adapter.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] naming the first limit that is exceeded; those of [`Plan::validate`] and [`Caps::validate`].
+    /// [`Error::Unsupported`] naming the first limit that is exceeded; those of [`Plan::validate`] and
+    /// [`Caps::validate`].
     pub fn check(&self, caps: &Caps) -> Result<(), Error> {
         self.validate()?;
         caps.validate()?;
@@ -52,7 +53,8 @@ impl Plan {
         }
         match (self.reduction, caps.subgroup) {
             (Reduction::Workgroup, _) => Ok(()),
-            // In `backward_reduce_parameters` the threads lie side by side over columns, and slots add up over slices.
+            // In `backward_reduce_parameters` the threads lie side by side over columns, and slots add up
+            // over slices.
             (Reduction::Thread, _)
                 if self.threads_per_row == 1 || self.kernel == Kernel::BackwardReduceParameters =>
             {

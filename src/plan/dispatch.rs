@@ -13,14 +13,17 @@ pub struct Dispatch {
     pub first_row: u64,
     /// How many rows.
     pub rows: u32,
-    /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too many.
+    /// Workgroups in x and y; z is 1. The shader numbers them `y * x_count + x`, and there may be a few too
+    /// many.
     pub workgroups: [u32; 2],
-    /// How many partial sums of the parameter gradients it leaves, one for each slot, workgroup or sample. All dispatches of a
-    /// call share them, so that scratch does not grow with their number.
+    /// How many partial sums of the parameter gradients it leaves, one for each slot, workgroup or sample.
+    /// All dispatches of a call share them, so that scratch does not grow with their number.
     pub partial_rows: u32,
-    /// How many of them the dispatches before this one have left: those are added to, the others written anew.
+    /// How many of them the dispatches before this one have left: those are added to, the others written
+    /// anew.
     pub earlier_partial_rows: u32,
-    /// The rows inside an outer row, where a tensor has such, and the groups of a sample, where rows are groups; else 1.
+    /// The rows inside an outer row, where a tensor has such, and the groups of a sample, where rows are
+    /// groups; else 1.
     pub inner_rows: u32,
     /// Which row of its outer row the first row is.
     pub first_inner_row: u32,
@@ -30,12 +33,13 @@ pub struct Dispatch {
 const MOST_DISPATCHES: usize = 1 << 20;
 
 impl Plan {
-    /// The dispatches of a call over `rows` rows, whose tensors lie as `spans` says. Rows beyond one storage binding
-    /// or one grid are cut into several dispatches. Without rows there is no dispatch.
+    /// The dispatches of a call over `rows` rows, whose tensors lie as `spans` says. Rows beyond one storage
+    /// binding or one grid are cut into several dispatches. Without rows there is no dispatch.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where not even one row fits a binding or a grid, and where there would be more than 2^20
-    /// dispatches; [`Error::Invalid`] where a span is, and those of [`Plan::validate`] and [`Caps::validate`].
+    /// [`Error::Unsupported`] where not even one row fits a binding or a grid, and where there would be more
+    /// than 2^20 dispatches; [`Error::Invalid`] where a span is, and those of [`Plan::validate`] and
+    /// [`Caps::validate`].
     pub fn dispatches(&self, rows: u64, spans: &[Span], caps: &Caps) -> Result<Vec<Dispatch>, Error> {
         self.validate()?;
         caps.validate()?;
@@ -154,8 +158,8 @@ impl Plan {
     }
 }
 
-/// The most workgroups of a dispatch. Near-square grids have a few more than they need: of half as many as numbers, none
-/// exceeds 32 bits.
+/// The most workgroups of a dispatch. Near-square grids have a few more than they need: of half as many as
+/// numbers, none exceeds 32 bits.
 pub(super) fn most_workgroups(caps: &Caps) -> u64 {
     u64::from(caps.max_workgroups).pow(2).min(1 << 31)
 }

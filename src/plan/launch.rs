@@ -1,5 +1,5 @@
-//! The numbers of a dispatch as formulas of its rows, for hosts that have no [`Plan`]: data that any language can
-//! evaluate.
+//! The numbers of a dispatch as formulas of its rows, for hosts that have no [`Plan`]: data that any language
+//! can evaluate.
 
 use super::{Caps, Kernel, Operation, Plan};
 
@@ -103,7 +103,8 @@ impl From<u32> for Formula {
     }
 }
 
-/// How a dispatch is launched, by its rows. [`Plan::dispatches`] gives the same numbers, and cuts calls into dispatches.
+/// How a dispatch is launched, by its rows. [`Plan::dispatches`] gives the same numbers, and cuts calls into
+/// dispatches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Launch {
@@ -113,7 +114,8 @@ pub struct Launch {
     pub slot_rows: Formula,
     /// Workgroups in x and in y; there is one in z. The first is the uniform's `workgroups_x` too.
     pub workgroups: [Formula; 2],
-    /// Partial sums of the parameter gradients that the dispatch leaves: the rows of `backward_reduce_parameters`.
+    /// Partial sums of the parameter gradients that the dispatch leaves: the rows of
+    /// `backward_reduce_parameters`.
     pub partial_rows: Formula,
     /// Bytes of the partial sums, which the dispatches of a call share.
     pub scratch_bytes: Formula,
@@ -122,8 +124,8 @@ pub struct Launch {
 }
 
 impl Plan {
-    /// The launch of this plan's dispatches. For `backward_reduce_parameters`, whose one dispatch adds up partial sums,
-    /// these are its rows.
+    /// The launch of this plan's dispatches. For `backward_reduce_parameters`, whose one dispatch adds up
+    /// partial sums, these are its rows.
     #[must_use]
     pub fn launch(&self, caps: &Caps) -> Launch {
         let gradients = self.parameter_gradients();

@@ -1,9 +1,9 @@
-//! From a [`Problem`] and the [`Caps`] of an adapter to a [`Plan`]: which kernel runs, and how its threads lie on the
-//! rows. Pure arithmetic, no GPU.
+//! From a [`Problem`] and the [`Caps`] of an adapter to a [`Plan`]: which kernel runs, and how its threads
+//! lie on the rows. Pure arithmetic, no GPU.
 //!
-//! A plan depends on `cols`, dtypes, options and alignment, never on the number of rows: a row's result is the same
-//! whatever comes with it. Rows only decide how often the plan is dispatched ([`Plan::dispatches`]), and in backward
-//! how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
+//! A plan depends on `cols`, dtypes, options and alignment, never on the number of rows: a row's result is
+//! the same whatever comes with it. Rows only decide how often the plan is dispatched ([`Plan::dispatches`]),
+//! and in backward how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod caps;
 mod channels;
@@ -68,10 +68,11 @@ pub struct Plan {
     pub storages: Storages,
     /// Neighboring elements that a thread reads or writes at once: 1, 2, 4, 8 or 16.
     pub vector_width: u32,
-    /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over columns.
+    /// Threads that share a row, a power of two. In `backward_reduce_parameters`: threads side by side over
+    /// columns.
     pub threads_per_row: u32,
-    /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt to; in
-    /// `backward_channel_sums`: channels of its row.
+    /// Rows of a workgroup at a time. In `backward_reduce_parameters`: slices that the partial sums are dealt
+    /// to; in `backward_channel_sums`: channels of its row.
     pub rows_per_workgroup: u32,
     /// Accesses that a thread makes to walk a row, or its chunk of one, once.
     pub steps: u32,
@@ -89,14 +90,16 @@ pub struct Plan {
     /// Whether loops over steps, runs and parts are written out in the text, for compilers that do not
     /// [unroll](Caps::unrolls_loops) them.
     pub unroll: bool,
-    /// Whether of the loops that are written out those which run once a slot stay loops over short runs: to the compiler of a
-    /// software adapter an access to memory costs as much time there as in a loop over rows.
+    /// Whether of the loops that are written out those which run once a slot stay loops over short runs: to
+    /// the compiler of a software adapter an access to memory costs as much time there as in a loop over
+    /// rows.
     pub short: bool,
-    /// Whether what float16 cannot hold is branched to, as suits a GPU: a software adapter runs both sides of a branch for all
-    /// lanes. (For bfloat16 there is one value less to tell apart, and it made no difference there.)
+    /// Whether what float16 cannot hold is branched to, as suits a GPU: a software adapter runs both sides of
+    /// a branch for all lanes. (For bfloat16 there is one value less to tell apart, and it made no difference
+    /// there.)
     pub branch: bool,
-    /// Whether the slots of a workgroup leave one partial sum of the parameter gradients, and not one each; in
-    /// `backward_reduce_parameters`, whether there are slices to add up.
+    /// Whether the slots of a workgroup leave one partial sum of the parameter gradients, and not one each;
+    /// in `backward_reduce_parameters`, whether there are slices to add up.
     pub combine_slots: bool,
     /// With more rows than this, slots get more rows each before there are more slots, see [`Plan::slots`].
     pub least_slots: u32,
@@ -120,10 +123,12 @@ impl Plan {
         largest_common_power_of_two(16 / dtype.size(), cols as u64)
     }
 
-    /// The plan of a forward call whose rows allow accesses of `vector_width` elements (see [`Span::vector_width`]).
+    /// The plan of a forward call whose rows allow accesses of `vector_width` elements (see
+    /// [`Span::vector_width`]).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the problem, the width or the caps are; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    /// [`Error::Invalid`] where the problem, the width or the caps are; [`Error::Unsupported`] where no
+    /// kernel fits the adapter's limits.
     pub fn forward(
         problem: &Problem,
         forward: Forward,
@@ -139,10 +144,12 @@ impl Plan {
 
     /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
     ///
-    /// Where the problem has channels, [`Plan::channel_sums`] has dgain and dbias, and this one leaves them out.
+    /// Where the problem has channels, [`Plan::channel_sums`] has dgain and dbias, and this one leaves them
+    /// out.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
+    /// limits.
     pub fn backward(
         problem: &Problem,
         backward: Backward,
@@ -160,7 +167,8 @@ impl Plan {
         Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
     }
 
-    /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their dispatches.
+    /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their
+    /// dispatches.
     ///
     /// # Errors
     /// As [`Plan::forward`].
@@ -187,8 +195,8 @@ impl Plan {
         ])
     }
 
-    /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their dispatches;
-    /// [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted.
+    /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their
+    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted.
     ///
     /// Of channels, as [`Plan::backward`].
     ///
@@ -214,7 +222,8 @@ impl Plan {
     /// The plan that sums the partial sums which [`Plan::backward`] or [`Plan::channel_sums`] leaves.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's limits.
+    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
+    /// limits.
     pub fn reduce_parameters(
         problem: &Problem,
         backward: Backward,
@@ -235,12 +244,12 @@ impl Plan {
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
 
-    /// The plan of a forward or backward call that runs as `rung` says, and not as the ladder does. What holds of plans holds
-    /// of this one too.
+    /// The plan of a forward or backward call that runs as `rung` says, and not as the ladder does. What
+    /// holds of plans holds of this one too.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the problem is, or where no kernel could run so on any device; [`Error::Unsupported`] where a
-    /// limit of the adapter is exceeded.
+    /// [`Error::Invalid`] where the problem is, or where no kernel could run so on any device;
+    /// [`Error::Unsupported`] where a limit of the adapter is exceeded.
     pub fn with_rung(
         problem: &Problem,
         operation: Operation,
@@ -370,10 +379,12 @@ impl Plan {
                 return Err(Error::invalid(field, has, needs));
             }
         }
-        // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter ends them.
+        // Without partial sums a slot walks no more rows than this, so that its loops end before the adapter
+        // ends them.
         let most_rows = u64::from(caps.max_loop_trips) / plan.loop_trips_per_row().max(1);
         let most_rows = u32::try_from(most_rows).unwrap_or(u32::MAX) / plan.block_rows * plan.block_rows;
-        // Where each slot leaves a partial sum, fewer of the widest rows' fit the scratch than a workgroup has slots.
+        // Where each slot leaves a partial sum, fewer of the widest rows' fit the scratch than a workgroup
+        // has slots.
         let leaves_sums = plan.writes(Tensor::Partials) && plan.has_slot_sums();
         let most_slots = match leaves_sums && !plan.combine_slots {
             true => 1 << plan.max_partial_rows.ilog2(),

@@ -54,7 +54,8 @@ impl Plan {
         self.threads_per_row.saturating_mul(self.rows_per_workgroup)
     }
 
-    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type or 32 of float32, 4 for 32 bytes of a 16-bit type, else 1.
+    /// vec4s that one access moves: 2 for 16 bytes of a 16-bit type or 32 of float32, 4 for 32 bytes of a
+    /// 16-bit type, else 1.
     #[must_use]
     pub const fn parts(&self) -> u32 {
         shape::parts(self.vector_width)
@@ -87,7 +88,8 @@ impl Plan {
         self.storages.any(&[Storage::NativeF16])
     }
 
-    /// Whether the shader accesses memory in words of 64 bits, see [`Caps::shader_int64`](super::Caps::shader_int64).
+    /// Whether the shader accesses memory in words of 64 bits, see
+    /// [`Caps::shader_int64`](super::Caps::shader_int64).
     #[must_use]
     pub fn uses_int64(&self) -> bool {
         self.storages.is_one()
@@ -155,7 +157,8 @@ impl Plan {
         let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
         match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
-            // Two walks for the moments, one of them scaled, each with two loops over a run, and four components.
+            // Two walks for the moments, one of them scaled, each with two loops over a run, and four
+            // components.
             Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
                 8 + 5 * trips + steps + 2 * runs + 3 * reduction
             }

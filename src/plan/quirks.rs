@@ -1,5 +1,5 @@
-//! What is known of drivers, as data: a row for each fact, with its evidence. Of a driver that no row names nothing is taken
-//! for granted, and it gets the form of each kernel that is right on any.
+//! What is known of drivers, as data: a row for each fact, with its evidence. Of a driver that no row names
+//! nothing is taken for granted, and it gets the form of each kernel that is right on any.
 
 use super::{Caps, SubgroupSizes};
 
@@ -29,7 +29,8 @@ pub(crate) enum Backend {
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fact {
-    /// Every subgroup of a workgroup is full where its size divides the workgroup's: [`Caps::full_subgroups`].
+    /// Every subgroup of a workgroup is full where its size divides the workgroup's:
+    /// [`Caps::full_subgroups`].
     FullSubgroups,
     /// [`Caps::unrolls_loops`].
     UnrollsLoops,

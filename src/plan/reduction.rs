@@ -9,13 +9,13 @@ pub enum Reduction {
     Thread,
     /// The row's threads are a part of every subgroup: an exchange between lanes, no barrier.
     Lanes,
-    /// The row's threads may be a part of a subgroup or several, and a workgroup's subgroups may be full or not: an exchange
-    /// between as many lanes as there are, and one barrier.
+    /// The row's threads may be a part of a subgroup or several, and a workgroup's subgroups may be full or
+    /// not: an exchange between as many lanes as there are, and one barrier.
     Adaptive,
     /// The row's threads are exactly a subgroup, and that a workgroup: one subgroup operation, no barrier.
     Subgroup,
-    /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The number is
-    /// the smallest subgroup size that there may be, which bounds how many partial sums there are.
+    /// The row's threads are a workgroup of several subgroups: a subgroup operation and one barrier. The
+    /// number is the smallest subgroup size that there may be, which bounds how many partial sums there are.
     Subgroups(u32),
     /// A tree in workgroup memory, for adapters without subgroup operations.
     Workgroup,

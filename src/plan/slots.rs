@@ -5,8 +5,8 @@ use super::{AdapterKind, Dispatch, Kernel, Operation, Plan};
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
 
-/// Whether the slots of a workgroup put their partial sums together where there are several. The streamed kernel updates its own
-/// in memory, and on a CPU barriers cost more than the partial sums do.
+/// Whether the slots of a workgroup put their partial sums together where there are several. The streamed
+/// kernel updates its own in memory, and on a CPU barriers cost more than the partial sums do.
 pub(super) const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
     matches!((kernel, kind), (Kernel::BackwardCached, AdapterKind::Gpu))
 }
@@ -23,8 +23,8 @@ impl Plan {
         }
     }
 
-    /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each workgroup has some
-    /// rows.
+    /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each
+    /// workgroup has some rows.
     #[must_use]
     pub fn slots(&self, rows: u64) -> u32 {
         self.workgroups(rows).saturating_mul(self.rows_per_workgroup)
@@ -36,9 +36,9 @@ impl Plan {
         u32::try_from(rows.div_ceil(in_all)).unwrap_or(u32::MAX)
     }
 
-    /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`. They are several
-    /// where it gains from that: where it leaves partial sums of the parameter gradients, or keeps gain and bias in
-    /// registers.
+    /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`.
+    /// They are several where it gains from that: where it leaves partial sums of the parameter gradients, or
+    /// keeps gain and bias in registers.
     #[must_use]
     pub fn slot_rows(&self, rows: u64) -> u32 {
         let wanted = (rows / u64::from(self.least_slots.max(1))).clamp(1, self.rows_per_slot.max(1).into());
@@ -48,8 +48,8 @@ impl Plan {
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
     }
 
-    /// Whether slots or workgroups leave partial sums of dgain and dbias, or read them. `backward_channel_sums` leaves a sample's,
-    /// whatever its slots.
+    /// Whether slots or workgroups leave partial sums of dgain and dbias, or read them.
+    /// `backward_channel_sums` leaves a sample's, whatever its slots.
     pub(super) const fn has_slot_sums(&self) -> bool {
         self.parameter_gradients() > 0 && !matches!(self.kernel, Kernel::BackwardChannelSums)
     }
@@ -117,7 +117,8 @@ impl Plan {
         self.partials_bytes(partial_rows)
     }
 
-    /// Bytes of scratch that the two split kernels of a call need for the partial moments or sums of its rows.
+    /// Bytes of scratch that the two split kernels of a call need for the partial moments or sums of its
+    /// rows.
     #[must_use]
     pub const fn row_partials_bytes(&self, rows: u64) -> u64 {
         rows.saturating_mul(self.row_partials() as u64 * ROW_PARTIAL_BYTES)

@@ -3,8 +3,9 @@
 use super::{Operation, Plan, WIDE, largest_common_power_of_two};
 use crate::error::Error;
 
-/// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer holds: its end,
-/// in bytes, is below 2^64. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
+/// Where a tensor's rows lie in its buffer. Offset, stride and rows are those of a tensor that a buffer
+/// holds: its end, in bytes, is below 2^64. Written with `..`, over [`default`](Self::default), as [all that
+/// grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Elements before the first row.
@@ -17,8 +18,8 @@ pub struct Span {
     pub element_bytes: u32,
     /// Elements from one column to the next: 1 where columns lie side by side.
     pub column_stride: u64,
-    /// Where `stride` does not tell all rows apart: the inner rows, such as the heads of a token or the positions
-    /// of a sample. 0 where it does.
+    /// Where `stride` does not tell all rows apart: the inner rows, such as the heads of a token or the
+    /// positions of a sample. 0 where it does.
     pub inner_rows: u64,
     /// Elements from one outer row's first row to the next's; nothing where there are no outer rows.
     pub outer_stride: u64,
@@ -40,8 +41,8 @@ impl Default for Span {
 }
 
 impl Span {
-    /// How many elements can be accessed at once wherever a row starts, in the unit of [`Plan::vector_width`]: 8
-    /// where every row starts on 16 bytes, 16 where every row starts on 32.
+    /// How many elements can be accessed at once wherever a row starts, in the unit of
+    /// [`Plan::vector_width`]: 8 where every row starts on 16 bytes, 16 where every row starts on 32.
     #[must_use]
     pub const fn vector_width(&self) -> u32 {
         // No kernel knows others: of those, one at a time.
@@ -63,8 +64,8 @@ impl Span {
         }
     }
 
-    /// Whether a kernel needs to be told more than a start and a stride of rows: of tensors of rows. Statistics whose mean and rstd lie
-    /// apart need nothing else.
+    /// Whether a kernel needs to be told more than a start and a stride of rows: of tensors of rows.
+    /// Statistics whose mean and rstd lie apart need nothing else.
     #[must_use]
     pub const fn is_strided(&self) -> bool {
         self.inner_rows > 0 || (self.column_stride != 1 && self.cols > 1)
@@ -95,8 +96,8 @@ impl Span {
         if rows == 0 {
             return 0;
         }
-        // Inside an outer row later rows lie later, and so do the last rows of later outer rows. That of the last outer row which
-        // is whole may lie after the last row.
+        // Inside an outer row later rows lie later, and so do the last rows of later outer rows. That of the
+        // last outer row which is whole may lie after the last row.
         let mut at = self.row_byte(last);
         if self.inner_rows > 0
             && let Some(whole) = (last / self.inner_rows * self.inner_rows).checked_sub(1)
@@ -180,7 +181,8 @@ impl Span {
         !(between >= row && between.saturating_add(other_row) <= stride)
     }
 
-    /// Rows side by side, with their columns apart, as rows of which each has one column of all: a slice of wider ones.
+    /// Rows side by side, with their columns apart, as rows of which each has one column of all: a slice of
+    /// wider ones.
     const fn transposed(&self, rows: u64) -> Option<(Self, u64)> {
         let is_slice = self.inner_rows == 0 && self.stride == 1 && 0 < rows && rows <= self.column_stride;
         if !is_slice || self.column_stride == 1 || rows > u32::MAX as u64 {
@@ -208,8 +210,8 @@ impl Span {
         Some((outer, rows.div_ceil(self.inner_rows)))
     }
 
-    /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple of
-    /// `alignment`, and its length, a multiple of 4.
+    /// The window of the buffer that rows `first..first + rows` are bound through: its first byte, a multiple
+    /// of `alignment`, and its length, a multiple of 4.
     #[must_use]
     pub const fn window(&self, first: u64, rows: u64, alignment: u32) -> (u64, u64) {
         let alignment = if alignment == 0 { 1 } else { alignment as u64 };
@@ -277,8 +279,8 @@ impl Span {
 }
 
 impl Plan {
-    /// The same plan for rows inside outer ones, or with columns apart ([`Span::is_strided`]), of any of its tensors. The sums of
-    /// [`Plan::reduce_parameters`] have no rows, and stay as they are.
+    /// The same plan for rows inside outer ones, or with columns apart ([`Span::is_strided`]), of any of its
+    /// tensors. The sums of [`Plan::reduce_parameters`] have no rows, and stay as they are.
     #[must_use]
     pub const fn with_strided(self, strided: bool) -> Self {
         let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));

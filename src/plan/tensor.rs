@@ -11,10 +11,11 @@ use std::ops::Index;
 pub enum Storage {
     /// float32.
     F32,
-    /// float16 as WGSL's own type; needs `enable f16;`. It alone can store a single element without touching its
-    /// neighbor, so it serves rows whose elements do not pair up.
+    /// float16 as WGSL's own type; needs `enable f16;`. It alone can store a single element without touching
+    /// its neighbor, so it serves rows whose elements do not pair up.
     NativeF16,
-    /// float16, two in a u32, by `unpack2x16float`: 16 bytes move 8 elements, on adapters with and without f16.
+    /// float16, two in a u32, by `unpack2x16float`: 16 bytes move 8 elements, on adapters with and without
+    /// f16.
     PackedF16,
     /// bfloat16, two in a u32, by bit operations.
     PackedBf16,
@@ -109,7 +110,8 @@ impl Plan {
         self.operation.used(self.kernel, self.affine)
     }
 
-    /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters' uniform).
+    /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters'
+    /// uniform).
     #[must_use]
     pub fn tensors(&self) -> Vec<Tensor> {
         let is_bound = |used: &Used| used.bound == used.tensor;

@@ -4,7 +4,8 @@ use super::{Kernel, Operation, Plan};
 use crate::types::{Affine, Channels, Gradient, Normalization};
 
 impl Plan {
-    /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the uniform.
+    /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the
+    /// uniform.
     fn of_any_width(self) -> Self {
         // A row of one column is a case of its own.
         if self.kernel.holds_rows() || self.row_cols() == 1 {
@@ -38,8 +39,8 @@ impl Plan {
     /// the uniform, or another dispatch of the call.
     #[must_use]
     pub fn text_key(&self) -> Self {
-        // How many groups there are is a number of the uniform. Without parameters, and where their gradients are partial
-        // sums, channels do not matter.
+        // How many groups there are is a number of the uniform. Without parameters, and where their gradients
+        // are partial sums, channels do not matter.
         let by_channel = |channels: Channels| Channels { count: channels.per_row(), groups: 1, ..channels };
         let knows_channels = match self.operation {
             Operation::Forward(forward) => self.affine.has_gain() && !forward.without_y,

@@ -5,8 +5,8 @@ use crate::op::{Shape, Used};
 use crate::types::{Normalization, Statistics};
 use std::ops::Add;
 
-/// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not. gain and
-/// bias, which all rows share, count once a call.
+/// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not.
+/// gain and bias, which all rows share, count once a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -36,8 +36,8 @@ impl Add for Traffic {
 }
 
 impl Plan {
-    /// The traffic of a call of this plan; in backward without the plan that sums the parameter gradients, which has
-    /// its own. None for a plan that is [not valid](Plan::validate).
+    /// The traffic of a call of this plan; in backward without the plan that sums the parameter gradients,
+    /// which has its own. None for a plan that is [not valid](Plan::validate).
     #[must_use]
     pub fn traffic(&self, dispatches: &[Dispatch]) -> Traffic {
         if self.validate().is_err() {
@@ -83,8 +83,8 @@ impl Plan {
         self.parameter_gradients() as u64 * self.parameters() as u64 * 4
     }
 
-    /// What slots or workgroups write of their partial sums: once a dispatch, those of the streamed kernel once a block of rows.
-    /// All but the first write of each reads it before.
+    /// What slots or workgroups write of their partial sums: once a dispatch, those of the streamed kernel
+    /// once a block of rows. All but the first write of each reads it before.
     fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
         let updates = |dispatch: &Dispatch| match self.kernel {
             Kernel::BackwardStreamed => {

@@ -1,14 +1,16 @@
 //! Rungs that were measured to beat the ladder's: a table that plans are made from instead.
 //!
-//! A table cannot break a call: a rung that no kernel could run is refused when it is added or read, and one that exceeds a
-//! limit of the device is ignored. A key has no rows, so tuned plans keep batch invariance as the ladder's do.
+//! A table cannot break a call: a rung that no kernel could run is refused when it is added or read, and one
+//! that exceeds a limit of the device is ignored. A key has no rows, so tuned plans keep batch invariance as
+//! the ladder's do.
 
 use super::shape::largest_common_power_of_two;
 use super::{Caps, Operation, Plan, RowShape, Rung};
 use crate::error::Error;
 use crate::types::{Affine, Dtype, Normalization, Problem};
 
-/// An adapter as tuning tells it from others, its driver's version included: another compiler is another machine.
+/// An adapter as tuning tells it from others, its driver's version included: another compiler is another
+/// machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct TunedAdapter {
@@ -20,9 +22,9 @@ pub struct TunedAdapter {
     pub driver: String,
 }
 
-/// The calls that an entry is for. Whatever else varies in a call, affine and the storage of parameters among it, does not
-/// tell entries apart: they were measured as [`bench`](mod@crate::bench) measures, with gain and bias in the rows' storage for
-/// layer norm, a gain for RMS norm, neither for L2.
+/// The calls that an entry is for. Whatever else varies in a call, affine and the storage of parameters among
+/// it, does not tell entries apart: they were measured as [`bench`](mod@crate::bench) measures, with gain and
+/// bias in the rows' storage for layer norm, a gain for RMS norm, neither for L2.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct TuningKey {
@@ -34,9 +36,11 @@ pub struct TuningKey {
     pub normalization: Normalization,
     /// Storage of the rows.
     pub dtype: Dtype,
-    /// Values in a row. Widths between those of a table are the ladder's: a neighbor's rung may be the wrong one.
+    /// Values in a row. Widths between those of a table are the ladder's: a neighbor's rung may be the wrong
+    /// one.
     pub cols: u32,
-    /// [`Plan::vector_width`]. Rows that begin elsewhere in their buffers, with narrower accesses, are the ladder's.
+    /// [`Plan::vector_width`]. Rows that begin elsewhere in their buffers, with narrower accesses, are the
+    /// ladder's.
     pub vector_width: u32,
 }
 
@@ -149,8 +153,9 @@ impl Tuning {
         Self { entries: self.entries.iter().filter(is_its).cloned().collect() }
     }
 
-    /// The plan of a call on an adapter: that of its entry's rung, or the ladder's where there is no entry, where the entry
-    /// keeps the ladder, and where the rung exceeds a limit of `caps` (a device may be opened with less than it was tuned with).
+    /// The plan of a call on an adapter: that of its entry's rung, or the ladder's where there is no entry,
+    /// where the entry keeps the ladder, and where the rung exceeds a limit of `caps` (a device may be opened
+    /// with less than it was tuned with).
     ///
     /// # Errors
     /// Those of [`Plan::forward`], [`Plan::backward`] and [`Plan::reduce_parameters`].
@@ -207,8 +212,8 @@ mod json {
         /// Reads the text of a tuning file.
         ///
         /// # Errors
-        /// [`Error::Invalid`] where it is none, where it is of a later version, and as [`Tuning::insert`] for each entry, of
-        /// which no two may have the same key.
+        /// [`Error::Invalid`] where it is none, where it is of a later version, and as [`Tuning::insert`] for
+        /// each entry, of which no two may have the same key.
         pub fn from_json(text: &str) -> Result<Self, Error> {
             let wrong = |error: serde_json::Error| {
                 Error::invalid("the tuning file", error, "what `layernorm tune` writes, version 1")

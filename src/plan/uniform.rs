@@ -4,19 +4,20 @@ use super::{Dispatch, Plan, Tensor};
 use crate::types::Channels;
 use bytemuck::{Pod, Zeroable};
 
-/// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all of a
-/// shader's numbers are. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
+/// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all
+/// of a shader's numbers are. Written with `..`, over [`default`](Self::default), as [all that
+/// grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// From the start of the binding to row 0 of the dispatch.
     pub start: u32,
     /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
     pub row_stride: u32,
-    /// From one column to the next: 1, but for [strided](Plan::with_strided) rows, and statistics whose mean and rstd lie
-    /// apart. Modulo 2^32 where rstd comes first.
+    /// From one column to the next: 1, but for [strided](Plan::with_strided) rows, and statistics whose mean
+    /// and rstd lie apart. Modulo 2^32 where rstd comes first.
     pub column_stride: u32,
-    /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; `None` where one stride tells
-    /// all rows apart.
+    /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; `None` where one
+    /// stride tells all rows apart.
     pub outer_stride: Option<u32>,
 }
 
@@ -59,9 +60,9 @@ impl Uniform {
     /// Bytes of a uniform: one slot of the largest alignment that WebGPU lets an adapter ask for.
     pub const BYTES: usize = 256;
 
-    /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings; places beyond
-    /// [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number `first_inner_row`
-    /// of the `inner_rows` of an outer row, from whose start strided plans count.
+    /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings;
+    /// places beyond [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number
+    /// `first_inner_row` of the `inner_rows` of an outer row, from whose start strided plans count.
     pub(crate) fn new(
         places: &[Place],
         eps: f32,
@@ -104,17 +105,17 @@ impl Uniform {
 const _: () = assert!(size_of::<Uniform>() == Uniform::BYTES, "Uniform is one slot");
 
 impl Plan {
-    /// The bytes of a dispatch's uniform, for a host of its own: `places` are those of [`Plan::tensors`], in their order,
-    /// `eps` is the problem's, backward's too. Partial sums of gradients start where their binding does, with
-    /// [`Plan::place_of_partials`].
+    /// The bytes of a dispatch's uniform, for a host of its own: `places` are those of [`Plan::tensors`], in
+    /// their order, `eps` is the problem's, backward's too. Partial sums of gradients start where their
+    /// binding does, with [`Plan::place_of_partials`].
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
         let outer = [dispatch.first_inner_row, dispatch.inner_rows];
         bytemuck::cast(Uniform::new(places, eps, outer, self.strided).of(self, dispatch))
     }
 
-    /// The place of the partial sums of dgain and dbias in a binding of their own: rows of [`Plan::parameters`], one after the
-    /// other.
+    /// The place of the partial sums of dgain and dbias in a binding of their own: rows of
+    /// [`Plan::parameters`], one after the other.
     #[must_use]
     pub const fn place_of_partials(&self) -> Place {
         Place { start: 0, row_stride: self.parameters(), column_stride: 1, outer_stride: None }

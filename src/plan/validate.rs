@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::types::{Dtype, Problem};
 
 impl SubgroupSizes {
-    /// The sizes from `min` to `max`, if both are powers of two and `4 <= min <= max <= 128`, as WebGPU has them.
+    /// The sizes from `min` to `max`, if both are powers of two and `4 <= min <= max <= 128`, as WebGPU has
+    /// them.
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Option<Self> {
         let sizes = Self { min, max };
@@ -23,8 +24,8 @@ impl SubgroupSizes {
 }
 
 impl Caps {
-    /// Whether a device can have these numbers. Plans are made for no others. A limit that is merely low is no fault here:
-    /// what exceeds it is [unsupported](Error::is_unsupported).
+    /// Whether a device can have these numbers. Plans are made for no others. A limit that is merely low is
+    /// no fault here: what exceeds it is [unsupported](Error::is_unsupported).
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the first field that no device has.
@@ -54,9 +55,9 @@ impl Caps {
 }
 
 impl Plan {
-    /// Whether the plan's numbers go together, as those of a plan that this crate has made do. [`Plan::check`],
-    /// [`Plan::dispatches`] and [`assemble`](crate::shader::assemble) refuse others, whose kernels would leave out values, or
-    /// end nowhere.
+    /// Whether the plan's numbers go together, as those of a plan that this crate has made do.
+    /// [`Plan::check`], [`Plan::dispatches`] and [`assemble`](crate::shader::assemble) refuse others, whose
+    /// kernels would leave out values, or end nowhere.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the first field that is wrong.

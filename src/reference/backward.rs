@@ -7,8 +7,9 @@ use super::{
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
 
-/// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to them; the
-/// rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that grows](crate#what-grows).
+/// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
+/// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
+/// grows](crate#what-grows).
 #[derive(Debug)]
 pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
@@ -43,8 +44,8 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
     }
 }
 
-/// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated), RMS norm (Zhang, Sennrich 2019,
-/// equation 4, differentiated) or L2.
+/// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated), RMS norm (Zhang,
+/// Sennrich 2019, equation 4, differentiated) or L2.
 ///
 /// ```text
 /// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
@@ -59,16 +60,17 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite)
 /// ```
 ///
-/// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added to the
-/// value present where [`Gradient::Accumulate`] asks for it.
+/// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added
+/// to the value present where [`Gradient::Accumulate`] asks for it.
 ///
-/// A NaN or an infinity in a row of x or dy makes that row of dx NaN, and no other; one in x makes all of dgain NaN;
-/// dbias and, for dy, dgain are as arithmetic has it. With 0 rows dgain and dbias become 0, or stay when accumulating.
+/// A NaN or an infinity in a row of x or dy makes that row of dx NaN, and no other; one in x makes all of
+/// dgain NaN; dbias and, for dy, dgain are as arithmetic has it. With 0 rows dgain and dbias become 0, or
+/// stay when accumulating.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
-/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit [`Problem::affine`];
-/// [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit
+/// [`Problem::affine`]; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm_backward", alias = "vjp")]
 pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem: &Problem,

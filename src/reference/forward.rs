@@ -7,8 +7,8 @@ use super::{
 use crate::op::Stored;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
 
-/// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is. Written with
-/// `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
+/// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
+/// Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Debug)]
 pub struct ForwardOutputs<'a, R, O> {
     /// The result, `[rows, cols]`.
@@ -28,7 +28,8 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
     }
 }
 
-/// Layer norm (Ba, Kiros, Hinton 2016, equation 3), RMS norm (Zhang, Sennrich 2019, equation 4) or L2 of each row.
+/// Layer norm (Ba, Kiros, Hinton 2016, equation 3), RMS norm (Zhang, Sennrich 2019, equation 4) or L2 of each
+/// row.
 ///
 /// ```text
 /// sum  = x + residual, rounded to R                    (x alone without a residual)
@@ -40,14 +41,14 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 ///        row_gain * (sum - mean) * rstd                (where rows have gains: Salimans, Kingma 2016, equation 2, for L2)
 /// ```
 ///
-/// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN for its
-/// rstd), in RMS norm too, and touches no other row. A row without variance where eps is 0 (a standard
-/// deviation below 2^-126) has rstd 0, and so y = bias.
+/// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN
+/// for its rstd), in RMS norm too, and touches no other row. A row without variance where eps is 0 (a
+/// standard deviation below 2^-126) has rstd 0, and so y = bias.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
-/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`] and for a
-/// sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`]
+/// and for a sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm", alias = "rms_norm")]
 pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem: &Problem,

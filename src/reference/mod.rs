@@ -1,14 +1,15 @@
 //! The CPU path: all arithmetic in float64, in two passes, one loop a formula.
 //!
-//! It is what every kernel is checked against, and what computes where there is no adapter. What is read is what is
-//! stored (f32, f16 or bf16); what is written is rounded once, or not at all where an output is `f64`.
+//! It is what every kernel is checked against, and what computes where there is no adapter. What is read is
+//! what is stored (f32, f16 or bf16); what is written is rounded once, or not at all where an output is
+//! `f64`.
 //!
-//! Rows go in blocks to all cores with the feature `rayon`, one after the other without it. The blocks and the order
-//! of every sum depend on the shape alone, so results have the same bits for any number of threads.
+//! Rows go in blocks to all cores with the feature `rayon`, one after the other without it. The blocks and
+//! the order of every sum depend on the shape alone, so results have the same bits for any number of threads.
 //!
-//! The formulas are those of Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 3, and, without the mean, of
-//! Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the root in both. L2 is
-//! that of [`Normalization::L2`].
+//! The formulas are those of Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 3, and, without the
+//! mean, of Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the
+//! root in both. L2 is that of [`Normalization::L2`].
 
 mod backward;
 mod forward;
@@ -100,8 +101,8 @@ impl RowStatistics {
     }
 }
 
-/// The mean for layer norm; 0 for RMS norm and L2, whose formulas are those of layer norm with every mean that comes from
-/// centering dropped.
+/// The mean for layer norm; 0 for RMS norm and L2, whose formulas are those of layer norm with every mean
+/// that comes from centering dropped.
 fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
     match problem.normalization {
         Normalization::Layer => sum_of(values, |value| value) / f64::from(problem.cols),
@@ -120,7 +121,8 @@ fn mean_product(problem: &Problem, row: &RowStatistics, dxhat: &[f64], xhat: &[f
     }
 }
 
-/// Partial sums of one sum: independent, so that they fill vector registers and hide the latency of an addition.
+/// Partial sums of one sum: independent, so that they fill vector registers and hide the latency of an
+/// addition.
 const LANES: usize = 8;
 
 /// `sum(term(value))`
@@ -179,7 +181,8 @@ impl OfColumns {
     }
 }
 
-/// What xhat is multiplied by: 1 where there is no gain; 1 + gain, rounded to float32, where that is zero-centered.
+/// What xhat is multiplied by: 1 where there is no gain; 1 + gain, rounded to float32, where that is
+/// zero-centered.
 pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> OfColumns {
     let is_zero_centered = problem.affine.is_zero_centered();
     OfColumns::new(problem, gain, |gain| match gain {

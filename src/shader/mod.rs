@@ -1,7 +1,7 @@
 //! From a [`Plan`] to WGSL text.
 //!
-//! The files in `shaders/` are segments of plain WGSL; a variant is some of them, one after the other, with `const`
-//! lines set by name. Accessors are written once a storage, in `io/`, for a tensor with no name.
+//! The files in `shaders/` are segments of plain WGSL; a variant is some of them, one after the other, with
+//! `const` lines set by name. Accessors are written once a storage, in `io/`, for a tensor with no name.
 
 /// A file of `shaders/`.
 macro_rules! wgsl {
@@ -46,9 +46,11 @@ pub struct Shader {
     pub label: String,
     /// The WGSL text. Its entry point is [`ENTRY_POINT`].
     pub source: String,
-    /// The storage buffers of group 0, in the order of their bindings: from 1 on, unless a [`Layout`] says otherwise.
+    /// The storage buffers of group 0, in the order of their bindings: from 1 on, unless a [`Layout`] says
+    /// otherwise.
     pub bindings: Vec<Binding>,
-    /// The binding of the uniform, that of `shaders/common/params.wgsl`: 0, unless a [`Layout`] says otherwise.
+    /// The binding of the uniform, that of `shaders/common/params.wgsl`: 0, unless a [`Layout`] says
+    /// otherwise.
     pub uniform: u32,
 }
 
@@ -81,8 +83,9 @@ pub fn assemble(plan: &Plan, dialect: Dialect) -> Result<Shader, Error> {
 /// Puts together the text of a plan, with the bindings that a host wants.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a plan that is not [valid](Plan::validate). [`Error::Assembly`] if a segment lacks a constant that is to be
-/// set, or has it twice, or if a loop cannot be unrolled that is to be: a fault of this crate.
+/// [`Error::Invalid`] for a plan that is not [valid](Plan::validate). [`Error::Assembly`] if a segment lacks
+/// a constant that is to be set, or has it twice, or if a loop cannot be unrolled that is to be: a fault of
+/// this crate.
 pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Shader, Error> {
     plan.validate()?;
     let plan = &if layout.read_write { plan.with_pooled(Pooled::Everything) } else { *plan };
@@ -150,8 +153,9 @@ fn bindings(plan: &Plan, layout: Layout) -> Vec<Binding> {
         .collect()
 }
 
-/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU half of that. So do
-/// those over the rows of a block: written out, a streamed kernel takes three times as long to compile, and is no faster.
+/// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU
+/// half of that. So do those over the rows of a block: written out, a streamed kernel takes three times as
+/// long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
 
 /// Steps that are written out of a loop which runs once a slot, where the text is to be [short](Plan::short).
@@ -160,8 +164,8 @@ const RUN_TRIPS: u32 = 4;
 /// Where there are more, `reduce_subgroups.wgsl` has no such loop.
 const FEW_SUBGROUPS: u32 = 8;
 
-/// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that holds some of it
-/// from row to row has them written out.
+/// A kernel that streams its row, or a chunk of it, walks it in as many steps as it takes: only one that
+/// holds some of it from row to row has them written out.
 fn loop_bounds(plan: &Plan) -> Vec<Bound> {
     let parts = plan.parts();
     let mut bounds = vec![("PARTS", parts), ("RUN_STEPS", plan.run_steps()), ("BATCH", Plan::REDUCE_BATCH)];

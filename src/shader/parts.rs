@@ -29,8 +29,8 @@ pub(super) fn reduction(plan: &Plan) -> &'static str {
     }
 }
 
-/// What the slots of a workgroup, or the slices of `backward_reduce_parameters`, do with their partial sums. The other kernels
-/// update theirs in memory, or have one slot a workgroup.
+/// What the slots of a workgroup, or the slices of `backward_reduce_parameters`, do with their partial sums.
+/// The other kernels update theirs in memory, or have one slot a workgroup.
 pub(super) fn slots(plan: &Plan) -> &'static str {
     match plan.kernel {
         Kernel::BackwardCached | Kernel::BackwardReduceParameters if plan.combine_slots => {
@@ -214,8 +214,8 @@ fn of_width(plan: &Plan) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Those constants that the text has from the uniform, and what stands for them: of a kernel that holds no rows all that follow
-/// from their width, but for steps that are unrolled.
+/// Those constants that the text has from the uniform, and what stands for them: of a kernel that holds no
+/// rows all that follow from their width, but for steps that are unrolled.
 pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     if plan.kernel.holds_rows() {
         return Vec::new();

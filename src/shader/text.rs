@@ -1,5 +1,5 @@
-//! Text surgery: everything that is done to a segment beside putting it behind another. What cannot be done as meant is an
-//! error, never a text that is something else.
+//! Text surgery: everything that is done to a segment beside putting it behind another. What cannot be done
+//! as meant is an error, never a text that is something else.
 
 use super::unroll::substitute;
 use crate::plan::Tensor;
@@ -10,8 +10,9 @@ pub(super) fn segment(text: &mut String, segment: &str) {
     text.push_str(segment);
 }
 
-/// A segment of `io/` or `gradient/` for a tensor that is accessed through the binding of `bound`. TENSOR stands for the name
-/// of the one, BUFFER for that of the other, and `PLACE_TENSOR` for the number of its place in the uniform.
+/// A segment of `io/` or `gradient/` for a tensor that is accessed through the binding of `bound`. TENSOR
+/// stands for the name of the one, BUFFER for that of the other, and `PLACE_TENSOR` for the number of its
+/// place in the uniform.
 pub(super) fn for_tensor(segment: &str, tensor: Tensor, bound: Tensor) -> String {
     segment
         .replace("PLACE_TENSOR", &place_constant(tensor))
@@ -69,7 +70,8 @@ pub(super) fn set_constants(text: &str, constants: &[(&str, String)]) -> Result<
     }
 }
 
-/// The text with a field of the uniform in place of each constant; its declaration goes, with the comment above it.
+/// The text with a field of the uniform in place of each constant; its declaration goes, with the comment
+/// above it.
 pub(super) fn read_from_uniform(text: &str, fields: &[(&str, &str)]) -> Result<String, String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for (name, field) in fields {
@@ -88,8 +90,8 @@ pub(super) fn read_from_uniform(text: &str, fields: &[(&str, &str)]) -> Result<S
     Ok(lines.join("\n"))
 }
 
-/// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of its own: where
-/// the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
+/// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of
+/// its own: where the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
 pub(super) fn expand_aliases(text: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let alias = |line: &String| {

@@ -1,9 +1,10 @@
 //! Writing out loops whose trips are constants.
 //!
-//! Mesa's compilers for AMD and Intel do it themselves, and AMD's spills registers in some texts that are written out. NVIDIA's
-//! and Mesa's software rasterizer do not where naga has added a bound to the loop and clamped the index into a local array, which it does to every loop and
-//! every index that is not a constant: the row then lies in memory (H200: forward at 0.33 of the copy, 0.93 written out).
-//! Written out, there is nothing to bound or clamp.
+//! Mesa's compilers for AMD and Intel do it themselves, and AMD's spills registers in some texts that are
+//! written out. NVIDIA's and Mesa's software rasterizer do not where naga has added a bound to the loop and
+//! clamped the index into a local array, which it does to every loop and every index that is not a constant:
+//! the row then lies in memory (H200: forward at 0.33 of the copy, 0.93 written out). Written out, there is
+//! nothing to bound or clamp.
 
 /// A constant of the shaders that bounds loops, and its value.
 pub(super) type Bound = (&'static str, u32);
@@ -13,20 +14,22 @@ pub(super) type Bound = (&'static str, u32);
 pub(super) struct Limits {
     /// Loops of more trips stay as they are.
     pub(super) most_trips: u32,
-    /// Where there is one: a loop that lies in no other and has more trips than this becomes a loop over runs of so many, each
-    /// written out.
+    /// Where there is one: a loop that lies in no other and has more trips than this becomes a loop over runs
+    /// of so many, each written out.
     pub(super) run: Option<u32>,
 }
 
-/// Replaces each `for (var NAME = 0u; NAME < BOUND; NAME++) {` of at most `most_trips` trips by a block for each trip, or for
-/// each trip of a run. A loop ends with the brace beneath its `for`, as in all files of `shaders/`.
+/// Replaces each `for (var NAME = 0u; NAME < BOUND; NAME++) {` of at most `most_trips` trips by a block for
+/// each trip, or for each trip of a run. A loop ends with the brace beneath its `for`, as in all files of
+/// `shaders/`.
 ///
-/// In a loop over runs `array[NAME]` and `array[NAME * PARTS + part]` are the first elements of the array, and those behind them
-/// move up at the end of each run: after the last one all are where they were. So no index depends on the run, and the array stays
-/// in registers.
+/// In a loop over runs `array[NAME]` and `array[NAME * PARTS + part]` are the first elements of the array,
+/// and those behind them move up at the end of each run: after the last one all are where they were. So no
+/// index depends on the run, and the array stays in registers.
 ///
 /// # Errors
-/// A sentence about a loop that should be written out and cannot be: it is not written as above, or leaves an iteration early.
+/// A sentence about a loop that should be written out and cannot be: it is not written as above, or leaves an
+/// iteration early.
 pub(super) fn unroll(text: &str, bounds: &[Bound], limits: Limits) -> Result<String, String> {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let unrolled = expand(&lines, bounds, limits);

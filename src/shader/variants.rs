@@ -1,9 +1,9 @@
 //! The set of texts that is compiled for every back end before one reaches a user's.
 //!
-//! The product of adapters, widths, types and options has tens of thousands of plans. The set is a covering array of them:
-//! few plans between which every three factors (kernel, storage, reduction, options ...) meet in every way in which any plan of the product has them, or every two
-//! for compilers that take long. What decides registers is looked at elsewhere, at the shapes of real networks
-//! (`tests/vendors/amd.csv`).
+//! The product of adapters, widths, types and options has tens of thousands of plans. The set is a covering
+//! array of them: few plans between which every three factors (kernel, storage, reduction, options ...) meet
+//! in every way in which any plan of the product has them, or every two for compilers that take long. What
+//! decides registers is looked at elsewhere, at the shapes of real networks (`tests/vendors/amd.csv`).
 
 use crate::covering::{self, Levels};
 use crate::error::Error;
@@ -83,8 +83,8 @@ pub fn covering(strength: Strength, mut wanted: impl FnMut(&Variant) -> bool) ->
     Ok(covering::choose(&levels, strength, MOST_TRIED).into_iter().map(|place| pool[place].0).collect())
 }
 
-/// The product: a plan for each way in which the factors meet, more than anybody compiles, with its levels. Made once: it
-/// takes seconds.
+/// The product: a plan for each way in which the factors meet, more than anybody compiles, with its levels.
+/// Made once: it takes seconds.
 fn with_levels() -> Result<&'static [(Variant, Levels<FACTORS>)], Error> {
     static PRODUCT: OnceLock<Result<Vec<(Variant, Levels<FACTORS>)>, Error>> = OnceLock::new();
     PRODUCT.get_or_init(make_product).as_deref().map_err(Error::clone)
@@ -106,8 +106,8 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
             }
         }
     }
-    // Rows of which some have another type, and of channels whose values are a vec4's or each column's own: each on an adapter of
-    // its own turn.
+    // Rows of which some have another type, and of channels whose values are a vec4's or each column's own:
+    // each on an adapter of its own turn.
     let in_turn = || adapters().into_iter().cycle();
     let mixed = mixed_problems().into_iter().zip(in_turn());
     for (problem, caps) in mixed.chain(channel_problems().zip(in_turn())) {
@@ -249,7 +249,8 @@ impl Product {
         Ok(())
     }
 
-    /// Which pooled and strided plans have texts of their own follows from the levels of the one that is neither.
+    /// Which pooled and strided plans have texts of their own follows from the levels of the one that is
+    /// neither.
     fn keep(&mut self, plan: Plan, caps: &Caps) {
         if !self.known.insert(levels(&plan)) {
             return;
@@ -284,8 +285,8 @@ fn problems() -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their widths have no common factor
-/// with the number of adapters, so that each meets each.
+/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their widths have
+/// no common factor with the number of adapters, so that each meets each.
 fn channel_problems() -> impl Iterator<Item = Problem> {
     const SHAPES: [(u32, u32); 7] = [(1, 1), (4, 3), (1, 7), (4, 16), (6, 64), (4, 4096), (8, 5000)];
     let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);

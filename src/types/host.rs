@@ -33,8 +33,8 @@ pub struct RowsMut<'a, T> {
     pub stride: usize,
 }
 
-/// The host tensors that a forward call reads. Slices may be longer than what is read of them. Written with `..`, over
-/// [`new`](Self::new), as [all that grows](crate#what-grows).
+/// The host tensors that a forward call reads. Slices may be longer than what is read of them. Written with
+/// `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardInputs<'a, T, P, R = T> {
     /// Rows of every tensor; 0 is valid and does nothing.
@@ -44,13 +44,16 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<Rows<'a, R>>,
-    /// Factor of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    /// Factor of each column, `[cols]`, or of each channel; given exactly when
+    /// [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
-    /// Summand of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a bias.
+    /// Summand of each column, `[cols]`, or of each channel; given exactly when
+    /// [`Problem::affine`](crate::Problem::affine) has a bias.
     #[doc(alias = "beta")]
     pub bias: Option<&'a [P]>,
-    /// What y of each row is multiplied by at last, `[rows]`; only with [`Affine::None`](crate::Affine::None).
+    /// What y of each row is multiplied by at last, `[rows]`; only with
+    /// [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
 }
@@ -85,8 +88,8 @@ impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     }
 }
 
-/// The host tensors that a backward call reads. Slices may be longer than what is read of them. Written with `..`, over
-/// [`new`](Self::new), as [all that grows](crate#what-grows).
+/// The host tensors that a backward call reads. Slices may be longer than what is read of them. Written with
+/// `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardInputs<'a, T, P, D = T> {
     /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
@@ -99,7 +102,8 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<Rows<'a, T>>,
-    /// Factor of each column, `[cols]`, or of each channel; given exactly when [`Problem::affine`](crate::Problem::affine) has a gain.
+    /// Factor of each column, `[cols]`, or of each channel; given exactly when
+    /// [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).

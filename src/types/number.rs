@@ -57,11 +57,12 @@ fn round_to_f32(value: f64) -> f32 {
     value as f32
 }
 
-/// Rounds to odd: truncates `value` toward zero to float32 and, if that was not exact, sets the last bit (Boldo,
-/// Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
+/// Rounds to odd: truncates `value` toward zero to float32 and, if that was not exact, sets the last bit
+/// (Boldo, Melquiond 2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to
+/// odd").
 ///
-/// What was cut off cannot be taken for a tie then when the result is rounded again, to 16 bits. `f16::from_f64` and
-/// `bf16::from_f64` of half 2.7 round twice, or drop the low bits of `value` first.
+/// What was cut off cannot be taken for a tie then when the result is rounded again, to 16 bits.
+/// `f16::from_f64` and `bf16::from_f64` of half 2.7 round twice, or drop the low bits of `value` first.
 #[inline]
 fn round_to_odd(value: f64) -> f32 {
     let nearest = round_to_f32(value);

@@ -3,12 +3,14 @@
 use super::{Affine, Dtype, Normalization};
 use crate::error::Error;
 
-/// How channels lie in rows, where gain and bias have a value for each channel and not for each column: in group norm (Wu, He
+/// How channels lie in rows, where gain and bias have a value for each channel and not for each column: in
+/// group norm (Wu, He
 /// 2018) and instance norm (Ulyanov, Vedaldi, Lempitsky 2016).
 ///
-/// Of data `[samples, count, spatial]` a row is a group: `count / groups` neighboring channels of one sample, each of `spatial`
-/// values. So `cols = count / groups * spatial`, there are `samples * groups` rows, and row `r` is group `r % groups` of sample
-/// `r / groups`. With as many groups as channels it is instance norm, with one the norm of a whole sample.
+/// Of data `[samples, count, spatial]` a row is a group: `count / groups` neighboring channels of one sample,
+/// each of `spatial` values. So `cols = count / groups * spatial`, there are `samples * groups` rows, and row
+/// `r` is group `r % groups` of sample `r / groups`. With as many groups as channels it is instance norm,
+/// with one the norm of a whole sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Channels {
     /// Channels of a sample: values of gain and of bias.
@@ -89,21 +91,22 @@ pub struct Problem {
     pub parameter_dtype: Dtype,
     /// Storage of y and dy, `None` for `dtype`. Of f16 and bf16, rows have one at most.
     pub y_dtype: Option<Dtype>,
-    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of f16 and
-    /// bf16, rows have one at most.
+    /// Storage of residual and sum, such as a stream in f32 beside rows in 16 bits; `None` for `dtype`. Of
+    /// f16 and bf16, rows have one at most.
     pub residual_dtype: Option<Dtype>,
     /// Layer norm, RMS norm or L2.
     pub normalization: Normalization,
-    /// Which of gain and bias there are. Gain and bias by default, whatever the normalization: RMS norm with a
-    /// gain alone is [`rms`](Self::rms), L2 with neither [`l2`](Self::l2).
+    /// Which of gain and bias there are. Gain and bias by default, whatever the normalization: RMS norm with
+    /// a gain alone is [`rms`](Self::rms), L2 with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
-    /// How channels lie in rows, where gain and bias have a value for each channel; `None` where they have one for each column.
+    /// How channels lie in rows, where gain and bias have a value for each channel; `None` where they have
+    /// one for each column.
     pub channels: Option<Channels>,
     /// Added to the variance (mean square) before the root; 0 or more, and 0 where it is below the smallest
     /// normal float32. A row whose standard deviation with it is below 2^-126 counts as without variance:
-    /// xhat, rstd and dx are 0. For L2 it is the least norm, and usually 0 ([`Normalization::usual_eps`]): a problem that
-    /// is written over the default has 1e-5.
+    /// xhat, rstd and dx are 0. For L2 it is the least norm, and usually 0 ([`Normalization::usual_eps`]): a
+    /// problem that is written over the default has 1e-5.
     #[doc(alias = "epsilon")]
     pub eps: f32,
 }
@@ -143,8 +146,8 @@ impl Problem {
         Self { cols, normalization: Normalization::Rms, affine: Affine::Gain, ..Self::default() }
     }
 
-    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its Euclidean
-    /// norm.
+    /// L2 normalization of rows of `cols` columns in f32, without gain and eps: each row divided by its
+    /// Euclidean norm.
     #[must_use]
     #[doc(alias = "normalize", alias = "l2_normalize")]
     pub fn l2(cols: u32) -> Self {
@@ -152,8 +155,8 @@ impl Problem {
         Self { cols, normalization, affine: Affine::None, eps: normalization.usual_eps(), ..Self::default() }
     }
 
-    /// Group norm of data `[samples, channels, spatial]` in f32, with gain and bias for each channel: over the
-    /// neighboring channels of each of `groups` groups. Rows are `samples * groups`, see [`Channels`].
+    /// Group norm of data `[samples, channels, spatial]` in f32, with gain and bias for each channel: over
+    /// the neighboring channels of each of `groups` groups. Rows are `samples * groups`, see [`Channels`].
     /// `groups == channels` is instance norm, 1 group the norm of a whole sample.
     #[must_use]
     #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]

@@ -96,8 +96,10 @@ pub enum Normalization {
     /// Root mean square normalization (Zhang, Sennrich 2019, equation 4): the mean is taken as 0.
     #[doc(alias = "rms_norm", alias = "RMSNorm", alias = "RMSNormalization")]
     Rms,
-    /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has it (where the norm is
-    /// exactly eps, that has another gradient: here the row counts as linear in x). eps is the least norm, 0 for none; a row of norm 0 gives 0, and so do its gradients. Statistics are 0 and `1 / max(norm, eps)`.
+    /// By the Euclidean norm: `xhat = x / max(sqrt(sum(x^2)), eps)`, as `torch.nn.functional.normalize` has
+    /// it (where the norm is exactly eps, that has another gradient: here the row counts as linear in x). eps
+    /// is the least norm, 0 for none; a row of norm 0 gives 0, and so do its gradients. Statistics are 0 and
+    /// `1 / max(norm, eps)`.
     #[doc(alias = "l2_normalize", alias = "LpNormalization", alias = "normalize")]
     L2,
 }
@@ -152,7 +154,8 @@ pub enum Affine {
     /// `y = gain * xhat + bias`
     #[default]
     GainBias,
-    /// `y = (1 + gain) * xhat`, with 1 + gain rounded to float32, as Gemma and Qwen3-Next have it: a gain of 0 changes nothing.
+    /// `y = (1 + gain) * xhat`, with 1 + gain rounded to float32, as Gemma and Qwen3-Next have it: a gain of
+    /// 0 changes nothing.
     #[doc(alias = "unit_offset")]
     ZeroCenteredGain,
     /// `y = (1 + gain) * xhat + bias`

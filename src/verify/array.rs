@@ -49,8 +49,8 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     pool
 });
 
-/// Levels with two that are given. Every other time, options are those that plain shapes have; else one half of those that they do
-/// not have are the first.
+/// Levels with two that are given. Every other time, options are those that plain shapes have; else one half
+/// of those that they do not have are the first.
 fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACTORS> {
     let given_level =
         |factor: usize| given.iter().find(|(given, _)| *given == factor).map(|(_, level)| *level);
@@ -144,8 +144,8 @@ fn levels_in(
     Ok(Some(row))
 }
 
-/// A case and the place of its mode among `modes`, each what plans are made from: between them every two levels of two
-/// factors, of which the mode is one and the kernel, its storage and its reduction are others.
+/// A case and the place of its mode among `modes`, each what plans are made from: between them every two
+/// levels of two factors, of which the mode is one and the kernel, its storage and its reduction are others.
 #[must_use]
 pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
     let mut levels = Vec::new();
@@ -164,8 +164,8 @@ pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
     chosen.into_iter().map(|place| pool[place]).chain(everywhere).collect()
 }
 
-/// Rounding that always goes the same way adds up over many rows: those of one row to a GPU's workgroup and of several, and
-/// streamed on a software adapter.
+/// Rounding that always goes the same way adds up over many rows: those of one row to a GPU's workgroup and
+/// of several, and streamed on a software adapter.
 fn alike() -> [Case; 3] {
     [(65_537, 3), (20_000, 64), (5000, 1100)].map(|(rows, cols)| {
         let problem = Problem { cols, ..Problem::default() };
@@ -209,8 +209,8 @@ mod tests {
         assert!(chosen.len() < 450, "{} cases", chosen.len());
     }
 
-    /// Every width in every storage and in both directions, every option with every storage, every kind of data with every
-    /// storage and norm: what the lists of cases before the array had.
+    /// Every width in every storage and in both directions, every option with every storage, every kind of
+    /// data with every storage and norm: what the lists of cases before the array had.
     #[test]
     fn what_was_covered_before_the_array_is() {
         let cases = cases();

@@ -179,9 +179,9 @@ impl Case {
     }
 }
 
-/// Cases of the calls that a table has rungs for: with every affine and storage of parameters, rows that leave the last workgroup
-/// short or alone, dense and sliced, and data that has broken kernels. The device's own entries decide what becomes of them:
-/// [`Outcome::is_tuned`](super::Outcome::is_tuned) tells.
+/// Cases of the calls that a table has rungs for: with every affine and storage of parameters, rows that
+/// leave the last workgroup short or alone, dense and sliced, and data that has broken kernels. The device's
+/// own entries decide what becomes of them: [`Outcome::is_tuned`](super::Outcome::is_tuned) tells.
 #[must_use]
 pub fn tuned_cases(tuning: &Tuning) -> Vec<Case> {
     let mut cases = Vec::new();

@@ -1,7 +1,8 @@
 //! What cases differ in: the levels of each factor, and which go together.
 //!
-//! Shapes where kernels change are *narrow* or *wide* in plain use; on the *rich* ones every option, layout and kind of data is
-//! tried, two at a time: with every width, the array would be three times as long and no fault more likely to show.
+//! Shapes where kernels change are *narrow* or *wide* in plain use; on the *rich* ones every option, layout
+//! and kind of data is tried, two at a time: with every width, the array would be three times as long and no
+//! fault more likely to show.
 
 use super::cases::{Case, Task};
 use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values};
@@ -12,8 +13,9 @@ use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// Rows and columns on which everything is tried: one column; pairs that a word holds; odd ones; rows that a thread, a part of a
-/// subgroup, a subgroup and several hold; streamed ones, even and odd, and of several chunks.
+/// Rows and columns on which everything is tried: one column; pairs that a word holds; odd ones; rows that a
+/// thread, a part of a subgroup, a subgroup and several hold; streamed ones, even and odd, and of several
+/// chunks.
 pub(super) const RICH: [(usize, u32); 12] = [
     (37, 1),
     (37, 7),
@@ -29,10 +31,10 @@ pub(super) const RICH: [(usize, u32); 12] = [
     (5, 20_000),
 ];
 
-/// The others: just below, at and above the steps of the ladders for GPUs and software adapters; widths of real models; a
-/// million. No row and one row; more rows than one dimension of a grid has workgroups, and so many that a GPU's workgroups, each a
-/// row of several subgroups, walk more than one. 5 and 37 rows leave the last workgroup short at every number of rows a
-/// workgroup.
+/// The others: just below, at and above the steps of the ladders for GPUs and software adapters; widths of
+/// real models; a million. No row and one row; more rows than one dimension of a grid has workgroups, and so
+/// many that a GPU's workgroups, each a row of several subgroups, walk more than one. 5 and 37 rows leave the
+/// last workgroup short at every number of rows a workgroup.
 pub(super) const PLAIN: [(usize, u32); 34] = [
     (37, 2),
     (37, 3),
@@ -82,7 +84,8 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
 const LAYOUTS: [Layout; 6] =
     [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels, Layout::Pool];
 
-/// What plain shapes have. Rows inside outer ones, and tensors in one buffer, have the kernels of the others and another place.
+/// What plain shapes have. Rows inside outer ones, and tensors in one buffer, have the kernels of the others
+/// and another place.
 const PLAIN_LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
 
 /// The first is a level of every shape, the others of the rich ones.
@@ -103,7 +106,8 @@ pub(super) const DATA: [Data; 14] = [
     Data::Cliff,
 ];
 
-/// The default; next to nothing; what the variance is; what squares that underflow may matter beside; nothing.
+/// The default; next to nothing; what the variance is; what squares that underflow may matter beside;
+/// nothing.
 const EPS: [f32; 5] = [1e-5, 1e-12, 1.0, 1e-28, 0.0];
 
 const VALUES: [Values; 6] =
@@ -113,8 +117,8 @@ const SAVED: [SavedStatistics; 2] = [SavedStatistics::Reference, SavedStatistics
 
 const RESIDUALS: [Residual; 3] = [Residual::Normal, Residual::Like, Residual::Opposite];
 
-/// Levels of each factor, in the order of [`case`]: what every case has, then what only cases of one direction have. Those begin
-/// with a level for the other direction.
+/// Levels of each factor, in the order of [`case`]: what every case has, then what only cases of one
+/// direction have. Those begin with a level for the other direction.
 pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
     let of_all = [
         RICH.len() + PLAIN.len(),

@@ -1,5 +1,5 @@
-//! Tensors on the device with fences around them. On the host all values are float32, which holds those of every storage
-//! exactly.
+//! Tensors on the device with fences around them. On the host all values are float32, which holds those of
+//! every storage exactly.
 
 use crate::error::Error;
 use crate::gpu::Given;

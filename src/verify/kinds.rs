@@ -23,10 +23,11 @@ pub enum Data {
     FullRange,
     /// 2^54 to 2^62 by row, where the squares of a thread's columns are finite and those of the row are not.
     Brink,
-    /// 1e20, or 3e38 in every second row, its sign changing every 16 bytes: each thread of a row may find a constant.
+    /// 1e20, or 3e38 in every second row, its sign changing every 16 bytes: each thread of a row may find a
+    /// constant.
     SquareWave,
-    /// 1e12 in the first half of a row, where squares are in range, and 1e30 in the second: threads, or chunks, that are
-    /// scaled beside some that are not.
+    /// 1e12 in the first half of a row, where squares are in range, and 1e30 in the second: threads, or
+    /// chunks, that are scaled beside some that are not.
     Cliff,
     /// Below the smallest normal number.
     Subnormal,
@@ -34,8 +35,8 @@ pub enum Data {
     Outlier,
     /// A NaN, an infinity or none in a row.
     NotFinite,
-    /// Rows like each other, and dy the same in all, so that rounding in a sum over rows always goes the same way. x differs a
-    /// little: what xhat is off, too, would add up from row to row.
+    /// Rows like each other, and dy the same in all, so that rounding in a sum over rows always goes the same
+    /// way. x differs a little: what xhat is off, too, would add up from row to row.
     Alike,
 }
 
@@ -138,10 +139,11 @@ pub enum Layout {
     Odd,
     /// Rows inside outer ones, all on 16 bytes where `cols` allows, as heads in a fused projection.
     Heads,
-    /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels first.
+    /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels
+    /// first.
     Channels,
-    /// Dense rows, with all tensors of the call in one buffer, each from a multiple of 256 bytes on, as the windows of a browser
-    /// need.
+    /// Dense rows, with all tensors of the call in one buffer, each from a multiple of 256 bytes on, as the
+    /// windows of a browser need.
     Pool,
 }
 

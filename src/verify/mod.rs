@@ -1,7 +1,8 @@
-//! Checks the kernels on a device against the [`reference`](crate::reference): a fixed set of cases, a covering array.
+//! Checks the kernels on a device against the [`reference`](crate::reference): a fixed set of cases, a
+//! covering array.
 //!
-//! Outputs are poisoned before the call and fenced with canaries, and inputs are fenced with NaN: an element that is
-//! not written, a write outside the rows and a read outside them all show.
+//! Outputs are poisoned before the call and fenced with canaries, and inputs are fenced with NaN: an element
+//! that is not written, a write outside the rows and a read outside them all show.
 
 mod array;
 mod cases;
@@ -28,8 +29,9 @@ use crate::types::Dtype;
 pub struct OutputError {
     /// The output.
     pub tensor: Tensor,
-    /// In units of the storage type's rounding: of 2^-24 relative to the terms that the value is made of where it is
-    /// stored in float32, of its last place (beyond what float32 arithmetic explains) where it is stored in 16 bits.
+    /// In units of the storage type's rounding: of 2^-24 relative to the terms that the value is made of
+    /// where it is stored in float32, of its last place (beyond what float32 arithmetic explains) where it is
+    /// stored in 16 bits.
     pub units: f64,
     /// The most that passes: see `docs/numerics.md`.
     pub allowed: f64,

@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 /// Runs a case on a device and compares every output with the reference.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where the device lacks what the case needs; [`Error::Device`] where wgpu fails. Wrong results
-/// are no error: they are in the [`Outcome`].
+/// [`Error::Unsupported`] where the device lacks what the case needs; [`Error::Device`] where wgpu fails.
+/// Wrong results are no error: they are in the [`Outcome`].
 pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
     let mut runner =
         Runner { context, case, problem: &case.problem, cols: case.problem.cols as usize, saved: None };
@@ -33,8 +33,8 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
     }
 }
 
-/// Where one column of gain or dy outweighs all others, the row's largest term is that column's own y or dx, and how far that is
-/// off is the roundings on its way and no average: six units, see docs/numerics.md.
+/// Where one column of gain or dy outweighs all others, the row's largest term is that column's own y or dx,
+/// and how far that is off is the roundings on its way and no average: six units, see docs/numerics.md.
 const ONE_COLUMN: f64 = 6.0 / 4.0;
 
 /// A case on a device.
@@ -130,8 +130,9 @@ impl Runner<'_> {
         Ok(self.outcome(norm, &plan, verdict))
     }
 
-    /// The sum as this device stores it, from a call that writes it. The host cannot know it: the device adds in float32, and its
-    /// rounding of that to float16 is its own. Neither y nor what y needs is in the call, so that four bindings are enough.
+    /// The sum as this device stores it, from a call that writes it. The host cannot know it: the device adds
+    /// in float32, and its rounding of that to float16 is its own. Neither y nor what y needs is in the call,
+    /// so that four bindings are enough.
     async fn written_sum(&self, norm: &LayerNorm, verdict: &mut Verdict) -> Result<Vec<f32>, Error> {
         let forward = Forward { residual: true, statistics: true, without_y: true, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
@@ -278,9 +279,9 @@ impl Runner<'_> {
     }
 }
 
-/// That the call asks for what the case does. Its buffers are made from the tensors of the case's options, and its
-/// options from the buffers: one that they do not tell of would be left out without a word, and its cases would
-/// pass.
+/// That the call asks for what the case does. Its buffers are made from the tensors of the case's options,
+/// and its options from the buffers: one that they do not tell of would be left out without a word, and its
+/// cases would pass.
 fn check_asked(case: Operation, call: Operation) -> Result<(), Error> {
     if case == call {
         return Ok(());
@@ -341,8 +342,8 @@ mod tests {
         assert!(error.to_string().starts_with("option dbias_accumulate is another"), "{error}");
     }
 
-    /// Of so many sums in float32 some lie halfway between two numbers of 16 bits, where the exact sum does not: rounded from
-    /// float64 they would be other numbers than the device's.
+    /// Of so many sums in float32 some lie halfway between two numbers of 16 bits, where the exact sum does
+    /// not: rounded from float64 they would be other numbers than the device's.
     #[test]
     fn a_sum_that_is_not_written_is_the_one_that_the_device_stores() {
         let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");

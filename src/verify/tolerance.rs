@@ -67,7 +67,8 @@ fn ratio(error: f64, unit: f64) -> f64 {
     }
 }
 
-/// Past the largest finite number lies infinity, one place away: some adapters round there, some stop before it.
+/// Past the largest finite number lies infinity, one place away: some adapters round there, some stop before
+/// it.
 fn saturated(dtype: Dtype, value: f64) -> f64 {
     let beyond = match dtype {
         Dtype::F32 | Dtype::Bf16 => 2_f64.powi(128),

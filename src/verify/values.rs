@@ -1,6 +1,7 @@
 //! What the tensors of a case hold, and where in their buffers they lie.
 //!
-//! Which tensors a call has, how they are stored and which of them are written follows from the operation's table.
+//! Which tensors a call has, how they are stored and which of them are written follows from the operation's
+//! table.
 
 use super::data::{Random, fill_row};
 use super::fenced::{Call, Fenced, TAIL, element, encode, poison};
@@ -126,8 +127,8 @@ impl Runner<'_> {
         values
     }
 
-    /// The case's values, but for an infinity in a row whose x is finite where the case is about such values, and of one sign where
-    /// rows are alike.
+    /// The case's values, but for an infinity in a row whose x is finite where the case is about such values,
+    /// and of one sign where rows are alike.
     fn dy(&self, dtype: Dtype) -> Vec<f32> {
         if self.case.data == Data::Alike {
             let row: Vec<f32> = self

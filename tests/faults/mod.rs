@@ -1,5 +1,5 @@
-//! Known faults of adapters, as data. A fault that shows is reported and passes; one that no longer shows fails, so that this
-//! table holds what is true today.
+//! Known faults of adapters, as data. A fault that shows is reported and passes; one that no longer shows
+//! fails, so that this table holds what is true today.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -26,8 +26,8 @@ impl Fault {
     }
 }
 
-/// Fails on a fault of an adapter whose test is none of `tests`, those of `suite` (with which the names of its faults'
-/// tests begin).
+/// Fails on a fault of an adapter whose test is none of `tests`, those of `suite` (with which the names of
+/// its faults' tests begin).
 pub(crate) fn check_names(
     faults: &[Fault],
     suite: &str,

@@ -1,4 +1,5 @@
-//! Wrong calls: each gives the error that is documented for it, reaches no GPU and leaves the device in order.
+//! Wrong calls: each gives the error that is documented for it, reaches no GPU and leaves the device in
+//! order.
 
 mod backward;
 mod devices;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use wgpu_layernorm::Gradient;
 use wgpu_layernorm::plan::{Caps, Dispatch, Kernel, Plan, Reduction};
-/// What a dispatch does to its rows and to the partial sums, by the loops of the bodies in `shaders/`, in their 32-bit
-/// arithmetic: an overflow there is one here, and fails the test.
+/// What a dispatch does to its rows and to the partial sums, by the loops of the bodies in `shaders/`, in
+/// their 32-bit arithmetic: an overflow there is one here, and fails the test.
 #[derive(Debug, Default)]
 struct Walk {
     /// How often each row is worked on and stored.
@@ -80,13 +80,15 @@ fn loop_trips(plan: &Plan, rows: u64) -> u64 {
     match plan.kernel {
         // Gain and bias are loaded in a loop of their own where they are held.
         Kernel::ForwardCached => rows * (1 + 5 * steps + 2 * reduction) + steps,
-        // Two walks where squares overflow, each twice over each run of eight vec4s, and once over its components.
+        // Two walks where squares overflow, each twice over each run of eight vec4s, and once over its
+        // components.
         Kernel::ForwardStreamed => {
             let row = 1 + 2 * (runs + 2 * steps) + 3 * reduction;
             rows.div_ceil(block) * (1 + block * (row + 1) + steps * (1 + block))
         }
         Kernel::BackwardCached => rows * (1 + 2 * steps + reduction) + steps * (2 + slots),
-        // What serves a block, its rows and at last the update of the partial sums, each a loop over the steps of a run.
+        // What serves a block, its rows and at last the update of the partial sums, each a loop over the
+        // steps of a run.
         Kernel::BackwardStreamed => {
             let walk = runs * (1 + run + block * (1 + run));
             rows.div_ceil(block) * (1 + block * (3 + reduction) + walk + walk + runs * run)

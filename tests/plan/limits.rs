@@ -131,8 +131,8 @@ fn budgets_are_kept(plan: &Plan, case: &Case) -> TestCaseResult {
     Ok(())
 }
 
-/// The columns that a thread accesses in a step, in its order: by the drawing in `shaders/common/row.wgsl`, accesses
-/// of CONTIGUOUS columns each, those of neighboring threads side by side.
+/// The columns that a thread accesses in a step, in its order: by the drawing in `shaders/common/row.wgsl`,
+/// accesses of CONTIGUOUS columns each, those of neighboring threads side by side.
 fn columns(plan: &Plan, step: u32, thread: u32) -> impl Iterator<Item = u32> {
     let (threads, contiguous) = (plan.threads_per_row, plan.vector_width);
     let values = if contiguous == 8 { 8 } else { 4 };

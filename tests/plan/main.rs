@@ -1,5 +1,6 @@
-//! Plans for any problem on any adapter: legal or refused, every element covered exactly once, every limit kept. The
-//! limits and the walks of the shaders are worked out here a second time, from the comments in `shaders/`.
+//! Plans for any problem on any adapter: legal or refused, every element covered exactly once, every limit
+//! kept. The limits and the walks of the shaders are worked out here a second time, from the comments in
+//! `shaders/`.
 
 mod dispatches;
 mod ladder;

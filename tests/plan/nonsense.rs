@@ -1,4 +1,5 @@
-//! Numbers that no adapter, tensor or plan can have: an error, and never a panic, a loop without end or a wide access.
+//! Numbers that no adapter, tensor or plan can have: an error, and never a panic, a loop without end or a
+//! wide access.
 
 use super::config;
 use super::limits::limits_are_kept;
@@ -289,7 +290,8 @@ proptest! {
     }
 }
 
-/// Rows of 2 columns, 2^26 of them: a workgroup of 2^7 x 2^26 rows begins and ends at 0 in 32 bits, and writes nothing.
+/// Rows of 2 columns, 2^26 of them: a workgroup of 2^7 x 2^26 rows begins and ends at 0 in 32 bits, and
+/// writes nothing.
 #[test]
 fn workgroups_of_more_rows_than_there_are_numbers_are_refused() {
     let rung = Rung {

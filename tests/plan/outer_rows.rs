@@ -1,11 +1,13 @@
-//! Rows inside outer ones, and columns apart: every element is where the shader looks for it, and in the window that it is bound through.
+//! Rows inside outer ones, and columns apart: every element is where the shader looks for it, and in the
+//! window that it is bound through.
 
 use super::config;
 use super::problems::{f32_of, subgroups_of_32};
 use proptest::prelude::*;
 use wgpu_layernorm::plan::{Caps, Forward, Place, Plan, Span, Uniform};
 
-/// Small ones, whose elements can be counted one by one; strides in any order, those of two axes the same too.
+/// Small ones, whose elements can be counted one by one; strides in any order, those of two axes the same
+/// too.
 fn spans() -> impl Strategy<Value = Span> {
     let axes = (0..40_u64, 0..9_u64, 1..9_u32, 1..7_u64, 0..6_u64, 0..60_u64);
     axes.prop_map(|(offset, stride, cols, column_stride, inner_rows, outer_stride)| Span {

@@ -14,7 +14,8 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The plans of the case that the adapter can run, each with the storage buffers that its options call for.
+    /// The plans of the case that the adapter can run, each with the storage buffers that its options call
+    /// for.
     pub(crate) fn plans(&self) -> Vec<(Plan, u32)> {
         let mut plans = Vec::new();
         let (problem, width, caps) = (&self.problem, self.vector_width, &self.caps);
@@ -52,8 +53,8 @@ impl Case {
         count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain])
     }
 
-    /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where the first
-    /// has left it.
+    /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where
+    /// the first has left it.
     pub(crate) fn forward_split_buffers(&self) -> [usize; 2] {
         let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in } =
             self.forward;

@@ -9,8 +9,8 @@ use wgpu_layernorm::{Dtype, Gradient};
 proptest! {
     #![proptest_config(config(1024))]
 
-    /// The threads of a row, and with them the order of its sums, are those of the plan, which knows no rows. What is
-    /// left to show is that a row has the same plan wherever in its tensor a call begins.
+    /// The threads of a row, and with them the order of its sums, are those of the plan, which knows no rows.
+    /// What is left to show is that a row has the same plan wherever in its tensor a call begins.
     #[test]
     fn a_row_has_the_same_plan_whatever_row_a_call_begins_with(
         (offset, padding) in places(), cols in cols(), dtype in prop::sample::select(&Dtype::ALL[..]), first in 0..1000_u64
@@ -98,7 +98,8 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
                 let merged = 16 * u64::from(plan.chunks) * u64::from(plan.row_partials()) * call.rows;
                 prop_assert_eq!((traffic.read, traffic.written), (read + merged, written));
             } else {
-                // Each block of rows but a slot's first, idle threads' among them, reads and writes the slot's sums again.
+                // Each block of rows but a slot's first, idle threads' among them, reads and writes the
+                // slot's sums again.
                 let blocks: u64 = dispatches
                     .iter()
                     .map(|dispatch| dispatch.rows.div_ceil(plan.block_rows))

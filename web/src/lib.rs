@@ -1,5 +1,5 @@
-//! What the page's worker calls: the browser's adapter, opened; the library's cases and a short benchmark on it, one at a
-//! time, so that the worker can be told to stop in between; and the report of what was run.
+//! What the page's worker calls: the browser's adapter, opened; the library's cases and a short benchmark on
+//! it, one at a time, so that the worker can be told to stop in between; and the report of what was run.
 //!
 //! Everything goes to JavaScript as JSON text: the page shows it and decides nothing.
 
@@ -82,8 +82,8 @@ async fn adapter() -> Result<wgpu::Adapter, JsError> {
 
 #[wasm_bindgen]
 impl Session {
-    /// Opens the browser's adapter. `name` is what the page has found out about it, in case that wgpu has not; `host`
-    /// is the browser.
+    /// Opens the browser's adapter. `name` is what the page has found out about it, in case that wgpu has
+    /// not; `host` is the browser.
     ///
     /// # Errors
     /// Where the browser has none, or cannot open it.
@@ -113,8 +113,8 @@ impl Session {
         })
     }
 
-    /// Starts a new report, `milliseconds` after the beginning of 1970, on some of the cases and of the benchmark: the
-    /// numbers of both.
+    /// Starts a new report, `milliseconds` after the beginning of 1970, on some of the cases and of the
+    /// benchmark: the numbers of both.
     pub fn select(&mut self, all: bool, bench: bool, milliseconds: f64) -> Vec<usize> {
         self.selection = Selection::new(all, bench, &self.devices[0].context.caps());
         let since_1970 = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
@@ -216,7 +216,8 @@ impl Session {
     }
 }
 
-/// Plots of what a report has measured, an SVG each. For the page itself: workers have no fonts to measure texts with.
+/// Plots of what a report has measured, an SVG each. For the page itself: workers have no fonts to measure
+/// texts with.
 ///
 /// # Errors
 /// Where the report cannot be read or drawn.
@@ -227,8 +228,8 @@ pub fn plots(report: &str) -> Result<Vec<String>, JsError> {
     panels.iter().map(draw).collect()
 }
 
-/// An error behind what its device has reported meanwhile, which is the cause: no longer one that says what the device
-/// lacks.
+/// An error behind what its device has reported meanwhile, which is the cause: no longer one that says what
+/// the device lacks.
 fn reported(error: &Error, reports: &[String]) -> Error {
     Error::Device { doing: "running it", message: format!("{}; {error}", reports.join("; ")) }
 }

@@ -25,8 +25,8 @@ impl Selection {
         Self { cases: Self::cases(all), workloads }
     }
 
-    /// All of the library's cases; or every operation with each of its options, every storage on narrow and on wide rows in both
-    /// directions, and every kind of data in both directions, once each.
+    /// All of the library's cases; or every operation with each of its options, every storage on narrow and
+    /// on wide rows in both directions, and every kind of data in both directions, once each.
     pub(crate) fn cases(all: bool) -> Vec<Case> {
         if all {
             return verify::cases();
@@ -59,7 +59,8 @@ fn kinds(case: &Case) -> [Kind; 3] {
     ]
 }
 
-/// Forward in 32 and 16 bits, backward in 32, at every width: enough for a plot, in a quarter of a minute on a GPU.
+/// Forward in 32 and 16 bits, backward in 32, at every width: enough for a plot, in a quarter of a minute on
+/// a GPU.
 fn workloads(kind: AdapterKind) -> Vec<Workload> {
     // 16 MiB a tensor in float32; a software adapter would take minutes for it.
     let values = match kind {

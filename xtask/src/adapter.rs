@@ -1,7 +1,8 @@
 //! Makes sure that the machine has an adapter for wgpu: a GPU, or Mesa's software adapter lavapipe.
 //!
-//! This looks for what the Vulkan loader would look for and does not ask wgpu, which would make every command wait for
-//! the build of wgpu. It can be wrong where a driver is installed and does not work; the demo and the tests then say so.
+//! This looks for what the Vulkan loader would look for and does not ask wgpu, which would make every command
+//! wait for the build of wgpu. It can be wrong where a driver is installed and does not work; the demo and
+//! the tests then say so.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -64,7 +65,8 @@ pub(crate) fn ensure(no_install: bool) -> Result<String> {
     }
 }
 
-/// Makes sure that wgpu's GL back end has an adapter, Mesa's llvmpipe where there is no other. The error says what is missing.
+/// Makes sure that wgpu's GL back end has an adapter, Mesa's llvmpipe where there is no other. The error says
+/// what is missing.
 pub(crate) fn ensure_gl(no_install: bool) -> Result<()> {
     if env::consts::OS != "linux" {
         return Err(format!("there is no {EGL} on {}", env::consts::OS));
@@ -90,7 +92,8 @@ fn decide(facts: &Facts, no_install: bool) -> Decision {
     if matches!(facts.os, "macos" | "windows") {
         return Decision::Ready(format!("adapter: the one that {} brings; nothing to install", facts.os));
     }
-    // Distributions install the drivers of GPUs that the machine does not have: without a device they do not count.
+    // Distributions install the drivers of GPUs that the machine does not have: without a device they do not
+    // count.
     let usable = facts.drivers.iter().filter(|driver| driver.software || facts.gpu_device.is_some());
     let names: Vec<String> = usable.map(Driver::name).collect();
     if facts.loader && !names.is_empty() {
@@ -198,14 +201,15 @@ fn drivers(places: &[PathBuf], libraries: &Libraries) -> Vec<Driver> {
         .collect()
 }
 
-/// The `library_path` of a driver's manifest. A scan and not a JSON parser: the key occurs once in a manifest, and a
-/// path with an escaped character only makes the library count as missing.
+/// The `library_path` of a driver's manifest. A scan and not a JSON parser: the key occurs once in a
+/// manifest, and a path with an escaped character only makes the library count as missing.
 fn library_path(manifest: &str) -> Option<&str> {
     let (_, rest) = manifest.split_once("\"library_path\"")?;
     rest.split('"').nth(1)
 }
 
-/// The device file of a GPU: of a kernel driver with render nodes, of NVIDIA's driver in a container, or of WSL.
+/// The device file of a GPU: of a kernel driver with render nodes, of NVIDIA's driver in a container, or of
+/// WSL.
 fn gpu_device(directory: &Path) -> Option<PathBuf> {
     let numbered = |name: &str, prefix| {
         name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))

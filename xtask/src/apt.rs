@@ -10,8 +10,8 @@ pub(crate) fn on_path(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|place| place.join(program).is_file()))
 }
 
-/// What `find` finds, from `packages` where there is nothing. `missing` says what that is, `what_for` why it is installed. The
-/// error says what to do.
+/// What `find` finds, from `packages` where there is nothing. `missing` says what that is, `what_for` why it
+/// is installed. The error says what to do.
 pub(crate) fn find_or_install<T>(
     find: impl Fn() -> Option<T>,
     missing: &str,

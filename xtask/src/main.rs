@@ -45,15 +45,16 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Make sure there are adapters, then run every check of the repository; exit code 3 if nothing failed but something
-    /// that a check needs is missing
+    /// Make sure there are adapters, then run every check of the repository; exit code 3 if nothing failed
+    /// but something that a check needs is missing
     Test {
-        /// Every case in every mode of every adapter, then the package from its tarball, then the browser page,
-        /// then every triple of factors through all of the vendors' compilers: hours
+        /// Every case in every mode of every adapter, then the package from its tarball, then the browser
+        /// page, then every triple of factors through all of the vendors' compilers: hours
         #[arg(long)]
         full: bool,
     },
-    /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is missing
+    /// Build the browser page and test it in a headless Chromium; exit code 3 if something that it needs is
+    /// missing
     Web(web::Options),
     /// Pack the library, build it from its tarball, and run an application that depends on it
     Package,
@@ -61,7 +62,8 @@ enum Task {
     Adapter,
     /// Every shader variant through the vendors' compilers; `cargo xtask vendors -- --help` has its arguments
     Vendors {
-        /// Build the libraries behind which Mesa's drivers compile for GPUs that are not there, from Mesa's source; nothing else
+        /// Build the libraries behind which Mesa's drivers compile for GPUs that are not there, from Mesa's
+        /// source; nothing else
         #[arg(long)]
         build_shims: bool,
 
@@ -97,7 +99,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let package = package::run()?;
             let web = web::run(&web::Options::default(), cli.no_install)?;
             let vendors = vendors(cli.no_install, &[])?;
-            // Each has said what it lacks or what has failed; a failure counts before something that is missing.
+            // Each has said what it lacks or what has failed; a failure counts before something that is
+            // missing.
             let not_run = ExitCode::from(steps::NOT_RUN);
             let codes = [steps, package, web, vendors];
             let failed = codes.into_iter().find(|code| ![ExitCode::SUCCESS, not_run].contains(code));
@@ -139,8 +142,8 @@ fn run_tool(command: &mut Command) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// Builds a program of the workspace, to run with its arguments from the caller's directory, which their paths are
-/// relative to. `cargo run` would build wgpu once more, with the features that one package wants.
+/// Builds a program of the workspace, to run with its arguments from the caller's directory, which their
+/// paths are relative to. `cargo run` would build wgpu once more, with the features that one package wants.
 fn program(name: &str) -> Result<Command> {
     let status = cargo()
         .args(["build", "--release", "--workspace", "--bin", name])

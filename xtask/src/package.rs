@@ -1,6 +1,6 @@
-//! `cargo xtask package`: the package as its users get it. It builds from its own tarball, has what it needs and
-//! nothing else, and an application outside the workspace (`tests/consumer/`) runs it with one back end and without
-//! any.
+//! `cargo xtask package`: the package as its users get it. It builds from its own tarball, has what it needs
+//! and nothing else, and an application outside the workspace (`tests/consumer/`) runs it with one back end
+//! and without any.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -50,7 +50,8 @@ fn check() -> Result<()> {
     // The workspace's own step does not reach another workspace.
     succeed(cargo().args(["fmt", "--check"]).current_dir(&consumer))?;
 
-    // All that is built below is offline, so that it is what Cargo.lock names. Nothing is fetched where it is there.
+    // All that is built below is offline, so that it is what Cargo.lock names. Nothing is fetched where it is
+    // there.
     let host = web::host().ok_or("there is no rustc: install a Rust toolchain")?;
     succeed(cargo().args(["fetch", "--locked", "--target", &host]).current_dir(ROOT))?;
 
@@ -117,7 +118,8 @@ fn unpack(tarball: &Path, place: &Path) -> Result<PathBuf> {
         fs::remove_dir_all(place).map_err(|error| format!("cannot remove {}: {error}", place.display()))?;
     }
     make_directory(place)?;
-    // Without the times in the tarball, which are the same in each: cargo would take an earlier build for this one's.
+    // Without the times in the tarball, which are the same in each: cargo would take an earlier build for
+    // this one's.
     let status = Command::new("tar").arg("-xzmf").arg(tarball).arg("-C").arg(place).status();
     match status {
         Ok(status) if status.success() => Ok(place.join(PACKAGE)),
@@ -172,7 +174,8 @@ fn has_place(path: &Path) -> bool {
     ending.is_some_and(|ending| ENDINGS.contains(&ending)) || name.is_some_and(|name| NAMES.contains(&name))
 }
 
-/// The files that a text links to, by paths from the package's root. Images are no links: a plot is not packed.
+/// The files that a text links to, by paths from the package's root. Images are no links: a plot is not
+/// packed.
 fn links(markdown: &str) -> impl Iterator<Item = &str> {
     let targets = markdown.match_indices("](").filter_map(|(end, _)| {
         let (before, after) = markdown.split_at(end);

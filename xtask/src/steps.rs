@@ -43,8 +43,9 @@ const STEPS: &[Step] = &[
     Step::new("clippy", "clippy --workspace --all-targets --release -- -D warnings"),
     // With no target named this is the unit, integration and doc tests; the examples are built.
     Step::new("tests", "test --workspace --release"),
-    // The workspace again, so that nothing is built anew; what depends on the adapter. GL is without subgroups already, and
-    // compiling each kernel takes SwiftShader long: one at a time in a process, whatever the threads.
+    // The workspace again, so that nothing is built anew; what depends on the adapter. GL is without
+    // subgroups already, and compiling each kernel takes SwiftShader long: one at a time in a process,
+    // whatever the threads.
     Step {
         name: "SwiftShader",
         arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /backward+",
@@ -65,8 +66,9 @@ const STEPS: &[Step] = &[
         beside: None,
         on: On::Every,
     },
-    // Feature by feature, because the workspace build turns all of them on. With warnings as errors: what only
-    // another feature uses is unused here. Without features and with `gpu` the tests that need no more are built too.
+    // Feature by feature, because the workspace build turns all of them on. With warnings as errors: what
+    // only another feature uses is unused here. Without features and with `gpu` the tests that need no more
+    // are built too.
     Step::new(
         "no features",
         "clippy --release --package wgpu-layernorm --all-targets --no-default-features -- -D warnings",
@@ -198,8 +200,8 @@ fn run_step(step: &Step, adapters: &Adapters, full: bool) -> Result<StepResult> 
         // A back end that the caller has chosen would leave out adapters that the steps are for.
         command.env_remove("WGPU_BACKEND").envs(environment.iter().cloned());
         command.envs(full.then_some(EVERY_CASE));
-        // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests would too, on
-        // code that is an illustration.
+        // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests
+        // would too, on code that is an illustration.
         command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));
         command
     };

@@ -1,12 +1,13 @@
-//! SwiftShader as a Vulkan driver: a software adapter unlike lavapipe (subgroups of 4, no 16-bit floats, 256 invocations),
-//! which browsers bring.
+//! SwiftShader as a Vulkan driver: a software adapter unlike lavapipe (subgroups of 4, no 16-bit floats, 256
+//! invocations), which browsers bring.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::{Result, apt};
 
-/// The library, for those who have it elsewhere; its manifest lies beside it. `cargo xtask vendors` reads it, too.
+/// The library, for those who have it elsewhere; its manifest lies beside it. `cargo xtask vendors` reads it,
+/// too.
 const VARIABLE: &str = "LAYERNORM_SWIFTSHADER";
 const LIBRARY: &str = "/usr/lib/chromium/libvk_swiftshader.so";
 const MANIFEST: &str = "vk_swiftshader_icd.json";

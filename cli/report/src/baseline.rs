@@ -33,7 +33,8 @@ impl Change {
     }
 }
 
-/// The measurements of `report`, each with that of the baseline. What only the baseline has was not asked for now.
+/// The measurements of `report`, each with that of the baseline. What only the baseline has was not asked for
+/// now.
 #[must_use]
 pub fn changes(baseline: &Report, report: &Report) -> Vec<Change> {
     let before: Vec<_> = baseline.measurements.iter().flatten().map(|then| (Key::of(then), then)).collect();

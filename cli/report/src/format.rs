@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// The version of the format that this crate writes, and the newest that it reads. It grows when a reader of the last
-/// one would misunderstand something, not when a field is added.
+/// The version of the format that this crate writes, and the newest that it reads. It grows when a reader of
+/// the last one would misunderstand something, not when a field is added.
 pub const VERSION: u32 = 1;
 
 /// What the kernels have shown on one adapter.
@@ -197,7 +197,8 @@ pub struct KernelVerdict {
 pub struct OutputError {
     /// The tensor's name.
     pub output: String,
-    /// In units of the storage type's rounding; `null` in JSON where it is infinite: a value that is missing or NaN.
+    /// In units of the storage type's rounding; `null` in JSON where it is infinite: a value that is missing
+    /// or NaN.
     #[serde(with = "units")]
     pub units: f64,
     /// The most that passes.
@@ -236,7 +237,8 @@ pub struct Measurement {
     /// The storage of gain and bias. JSON without it means that of the rows.
     #[serde(default)]
     pub parameter_dtype: String,
-    /// Where gain and bias have a value for each channel: how many a sample has, and in how many groups, which are the rows.
+    /// Where gain and bias have a value for each channel: how many a sample has, and in how many groups,
+    /// which are the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<OfChannels>,
     /// Number of rows.

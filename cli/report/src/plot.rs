@@ -118,7 +118,8 @@ fn storage(key: &Key) -> Key {
     Key { operation: none(), normalization: none(), affine: none(), rows: 0, cols: 0, ..key.clone() }
 }
 
-/// In units of the SVG, which scales to the width that it is given. Small, so that the text is large on a phone.
+/// In units of the SVG, which scales to the width that it is given. Small, so that the text is large on a
+/// phone.
 const WIDTH: u32 = 520;
 /// Of a lane, of the least that a band has, and of what is above and below the bands.
 const LANE: u32 = 9;

@@ -22,19 +22,21 @@ use wgpu_layernorm::{Channels, Dtype, Normalization, Problem, wgpu};
 
 /// Time the kernels against plain copies of the same bytes.
 ///
-/// Each operation is first checked against the float64 reference, then timed in turn with the fastest of several plain
-/// copy shaders, which is looked for anew on each adapter: a copy of one tensor to another for forward, of two to two
-/// with a residual, of two to one for backward. Buffers are changed from call to call, so that no cache holds them.
-/// Times are by the GPU's timestamps where they work, else by the wall clock over batches of calls; the table says
-/// which.
+/// Each operation is first checked against the float64 reference, then timed in turn with the fastest of
+/// several plain copy shaders, which is looked for anew on each adapter: a copy of one tensor to another for
+/// forward, of two to two with a residual, of two to one for backward. Buffers are changed from call to call,
+/// so that no cache holds them. Times are by the GPU's timestamps where they work, else by the wall clock
+/// over batches of calls; the table says which.
 ///
-/// Exit code 1 if an output is wrong, if anything fails, if nothing could be measured on an adapter, or if a measurement
-/// takes longer than in the baseline by more than the margin; what else an adapter does not support is in the table and
-/// no failure. Compare only with a baseline of the same machine, and leave the machine alone meanwhile.
+/// Exit code 1 if an output is wrong, if anything fails, if nothing could be measured on an adapter, or if a
+/// measurement takes longer than in the baseline by more than the margin; what else an adapter does not
+/// support is in the table and no failure. Compare only with a baseline of the same machine, and leave the
+/// machine alone meanwhile.
 #[derive(Args, Debug)]
 #[command(after_help = after_help())]
 pub(crate) struct Bench {
-    /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of these texts
+    /// auto: a real GPU, else a software adapter; all of them; or those whose description contains one of
+    /// these texts
     #[arg(long, value_name = "auto|all|SUBSTRING", num_args = 1.., default_value = "auto", value_parser = parse_part)]
     adapter: Vec<String>,
 
@@ -51,7 +53,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "DTYPE", value_parser = dtypes(), num_args = 1..)]
     parameter_dtype: Vec<Dtype>,
 
-    /// What to time: x to y; x and a residual to their sum and y; x and dy to dx, dgain and dbias; x and dy to dx
+    /// What to time: x to y; x and a residual to their sum and y; x and dy to dx, dgain and dbias; x and dy
+    /// to dx
     #[arg(long, value_parser = operations(), num_args = 1.., default_values = ["forward", "backward"])]
     operation: Vec<Operation>,
 
@@ -59,7 +62,8 @@ pub(crate) struct Bench {
     #[arg(long, value_parser = normalizations(), num_args = 1.., default_values = ["layer"])]
     normalization: Vec<Normalization>,
 
-    /// Gain and bias have a value for each of so many channels of a sample: group norm, whose rows are the groups of samples
+    /// Gain and bias have a value for each of so many channels of a sample: group norm, whose rows are the
+    /// groups of samples
     #[arg(long, value_name = "C", requires_all = ["groups", "shape"], value_parser = clap::value_parser!(u32).range(1..))]
     channels: Option<u32>,
 
@@ -67,8 +71,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
     groups: Option<u32>,
 
-    /// Whether several workgroups share a row, which changes the order of its sums: wide for rows that are too
-    /// wide for a workgroup's registers, which pays where they are too few to fill the adapter
+    /// Whether several workgroups share a row, which changes the order of its sums: wide for rows that are
+    /// too wide for a workgroup's registers, which pays where they are too few to fill the adapter
     #[arg(long, value_parser = row_splits(), default_value = "never")]
     row_split: RowSplit,
 

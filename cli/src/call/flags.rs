@@ -45,9 +45,9 @@ pub(crate) struct Common {
     #[arg(long, value_name = "O", requires = "heads", default_value_t = 0)]
     pub(super) offset: usize,
 
-    /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0. torch: what
-    /// PyTorch takes where it is given none, 1e-5 for layer, group and instance norm, 2^-23 for RMS norm and 1e-12 for l2, whatever the type of
-    /// x [default: 1e-5, with l2 0]
+    /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0.
+    /// torch: what PyTorch takes where it is given none, 1e-5 for layer, group and instance norm, 2^-23 for
+    /// RMS norm and 1e-12 for l2, whatever the type of x [default: 1e-5, with l2 0]
     #[arg(long, value_name = "E|torch", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Option<Eps>,
 
@@ -64,8 +64,8 @@ pub(crate) struct Common {
     )]
     pub(super) cols: Option<u32>,
 
-    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part of an
-    /// adapter's description, such as vulkan or its name
+    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part
+    /// of an adapter's description, such as vulkan or its name
     #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
     pub(super) adapter: String,
 

@@ -199,7 +199,8 @@ impl Call {
         leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])
     }
 
-    /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been looked for.
+    /// Where to compute, which is said on stderr. Called when all that can be known to be wrong has been
+    /// looked for.
     pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
         files::check_destination("OUT", &common.output)?;
         let tuning = common.tuning.read()?;

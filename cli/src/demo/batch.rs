@@ -70,9 +70,9 @@ impl Batch {
         Ok(())
     }
 
-    /// The worst error of each output in units in the last place of the correctly rounded float64 result, beyond what
-    /// float32 arithmetic explains ([`FLOAT32_UNITS`]): next to 0, where terms have cancelled, a last place of f16 is
-    /// smaller than that.
+    /// The worst error of each output in units in the last place of the correctly rounded float64 result,
+    /// beyond what float32 arithmetic explains ([`FLOAT32_UNITS`]): next to 0, where terms have cancelled, a
+    /// last place of f16 is smaller than that.
     pub(super) fn checks(&self, results: &Results<f16>) -> [Check; 4] {
         let cols = usize::from(COLS);
         let check = |output, units| Check { output, units, allowed: ALLOWED };
@@ -95,8 +95,8 @@ impl Batch {
     }
 }
 
-/// The worst distance from the rounded expected values, in units in their last place, beyond [`FLOAT32_UNITS`] of the
-/// largest value of each `chunk`.
+/// The worst distance from the rounded expected values, in units in their last place, beyond
+/// [`FLOAT32_UNITS`] of the largest value of each `chunk`.
 fn last_places(got: &[f16], expected: &[f64], chunk: usize) -> f64 {
     if got.len() != expected.len() {
         return f64::INFINITY;

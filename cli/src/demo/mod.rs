@@ -19,9 +19,9 @@ use wgpu_layernorm::{Context, describe_adapter};
 
 /// Run the 13 layer norms of a real model, and a large batch, on the CPU reference and on every adapter.
 ///
-/// The norms are those of all-MiniLM-L6-v2 on one sentence ([32, 384], f32), forward and backward; what they should
-/// give was computed by PyTorch in float64. The batch is [8192, 1024] in f16, checked in full against the float64
-/// reference. Exit code 0 only if all results are within tolerance, and there is an adapter.
+/// The norms are those of all-MiniLM-L6-v2 on one sentence ([32, 384], f32), forward and backward; what they
+/// should give was computed by PyTorch in float64. The batch is [8192, 1024] in f16, checked in full against
+/// the float64 reference. Exit code 0 only if all results are within tolerance, and there is an adapter.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   layernorm demo

@@ -7,8 +7,8 @@ use wgpu_layernorm::{Dtype, Problem, Statistics};
 
 const FIXTURE: &[u8] = include_bytes!("../../../tests/fixtures/minilm_layer_norms.safetensors");
 
-/// The most that passes, in units of 2^-24: of the largest expected value of a row for y and dx; of the terms that they
-/// are sums of for dgain and dbias, which may be many times as large as the sums.
+/// The most that passes, in units of 2^-24: of the largest expected value of a row for y and dx; of the terms
+/// that they are sums of for dgain and dbias, which may be many times as large as the sums.
 pub(super) const ALLOWED: f64 = 4.0;
 
 /// One of the model's norms.
@@ -67,8 +67,8 @@ pub(super) fn load() -> Result<Vec<ModelNorm>, Failure> {
 }
 
 impl ModelNorm {
-    /// The worst error of each output in units of 2^-24, relative to the largest expected value in the row (dgain and
-    /// dbias: in the tensor); the mean relative to the largest x in the row, rstd to itself.
+    /// The worst error of each output in units of 2^-24, relative to the largest expected value in the row
+    /// (dgain and dbias: in the tensor); the mean relative to the largest x in the row, rstd to itself.
     pub(super) fn checks(&self, results: &Results<f32>) -> [Check; 5] {
         let expected = &self.expected;
         let cols = self.norm.problem.cols as usize;

@@ -11,9 +11,9 @@ use wgpu_layernorm::{Affine, Channels, Dtype, Error, Gradient, Normalization, Pr
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
-    /// The split ones share a row among workgroups: the first of two leaves row_partials, which the second reads.
-    /// channel-sums has the sums of dgain and dbias over channels, and backward then dx alone. reduce-parameters adds up the
-    /// partial sums of dgain and dbias that either leaves [default: forward]
+    /// The split ones share a row among workgroups: the first of two leaves row_partials, which the second
+    /// reads. channel-sums has the sums of dgain and dbias over channels, and backward then dx alone.
+    /// reduce-parameters adds up the partial sums of dgain and dbias that either leaves [default: forward]
     #[arg(long, value_enum, help_heading = "Kernel")]
     operation: Option<OperationFlag>,
 
@@ -36,7 +36,8 @@ pub(crate) struct Choice {
     #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
     parameter_dtype: Option<Dtype>,
 
-    /// Layer norm, RMS norm, which takes the mean as 0, or l2, x divided by its Euclidean norm [default: layer]
+    /// Layer norm, RMS norm, which takes the mean as 0, or l2, x divided by its Euclidean norm [default:
+    /// layer]
     #[arg(long, value_parser = normalizations(), help_heading = "Kernel")]
     normalization: Option<Normalization>,
 
@@ -52,9 +53,8 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Kernel")]
     groups: Option<u32>,
 
-    /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16 bytes in every
-    /// type, and 16 for 32, which words of 64 bits take
-    /// [default: 8, as far as N divides cols]
+    /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16
+    /// bytes in every type, and 16 for 32, which words of 64 bits take [default: 8, as far as N divides cols]
     #[arg(long, value_name = "N", help_heading = "Kernel")]
     vector_width: Option<u32>,
 
@@ -115,11 +115,13 @@ pub(crate) struct Choice {
     #[arg(long, value_parser = kinds(), help_heading = "Adapter")]
     kind: Option<AdapterKind>,
 
-    /// The smallest and the largest subgroup, such as 32..32, or none: without subgroup operations [default: none]
+    /// The smallest and the largest subgroup, such as 32..32, or none: without subgroup operations [default:
+    /// none]
     #[arg(long, value_name = "MIN..MAX|none", value_parser = parse_subgroup_sizes, help_heading = "Adapter")]
     subgroup_sizes: Option<Subgroups>,
 
-    /// Every workgroup is made of full subgroups, as Vulkan's REQUIRE_FULL_SUBGROUPS demands: rows within one take no barrier
+    /// Every workgroup is made of full subgroups, as Vulkan's REQUIRE_FULL_SUBGROUPS demands: rows within one
+    /// take no barrier
     #[arg(long, help_heading = "Adapter")]
     full_subgroups: bool,
 
@@ -127,8 +129,8 @@ pub(crate) struct Choice {
     #[arg(long, help_heading = "Adapter")]
     shader_f16: bool,
 
-    /// The driver's compiler unrolls loops with constant trips, as Mesa's for AMD does; else the text has them written out,
-    /// which spills registers there in some kernels
+    /// The driver's compiler unrolls loops with constant trips, as Mesa's for AMD does; else the text has
+    /// them written out, which spills registers there in some kernels
     #[arg(long, help_heading = "Adapter")]
     unrolls_loops: bool,
 

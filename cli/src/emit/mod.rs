@@ -19,8 +19,8 @@ use wgpu_layernorm::translate::{Checks, Module};
 
 /// Print a kernel as WGSL, SPIR-V, MSL, HLSL or GLSL, with a description of how to launch it.
 ///
-/// Without --output, the text goes to stdout; --description prints the JSON in its place. docs/emit.md explains the
-/// description. No adapter is needed.
+/// Without --output, the text goes to stdout; --description prints the JSON in its place. docs/emit.md
+/// explains the description. No adapter is needed.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   layernorm emit --cols 1024 --statistics
@@ -50,13 +50,13 @@ pub(crate) struct Emit {
     #[command(flatten)]
     choice: Choice,
 
-    /// Number the storage buffers from 0 on, and the uniform after them, as CubeCL binds them [default: the uniform is
-    /// binding 0]
+    /// Number the storage buffers from 0 on, and the uniform after them, as CubeCL binds them [default: the
+    /// uniform is binding 0]
     #[arg(long, help_heading = "Bindings", conflicts_with = "all")]
     uniform_last: bool,
 
-    /// Declare all storage buffers read_write, as CubeCL binds them, so that they may lie in one buffer [default: those that
-    /// are only read are declared so]
+    /// Declare all storage buffers read_write, as CubeCL binds them, so that they may lie in one buffer
+    /// [default: those that are only read are declared so]
     #[arg(long, help_heading = "Bindings", conflicts_with = "all")]
     read_write: bool,
 }

@@ -105,7 +105,8 @@ fn in_place_the_uniform_names_the_output() {
     assert_eq!(field("places"), serde_json::json!([gain, bias, y].concat()));
 }
 
-/// Strided, each tensor has a place of four numbers, the partial sums too: all of them start where the outer row of row 0 does.
+/// Strided, each tensor has a place of four numbers, the partial sums too: all of them start where the outer
+/// row of row 0 does.
 #[test]
 fn strided_every_tensor_has_an_outer_stride() {
     let flags = ["--cols", "64", "--affine", "none", "--strided", "--operation", "backward", "--dx", "none"];

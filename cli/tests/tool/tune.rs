@@ -86,8 +86,8 @@ fn verify_and_bench_run_on_the_plans_of_a_file() {
     let case = ["--adapter", "auto", "--case", &name];
     let verified = run(layernorm(&[&["verify", "--tuning", &file], &case[..]].concat()));
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""), "{verified:?}");
-    // In each of two modes the 12 cases of the file's width, and the one that was asked for, on another width.
-    // An entry of 64-bit words is none of plain's, which has no such words.
+    // In each of two modes the 12 cases of the file's width, and the one that was asked for, on another
+    // width. An entry of 64-bit words is none of plain's, which has no such words.
     let of_words = read_json(&file)["entries"][0]["vector_width"] == 8;
     let tuned = format!("\n{} of 26 cases ran on plans of --tuning\n", if of_words { 12 } else { 24 });
     assert!(verified.stdout.contains(&tuned), "{verified:?}");

@@ -9,8 +9,8 @@ const NAN_WORD: u32 = 0x7fc07fc0u;
 
 const INFINITY: u32 = 0x7f800000u;
 
-// Rounds to nearest, ties to even: adds just under half of the last kept bit, and that bit. A NaN, whose carry could
-// run into the sign, becomes the quiet NaN.
+// Rounds to nearest, ties to even: adds just under half of the last kept bit, and that bit. A NaN, whose
+// carry could run into the sign, becomes the quiet NaN.
 fn pack(v: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(v);
     var rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));

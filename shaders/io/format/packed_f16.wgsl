@@ -13,8 +13,9 @@ const FIRST_INFINITE: u32 = 0x477ff000u;
 // Whether rare values are branched to. Software adapters run both sides of a branch for all lanes.
 const BRANCH: bool = false;
 
-// WGSL leaves open what pack2x16float makes of numbers beyond the largest float16, infinities and NaNs. (SwiftShader makes
-// a NaN of an infinity, and changes the other half of the word.) So it gets none: those halves are made from the bits.
+// WGSL leaves open what pack2x16float makes of numbers beyond the largest float16, infinities and NaNs.
+// (SwiftShader makes a NaN of an infinity, and changes the other half of the word.) So it gets none: those
+// halves are made from the bits.
 fn pack(v: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(v);
     let magnitude = bits & vec4<u32>(0x7fffffffu);

@@ -1,5 +1,5 @@
-// float16, two in a word, the first in the low half, rounded by its bits: what Mesa's software rasterizer makes of pack2x16float
-// is five times as long, and takes as much longer to compile and to run.
+// float16, two in a word, the first in the low half, rounded by its bits: what Mesa's software rasterizer
+// makes of pack2x16float is five times as long, and takes as much longer to compile and to run.
 fn unpack(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
@@ -12,8 +12,9 @@ const SMALLEST_NORMAL: u32 = 0x38800000u;
 const TOO_LARGE: u32 = 0x47800000u;
 const INFINITY: u32 = 0x7f800000u;
 
-// Rounds to nearest, ties to even. A normal number gets the exponent of a float16, just under half of the last kept bit, and that
-// bit; from 65520 on its carry ends in infinity. A smaller one is added to 0.5, whose last bit is that of the smallest float16.
+// Rounds to nearest, ties to even. A normal number gets the exponent of a float16, just under half of the
+// last kept bit, and that bit; from 65520 on its carry ends in infinity. A smaller one is added to 0.5, whose
+// last bit is that of the smallest float16.
 fn pack(v: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(v);
     let magnitude = bits & vec4<u32>(0x7fffffffu);

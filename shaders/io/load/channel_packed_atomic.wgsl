@@ -1,4 +1,5 @@
-// 16-bit, a value for each channel, one at a time, each in one half of a word that other threads may write to: array<atomic<u32>>.
+// 16-bit, a value for each channel, one at a time, each in one half of a word that other threads may write
+// to: array<atomic<u32>>.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
     var values: Values;
     for (var part = 0u; part < PARTS; part++) {

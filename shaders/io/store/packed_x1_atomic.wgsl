@@ -1,6 +1,6 @@
-// 16-bit, four times one element, each in one half of a word: array<atomic<u32>>. The other half belongs to another
-// thread, workgroup or tensor, so only the bits that change are flipped, in one atomic step.
-// Columns beyond the row are left alone. `nan`: see NaN in common/numerics.wgsl.
+// 16-bit, four times one element, each in one half of a word: array<atomic<u32>>. The other half belongs to
+// another thread, workgroup or tensor, so only the bits that change are flipped, in one atomic step. Columns
+// beyond the row are left alone. `nan`: see NaN in common/numerics.wgsl.
 fn store_TENSOR_half(i: u32, half: u32) {
     let shift = 16u * (i & 1u);
     let old = (atomicLoad(&BUFFER[i / 2u]) >> shift) & 0xffffu;

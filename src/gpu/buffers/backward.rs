@@ -5,9 +5,9 @@ use crate::error::Error;
 use crate::plan::{Backward, Tensor};
 use crate::types::{Affine, Gradient};
 
-/// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place. Otherwise
-/// what is written must not share bytes with anything else, but may lie in the same buffer. Written with `..`, over
-/// [`new`](Self::new), as [all that grows](crate#what-grows).
+/// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place.
+/// Otherwise what is written must not share bytes with anything else, but may lie in the same buffer. Written
+/// with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardBuffers<'a> {
     /// Number of rows.
@@ -17,20 +17,22 @@ pub struct BackwardBuffers<'a> {
     /// The gradient of y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: BufferRows<'a>,
-    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: it is added into dx in the same pass. To add
-    /// into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
+    /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: it is added into dx in
+    /// the same pass. To add into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<BufferRows<'a>>,
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx it is not needed.
+    /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx
+    /// it is not needed.
     #[doc(alias = "weight_g")]
     pub row_gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferStatistics<'a>,
-    /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum` in it.
+    /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum`
+    /// in it.
     #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
     /// Output, `[cols]`, or a value for each channel.

@@ -23,13 +23,15 @@ pub struct ForwardBuffers<'a> {
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and y is given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
-    /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with [`Affine::None`], and y.
+    /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with
+    /// [`Affine::None`], and y.
     #[doc(alias = "weight_g")]
     pub row_gain: Option<BufferVector<'a>>,
-    /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that applies them.
+    /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that
+    /// applies them.
     pub y: Option<BufferRows<'a>>,
-    /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without it the sum is rounded
-    /// all the same, and normalized as it would be stored.
+    /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without
+    /// it the sum is rounded all the same, and normalized as it would be stored.
     pub sum: Option<BufferRows<'a>>,
     /// Output mean and rstd of each row, float32.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]

@@ -10,10 +10,10 @@ use crate::error::Error;
 
 /// Rows of a tensor in a GPU buffer, which was created with `BufferUsages::STORAGE`.
 ///
-/// A `&wgpu::Buffer`, a [`wgpu::BufferSlice`] and a [`wgpu::BufferBinding`] are taken as they are: rows one after the
-/// other from the first byte. wgpu counts **bytes**, and their start must be a multiple of the tensor's element; a tensor
-/// that exceeds the slice is refused even where the buffer goes on. [`at_element`](Self::at_element) counts
-/// **elements** of the tensor.
+/// A `&wgpu::Buffer`, a [`wgpu::BufferSlice`] and a [`wgpu::BufferBinding`] are taken as they are: rows one
+/// after the other from the first byte. wgpu counts **bytes**, and their start must be a multiple of the
+/// tensor's element; a tensor that exceeds the slice is refused even where the buffer goes on.
+/// [`at_element`](Self::at_element) counts **elements** of the tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferRows<'a> {
     place: Place<'a>,
@@ -36,16 +36,16 @@ impl Strides {
     const NONE: Self = Self { row: None, column: None, outer: None };
 }
 
-/// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's types
-/// as [`BufferRows`] is.
+/// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's
+/// types as [`BufferRows`] is.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferVector<'a> {
     place: Place<'a>,
 }
 
 /// Mean and rstd of rows in a GPU buffer, float32: side by side, two for each row
-/// ([`Statistics`](crate::Statistics)), or [`apart`](Self::apart). Taken from wgpu's types as [`BufferRows`] is, side by
-/// side. Both ways have the same bits, and take one binding.
+/// ([`Statistics`](crate::Statistics)), or [`apart`](Self::apart). Taken from wgpu's types as [`BufferRows`]
+/// is, side by side. Both ways have the same bits, and take one binding.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferStatistics<'a> {
     mean: Place<'a>,
@@ -60,32 +60,35 @@ impl<'a> BufferRows<'a> {
         Self { place, strides: Strides::NONE }
     }
 
-    /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after the other.
+    /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after
+    /// the other.
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Byte { offset, size: None } };
         Self { place, strides: Strides::NONE }
     }
 
-    /// The same with `stride` elements from one row's start to the next: a slice of wider rows where it is at least `cols`; less
-    /// only where [columns](Self::with_column_stride) are apart.
+    /// The same with `stride` elements from one row's start to the next: a slice of wider rows where it is at
+    /// least `cols`; less only where [columns](Self::with_column_stride) are apart.
     #[must_use]
     pub const fn with_stride(self, stride: u64) -> Self {
         Self { strides: Strides { row: Some(stride), ..self.strides }, ..self }
     }
 
-    /// The same with `stride` elements from one column to the next, where they do not lie side by side: with a row
-    /// stride of 1, rows along the first axis of a matrix, or, in [outer rows](Self::with_inner_rows), the channels of
-    /// each position of images that have their channels first. Elements are then accessed one by one.
+    /// The same with `stride` elements from one column to the next, where they do not lie side by side: with
+    /// a row stride of 1, rows along the first axis of a matrix, or, in [outer rows](Self::with_inner_rows),
+    /// the channels of each position of images that have their channels first. Elements are then accessed one
+    /// by one.
     #[must_use]
     #[doc(alias = "channels_first", alias = "axis")]
     pub const fn with_column_stride(self, stride: u64) -> Self {
         Self { strides: Strides { column: Some(stride), ..self.strides }, ..self }
     }
 
-    /// The same with rows inside outer rows, `inner_rows` in each and `outer_stride` elements from one outer row to the
-    /// next; the stride of rows is that within an outer row. Heads inside the rows of a fused projection are such:
-    /// `inner_rows` heads, a stride of the head's dimension between them, and the projection's row as the outer stride.
+    /// The same with rows inside outer rows, `inner_rows` in each and `outer_stride` elements from one outer
+    /// row to the next; the stride of rows is that within an outer row. Heads inside the rows of a fused
+    /// projection are such: `inner_rows` heads, a stride of the head's dimension between them, and the
+    /// projection's row as the outer stride.
     ///
     /// All tensors of a call whose rows lie inside outer rows have as many in each; the others need not.
     #[must_use]
@@ -116,10 +119,11 @@ impl<'a> BufferStatistics<'a> {
         Self { mean: statistics.into().place, rstd: None }
     }
 
-    /// The means of all rows, and elsewhere in the same buffer their rstds, `[rows]` each. Either may come first.
+    /// The means of all rows, and elsewhere in the same buffer their rstds, `[rows]` each. Either may come
+    /// first.
     ///
-    /// The binding reaches from the first of them to the last, and has to keep the device's limit with all that lies
-    /// between.
+    /// The binding reaches from the first of them to the last, and has to keep the device's limit with all
+    /// that lies between.
     #[must_use]
     pub fn apart(mean: impl Into<BufferVector<'a>>, rstd: impl Into<BufferVector<'a>>) -> Self {
         Self { mean: mean.into().place, rstd: Some(rstd.into().place) }
@@ -318,8 +322,8 @@ mod tests {
         }
     }
 
-    /// Where options become buffers and these options again, one that no tensor and no field tells of would be
-    /// lost.
+    /// Where options become buffers and these options again, one that no tensor and no field tells of would
+    /// be lost.
     #[test]
     fn options_are_those_that_the_buffers_were_made_from() {
         let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");

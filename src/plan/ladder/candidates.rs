@@ -8,8 +8,9 @@ use crate::error::Error;
 use crate::plan::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RowShape};
 use crate::types::Problem;
 
-/// The rungs that tuning tries for a call beside the ladder's own, which is the first. Each gives another legal plan. They
-/// are some families and not all that is legal: what was found to lose everywhere (see the constants above) is left out.
+/// The rungs that tuning tries for a call beside the ladder's own, which is the first. Each gives another
+/// legal plan. They are some families and not all that is legal: what was found to lose everywhere (see the
+/// constants above) is left out.
 ///
 /// # Errors
 /// Those of the ladder's own plan.
@@ -32,7 +33,8 @@ pub(in crate::plan) fn candidates(
             (MOST_VEC4, &[SOFTWARE_LANES, 4 * SOFTWARE_LANES][..], software_threads(caps))
         }
     };
-    // Whether parameters are held, least_slots and rows_per_slot; on a GPU what gpu_walk makes of so many threads, or a row each.
+    // Whether parameters are held, least_slots and rows_per_slot; on a GPU what gpu_walk makes of so many
+    // threads, or a row each.
     let walks: &[(bool, u32, u32)] = match (caps.kind, own.parameter_gradients()) {
         (AdapterKind::Software, _) => &[
             (true, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT),

@@ -3,23 +3,27 @@
 use super::{Rung, fits, largest_power_of_two, rung, threads_that_fill};
 use crate::plan::{Caps, Kernel, RowShape};
 
-/// Threads that keep a GPU busy (H200, backward with gradients of parameters, 4096x4096: 62 us, 67 with twice as many).
+/// Threads that keep a GPU busy (H200, backward with gradients of parameters, 4096x4096: 62 us, 67 with twice
+/// as many).
 pub(super) const GPU_THREADS_IN_FLIGHT: u32 = 1 << 16;
 
-/// GPU, where a slot walks several rows: rows of a workgroup before there are more workgroups than it takes to keep the GPU busy.
-/// A workgroup's partial sums, written and read again in float32, cost what one and a third of its rows cost.
+/// GPU, where a slot walks several rows: rows of a workgroup before there are more workgroups than it takes
+/// to keep the GPU busy. A workgroup's partial sums, written and read again in float32, cost what one and a
+/// third of its rows cost.
 pub(super) const GPU_WORKGROUP_ROWS: u32 = 64;
 
-/// GPU: up to this many columns (first) a row has this many threads (second). Narrow rows get few threads with one or
-/// two vec4 each so that a subgroup holds many rows; from 128 columns on, a thread fills its budget of 8 vec4 before
-/// the row gets more threads, since the reduction's cost grows with threads and not with values.
+/// GPU: up to this many columns (first) a row has this many threads (second). Narrow rows get few threads
+/// with one or two vec4 each so that a subgroup holds many rows; from 128 columns on, a thread fills its
+/// budget of 8 vec4 before the row gets more threads, since the reduction's cost grows with threads and not
+/// with values.
 const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
 
 /// vec4s of the row that a thread holds in registers.
 pub(super) const FORWARD_VEC4: u32 = 8;
 
-/// Where 8 vec4 a thread do not carry 8192 columns (128 invocations a workgroup), 16 do, without spills. So they do 16384 with
-/// 256 threads, which beats more threads (H200: 1024x16384 at 0.85 of the copy, 0.70 with 512, 0.63 with 1024).
+/// Where 8 vec4 a thread do not carry 8192 columns (128 invocations a workgroup), 16 do, without spills. So
+/// they do 16384 with 256 threads, which beats more threads (H200: 1024x16384 at 0.85 of the copy, 0.70 with
+/// 512, 0.63 with 1024).
 pub(super) const FORWARD_VEC4_MOST: u32 = 16;
 
 pub(super) const FORWARD_FEW_THREADS: u32 = 256;
@@ -27,19 +31,19 @@ pub(super) const FORWARD_FEW_THREADS: u32 = 256;
 /// x, dy, the sums of dgain and of dbias: four times this.
 pub(in crate::plan) const BACKWARD_VEC4: u32 = 4;
 
-/// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180 (Mesa
-/// 22.3.6); Intel's compiler spills there too.
+/// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180
+/// (Mesa 22.3.6); Intel's compiler spills there too.
 pub(super) const BACKWARD_MOST_THREADS: u32 = 512;
 
 /// Without the two sums.
 pub(super) const BACKWARD_DX_VEC4: u32 = 8;
 
-/// GPU: rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates (two reads
-/// and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
+/// GPU: rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates
+/// (two reads and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
 pub(super) const GPU_BACKWARD_BLOCK_ROWS: u32 = 4;
 
-/// The rung of a kernel that holds its row in a GPU's registers, `budget` vec4 a thread, or `None` where the row is too
-/// wide.
+/// The rung of a kernel that holds its row in a GPU's registers, `budget` vec4 a thread, or `None` where the
+/// row is too wide.
 pub(super) fn gpu(kernel: Kernel, shape: &RowShape, budget: u32, caps: &Caps) -> Option<Rung> {
     let most = largest_power_of_two(caps.max_invocations);
     let full = shape.cols.div_ceil(budget * 4).next_power_of_two();

@@ -1,9 +1,9 @@
 //! How many threads share a row, by its width: data, with the reason for each step.
 //!
-//! Three budgets shape the ladders. A thread holds 8 vec4 of a row comfortably in forward, 16 at most, and 4 in backward with
-//! parameter gradients, where x and dy and two running sums are held (compiled for AMD, Intel, NVIDIA and Adreno: more
-//! spills or halves the waves). A subgroup exchanges values without a barrier. And an adapter wants enough rows in
-//! flight, so narrow rows share a workgroup.
+//! Three budgets shape the ladders. A thread holds 8 vec4 of a row comfortably in forward, 16 at most, and 4
+//! in backward with parameter gradients, where x and dy and two running sums are held (compiled for AMD,
+//! Intel, NVIDIA and Adreno: more spills or halves the waves). A subgroup exchanges values without a barrier.
+//! And an adapter wants enough rows in flight, so narrow rows share a workgroup.
 
 mod candidates;
 mod gpu;
@@ -41,10 +41,11 @@ const GPU_WORKGROUP: u32 = 128;
 /// vec4s of a run where a thread holds nothing else of a row.
 pub(super) const RUN_VEC4: u32 = 8;
 
-/// Blocks of rows that a slot of `backward_streamed` adds to its partial sums in memory, which are not compensated: of like terms
-/// so many are off by up to 1 unit, and the rows of a block by up to 2. With 8 blocks of 8 rows the case of like rows was off by
-/// 4.1 units on lavapipe, of which xhat has 1.9. A slot's first block reads no sums, so more slots cost little: 2048x4096 and
-/// 256x16384 there are as fast as with 64 slots for all rows.
+/// Blocks of rows that a slot of `backward_streamed` adds to its partial sums in memory, which are not
+/// compensated: of like terms so many are off by up to 1 unit, and the rows of a block by up to 2. With 8
+/// blocks of 8 rows the case of like rows was off by 4.1 units on lavapipe, of which xhat has 1.9. A slot's
+/// first block reads no sums, so more slots cost little: 2048x4096 and 256x16384 there are as fast as with 64
+/// slots for all rows.
 pub(super) const MOST_STREAMED_BLOCKS: u32 = 4;
 
 pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
@@ -98,8 +99,8 @@ pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Resul
     Ok(if parameters && caps.kind == AdapterKind::Gpu { gpu_walk(rung, GPU_THREADS_IN_FLIGHT) } else { rung })
 }
 
-/// The rung of dx alone where the gain has a value for each channel. A thread has all its gains at a time: in a workgroup of 1024
-/// they spill on GCN 5, as the sums of gradients do.
+/// The rung of dx alone where the gain has a value for each channel. A thread has all its gains at a time: in
+/// a workgroup of 1024 they spill on GCN 5, as the sums of gradients do.
 pub(super) fn backward_of_channels(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
     let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
     backward(shape, false, &Caps { max_invocations, ..*caps }).or_else(|_| backward(shape, false, caps))
@@ -153,16 +154,16 @@ fn streamed_threads(caps: &Caps) -> u32 {
     }
 }
 
-/// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where the
-/// loops of one thread would exceed the adapter's limit.
+/// The rung of a kernel that walks its row: as many threads as a workgroup has by default, more only where
+/// the loops of one thread would exceed the adapter's limit.
 fn streamed(kernel: Kernel, shape: &RowShape, block_rows: u32, caps: &Caps) -> Result<Rung, Error> {
     let most = largest_power_of_two(caps.max_invocations);
     let mut threads = streamed_threads(caps).min(threads_that_fill(shape));
     let mut block_rows = block_rows;
     loop {
         let rung = rung(kernel, threads, block_rows, caps);
-        // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the limit is left
-        // for runs, reductions and the row loop.
+        // A step's trips in all walks, with two parts to an access, once per row of a block; a quarter of the
+        // limit is left for runs, reductions and the row loop.
         let trips_per_step = walk_trips_per_step(kernel) * block_rows;
         let trips = u64::from(shape.steps(threads)) * u64::from(trips_per_step);
         if fits(&rung, kernel, caps) && trips <= u64::from(caps.max_loop_trips) / 4 * 3 {

@@ -9,7 +9,8 @@ use crate::plan::{AdapterKind, Caps, Kernel, Reduction, RowShape};
 /// GPU: workgroups of `backward_reduce_parameters`, as far as columns go.
 const GPU_REDUCE_LEAST_WORKGROUPS: u32 = 128;
 
-/// Its threads side by side, least and most, with a vec4 each: 32 bytes, which memory is read in, to 128, a cache line.
+/// Its threads side by side, least and most, with a vec4 each: 32 bytes, which memory is read in, to 128, a
+/// cache line.
 const GPU_REDUCE_THREADS: (u32, u32) = (2, 8);
 
 /// The most threads of its workgroups.
@@ -28,9 +29,9 @@ pub(in crate::plan) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
     u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, MOST_PARTIAL_ROWS)
 }
 
-/// Columns side by side and slices of the partial sums. On a GPU narrow rows have few threads, so that there are several
-/// workgroups all the same, and many slices: the time is that of one thread's loads, one batch after the other. On a CPU there is
-/// one slice: a barrier costs more than it brings.
+/// Columns side by side and slices of the partial sums. On a GPU narrow rows have few threads, so that there
+/// are several workgroups all the same, and many slices: the time is that of one thread's loads, one batch
+/// after the other. On a CPU there is one slice: a barrier costs more than it brings.
 pub(in crate::plan) fn reduce_parameters(shape: &RowShape, caps: &Caps) -> Rung {
     let (threads_per_row, slices) = match caps.kind {
         AdapterKind::Gpu => {

@@ -4,8 +4,8 @@ use super::threads_that_fill;
 use crate::error::Error;
 use crate::plan::{Kernel, Reduction, RowShape};
 
-/// What the ladder decides of a plan: how the threads of a kernel lie on a row, and how slots walk the rows. The fields are
-/// those of [`Plan`](crate::plan::Plan) with the same names.
+/// What the ladder decides of a plan: how the threads of a kernel lie on a row, and how slots walk the rows.
+/// The fields are those of [`Plan`](crate::plan::Plan) with the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[allow(missing_docs, reason = "each is documented in Plan")]
@@ -20,19 +20,19 @@ pub struct Rung {
     pub rows_per_slot: u32,
 }
 
-/// No kernel holds more vec4s of a row in a thread: on a GPU they would spill, on a software adapter the text, whose loops are
-/// written out, would grow beyond what compiles in a second.
+/// No kernel holds more vec4s of a row in a thread: on a GPU they would spill, on a software adapter the
+/// text, whose loops are written out, would grow beyond what compiles in a second.
 pub(super) const MOST_VEC4: u32 = 64;
 
 /// The most rows that a streamed kernel works on at a time, each with its statistics in registers.
 pub(in crate::plan) const MOST_BLOCK_ROWS: u32 = 16;
 
-/// Threads of a row and rows of a workgroup, each: above any limit of an adapter, and far below where products of the two
-/// overflow.
+/// Threads of a row and rows of a workgroup, each: above any limit of an adapter, and far below where
+/// products of the two overflow.
 pub(in crate::plan) const MOST_INVOCATIONS: u32 = 1 << 12;
 
-/// The most rows of a workgroup, over all its slots, before there are more workgroups: far below where a shader's count of
-/// rows, in 32 bits, overflows.
+/// The most rows of a workgroup, over all its slots, before there are more workgroups: far below where a
+/// shader's count of rows, in 32 bits, overflows.
 pub(in crate::plan) const MOST_WORKGROUP_ROWS: u32 = 1 << 20;
 
 impl Rung {

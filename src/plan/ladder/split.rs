@@ -12,11 +12,11 @@ use std::str::FromStr;
 /// GPU: workgroups that keep it busy, a row each.
 const GPU_SPLIT_MOST_ROWS: u64 = 512;
 
-/// Which rows several workgroups share, in a call of two dispatches: for rows so few and wide that rows alone leave most of an
-/// adapter idle.
+/// Which rows several workgroups share, in a call of two dispatches: for rows so few and wide that rows alone
+/// leave most of an adapter idle.
 ///
-/// A row that is split is summed in another order than one that is not, so that the last bits of y, the statistics and dx
-/// may differ between the two, within the same tolerances.
+/// A row that is split is summed in another order than one that is not, so that the last bits of y, the
+/// statistics and dx may differ between the two, within the same tolerances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RowSplit {
@@ -73,16 +73,17 @@ impl RowSplit {
     }
 }
 
-/// Columns of a chunk whose moments or sums are taken by the first of the split kernels: a few dozen chunks to the widest rows
-/// of models, and on a GPU as many vec4 a thread as its registers hold.
+/// Columns of a chunk whose moments or sums are taken by the first of the split kernels: a few dozen chunks
+/// to the widest rows of models, and on a GPU as many vec4 a thread as its registers hold.
 const SPLIT_PARTIAL_COLS: u32 = 8192;
 
-/// The most chunks there, as far as a thread's loops may be that long: each chunk of the second kernel reads what all of them
-/// have left.
+/// The most chunks there, as far as a thread's loops may be that long: each chunk of the second kernel reads
+/// what all of them have left.
 const SPLIT_MOST_PARTIALS: u32 = 64;
 
-/// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU; half as many where backward accesses one
-/// element at a time, which spills on gfx1100 with all gradients accumulated (Mesa 22.3.6).
+/// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU; half as many where
+/// backward accesses one element at a time, which spills on gfx1100 with all gradients accumulated (Mesa
+/// 22.3.6).
 const SPLIT_APPLY_VEC4: u32 = 4;
 
 /// The part of a row that a workgroup has, for each kernel of a call.
@@ -120,8 +121,8 @@ pub(in crate::plan) fn backward_split(shape: &RowShape, caps: &Caps) -> Result<[
     split(kernels, shape, caps)
 }
 
-/// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of gain, bias and
-/// partial sums of a short one in registers while it walks the rows.
+/// Both with the threads of a streamed row. The first walks long chunks, the second holds what it needs of
+/// gain, bias and partial sums of a short one in registers while it walks the rows.
 fn split(kernels: [Kernel; 2], shape: &RowShape, caps: &Caps) -> Result<[(Rung, Chunks); 2], Error> {
     let threads = streamed_threads(caps).min(threads_that_fill(shape));
     let step_cols = threads * shape.step_values();

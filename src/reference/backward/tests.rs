@@ -31,9 +31,9 @@ fn run(
 #[test]
 fn small_numbers_come_out_as_by_hand() {
     // rstd is 1/2 as in forward's test. Layer: xhat = [-1/2, 1/2], dxhat = [2, 4], both rows alike;
-    // mean(dxhat) = 3, mean(dxhat * xhat) = 1/2, so dx = [2 - 3 + 1/4, 4 - 3 - 1/4] / 2.
-    // RMS: xhat = [1/2, 1/2], mean(dxhat * xhat) = 3/2, dx = [2 - 3/4, 4 - 3/4] / 2.
-    // L2 of [3, 0], of norm 3 = eps: dx is linear, [2, 4] / 3; of norm 4: xhat = [1, 0], sum(dxhat * xhat) = 2, dx = [0, 4 / 4].
+    // mean(dxhat) = 3, mean(dxhat * xhat) = 1/2, so dx = [2 - 3 + 1/4, 4 - 3 - 1/4] / 2. RMS: xhat = [1/2,
+    // 1/2], mean(dxhat * xhat) = 3/2, dx = [2 - 3/4, 4 - 3/4] / 2. L2 of [3, 0], of norm 3 = eps: dx is
+    // linear, [2, 4] / 3; of norm 4: xhat = [1, 0], sum(dxhat * xhat) = 2, dx = [0, 4 / 4].
     let problem = Problem { cols: 2, eps: 3.0, ..Problem::default() };
     for (normalization, x, dx_expected, dgain_expected) in [
         (Normalization::Layer, [1.0, 3.0, 1.0, 3.0], [-0.375, 0.375], [-1.0, 1.0]),

@@ -1,5 +1,6 @@
-//! An application that is not ours, over the package as it is published. With a back end of its choice, it opens a
-//! device of its own and normalizes buffers of its own; without any, it gets an error that says what is missing.
+//! An application that is not ours, over the package as it is published. With a back end of its choice, it
+//! opens a device of its own and normalizes buffers of its own; without any, it gets an error that says what
+//! is missing.
 //!
 //!     cargo xtask package
 

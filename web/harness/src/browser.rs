@@ -1,8 +1,8 @@
-//! A headless Chromium, driven over its debugging pipe: the Chrome `DevTools` protocol, JSON messages that end in a zero
-//! byte, read by the browser from its file descriptor 3 and written to 4.
+//! A headless Chromium, driven over its debugging pipe: the Chrome `DevTools` protocol, JSON messages that
+//! end in a zero byte, read by the browser from its file descriptor 3 and written to 4.
 //!
-//! Unlike the command line's `--screenshot` and log it can wait for the page, press its buttons and hear its console and
-//! that of its workers; and unlike a debugging port it needs no WebSocket.
+//! Unlike the command line's `--screenshot` and log it can wait for the page, press its buttons and hear its
+//! console and that of its workers; and unlike a debugging port it needs no WebSocket.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -72,13 +72,15 @@ pub(crate) struct Screen {
 }
 
 impl Browser {
-    /// Starts `program`, with or without an adapter for WebGPU. What it writes to its standard error goes to `log`.
+    /// Starts `program`, with or without an adapter for WebGPU. What it writes to its standard error goes to
+    /// `log`.
     pub(crate) fn start(program: &Path, adapter: Adapter, log: &Path) -> Result<Self> {
         let failed =
             |error: std::io::Error| format!("cannot start the browser {}: {error}", program.display());
         let profile = tempfile::tempdir().map_err(failed)?;
         let log = File::create(log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
-        // The shell puts our pipes where the browser looks for them: `Command` can only replace descriptors 0 to 2.
+        // The shell puts our pipes where the browser looks for them: `Command` can only replace descriptors 0
+        // to 2.
         let mut process = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >&2"#])
             .arg(program)
@@ -159,8 +161,8 @@ impl Browser {
         Ok(page)
     }
 
-    /// Hears the console of a page or worker, and of the workers that it starts. Waits for no answer: those of others
-    /// may be on their way.
+    /// Hears the console of a page or worker, and of the workers that it starts. Waits for no answer: those
+    /// of others may be on their way.
     fn listen(&mut self, session: &str) -> Result<()> {
         // A worker waits until it is heard, so that nothing that it says is missed.
         let attach = json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });

@@ -1,7 +1,8 @@
 //! The test of the page: what a user would do, in a headless browser, and what must then be there.
 //!
-//! The page says in which state it is by `data-state` of `<html>`, and how long after its navigation the first result was
-//! there by `data-first-result`; everything else is read from what a user sees, or from the report that is saved.
+//! The page says in which state it is by `data-state` of `<html>`, and how long after its navigation the
+//! first result was there by `data-first-result`; everything else is read from what a user sees, or from the
+//! report that is saved.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -120,8 +121,8 @@ impl Test<'_> {
         self.look_at(&page, DESKTOP, "no-adapter")
     }
 
-    /// A browser whose devices are of no adapter, as Safari 26.0, and that cannot map a buffer as it is made, as one whose
-    /// memory is short: cases pass all the same.
+    /// A browser whose devices are of no adapter, as Safari 26.0, and that cannot map a buffer as it is made,
+    /// as one whose memory is short: cases pass all the same.
     fn with_poor_webgpu(&mut self, address: &str) -> Result<()> {
         let page = self.browser.open(Some(&before_workers(POOR_WEBGPU)))?;
         self.browser.show(&page, DESKTOP)?;

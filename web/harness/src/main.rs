@@ -1,5 +1,5 @@
-//! Puts the browser page together, serves it, and tests it in a headless browser. `cargo xtask web` finds the tools,
-//! builds the page's WebAssembly and runs this.
+//! Puts the browser page together, serves it, and tests it in a headless browser. `cargo xtask web` finds the
+//! tools, builds the page's WebAssembly and runs this.
 
 mod browser;
 mod check;

@@ -1,4 +1,5 @@
-//! The page as a directory of static files: those of `web/page/`, and the WebAssembly with the JavaScript that loads it.
+//! The page as a directory of static files: those of `web/page/`, and the WebAssembly with the JavaScript
+//! that loads it.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::Result;
 
-/// The files that are written by hand, fixed when this program is built: it is only ever run from its own checkout.
+/// The files that are written by hand, fixed when this program is built: it is only ever run from its own
+/// checkout.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../page");
 
 /// Where the generated files lie; `web/page/worker.js` imports them from there.
@@ -39,7 +41,8 @@ pub(crate) fn build(wasm: &Path, site: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// wasm-bindgen's tool refuses WebAssembly of another version of its library, after minutes of building it.
+    /// wasm-bindgen's tool refuses WebAssembly of another version of its library, after minutes of building
+    /// it.
     #[test]
     fn both_halves_of_wasm_bindgen_have_one_version() {
         let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();

@@ -1,6 +1,7 @@
 //! `cargo xtask web`: builds the browser page, and tests it in a headless Chromium or serves it.
 //!
-//! This finds the tools and builds; `web/harness/` does the rest, so that the other commands need not wait for its build.
+//! This finds the tools and builds; `web/harness/` does the rest, so that the other commands need not wait
+//! for its build.
 
 mod chromium;
 mod wasm;

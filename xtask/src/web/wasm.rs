@@ -1,8 +1,9 @@
 //! A toolchain that builds for wasm32-unknown-unknown.
 //!
-//! The one that runs this program, if it has the target or rustup can add it. Where neither is so, Debian has another: a
-//! newer compiler with the standard library's source, which it builds its browsers with. Its packages are unpacked below
-//! `target/` and not installed, where they would take the place of the user's own compiler.
+//! The one that runs this program, if it has the target or rustup can add it. Where neither is so, Debian has
+//! another: a newer compiler with the standard library's source, which it builds its browsers with. Its
+//! packages are unpacked below `target/` and not installed, where they would take the place of the user's own
+//! compiler.
 
 use std::env;
 use std::ffi::OsString;
@@ -106,8 +107,8 @@ fn from_debian(no_install: bool) -> Result<Toolchain, Missing> {
     })
 }
 
-/// Downloads the packages with all that they need and the machine lacks, and unpacks them into `place`, which appears
-/// only when it is whole.
+/// Downloads the packages with all that they need and the machine lacks, and unpacks them into `place`, which
+/// appears only when it is whole.
 fn unpack(place: &Path) -> Result<(), Missing> {
     let packages = needed().ok_or_else(|| {
         Missing(format!("apt-get knows no {}: they are in Debian 12", DEBIAN_PACKAGES.join(", ")))
@@ -143,8 +144,8 @@ fn unpack(place: &Path) -> Result<(), Missing> {
     fs::rename(&unpacking, place).map_err(failed)
 }
 
-/// The packages that installing would download. Package lists that are missing, as in most container images, are
-/// downloaded first.
+/// The packages that installing would download. Package lists that are missing, as in most container images,
+/// are downloaded first.
 fn needed() -> Option<Vec<String>> {
     let ask = || {
         let arguments = ["install", "-y", "--print-uris", "--no-install-recommends"];

@@ -1,5 +1,5 @@
-//! Qualcomm's GPUs by Mesa's compiler for them, Turnip, behind a library that answers for the kernel driver. Android ships
-//! Qualcomm's own compiler, which is not this one.
+//! Qualcomm's GPUs by Mesa's compiler for them, Turnip, behind a library that answers for the kernel driver.
+//! Android ships Qualcomm's own compiler, which is not this one.
 
 use crate::Result;
 use crate::compiled::{self, Widths};
@@ -18,7 +18,8 @@ pub(crate) const ADRENO: Vendor = Vendor {
     variable: "FD_GPU_ID",
     source: Source::Built(&shims::ADRENO),
     whose: For::Unrolled { native_f16: false },
-    // Loads and stores of memory that is a thread's own: spilled registers, and arrays that are not in registers.
+    // Loads and stores of memory that is a thread's own: spilled registers, and arrays that are not in
+    // registers.
     spills: &["STP Count", "LDP Count"],
     spilled: Spilled::IsCounted,
     least_lanes: 64,
@@ -57,7 +58,8 @@ pub(crate) const ADRENO: Vendor = Vendor {
     },
 };
 
-/// The accesses of storage buffers in Turnip's disassembly: loads through the texture cache (`isam`) and past it (`ldib`).
+/// The accesses of storage buffers in Turnip's disassembly: loads through the texture cache (`isam`) and past
+/// it (`ldib`).
 fn accesses(texts: &[(String, String)]) -> Result<(Widths, Widths)> {
     let assembly = compiled::text(texts, "IR3 Assembly")?;
     // A part of it would lack accesses, and so faults.
@@ -113,8 +115,9 @@ fn bits_of_type(name: &str) -> Option<u32> {
     }
 }
 
-/// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. wgpu wants 16-bit values in
-/// uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, by the library's quirks.
+/// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. wgpu wants
+/// 16-bit values in uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, by the
+/// library's quirks.
 fn caps(family: &str) -> Caps {
     Caps {
         kind: AdapterKind::Gpu,

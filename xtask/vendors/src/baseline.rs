@@ -1,5 +1,5 @@
-//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, as wgpu has them,
-//! and with loops and without subgroups.
+//! The plans of the vendors' tables: what models run, at the widths where the ladder changes, as wgpu has
+//! them, and with loops and without subgroups.
 
 use std::collections::HashSet;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
@@ -18,8 +18,8 @@ pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
 /// The width that is also split among workgroups.
 const WIDEST: u32 = 131_072;
 
-/// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the style transfer of
-/// instance norm.
+/// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the
+/// style transfer of instance norm.
 const GROUP_NORMS: [[u32; 3]; 4] = [[320, 32, 4096], [640, 32, 1024], [1280, 32, 64], [64, 64, 16_384]];
 
 fn plans(caps: &Caps) -> Vec<Plan> {

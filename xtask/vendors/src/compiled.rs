@@ -69,8 +69,8 @@ pub(crate) fn compile(
     Ok(Compiled { executables: forms.collect::<Result<_>>()? })
 }
 
-/// The bits that every access of a plan's vectors has at least; `None` where rows may start anywhere, and each value is
-/// accessed alone.
+/// The bits that every access of a plan's vectors has at least; `None` where rows may start anywhere, and
+/// each value is accessed alone.
 pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
     if plan.vector_width == 1 {
         return Ok(None);

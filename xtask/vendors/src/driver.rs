@@ -1,6 +1,7 @@
 //! A Vulkan driver as a compiler: SPIR-V in, statistics and texts of what came out.
 //!
-//! The driver need not have a device behind it: nothing is submitted. All of it is `VK_KHR_pipeline_executable_properties`.
+//! The driver need not have a device behind it: nothing is submitted. All of it is
+//! `VK_KHR_pipeline_executable_properties`.
 
 use crate::Result;
 use ash::{Device, Entry, Instance, khr, vk};
@@ -29,11 +30,11 @@ pub(crate) struct Executable {
 }
 
 impl Driver {
-    /// The first device of the Vulkan driver that the environment names, with the features that wgpu turns on where it
-    /// has them.
+    /// The first device of the Vulkan driver that the environment names, with the features that wgpu turns on
+    /// where it has them.
     pub(crate) fn open() -> Result<Self> {
-        // SAFETY: loading the Vulkan loader runs its initializers, which is what it is made for; `_entry` keeps it
-        // loaded as long as anything of it is used.
+        // SAFETY: loading the Vulkan loader runs its initializers, which is what it is made for; `_entry`
+        // keeps it loaded as long as anything of it is used.
         let entry = unsafe { Entry::load() }.map_err(|error| format!("no Vulkan loader: {error}"))?;
         let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
         let info = vk::InstanceCreateInfo::default().application_info(&application);
@@ -52,14 +53,16 @@ impl Driver {
         })
     }
 
-    /// Compiles a compute shader, whose bindings are a uniform at 0 and the storage buffers given, all in group 0.
+    /// Compiles a compute shader, whose bindings are a uniform at 0 and the storage buffers given, all in
+    /// group 0.
     pub(crate) fn compile(
         &self,
         spirv: &[u32],
         bindings: &[Binding],
         varying_subgroup_size: bool,
     ) -> Result<Vec<Executable>> {
-        // Every binding of the module is in the layout: RADV without a device crashes now and then where one is not.
+        // Every binding of the module is in the layout: RADV without a device crashes now and then where one
+        // is not.
         let layout_bindings: Vec<_> = std::iter::once((0, vk::DescriptorType::UNIFORM_BUFFER))
             .chain(bindings.iter().map(|bound| (bound.binding, vk::DescriptorType::STORAGE_BUFFER)))
             .map(|(number, kind)| {
@@ -75,8 +78,8 @@ impl Driver {
         let set = unsafe { self.device.create_descriptor_set_layout(&set_info, None) }
             .map_err(|error| format!("vkCreateDescriptorSetLayout: {error}"))?;
         let set = Guard::new(set, |set| {
-            // SAFETY: made by this device just above; the pipeline layout that used it is gone by now, since guards drop
-            // in the reverse order of their making.
+            // SAFETY: made by this device just above; the pipeline layout that used it is gone by now, since
+            // guards drop in the reverse order of their making.
             unsafe { self.device.destroy_descriptor_set_layout(set, None) };
         });
         let sets = [set.value];
@@ -89,8 +92,8 @@ impl Driver {
             unsafe { self.device.destroy_pipeline_layout(layout, None) };
         });
         let module_info = vk::ShaderModuleCreateInfo::default().code(spirv);
-        // SAFETY: the code is a slice of whole words that lives through the call, and valid SPIR-V: naga validated what it
-        // wrote it from.
+        // SAFETY: the code is a slice of whole words that lives through the call, and valid SPIR-V: naga
+        // validated what it wrote it from.
         let module = unsafe { self.device.create_shader_module(&module_info, None) }
             .map_err(|error| format!("vkCreateShaderModule: {error}"))?;
         let module = Guard::new(module, |module| {
@@ -113,8 +116,8 @@ impl Driver {
             )
             .stage(stage)
             .layout(layout.value);
-        // SAFETY: device, module and layout are alive; the entry point `main` is in the module; the infos live through
-        // the call; no cache is given.
+        // SAFETY: device, module and layout are alive; the entry point `main` is in the module; the infos
+        // live through the call; no cache is given.
         let pipelines = unsafe {
             self.device.create_compute_pipelines(vk::PipelineCache::null(), std::slice::from_ref(&info), None)
         }
@@ -128,7 +131,8 @@ impl Driver {
 
     fn executables_of(&self, pipeline: vk::Pipeline) -> Result<Vec<Executable>> {
         let info = vk::PipelineInfoKHR::default().pipeline(pipeline);
-        // SAFETY: the pipeline is alive and was made by this device, which has the feature pipelineExecutableInfo.
+        // SAFETY: the pipeline is alive and was made by this device, which has the feature
+        // pipelineExecutableInfo.
         let properties = unsafe { self.executables.get_pipeline_executable_properties(&info) }
             .map_err(|error| format!("vkGetPipelineExecutableProperties: {error}"))?;
         (0..)
@@ -136,7 +140,8 @@ impl Driver {
             .map(|(index, properties)| {
                 let info =
                     vk::PipelineExecutableInfoKHR::default().pipeline(pipeline).executable_index(index);
-                // SAFETY: as above; the pipeline was made with CAPTURE_STATISTICS and has this many executables.
+                // SAFETY: as above; the pipeline was made with CAPTURE_STATISTICS and has this many
+                // executables.
                 let statistics = unsafe { self.executables.get_pipeline_executable_statistics(&info) }
                     .map_err(|error| format!("vkGetPipelineExecutableStatistics: {error}"))?;
                 Ok(Executable {
@@ -153,8 +158,8 @@ impl Driver {
         let function = self.executables.fp().get_pipeline_executable_internal_representations_khr;
         let failed = |error: vk::Result| format!("vkGetPipelineExecutableInternalRepresentations: {error}");
         let mut count = 0;
-        // SAFETY: the pipeline in `info` is alive, of this device and made with CAPTURE_INTERNAL_REPRESENTATIONS; without
-        // room for representations their number is written.
+        // SAFETY: the pipeline in `info` is alive, of this device and made with
+        // CAPTURE_INTERNAL_REPRESENTATIONS; without room for representations their number is written.
         unsafe { function(self.device.handle(), info, &raw mut count, std::ptr::null_mut()) }
             .result()
             .map_err(failed)?;
@@ -167,7 +172,8 @@ impl Driver {
         for (text, room) in texts.iter_mut().zip(&mut room) {
             text.p_data = room.as_mut_ptr().cast();
         }
-        // SAFETY: as above, and each `p_data` has `data_size` bytes of room in a vector that nobody else touches meanwhile.
+        // SAFETY: as above, and each `p_data` has `data_size` bytes of room in a vector that nobody else
+        // touches meanwhile.
         let result = unsafe { function(self.device.handle(), info, &raw mut count, texts.as_mut_ptr()) };
         // RADV of Mesa 22.3.6 says INCOMPLETE of texts that are whole.
         if result != vk::Result::INCOMPLETE {
@@ -188,8 +194,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // SAFETY: all that was made of the device was destroyed by the guards in `compile`, and nothing was submitted;
-        // the device is not used again.
+        // SAFETY: all that was made of the device was destroyed by the guards in `compile`, and nothing was
+        // submitted; the device is not used again.
         unsafe { self.device.destroy_device(None) };
         // SAFETY: the device, all that was made of the instance, is gone; the instance is not used again.
         unsafe { self.instance.destroy_instance(None) };
@@ -213,7 +219,8 @@ impl InstanceGuard {
 impl Drop for InstanceGuard {
     fn drop(&mut self) {
         if let Some(instance) = &self.0 {
-            // SAFETY: opening a device has failed, so nothing was made of the instance, and it is not used again.
+            // SAFETY: opening a device has failed, so nothing was made of the instance, and it is not used
+            // again.
             unsafe { instance.destroy_instance(None) };
         }
     }
@@ -267,7 +274,8 @@ fn open_device(instance: &Instance) -> Result<Device> {
     if has(robustness) {
         supported = supported.push_next(&mut supported_robustness2);
     }
-    // SAFETY: the physical device is the instance's; the chain holds structures that the driver knows, each once.
+    // SAFETY: the physical device is the instance's; the chain holds structures that the driver knows, each
+    // once.
     unsafe { instance.get_physical_device_features2(physical, &mut supported) };
     let core = supported.features;
 
@@ -301,8 +309,9 @@ fn open_device(instance: &Instance) -> Result<Device> {
     if robust2 {
         info = info.push_next(&mut robustness2);
     }
-    // SAFETY: the physical device is the instance's; the info and all it points to live through the call; the extensions
-    // named are there; queue family 0 always is. A feature that is missing is an error, not undefined.
+    // SAFETY: the physical device is the instance's; the info and all it points to live through the call; the
+    // extensions named are there; queue family 0 always is. A feature that is missing is an error, not
+    // undefined.
     unsafe { instance.create_device(physical, &info, None) }
         .map_err(|error| format!("{name} cannot be opened: {error}"))
 }

@@ -15,7 +15,8 @@ use wgpu_layernorm::translate::{Checks, HLSL_SHADER_MODEL, Module};
 
 const NAME: &str = "DXC: HLSL to DXIL";
 
-/// Of so many texts one is compiled as `layernorm emit` writes it, too. It is what wgpu gives a driver without the checks.
+/// Of so many texts one is compiled as `layernorm emit` writes it, too. It is what wgpu gives a driver
+/// without the checks.
 const EMITTED_EVERY: usize = 7;
 
 /// How a question says which.
@@ -56,8 +57,8 @@ fn worker(library: &Path, options: &Options) -> Command {
 
 pub(crate) fn serve(library: &Path, plans: &HashMap<String, Plan>) -> Result<()> {
     let library = Library::open(library)?;
-    // What passes everything proves nothing: a name that nobody has declared, and more shared memory than there is, which
-    // the validator alone counts (`-Vd` leaves it out).
+    // What passes everything proves nothing: a name that nobody has declared, and more shared memory than
+    // there is, which the validator alone counts (`-Vd` leaves it out).
     let undeclared = "RWByteAddressBuffer data; [numthreads(1, 1, 1)] void main() { data.Store(0, nobody); }";
     let too_large = "RWByteAddressBuffer data; groupshared uint much[9000]; [numthreads(64, 1, 1)] \
                      void main(uint i : SV_GroupIndex) { much[i] = data.Load(i); GroupMemoryBarrierWithGroupSync(); \

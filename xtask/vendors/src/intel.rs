@@ -1,4 +1,5 @@
-//! Intel's compiler: Mesa's ANV behind a library that answers for the kernel driver of a GPU that is not there.
+//! Intel's compiler: Mesa's ANV behind a library that answers for the kernel driver of a GPU that is not
+//! there.
 
 use crate::Result;
 use crate::compiled::{self, Widths};
@@ -50,8 +51,8 @@ pub(crate) const INTEL: Vendor = Vendor {
 /// The memory of a workgroup, where other surfaces have their number.
 const WORKGROUP: &str = "254";
 
-/// The messages to memory in ANV's disassembly. Uniforms and other values that are one for a subgroup come in blocks, which
-/// are no accesses of lanes.
+/// The messages to memory in ANV's disassembly. Uniforms and other values that are one for a subgroup come in
+/// blocks, which are no accesses of lanes.
 fn accesses(texts: &[(String, String)]) -> Result<(Widths, Widths)> {
     let assembly = compiled::text(texts, "GEN Assembly")?;
     // A part of it would lack accesses, and so faults.

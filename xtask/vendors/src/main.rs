@@ -1,4 +1,5 @@
-//! Every shader variant through the vendors' compilers; `cargo xtask vendors` runs it. docs/vendors.md explains it.
+//! Every shader variant through the vendors' compilers; `cargo xtask vendors` runs it. docs/vendors.md
+//! explains it.
 
 mod adreno;
 mod amd;
@@ -38,8 +39,8 @@ type Result<T> = std::result::Result<T, String>;
 
 /// Every shader variant through the vendors' compilers.
 ///
-/// Exit codes: 0 all passed, 1 something failed, 2 the call is wrong or a file cannot be written, 3 nothing failed but a
-/// compiler is missing.
+/// Exit codes: 0 all passed, 1 something failed, 2 the call is wrong or a file cannot be written, 3 nothing
+/// failed but a compiler is missing.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask vendors", max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -60,13 +61,13 @@ struct Check {
     #[arg(long, value_name = "TEXT", default_value = "")]
     case: String,
 
-    /// Take what Mesa's compilers make of the tables' kernels as the new baselines, tests/vendors/*.csv; nothing else. With
-    /// --only, those of the compilers named
+    /// Take what Mesa's compilers make of the tables' kernels as the new baselines, tests/vendors/*.csv;
+    /// nothing else. With --only, those of the compilers named
     #[arg(long, conflicts_with = "case")]
     accept: bool,
 
-    /// Build the libraries behind which Mesa's compilers work without a GPU, of source that apt-get fetches, into
-    /// target/vendors/shims; nothing else. With --only, those of the compilers named
+    /// Build the libraries behind which Mesa's compilers work without a GPU, of source that apt-get fetches,
+    /// into target/vendors/shims; nothing else. With --only, those of the compilers named
     #[arg(long, conflicts_with_all = ["case", "accept", "pairs", "json"])]
     build_shims: bool,
 

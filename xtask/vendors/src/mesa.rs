@@ -1,5 +1,5 @@
-//! Mesa's drivers as compilers of GPUs that are not there: AMD's by null hardware, which RADV has of its own, others' by a
-//! library that answers for the kernel's driver ([`crate::shims`]).
+//! Mesa's drivers as compilers of GPUs that are not there: AMD's by null hardware, which RADV has of its own,
+//! others' by a library that answers for the kernel's driver ([`crate::shims`]).
 
 use crate::baseline::baseline;
 use crate::compiled::{self, Compiled, Form, ReadAccesses};
@@ -48,8 +48,8 @@ pub(crate) struct Vendor {
 pub(crate) enum Spilled {
     /// A failure.
     Fails,
-    /// Counted in the line's last column, and of the table's plans recorded there: more is a failure. docs/vendors.md says why
-    /// there are any.
+    /// Counted in the line's last column, and of the table's plans recorded there: more is a failure.
+    /// docs/vendors.md says why there are any.
     IsCounted,
 }
 
@@ -210,7 +210,8 @@ impl Vendor {
                 _ => None,
             };
             let compiled = plan.ok_or_else(|| format!("no such question: {question}")).and_then(|plan| {
-                // Loops are left to a compiler that does not see through wgpu's bounds by hosts alone that add none.
+                // Loops are left to a compiler that does not see through wgpu's bounds by hosts alone that
+                // add none.
                 let checks = if plan.unroll || caps.unrolls_loops { Checks::Wgpu } else { Checks::None };
                 compiled::compile(&driver, plan, checks, self.accesses)
             });
@@ -298,8 +299,9 @@ fn keeps_promise(plan: &Plan, form: &Form) -> Result<()> {
     Ok(())
 }
 
-/// Loads and stores that a text makes of less than a vector: the row's first column, which its values are shifted by, mean
-/// and rstd (of each row of a block: its loop is unrolled), and of a chunk's moments or sums what is used of the four.
+/// Loads and stores that a text makes of less than a vector: the row's first column, which its values are
+/// shifted by, mean and rstd (of each row of a block: its loop is unrolled), and of a chunk's moments or sums
+/// what is used of the four.
 fn narrow_accesses(plan: &Plan) -> (u32, u32) {
     let (loads, stores) = match plan.operation {
         Operation::Forward(forward) => (1 + u32::from(forward.residual), 2 * u32::from(forward.statistics)),

@@ -1,5 +1,5 @@
-//! NVIDIA's GPUs by Mesa's compiler for them, NAK in NVK, behind a library that answers for the kernel driver. NVIDIA's own
-//! driver has another, which is packaged nowhere.
+//! NVIDIA's GPUs by Mesa's compiler for them, NAK in NVK, behind a library that answers for the kernel
+//! driver. NVIDIA's own driver has another, which is packaged nowhere.
 
 use crate::Result;
 use crate::compiled::{self, Widths};
@@ -71,8 +71,8 @@ fn accesses(texts: &[(String, String)]) -> Result<(Widths, Widths)> {
     Ok((loads, stores))
 }
 
-/// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. Turing's offers no
-/// 16-bit floats there.
+/// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. Turing's offers
+/// no 16-bit floats there.
 fn caps(family: &str) -> Caps {
     Caps {
         kind: AdapterKind::Gpu,

@@ -16,7 +16,8 @@ pub(crate) struct Outcome {
     pub(crate) not_run: usize,
     /// Why some were not run.
     pub(crate) because: String,
-    /// Whether something is missing without which nothing is proved: a tool, not a variant the compiler is not for.
+    /// Whether something is missing without which nothing is proved: a tool, not a variant the compiler is
+    /// not for.
     pub(crate) incomplete: bool,
     pub(crate) seconds: f64,
     pub(crate) failures: Vec<Failure>,

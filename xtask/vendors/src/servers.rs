@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// So many processes may end without an answer before it is said that none will come.
 const HOPELESS: usize = 8;
 
-/// Asks `count` questions, `question(i)` each, of as many processes as there are cores. The answers are in order.
+/// Asks `count` questions, `question(i)` each, of as many processes as there are cores. The answers are in
+/// order.
 pub(crate) fn ask(
     command: &(dyn Fn() -> Command + Sync),
     count: usize,

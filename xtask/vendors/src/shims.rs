@@ -1,5 +1,5 @@
-//! The libraries of Mesa's own tools that answer for a kernel driver, so that a driver compiles for a GPU that is not there:
-//! built from source, once, and then found.
+//! The libraries of Mesa's own tools that answer for a kernel driver, so that a driver compiles for a GPU
+//! that is not there: built from source, once, and then found.
 
 mod crates;
 mod programs;

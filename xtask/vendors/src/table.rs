@@ -1,5 +1,5 @@
-//! A vendor's table: what its compiler made of the [baseline](crate::baseline)'s plans, a line each, and how much worse that
-//! may become.
+//! A vendor's table: what its compiler made of the [baseline](crate::baseline)'s plans, a line each, and how
+//! much worse that may become.
 
 use crate::Result;
 use crate::compiled::{self, Form, Widths};
@@ -98,7 +98,8 @@ impl Table {
         })
     }
 
-    /// Holds what was found by a version of the driver against the table, or writes it anew, if no plan has `failed`.
+    /// Holds what was found by a version of the driver against the table, or writes it anew, if no plan has
+    /// `failed`.
     pub(crate) fn hold(&self, found: &[Row], failed: usize, version: &str, accept: bool) -> Outcome {
         let path = Path::new(tools::ROOT).join(self.path);
         let mut outcome = Outcome::of(self.name, self.path, &[], Duration::ZERO);

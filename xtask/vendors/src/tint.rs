@@ -1,4 +1,5 @@
-//! Tint, the compiler of Chromium, through Dawn in node: it analyses uniformity, which browsers enforce and naga does not.
+//! Tint, the compiler of Chromium, through Dawn in node: it analyses uniformity, which browsers enforce and
+//! naga does not.
 
 use crate::outcome::Outcome;
 use crate::work::Text;
@@ -25,8 +26,8 @@ struct Answer {
     messages: Vec<String>,
 }
 
-/// Every text becomes a shader module and a compute pipeline on Dawn's null back end, which has every feature and all of
-/// Tint, and no driver.
+/// Every text becomes a shader module and a compute pipeline on Dawn's null back end, which has every feature
+/// and all of Tint, and no driver.
 pub(crate) fn tint(texts: &[Text], install: bool) -> Outcome {
     let (node, example) = match tools::dawn(install) {
         Ok(found) => found,

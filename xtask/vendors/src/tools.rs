@@ -110,7 +110,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The tool, built. With the features of the workspace, as this program is: nothing of wgpu is built anew for it.
+/// The tool, built. With the features of the workspace, as this program is: nothing of wgpu is built anew for
+/// it.
 pub(crate) fn layernorm() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     run(Command::new(cargo)
@@ -155,7 +156,8 @@ pub(crate) fn mesa_driver(name: &str, install: bool) -> Result<PathBuf> {
     )
 }
 
-/// The version of the package, from the driver's own words in a file name being too much to ask: `Mesa 22.3.6-1`.
+/// The version of the package, from the driver's own words in a file name being too much to ask: `Mesa
+/// 22.3.6-1`.
 pub(crate) fn mesa_version(manifest: &Path) -> String {
     let package =
         Command::new("dpkg-query").args(["-f", "${Version}\n", "-W", "mesa-vulkan-drivers"]).output();

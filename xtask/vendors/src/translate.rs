@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use wgpu_layernorm::translate::{Checks, Module};
 
-/// Validation with no more capabilities than the plan claims, then SPIR-V 1.3, MSL, HLSL and GLSL, each as wgpu asks for
-/// it and without run-time checks.
+/// Validation with no more capabilities than the plan claims, then SPIR-V 1.3, MSL, HLSL and GLSL, each as
+/// wgpu asks for it and without run-time checks.
 pub(crate) fn naga(texts: &[Text]) -> Outcome {
     let start = Instant::now();
     let bar = bar("naga", texts.len());

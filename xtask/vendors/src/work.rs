@@ -6,8 +6,8 @@ use wgpu_layernorm::plan::{AdapterKind, Plan};
 use wgpu_layernorm::shader::variants::{self, Strength, Variant};
 use wgpu_layernorm::shader::{Dialect, assemble};
 
-/// A text, and the variants that are this text: some options change nothing in one kernel, such as what the sum of the
-/// parameter gradients does with the old value in the kernel before it.
+/// A text, and the variants that are this text: some options change nothing in one kernel, such as what the
+/// sum of the parameter gradients does with the old value in the kernel before it.
 #[derive(Debug)]
 pub(crate) struct Text {
     /// Its place among the texts of the same case.
@@ -28,11 +28,11 @@ impl Text {
 pub(crate) enum For {
     /// Every compiler.
     All,
-    /// AMD's, which unrolls loops itself. The others' texts are unrolled, some for software adapters that hold
-    /// 32 vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
+    /// AMD's, which unrolls loops itself. The others' texts are unrolled, some for software adapters that
+    /// hold 32 vec4 a thread: given to RADV all the same, 14 of 90 spilled on gfx1100.
     Loops,
-    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without native 16-bit floats where wgpu offers
-    /// none.
+    /// Compilers of other GPUs: unrolled texts of plans for GPUs, without native 16-bit floats where wgpu
+    /// offers none.
     Unrolled { native_f16: bool },
 }
 
@@ -56,7 +56,8 @@ fn chosen(case: &str, strength: Strength, whose: For) -> Result<Vec<Variant>> {
     variants::covering(strength, wanted).map_err(|error| error.to_string())
 }
 
-/// The distinct texts of a covering array of the variants whose labels contain `case`, always in the same order.
+/// The distinct texts of a covering array of the variants whose labels contain `case`, always in the same
+/// order.
 pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Text>> {
     let mut texts: Vec<Text> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
@@ -76,8 +77,8 @@ pub(crate) fn texts(case: &str, strength: Strength, whose: For) -> Result<Vec<Te
     Ok(texts)
 }
 
-/// The plans of the same covering array by their labels, by which a process that holds a compiler is asked. Each process
-/// chooses anew: all of the product by its labels would take it longer.
+/// The plans of the same covering array by their labels, by which a process that holds a compiler is asked.
+/// Each process chooses anew: all of the product by its labels would take it longer.
 pub(crate) fn plans(case: &str, strength: Strength, whose: For) -> Result<HashMap<String, Plan>> {
     let chosen = chosen(case, strength, whose)?;
     Ok(chosen.into_iter().map(|variant| (variant.plan.label(), variant.plan)).collect())

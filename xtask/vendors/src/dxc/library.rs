@@ -1,9 +1,9 @@
-//! DXC's library, called as its header declares it (`dxcapi.h` and `WinAdapter.h` of DXC 1.7, in the package that it
-//! comes from).
+//! DXC's library, called as its header declares it (`dxcapi.h` and `WinAdapter.h` of DXC 1.7, in the package
+//! that it comes from).
 //!
-//! Interfaces are C++ objects: a pointer to a table of functions. Off Windows `IUnknown` of that version has a virtual
-//! destructor, which takes two places of the table after its three functions; later versions have not, so that only the
-//! pinned library may be loaded.
+//! Interfaces are C++ objects: a pointer to a table of functions. Off Windows `IUnknown` of that version has
+//! a virtual destructor, which takes two places of the table after its three functions; later versions have
+//! not, so that only the pinned library may be loaded.
 
 use crate::Result;
 use std::ffi::c_void;
@@ -74,7 +74,8 @@ struct BlobTable {
     get_buffer_size: unsafe extern "C" fn(*mut c_void) -> usize,
 }
 
-/// A reference to an object of the library, given back on drop. `T` is the table that the object was asked for with.
+/// A reference to an object of the library, given back on drop. `T` is the table that the object was asked
+/// for with.
 struct Object<T> {
     pointer: NonNull<*const T>,
 }
@@ -90,10 +91,11 @@ impl<T> Object<T> {
     }
 
     const fn table(&self) -> &T {
-        // SAFETY: the pointer is an object's of the library, as `take` has it, alive by our reference; an object begins
-        // with the pointer to its table.
+        // SAFETY: the pointer is an object's of the library, as `take` has it, alive by our reference; an
+        // object begins with the pointer to its table.
         let table = unsafe { *self.pointer.as_ptr() };
-        // SAFETY: tables are constants of the library, which outlives all objects (see `Library`), and begin as `T` does.
+        // SAFETY: tables are constants of the library, which outlives all objects (see `Library`), and begin
+        // as `T` does.
         unsafe { &*table }
     }
 }
@@ -144,8 +146,8 @@ impl Library {
         let pointers: Vec<*const u32> = wide.iter().map(Vec::as_ptr).collect();
         let count = u32::try_from(pointers.len()).map_err(|error| error.to_string())?;
         let mut object = ptr::null_mut();
-        // SAFETY: the compiler is alive; buffer, arguments (each ended by a 0) and GUID live through the call; no include
-        // handler is given; there is room for the pointer that is written, an IDxcResult's.
+        // SAFETY: the compiler is alive; buffer, arguments (each ended by a 0) and GUID live through the
+        // call; no include handler is given; there is room for the pointer that is written, an IDxcResult's.
         let code = unsafe {
             (self.compiler.table().compile)(
                 self.compiler.this(),
@@ -167,7 +169,8 @@ impl Library {
             return Ok(());
         }
         let mut object = ptr::null_mut();
-        // SAFETY: the result is alive, and there is room for the pointer that is written, an IDxcBlobEncoding's.
+        // SAFETY: the result is alive, and there is room for the pointer that is written, an
+        // IDxcBlobEncoding's.
         unsafe { (result.table().get_error_buffer)(result.this(), &raw mut object) };
         let errors = Object::take(object).map(|blob| text_of(&blob)).unwrap_or_default();
         Err(if errors.is_empty() { format!("error {status:#x} without a word") } else { errors })

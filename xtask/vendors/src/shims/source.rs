@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The archive of Mesa's source, as its authors published it, from where the machine's packages are from: apt-get checks it.
+/// The archive of Mesa's source, as its authors published it, from where the machine's packages are from:
+/// apt-get checks it.
 pub(super) fn source(room: &Path, version: &str, install: bool, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let find = || {
         let names = ["xz", "gz"].map(|kind| room.join(format!("mesa_{version}.orig.tar.{kind}")));
@@ -61,7 +62,8 @@ pub(super) fn source(room: &Path, version: &str, install: bool, say: &dyn Fn(&st
     find().ok_or_else(|| format!("apt-get has fetched mesa {package}, but there is no archive of {version}"))
 }
 
-/// Lines for apt that ask for the sources of what the machine has packages from, and of Debian's backports to it.
+/// Lines for apt that ask for the sources of what the machine has packages from, and of Debian's backports to
+/// it.
 fn deb_src(places: &str) -> String {
     const KEYS: [&str; 2] =
         ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/ubuntu-archive-keyring.gpg"];
