@@ -62,7 +62,7 @@ pub(super) const fn parts(vector_width: u32) -> u32 {
     }
 }
 
-/// The largest power of two that divides `value` and is at most `most`, a power of two; every power divides 0.
+/// The largest power of two that divides `value` and is at most `most`, a power of two. Of 0 that is `most`.
 pub(crate) const fn largest_common_power_of_two(most: u32, value: u64) -> u32 {
     let mut width = most;
     while !value.is_multiple_of(width as u64) {

@@ -1,11 +1,13 @@
 //! The description of a variant: all that a host needs to run it, as JSON. docs/emit.md explains it.
 
 use super::Format;
+use super::needs::Needs;
+use super::uniform::{Uniform, Value};
 use crate::failure::Failure;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use wgpu_layernorm::Channels;
-use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Reduction, Shape, Tensor, Used};
+use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Shape, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::translate::Module;
 
@@ -41,32 +43,6 @@ struct OfChannels {
 }
 
 #[derive(Debug, Serialize)]
-struct Uniform {
-    group: u32,
-    binding: u32,
-    bytes: u32,
-    fields: Vec<Field>,
-}
-
-#[derive(Debug, Serialize)]
-struct Field {
-    name: String,
-    #[serde(rename = "type")]
-    wgsl_type: &'static str,
-    offset: u32,
-    /// One for each component: a number, or the name of what stands there.
-    value: Vec<Value>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-enum Value {
-    Number(u32),
-    Factor(f32),
-    Name(String),
-}
-
-#[derive(Debug, Serialize)]
 struct Binding {
     group: u32,
     binding: u32,
@@ -99,29 +75,6 @@ struct Dispatch {
 struct Scratch {
     tensor: &'static str,
     bytes: Json,
-}
-
-#[derive(Debug, Serialize)]
-struct Needs {
-    features: Vec<&'static str>,
-    /// The adapter's smallest subgroup is at least the first, its largest at most the second.
-    subgroup_sizes: Option<[u32; 2]>,
-    /// Of the pipeline's shader stage, in SPIR-V.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vulkan_stage_flags: Option<Vec<&'static str>>,
-    limits: Limits,
-}
-
-/// By the names of WebGPU.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Limits {
-    max_compute_invocations_per_workgroup: u32,
-    max_compute_workgroup_size_x: u32,
-    max_compute_workgroup_storage_size: u32,
-    max_storage_buffers_per_shader_stage: usize,
-    /// What `dispatch.workgroups` is made for.
-    max_compute_workgroups_per_dimension: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,20 +125,6 @@ impl Description {
         entry_point: String,
     ) -> Result<Self, Failure> {
         let Variant { plan, caps } = variant;
-        let (fields, bytes) = module.uniform()?;
-        let fields = fields
-            .into_iter()
-            .map(|field| {
-                let value = value(plan, &field.name).ok_or_else(|| {
-                    Failure::FailedRun(format!(
-                        "the uniform's field {} of {} is not known to the description",
-                        field.name,
-                        plan.label()
-                    ))
-                })?;
-                Ok(Field { name: field.name, wgsl_type: field.wgsl_type, offset: field.offset, value })
-            })
-            .collect::<Result<_, Failure>>()?;
         let bindings: Vec<Binding> = module
             .shader()
             .bindings
@@ -240,7 +179,7 @@ impl Description {
                 OfChannels { count, groups, spatial }
             }),
             workgroup_size: [plan.workgroup_size(), 1, 1],
-            uniform: Uniform { group: 0, binding: module.shader().uniform, bytes, fields },
+            uniform: Uniform::new(plan, module)?,
             metal_buffer_sizes: (format == Format::Msl)
                 .then_some(MetalBufferSizes { slot: bindings.len() + 1, bytes: 4 * bindings.len() }),
             dispatch: Dispatch {
@@ -254,21 +193,7 @@ impl Description {
                 .filter(|(tensor, _)| plan.writes(*tensor))
                 .map(|(tensor, bytes)| Scratch { tensor: tensor.name(), bytes: Json(bytes) })
                 .collect(),
-            needs: Needs {
-                features: [("shader-f16", plan.uses_native_f16()), ("subgroups", plan.uses_subgroups())]
-                    .into_iter()
-                    .filter_map(|(name, used)| used.then_some(name))
-                    .collect(),
-                subgroup_sizes: subgroup_sizes(plan),
-                vulkan_stage_flags: (format == Format::Spirv).then(|| vulkan_stage_flags(plan, caps)),
-                limits: Limits {
-                    max_compute_invocations_per_workgroup: plan.workgroup_size(),
-                    max_compute_workgroup_size_x: plan.workgroup_size(),
-                    max_compute_workgroup_storage_size: plan.workgroup_bytes(),
-                    max_storage_buffers_per_shader_stage: bindings.len(),
-                    max_compute_workgroups_per_dimension: caps.max_workgroups,
-                },
-            },
+            needs: Needs::new(plan, caps, format, bindings.len()),
             bindings,
             planned_for: PlannedFor::new(caps),
         })
@@ -303,60 +228,6 @@ impl PlannedFor {
     }
 }
 
-/// What stands in a field of the uniform; `None` for a field that nobody has heard of.
-fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
-    Some(match field {
-        // What follows from eps in forward, as the statistics do, backward takes out again.
-        "eps" if matches!(plan.operation, Operation::Backward(_)) => {
-            vec![Value::Name("eps_of_forward".to_owned())]
-        }
-        "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => {
-            vec![Value::Name(field.to_owned())]
-        }
-        "one" => vec![Value::Number(1)],
-        "zero" => vec![Value::Number(0)],
-        "cols" => vec![Value::Number(plan.cols)],
-        "steps" => vec![Value::Number(plan.steps)],
-        "chunks" => vec![Value::Number(plan.chunks)],
-        "sum_scale" => vec![Value::Factor(plan.row_factors().sum_scale)],
-        "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
-        "channels" => vec![Value::Number(plan.channels.map_or(1, Channels::per_row))],
-        "spatial" => vec![Value::Number(plan.channels.map_or(plan.cols, |channels| channels.spatial))],
-        "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
-        "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
-        "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
-        "first_inner_row" => vec![Value::Number(0)],
-        "places" => plan
-            .used()
-            .iter()
-            .filter(|used| used.bound == used.tensor)
-            .flat_map(|used| place(plan, used))
-            .collect(),
-        _ => return None,
-    })
-}
-
-/// Where a tensor lies in its binding: start, row stride, column stride, outer stride.
-fn place(plan: &Plan, used: &Used) -> [Value; 4] {
-    let name = |what: &str| Value::Name(format!("{}.{what}", used.tensor.name()));
-    let [row_stride, column_stride] = match used.shape {
-        Shape::Statistics => [name("row_stride"), name("column_stride")],
-        Shape::Cols => [Value::Number(0), Value::Number(1)],
-        Shape::PerRow => [name("row_stride"), Value::Number(1)],
-        Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
-        Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
-        _ if plan.strided => [name("row_stride"), name("column_stride")],
-        _ => [name("row_stride"), Value::Number(1)],
-    };
-    let start = match used.shape {
-        Shape::Partials if !plan.strided => Value::Number(0),
-        _ => name("start"),
-    };
-    // Without outer rows, each row is one.
-    let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
-    [start, row_stride, column_stride, outer_stride]
-}
-
 /// Values of a row, of which a kernel may walk a channel at a time.
 fn row_cols(plan: &Plan) -> u32 {
     match plan.channels {
@@ -380,30 +251,9 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     }
 }
 
-const fn subgroup_sizes(plan: &Plan) -> Option<[u32; 2]> {
-    match plan.reduction {
-        Reduction::Lanes => Some([plan.threads_per_row, 128]),
-        Reduction::Adaptive => Some([4, 128]),
-        Reduction::Subgroup => Some([plan.workgroup_size(), plan.workgroup_size()]),
-        Reduction::Subgroups(min) => Some([min, plan.threads_per_row]),
-        _ => None,
-    }
-}
-
-/// Without the first, drivers of several sizes report one of them, whichever they take: Intel's say 32. The
-/// second makes threads numbered by subgroup fill the workgroup. Vulkan allows it for multiples of the
-/// largest size.
-fn vulkan_stage_flags(plan: &Plan, caps: &Caps) -> Vec<&'static str> {
-    let Some(sizes) = caps.subgroup.filter(|_| plan.uses_subgroups()) else { return Vec::new() };
-    let mut flags = vec!["VK_PIPELINE_SHADER_STAGE_CREATE_ALLOW_VARYING_SUBGROUP_SIZE_BIT"];
-    if plan.workgroup_size().is_multiple_of(sizes.max) {
-        flags.push("VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT");
-    }
-    flags
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::needs::subgroup_sizes;
     use super::*;
     use wgpu_layernorm::plan::{Forward, SubgroupSizes};
     use wgpu_layernorm::shader::variants;

@@ -2,15 +2,18 @@
 
 mod choice;
 mod description;
+mod flags;
+mod needs;
 mod set;
+mod uniform;
 
 use crate::adapters::parse_part;
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
-use choice::Choice;
 use clap::{Args, ValueEnum};
 use description::Description;
+use flags::Choice;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use wgpu_layernorm::shader::variants::Variant;

@@ -1,0 +1,107 @@
+//! The uniform in a description: its fields, and what stands in each.
+
+use crate::failure::Failure;
+use serde::Serialize;
+use wgpu_layernorm::Channels;
+use wgpu_layernorm::plan::{Operation, Plan, Shape, Used};
+use wgpu_layernorm::translate::Module;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Uniform {
+    group: u32,
+    binding: u32,
+    bytes: u32,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Serialize)]
+struct Field {
+    name: String,
+    #[serde(rename = "type")]
+    wgsl_type: &'static str,
+    offset: u32,
+    /// One for each component: a number, or the name of what stands there.
+    value: Vec<Value>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Value {
+    Number(u32),
+    Factor(f32),
+    Name(String),
+}
+
+impl Uniform {
+    pub(super) fn new(plan: &Plan, module: &Module) -> Result<Self, Failure> {
+        let (fields, bytes) = module.uniform()?;
+        let fields = fields
+            .into_iter()
+            .map(|field| {
+                let value = value(plan, &field.name).ok_or_else(|| {
+                    Failure::FailedRun(format!(
+                        "the uniform's field {} of {} is not known to the description",
+                        field.name,
+                        plan.label()
+                    ))
+                })?;
+                Ok(Field { name: field.name, wgsl_type: field.wgsl_type, offset: field.offset, value })
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self { group: 0, binding: module.shader().uniform, bytes, fields })
+    }
+}
+
+/// What stands in a field of the uniform; `None` for a field that nobody has heard of.
+fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
+    Some(match field {
+        // What follows from eps in forward, as the statistics do, backward takes out again.
+        "eps" if matches!(plan.operation, Operation::Backward(_)) => {
+            vec![Value::Name("eps_of_forward".to_owned())]
+        }
+        "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => {
+            vec![Value::Name(field.to_owned())]
+        }
+        "one" => vec![Value::Number(1)],
+        "zero" => vec![Value::Number(0)],
+        "cols" => vec![Value::Number(plan.cols)],
+        "steps" => vec![Value::Number(plan.steps)],
+        "chunks" => vec![Value::Number(plan.chunks)],
+        "sum_scale" => vec![Value::Factor(plan.row_factors().sum_scale)],
+        "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
+        "channels" => vec![Value::Number(plan.channels.map_or(1, Channels::per_row))],
+        "spatial" => vec![Value::Number(plan.channels.map_or(plan.cols, |channels| channels.spatial))],
+        "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
+        "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
+        "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
+        "first_inner_row" => vec![Value::Number(0)],
+        "places" => plan
+            .used()
+            .iter()
+            .filter(|used| used.bound == used.tensor)
+            .flat_map(|used| place(plan, used))
+            .collect(),
+        _ => return None,
+    })
+}
+
+/// Where a tensor lies in its binding: start, row stride, column stride, outer stride.
+fn place(plan: &Plan, used: &Used) -> [Value; 4] {
+    let name = |what: &str| Value::Name(format!("{}.{what}", used.tensor.name()));
+    let [row_stride, column_stride] = match used.shape {
+        Shape::Statistics => [name("row_stride"), name("column_stride")],
+        Shape::Cols => [Value::Number(0), Value::Number(1)],
+        Shape::PerRow => [name("row_stride"), Value::Number(1)],
+        Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
+        Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
+        _ if plan.strided => [name("row_stride"), name("column_stride")],
+        _ => [name("row_stride"), Value::Number(1)],
+    };
+    let start = match used.shape {
+        Shape::Partials if !plan.strided => Value::Number(0),
+        _ => name("start"),
+    };
+    // Without outer rows, each row is one.
+    let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
+    [start, row_stride, column_stride, outer_stride]
+}
