@@ -1,7 +1,7 @@
 //! Dispatches of kernels written by hand, over wgpu alone.
 
 use wgpu_layernorm::Context;
-use wgpu_layernorm::plan::Plan;
+use wgpu_layernorm::plan::{Plan, Uniform};
 use wgpu_layernorm::shader::{self, Dialect};
 
 /// A dispatch of a kernel as somebody would write it who has only the text: the uniform at a dynamic offset.
@@ -13,7 +13,7 @@ pub(crate) struct ByHand {
 }
 
 /// Bytes of the kernels' uniform.
-pub(crate) const UNIFORM_BYTES: usize = 96;
+pub(crate) const UNIFORM_BYTES: usize = Uniform::BYTES;
 
 impl ByHand {
     /// `tensors` in the order of the shader's bindings.
