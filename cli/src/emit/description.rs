@@ -291,11 +291,12 @@ mod tests {
             kind: AdapterKind::Software,
             short_texts: true,
             shader_int64: true,
+            subgroup: SubgroupSizes::new(8, 8),
             ..Caps::webgpu_default()
         };
-        for (dtype, vector_width) in [(Dtype::F32, 8), (Dtype::F32, 16), (Dtype::Bf16, 16)] {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
             let problem = Problem { cols: 1024, dtype, parameter_dtype: dtype, ..Problem::default() };
-            let plan = Plan::forward(&problem, Forward::default(), vector_width, &caps).unwrap();
+            let plan = Plan::forward(&problem, Forward::default(), 16, &caps).unwrap();
             let module = Module::new(&plan).unwrap();
             let variant = Variant { plan, caps };
             let description = Description::new(&variant, &module, Format::Wgsl, "main".to_owned()).unwrap();
