@@ -24,6 +24,9 @@ const VECTORS: u32 = STEPS * PARTS;
 // Whether the gain stays in registers from row to row.
 const HOLD_PARAMETERS: bool = false;
 
+// Whether x may be so large that a sum of its differences from the mean exceeds float32.
+const WIDE_X: bool = true;
+
 // Whether dx is wanted.
 const WITH_DX: bool = true;
 
@@ -69,7 +72,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             var dxhat = times_gain_plus(parameters[step], dy_values, 0.0);
             for (var part = 0u; part < PARTS; part++) {
                 var row_xhat = xhat[step * PARTS + part];
-                if (WIDE_RANGE) {
+                if (WIDE_X) {
                     row_xhat = unfactored(row_xhat);
                 }
                 sum_xhat += row_xhat;

@@ -1,10 +1,10 @@
 // The numbers of one dispatch. `Uniform` of src/plan/uniform.rs has the same fields in the same order.
 //
 // places      for each storage buffer, in the order of the bindings, where its tensor lies:
-//             .x  the element, counted from the start of the binding, at which row 0 of this dispatch starts; of strided
+//             .x  the element, counted from the binding's start, at which row 0 of this dispatch starts; of strided
 //                 rows, the first of row 0's outer row
 //             .y  elements from one row's start to the next
-//             .z  elements from one column to the next: 1, but where mean and rstd lie apart. Where rstd comes first,
+//             .z  elements from one column to the next: 1, but where mean and rstd lie apart. If rstd is first,
 //                 the sum of both wraps around
 //             .w  elements from one outer row's start to the next, see layout/strided.wgsl
 struct Params {

@@ -150,7 +150,7 @@ impl LayerNorm {
         let shared = self.kernels().shared();
         let uniform = Uniform::new(&[], self.problem().eps, [0, 1], false);
         let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
-        // The sum over no partial sums is stored: of the first columns.
+        // A kernel that has its width from this uniform has no columns.
         let most_cols = self.problem().cols.max(self.problem().parameters());
         let size = u64::from(most_cols).next_multiple_of(8) * 4 + 256;
         checked(&shared.device, "running kernels over no rows", || {

@@ -49,6 +49,13 @@ pub use uniform::{Place, Uniform};
 use crate::error::Error;
 use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 
+/// The rows of a problem as plans see them, and the caps to plan with.
+fn shaped(problem: &Problem, vector_width: u32, caps: &Caps) -> Result<(RowShape, Caps), Error> {
+    problem.validate()?;
+    let caps = caps.for_plans()?;
+    Ok((RowShape::new(problem, vector_width, &caps)?, caps))
+}
+
 /// How one kernel runs. Equal plans are equal shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
@@ -135,11 +142,9 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let shape = RowShape::new(problem, vector_width, caps)?;
-        let rung = ladder::forward(&shape, caps)?;
-        Self::with(problem, Operation::Forward(forward), &shape, rung, caps)
+        let (shape, caps) = &shaped(problem, vector_width, caps)?;
+        let rung = ladder::forward(shape, caps)?;
+        Self::with(problem, Operation::Forward(forward), shape, rung, caps)
     }
 
     /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
@@ -156,15 +161,13 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let shape = RowShape::new(problem, vector_width, caps)?;
+        let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
-            Some(_) => ladder::backward_of_channels(&shape, caps)?,
-            None => ladder::backward(&shape, backward.has_parameters(), caps)?,
+            Some(_) => ladder::backward_of_channels(shape, caps)?,
+            None => ladder::backward(shape, backward.has_parameters(), caps)?,
         };
-        Self::with(problem, Operation::Backward(backward), &shape, rung, caps)
+        Self::with(problem, Operation::Backward(backward), shape, rung, caps)
     }
 
     /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their
@@ -178,20 +181,18 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let shape = RowShape::new(problem, vector_width, caps)?;
-        let [statistics, apply] = ladder::forward_split(&shape, caps)?;
+        let (shape, caps) = &shaped(problem, vector_width, caps)?;
+        let [statistics, apply] = ladder::forward_split(shape, caps)?;
         let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
         Ok([
             Self::in_chunks(
                 &without_affine,
                 Operation::Forward(forward.of_split_statistics()),
-                &shape,
+                shape,
                 statistics,
                 caps,
             )?,
-            Self::in_chunks(problem, Operation::Forward(forward.of_split_apply()), &shape, apply, caps)?,
+            Self::in_chunks(problem, Operation::Forward(forward.of_split_apply()), shape, apply, caps)?,
         ])
     }
 
@@ -208,14 +209,12 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let shape = RowShape::new(problem, vector_width, caps)?;
+        let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
-        let [sums, apply] = ladder::backward_split(&shape, caps)?;
+        let [sums, apply] = ladder::backward_split(shape, caps)?;
         Ok([
-            Self::in_chunks(problem, Operation::Backward(Backward::of_split_sums()), &shape, sums, caps)?,
-            Self::in_chunks(problem, Operation::Backward(backward), &shape, apply, caps)?,
+            Self::in_chunks(problem, Operation::Backward(Backward::of_split_sums()), shape, sums, caps)?,
+            Self::in_chunks(problem, Operation::Backward(backward), shape, apply, caps)?,
         ])
     }
 
@@ -230,9 +229,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        RowShape::new(problem, vector_width, caps)?;
+        let (_, caps) = &shaped(problem, vector_width, caps)?;
         // Accesses to channels are one at a time.
         let vector_width = if problem.channels.is_some() { 1 } else { vector_width };
         let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
@@ -257,15 +254,13 @@ impl Plan {
         rung: Rung,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        problem.validate()?;
-        let caps = &caps.for_plans()?;
-        let shape = RowShape::new(problem, vector_width, caps)?;
-        rung.validate(&shape, operation.name())?;
+        let (shape, caps) = &shaped(problem, vector_width, caps)?;
+        rung.validate(shape, operation.name())?;
         let operation = match operation {
             Operation::Backward(backward) => Operation::Backward(of_rows(problem, backward)),
             other => other,
         };
-        Self::with(problem, operation, &shape, rung, caps)
+        Self::with(problem, operation, shape, rung, caps)
     }
 
     /// The rungs that are worth measuring for a forward or backward call, that of the ladder first: see

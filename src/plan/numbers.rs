@@ -28,13 +28,19 @@ impl Plan {
     pub fn row_factors(&self) -> RowFactors {
         let is_scaled = self.kernel != Kernel::BackwardChannelSums;
         let scale = if is_scaled { f64::from(1_u32 << (self.log2_cols() + 1)) } else { 1.0 };
-        let count = if self.normalization == Normalization::L2 { 1.0 } else { f64::from(self.cols) };
+        let count = if self.is_by_norm() { 1.0 } else { f64::from(self.cols) };
         let mean_count = if is_scaled { count } else { self.row_cols() as f64 };
         RowFactors {
             sum_scale: (1.0 / scale) as f32,
             mean_factor: (scale / mean_count) as f32,
             variance_count: count as f32,
         }
+    }
+
+    /// Whether rows are divided by their norm. A sum over partial sums has no rows.
+    pub(crate) fn is_by_norm(&self) -> bool {
+        let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));
+        has_rows && self.normalization == Normalization::L2
     }
 
     /// The exponent of the smallest power of two that is not below cols.

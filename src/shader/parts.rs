@@ -230,7 +230,7 @@ pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     if !plan.kernel.is_split() && !plan.is_one_run() {
         fields.push(("STEPS", "params.steps"));
     }
-    if plan.normalization != Normalization::L2 {
+    if !plan.is_by_norm() {
         fields.push(("VARIANCE_COUNT", "f32(params.cols)"));
     }
     // A division by channels that the text does not know would be a third of the sums over channels.
@@ -255,7 +255,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         Operation::Forward(_) => is_wide(Tensor::X),
         Operation::Backward(_) | Operation::ReduceParameters(_) => is_wide(Tensor::X) || is_wide(Tensor::Dy),
     };
-    let by_norm = plan.normalization == Normalization::L2;
+    let by_norm = plan.is_by_norm();
     let mut constants = vec![
         ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
         ("ROWS_PER_WORKGROUP", unsigned(plan.rows_per_workgroup)),
@@ -342,6 +342,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             let with_dx = plan.tensors().contains(&Tensor::Dx);
             constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
+            constants.push(("WIDE_X", is_wide(Tensor::X).to_string()));
         }
         Kernel::BackwardChannelSums => {
             constants.push(("CENTERED", centered()));

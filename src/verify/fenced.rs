@@ -74,6 +74,15 @@ impl Fenced {
         self.elements().map(|(row, column)| decode(self.dtype, &bytes[self.element(row, column)])).collect()
     }
 
+    /// A sentence if the part of an input in a pool is not as it was.
+    pub(super) fn check_unchanged(&self, pool: &[u8]) -> Option<String> {
+        let at = self.part(pool).iter().zip(&self.image).position(|(is, was)| is != was)?;
+        Some(format!(
+            "{} has been written to, which is an input, at byte {at} of its part",
+            self.tensor.name()
+        ))
+    }
+
     /// A sentence if anything around the tensor has changed, or anything in it has not been written.
     pub(super) fn check_fence(&self, bytes: &[u8]) -> Option<String> {
         let mut is_inside = vec![false; bytes.len()];
@@ -154,6 +163,10 @@ impl Call {
             1 => given,
             column_stride => given.with_rstd(offset + column_stride),
         })
+    }
+
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &Fenced> {
+        self.tensors.iter().filter(|fenced| !fenced.is_written)
     }
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Fenced> {

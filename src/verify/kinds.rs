@@ -89,7 +89,8 @@ pub enum Values {
     OneHuge,
     /// Of one sign.
     Positive,
-    /// 1e-34 (f16: 1e-6) times normal: a sum of these, scaled, underflows.
+    /// 1e-34 (f16: 1e-6) times normal: times a scale that keeps sums of the largest in range, the first
+    /// underflow.
     Tiny,
 }
 

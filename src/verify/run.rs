@@ -4,7 +4,7 @@ use super::Outcome;
 use super::cases::{Case, Task};
 use super::fenced::{Call, Results, poison};
 use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms};
-use super::kinds::{SavedStatistics, Values};
+use super::kinds::{Layout, SavedStatistics, Values};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, LayerNorm, Prepared};
@@ -23,14 +23,19 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
     let mut runner =
         Runner { context, case, problem: &case.problem, cols: case.problem.cols as usize, saved: None };
     let norm = context.layer_norm(&case.problem)?;
+    let mut failures = Vec::new();
     if case.saved == SavedStatistics::Device {
-        runner.saved = Some(runner.saved_statistics(&norm).await?);
+        let (saved, of_forward) = runner.saved_statistics(&norm).await?;
+        runner.saved = Some(saved);
+        failures = of_forward;
     }
     let call = runner.call(case.task.operation())?;
-    match case.task {
-        Task::Forward(_) => runner.forward(&norm, &call).await,
-        Task::Backward(backward) => runner.backward(&norm, &call, &backward).await,
-    }
+    let mut outcome = match case.task {
+        Task::Forward(_) => runner.forward(&norm, &call).await?,
+        Task::Backward(backward) => runner.backward(&norm, &call, &backward).await?,
+    };
+    outcome.failures.extend(failures);
+    Ok(outcome)
 }
 
 /// Where one column of gain or dy outweighs all others, the row's largest term is that column's own y or dx,
@@ -147,15 +152,16 @@ impl Runner<'_> {
         Ok(sum.to_vec())
     }
 
-    /// Those that forward saves of the case's x.
-    async fn saved_statistics(&self, norm: &LayerNorm) -> Result<Vec<f32>, Error> {
+    /// Those that forward saves of the case's x, and what else of that call is not as it should be.
+    async fn saved_statistics(&self, norm: &LayerNorm) -> Result<(Vec<f32>, Vec<String>), Error> {
         let forward = Forward { statistics: true, without_y: true, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
         let buffers = ForwardBuffers::from_given(self.case.rows as u64, |tensor| call.given(tensor))
             .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
-        let (_, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
+        let (verdict, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
         let saved = results.get(Tensor::Statistics).map(|(_, values)| values.to_vec());
-        saved.ok_or(Error::MissingBuffer { buffer: "statistics", why: "backward reads them" })
+        let saved = saved.ok_or(Error::MissingBuffer { buffer: "statistics", why: "backward reads them" })?;
+        Ok((saved, verdict.failures))
     }
 
     fn judge_sum(&self, call: &Call, dtype: Dtype, sum: &[f32], verdict: &mut Verdict) -> Result<(), Error> {
@@ -261,7 +267,12 @@ impl Runner<'_> {
         let buffers: Vec<_> = call.outputs().filter_map(|output| call.buffer(output.tensor)).collect();
         let downloads = self.context.run(&[prepared], &buffers).await?;
         let written = || call.outputs().zip(&downloads).map(|(output, bytes)| (output, output.part(bytes)));
-        let failures = written().filter_map(|(output, bytes)| output.check_fence(bytes)).collect();
+        let mut failures: Vec<String> =
+            written().filter_map(|(output, bytes)| output.check_fence(bytes)).collect();
+        // Inputs beside outputs are bound so that a kernel could write to them.
+        if let (Layout::Pool, Some(pool)) = (self.case.layout, downloads.first()) {
+            failures.extend(call.inputs().filter_map(|input| input.check_unchanged(pool)));
+        }
         let values =
             written().map(|(output, bytes)| (output.tensor, output.dtype, output.decoded(bytes))).collect();
         Ok((Verdict { errors: Vec::new(), failures }, Results(values)))

@@ -21,7 +21,7 @@ fn problems() -> Vec<Problem> {
     for cols in [7, 384, 4096, 20_000, 32_768, 40_000, 65_536] {
         for dtype in [Dtype::F32, Dtype::F16] {
             for parameter_dtype in [dtype, Dtype::F32] {
-                for normalization in [Normalization::Layer, Normalization::Rms] {
+                for normalization in [Normalization::Layer, Normalization::Rms, Normalization::L2] {
                     for affine in [Affine::None, Affine::Gain, Affine::GainBias] {
                         let problem = Problem { cols, dtype, parameter_dtype, ..Problem::default() };
                         problems.push(Problem { normalization, affine, ..problem });
