@@ -144,7 +144,8 @@ impl BackwardTerms {
             }
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
-                flushed: SMALLEST_NORMAL * (1.0 + rstd + rstd * rstd * most_dxhat),
+                // What the two means lose, of which the second is multiplied by xhat.
+                flushed: SMALLEST_NORMAL * (1.0 + rstd * (1.0 + most_xhat) + rstd * rstd * most_dxhat),
             });
             terms.row_gains.push(RowTerms {
                 // xhat is off by a share of the row's largest.
