@@ -6,7 +6,7 @@ use crate::types::{Channels, Normalization};
 /// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
 pub(super) const SLOT_SUM_BYTES: u32 = 16;
 
-/// What the arithmetic of a row takes from its width.
+/// What the arithmetic of a row takes from its width and channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RowFactors {
@@ -16,6 +16,10 @@ pub struct RowFactors {
     pub mean_factor: f32,
     /// What a sum of squares is divided by: the columns, or 1 for the norm.
     pub variance_count: f32,
+    /// Channels of a row: 1 where gain and bias have a value for each column.
+    pub channels: u32,
+    /// Columns of each.
+    pub spatial: u32,
 }
 
 impl Plan {
@@ -34,6 +38,8 @@ impl Plan {
             sum_scale: (1.0 / scale) as f32,
             mean_factor: (scale / mean_count) as f32,
             variance_count: count as f32,
+            channels: self.channels.map_or(1, Channels::per_row),
+            spatial: self.channels.map_or(self.cols, |channels| channels.spatial),
         }
     }
 

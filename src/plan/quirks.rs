@@ -92,7 +92,8 @@ const ROWS: &[Row] = &[
         pattern: "",
         fact: MostInvocations(256),
         evidence: "512 threads of backward_cached store 73 to 263 spilled registers on 630 and 740, backward_streamed in \
-                   256 none with loops and 50 unrolled on 630 (2026-11-29, Turnip of Mesa 25.0.7, compiled); Qualcomm's own driver: not known",
+                   256 none with loops and 50 unrolled on 630 (2026-11-29, Turnip of Mesa 25.0.7, compiled); \
+                   Qualcomm's own driver: not known",
     },
     Row {
         backend: Some(Metal),

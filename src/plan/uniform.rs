@@ -1,7 +1,6 @@
 //! The uniform of a dispatch, for any host.
 
 use super::{Dispatch, Plan, Tensor};
-use crate::types::Channels;
 use bytemuck::{Pod, Zeroable};
 
 /// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all
@@ -91,8 +90,8 @@ impl Uniform {
             chunks: plan.chunks,
             sum_scale: factors.sum_scale,
             mean_factor: factors.mean_factor,
-            channels: plan.channels.map_or(1, Channels::per_row),
-            spatial: plan.channels.map_or(plan.cols, |channels| channels.spatial),
+            channels: factors.channels,
+            spatial: factors.spatial,
             rows: dispatch.rows,
             workgroups_x: dispatch.workgroups[0],
             slot_rows: plan.slot_rows(dispatch.rows.into()),

@@ -7,7 +7,7 @@ use crate::plan::{Kernel, Plan, Storage, Tensor};
 /// The type of the elements of a binding's array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Element {
+pub enum ElementType {
     /// One float32.
     F32,
     /// Two of them.
@@ -28,7 +28,7 @@ pub enum Element {
     Vec4U64,
 }
 
-impl Element {
+impl ElementType {
     /// Its type in WGSL.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,26 +59,26 @@ impl Element {
 }
 
 /// The type of a binding's elements.
-pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> Element {
+pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementType {
     match plan.shape(tensor) {
-        Some(Shape::Statistics | Shape::PerRow) => return Element::F32,
-        Some(Shape::RowPartials) => return Element::Vec4F32,
+        Some(Shape::Statistics | Shape::PerRow) => return ElementType::F32,
+        Some(Shape::RowPartials) => return ElementType::Vec4F32,
         _ => {}
     }
     let is_by_one = has_channels(plan, tensor)
         || (plan.kernel == Kernel::BackwardChannelSums && tensor == Tensor::Partials);
     let vector_width = if is_by_one { 1 } else { plan.vector_width };
     match (plan.storage(tensor), vector_width) {
-        (Storage::F32, 8) if plan.uses_int64() => Element::Vec4U64,
-        (_, 16) => Element::Vec4U64,
-        (Storage::F32, 4 | 8) => Element::Vec4F32,
-        (Storage::F32, 2) => Element::Vec2F32,
-        (Storage::F32, _) => Element::F32,
-        (Storage::NativeF16, _) => Element::F16,
-        (Storage::PackedF16 | Storage::PackedBf16, 8) => Element::Vec4U32,
-        (Storage::PackedF16 | Storage::PackedBf16, 4) => Element::Vec2U32,
-        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => Element::AtomicU32,
-        (Storage::PackedF16 | Storage::PackedBf16, _) => Element::U32,
+        (Storage::F32, 8) if plan.uses_int64() => ElementType::Vec4U64,
+        (_, 16) => ElementType::Vec4U64,
+        (Storage::F32, 4 | 8) => ElementType::Vec4F32,
+        (Storage::F32, 2) => ElementType::Vec2F32,
+        (Storage::F32, _) => ElementType::F32,
+        (Storage::NativeF16, _) => ElementType::F16,
+        (Storage::PackedF16 | Storage::PackedBf16, 8) => ElementType::Vec4U32,
+        (Storage::PackedF16 | Storage::PackedBf16, 4) => ElementType::Vec2U32,
+        (Storage::PackedF16 | Storage::PackedBf16, 1) if writable => ElementType::AtomicU32,
+        (Storage::PackedF16 | Storage::PackedBf16, _) => ElementType::U32,
     }
 }
 

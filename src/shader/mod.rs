@@ -17,7 +17,7 @@ mod text;
 mod unroll;
 pub mod variants;
 
-pub use access::Element;
+pub use access::ElementType;
 pub use layout::Layout;
 
 use crate::error::Error;
@@ -66,7 +66,7 @@ pub struct Binding {
     /// The tensor; the WGSL variable has its name.
     pub tensor: Tensor,
     /// The type of the array's elements.
-    pub element: Element,
+    pub element: ElementType,
     /// `read_write` if true, else `read`. What is only read is `read_write` too where it lies in the buffer
     /// of what is written, see [`Plan::with_pooled`], or where the [`Layout`] says so.
     pub writable: bool,

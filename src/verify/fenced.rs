@@ -183,3 +183,65 @@ impl Results {
         Some((*dtype, values))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rows of two columns, with an element between and one after them, in a part that begins at byte 8.
+    fn fenced(is_written: bool) -> Fenced {
+        let span = Span { stride: 3, cols: 2, element_bytes: 4, ..Span::default() };
+        let image = poison(Dtype::F32).repeat(6);
+        let (tensor, values) = (Tensor::X, None);
+        let (rows, cols, begin, bound) = (2, 2, 8, Tensor::X);
+        Fenced {
+            tensor,
+            dtype: Dtype::F32,
+            is_written,
+            values,
+            begin,
+            image,
+            span,
+            rows,
+            cols,
+            has_rows: true,
+            bound,
+        }
+    }
+
+    /// A buffer with eight bytes before the part and as many after it.
+    fn buffer(part: &[u8]) -> Vec<u8> {
+        [&[1; 8], part, &[2; 8]].concat()
+    }
+
+    #[test]
+    fn a_change_to_an_input_shows_wherever_it_is_in_its_part() {
+        let input = fenced(false);
+        assert_eq!(input.check_unchanged(&buffer(&input.image)), None);
+        for at in 0..input.image.len() {
+            let mut changed = buffer(&input.image);
+            changed[8 + at] ^= 1;
+            let said = input.check_unchanged(&changed).unwrap_or_default();
+            assert!(said.starts_with("x has been written to") && said.contains(&at.to_string()), "{said}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_written_in_their_rows_and_nowhere_else() {
+        let output = fenced(true);
+        let mut written = buffer(&output.image);
+        for (row, column) in output.elements() {
+            written[8..][output.element(row, column)].fill(0);
+        }
+        assert_eq!(output.check_fence(output.part(&written)), None);
+        assert_eq!(output.decoded(output.part(&written)), [0.0; 4]);
+        for between in [8, 20] {
+            let mut outside = written.clone();
+            outside[8 + between] ^= 1;
+            let said = output.check_fence(output.part(&outside)).unwrap_or_default();
+            assert!(said.contains("outside its rows"), "{between}: {said}");
+        }
+        let unwritten = output.check_fence(&output.image).unwrap_or_default();
+        assert!(unwritten.starts_with("4 elements of x have not been written"), "{unwritten}");
+    }
+}

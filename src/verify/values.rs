@@ -86,11 +86,13 @@ impl Runner<'_> {
             Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
             Tensor::Bias => self.values(case.bias, dtype, [1, self.parameters()], 4, 4),
             Tensor::RowGain => self.row_gain(dtype),
-            Tensor::Statistics if self.saved.is_some() => self.saved.clone().unwrap_or_default(),
-            Tensor::Statistics => {
-                let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
-                statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
-            }
+            Tensor::Statistics => match &self.saved {
+                Some(saved) => saved.clone(),
+                None => {
+                    let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
+                    statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
+                }
+            },
             _ => self.old_values(used),
         })
     }

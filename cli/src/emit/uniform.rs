@@ -2,7 +2,6 @@
 
 use crate::failure::Failure;
 use serde::Serialize;
-use wgpu_layernorm::Channels;
 use wgpu_layernorm::plan::{Operation, Plan, Shape, Used};
 use wgpu_layernorm::translate::Module;
 
@@ -69,8 +68,8 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "chunks" => vec![Value::Number(plan.chunks)],
         "sum_scale" => vec![Value::Factor(plan.row_factors().sum_scale)],
         "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
-        "channels" => vec![Value::Number(plan.channels.map_or(1, Channels::per_row))],
-        "spatial" => vec![Value::Number(plan.channels.map_or(plan.cols, |channels| channels.spatial))],
+        "channels" => vec![Value::Number(plan.row_factors().channels)],
+        "spatial" => vec![Value::Number(plan.row_factors().spatial)],
         "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
         "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
         "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
@@ -104,4 +103,38 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     // Without outer rows, each row is one.
     let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
     [start, row_stride, column_stride, outer_stride]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_layernorm::shader::variants::{self, Variant};
+
+    /// Hosts in Rust have these numbers from `Plan::uniform`, the others from here.
+    #[test]
+    fn numbers_are_those_of_the_uniform() {
+        let mut fractions = 0;
+        for Variant { plan, caps } in variants::all().unwrap().iter().step_by(7) {
+            let uniform = Uniform::new(plan, &Module::new(plan).unwrap()).unwrap();
+            let [dispatch, ..] = plan.dispatches(12, &[], caps).unwrap()[..] else { panic!("of 12 rows") };
+            let bytes = plan.uniform(&dispatch, &[], 0.5);
+            for Field { name, offset, value, .. } in &uniform.fields {
+                let at = *offset as usize;
+                let word = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+                match value[..] {
+                    // A one of the field `one` is a float.
+                    [Value::Number(1)] if name == "one" => assert_eq!(f32::from_bits(word), 1.0),
+                    [Value::Number(number)] if name != "inner_rows" => {
+                        assert_eq!(word, number, "{name} of {}", plan.label());
+                    }
+                    [Value::Factor(factor)] => {
+                        assert_eq!(f32::from_bits(word), factor, "{name} of {}", plan.label());
+                        fractions += usize::from(factor != 1.0);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(fractions > 100, "{fractions} fractions");
+    }
 }
