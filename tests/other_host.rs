@@ -4,7 +4,7 @@
 mod support;
 
 use support::{buffer_of_bytes, context, run_bytes, values};
-use wgpu_layernorm::plan::{Backward, Caps, Dispatch, Forward, Place, Plan, Span, Tensor};
+use wgpu_layernorm::plan::{Backward, Caps, Dispatch, Forward, Numbers, Place, Plan, Span, Tensor};
 use wgpu_layernorm::reference::{self, BackwardOutputs, ForwardOutputs};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, Layout, assemble_with};
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
@@ -77,7 +77,7 @@ fn record(
     let places: Vec<Place> = plan.tensors().iter().map(place).collect();
     let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
         label: None,
-        contents: &plan.uniform(dispatch, &places, eps),
+        contents: &plan.uniform(dispatch, &places, &Numbers::new(eps)),
         usage: wgpu::BufferUsages::UNIFORM,
     });
     // The layout that wgpu itself reads out of the text.

@@ -269,7 +269,12 @@ fn heads_warmed_as_strided_compile_nothing_more() {
     let context = context();
     let norm = norm(&context, 32, Normalization::Layer, RowSplit::Never);
     let forward = wgpu_layernorm::plan::Forward::default();
-    norm.warm(&WarmOptions { forward: &[forward], strided: true, ..WarmOptions::default() }).unwrap();
+    norm.warm(&WarmOptions {
+        forward: &[forward],
+        strides: wgpu_layernorm::plan::Strides::Rows,
+        ..WarmOptions::default()
+    })
+    .unwrap();
     let warmed = context.kernels().pipelines();
     let strides = Strides::heads(5, 256, 4, 32, 0);
     let [x, y] = [1, 2].map(|seed| buffer(&context, &values(seed, 5 * 256)));

@@ -5,7 +5,9 @@
 mod support;
 
 use support::{buffer, mixed_values, recorded, run_bytes};
-use wgpu_layernorm::plan::{AdapterKind, Caps, Forward, Place, Plan, Reduction, Span, SubgroupSizes};
+use wgpu_layernorm::plan::{
+    AdapterKind, Caps, Forward, Numbers, Place, Plan, Reduction, Span, SubgroupSizes,
+};
 use wgpu_layernorm::reference::{self, ForwardOutputs};
 use wgpu_layernorm::shader::{Dialect, assemble, variants};
 use wgpu_layernorm::wgpu::util::DeviceExt as _;
@@ -193,7 +195,11 @@ fn normalized(context: &Context, problem: &Problem, plan: &Plan, text: String, x
     let place = Place { row_stride: problem.cols, column_stride: 1, ..Place::default() };
     let uniform = context.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
         label: None,
-        contents: &plan.uniform(&dispatches[0], &vec![place; plan.tensors().len()], problem.eps),
+        contents: &plan.uniform(
+            &dispatches[0],
+            &vec![place; plan.tensors().len()],
+            &Numbers::new(problem.eps),
+        ),
         usage: wgpu::BufferUsages::UNIFORM,
     });
     let (x, y) = (buffer(context, x), buffer(context, &vec![f32::NAN; x.len()]));

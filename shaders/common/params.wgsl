@@ -33,7 +33,9 @@ struct Params {
     // Likewise those of along/channel.wgsl.
     channels: u32,
     spatial: u32,
-    places: array<vec4<u32>, 12>,
+    // Columns inside an outer column: layout/outer_columns.wgsl.
+    inner_columns: u32,
+    places: array<vec4<u32>, 11>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

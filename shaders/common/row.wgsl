@@ -41,6 +41,12 @@ fn in_row(step: u32, part: u32, thread: u32) -> vec4<bool> {
     return vec4<bool>(IS_FULL || (step + 1u) * STEP_COLS <= COLS) | (columns(step, part, thread) < vec4<u32>(COLS));
 }
 
+// Where a column of a row of the tensor at a place lies, from which on as many lie side by side as are
+// accessed at once.
+fn element(place: u32, row: u32, column: u32) -> u32 {
+    return row_start(place, row) + column_start(place, column);
+}
+
 // v where the row has a column, 0 beyond it.
 fn keep_row(v: vec4<f32>, step: u32, part: u32, thread: u32) -> vec4<f32> {
     return select(vec4<f32>(), v, in_row(step, part, thread));

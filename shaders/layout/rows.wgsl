@@ -9,3 +9,8 @@ fn row_start(place: u32, row: u32) -> u32 {
 fn column_starts(place: u32, columns: vec4<u32>) -> vec4<u32> {
     return columns;
 }
+
+// To one of them, where several side by side are accessed at once.
+fn column_start(place: u32, column: u32) -> u32 {
+    return column;
+}

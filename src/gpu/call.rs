@@ -3,7 +3,7 @@
 use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
-use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Tensor};
+use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Strides, Tensor};
 use crate::types::{Channels, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
@@ -51,11 +51,19 @@ impl<'a> Placed<'a> {
             Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
+                let (inner_columns, outer_column_stride) = strides.outer_columns.unwrap_or((0, 0));
+                if strides.outer_columns.is_some()
+                    && !(inner_columns > 0 && cols.is_multiple_of(inner_columns))
+                {
+                    let needs = format!("a divisor of cols, {cols}");
+                    return Err(Error::invalid(format!("{name}.inner_columns"), inner_columns, needs));
+                }
                 let column_stride = strides.column.unwrap_or(1);
                 let (inner_rows, outer_stride) = strides.outer.unwrap_or((0, 0));
                 if strides.outer.is_some() && inner_rows == 0 {
                     return Err(Error::invalid(format!("{name}.inner_rows"), 0, "1 or more"));
                 }
+                let span = Span { inner_columns, outer_column_stride, ..span };
                 let placed = placed(Span { column_stride, inner_rows, outer_stride, ..span }, rows);
                 placed.check_strides()?;
                 placed
@@ -84,6 +92,7 @@ impl<'a> Placed<'a> {
     /// That no two elements lie in one place.
     fn check_strides(&self) -> Result<(), Error> {
         let Span { stride, cols, column_stride, inner_rows, outer_stride, .. } = self.span;
+        let Span { inner_columns, outer_column_stride, .. } = self.span;
         let (name, row_stride) = (self.tensor.name(), stride);
         if !self.span.is_strided() {
             if stride < u64::from(cols) {
@@ -94,8 +103,13 @@ impl<'a> Placed<'a> {
         }
         let in_outer = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
         let outer = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
+        let (columns, outer_columns) = match cols.checked_div(inner_columns) {
+            None => (cols, 1),
+            Some(outer_columns) => (inner_columns, outer_columns),
+        };
         let mut axes = [
-            ("column_stride", column_stride, u64::from(cols)),
+            ("column_stride", column_stride, u64::from(columns)),
+            ("outer_column_stride", outer_column_stride, u64::from(outer_columns)),
             ("stride", stride, in_outer),
             ("outer_stride", outer_stride, outer),
         ];
@@ -104,9 +118,14 @@ impl<'a> Placed<'a> {
         let mut reach = 0_u128;
         for (field, stride, count) in axes.into_iter().filter(|(.., count)| *count > 1) {
             if u128::from(stride) <= reach {
+                let outer_columns = match inner_columns {
+                    0 => String::new(),
+                    _ => format!(", {outer_columns} outer columns {outer_column_stride} apart"),
+                };
                 let needs = format!(
-                    "at least {}, so that no two elements share a place: {name} has {cols} columns {column_stride} apart, \
-                     {in_outer} rows {row_stride} apart (cols, unless said) and {outer} outer rows {outer_stride} apart",
+                    "at least {}, so that no two elements share a place: {name} has {columns} columns {column_stride} \
+                     apart{outer_columns}, {in_outer} rows {row_stride} apart (cols, unless said) and {outer} outer rows \
+                     {outer_stride} apart",
                     reach + 1
                 );
                 return Err(Error::invalid(format!("{name}.{field}"), stride, needs));
@@ -123,7 +142,7 @@ impl<'a> Placed<'a> {
             return Ok(());
         }
         // In 128 bits, where no offset, stride and number of rows can overflow.
-        let Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride } = self.span;
+        let Span { offset, stride, element_bytes, inner_rows, outer_stride, .. } = self.span;
         // The sum over several axes of such lengths can, and is saturated.
         let reach = |count: u64, stride: u64| u128::from(count - 1) * u128::from(stride);
         let of_rows = match inner_rows {
@@ -138,7 +157,7 @@ impl<'a> Placed<'a> {
                 if rest == 0 { in_whole } else { in_whole.max(in_rest) }
             }
         };
-        let elements = of_rows.saturating_add(reach(cols.into(), column_stride)).saturating_add(1);
+        let elements = of_rows.saturating_add(self.span.reach_of_columns()).saturating_add(1);
         let element_bytes = u128::from(element_bytes);
         place.check_size(name, elements.saturating_mul(element_bytes))?;
         // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
@@ -233,6 +252,7 @@ impl<'a> Call<'a> {
         let shares_buffers = buffers().any(is_shared) || scratch.is_some();
         let call = Self { rows, channels: problem.channels, tensors, scratch, shares_buffers };
         call.check_inner_rows()?;
+        call.check_inner_columns()?;
         call.check_overlaps()?;
         Ok(call)
     }
@@ -266,10 +286,11 @@ impl<'a> Call<'a> {
         rows_and_parameters.map(|placed| placed.span.vector_width()).min().unwrap_or(8)
     }
 
-    /// Whether any of the tensors has rows inside outer ones, or columns apart.
-    pub(super) fn is_strided(&self) -> bool {
+    /// What kernels need to be told of the tensors that have rows.
+    pub(super) fn strides(&self) -> Strides {
         let has_rows = |placed: &&Placed<'_>| placed.facts.shape == Shape::Rows;
-        self.tensors.iter().filter(has_rows).any(|placed| placed.span.is_strided())
+        let strides = self.tensors.iter().filter(has_rows).map(|placed| Strides::of(&placed.span));
+        strides.max().unwrap_or_default()
     }
 
     /// What the buffers ask for of a plan's bindings.
@@ -298,6 +319,34 @@ impl<'a> Call<'a> {
             Some(other) => {
                 let field = format!("{}.inner_rows", other.tensor.name());
                 Err(Error::invalid(field, other.span.inner_rows, format!("{inner_rows}, as {name} has")))
+            }
+        }
+    }
+
+    /// That outer columns have as many inner ones in all tensors that have any, and no rows are inside outer
+    /// ones beside them.
+    fn check_inner_columns(&self) -> Result<(), Error> {
+        let mut with_outer = self.tensors.iter().filter(|placed| placed.span.inner_columns > 0);
+        let Some(first) = with_outer.next() else { return Ok(()) };
+        let (inner_columns, name) = (first.span.inner_columns, first.tensor.name());
+        if let Some(other) = self.tensors.iter().find(|placed| placed.span.inner_rows > 0) {
+            let field = format!("{}.inner_rows", other.tensor.name());
+            let needs = format!("none beside the outer columns of {name}");
+            return Err(Error::invalid(field, other.span.inner_rows, needs));
+        }
+        if self.channels.is_some_and(|channels| channels.per_row() > 1) {
+            let needs = "none where a group has several channels";
+            return Err(Error::invalid(format!("{name}.inner_columns"), inner_columns, needs));
+        }
+        match with_outer.find(|placed| placed.span.inner_columns != inner_columns) {
+            None => Ok(()),
+            Some(other) => {
+                let field = format!("{}.inner_columns", other.tensor.name());
+                Err(Error::invalid(
+                    field,
+                    other.span.inner_columns,
+                    format!("{inner_columns}, as {name} has"),
+                ))
             }
         }
     }

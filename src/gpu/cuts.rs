@@ -4,7 +4,10 @@ use super::call::{Call, Placed, check_usage};
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
-use crate::plan::{Caps, Dispatch, Kernel, Place, Plan, Span, Tensor, Uniform, place_among_inner_rows};
+use crate::plan::{
+    Caps, Dispatch, Kernel, Numbers, Outer, Place, Plan, Span, Tensor, Uniform, inner_columns,
+    place_among_inner_rows,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -90,6 +93,7 @@ pub(super) struct Layout<'c, 'a> {
     row_partials: Span,
     /// The rows inside an outer row, where a tensor has such; else 1.
     inner_rows: u32,
+    spans: Vec<Span>,
 }
 
 impl<'c, 'a> Layout<'c, 'a> {
@@ -131,7 +135,7 @@ impl<'c, 'a> Layout<'c, 'a> {
             }
             dispatches.push(of_plan);
         }
-        Ok(Self { call, caps, dispatches, scratch, row_partials, inner_rows })
+        Ok(Self { call, caps, dispatches, scratch, row_partials, inner_rows, spans })
     }
 
     /// Bytes of a buffer of the caller's for all scratch: from any offset in a buffer, as windows are bound
@@ -174,7 +178,14 @@ impl<'c, 'a> Layout<'c, 'a> {
     }
 
     /// The cuts of a plan, whose stage has a number of its own.
-    pub(super) fn cuts(&self, number: usize, stage: usize, plan: &Plan, eps: f32) -> Result<Vec<Cut>, Error> {
+    pub(super) fn cuts(
+        &self,
+        number: usize,
+        stage: usize,
+        plan: &Plan,
+        numbers: &Numbers,
+    ) -> Result<Vec<Cut>, Error> {
+        let inner_columns = inner_columns(&self.spans, plan.cols)?;
         let of_plan = self.dispatches[number].iter();
         of_plan
             .map(|dispatch| {
@@ -186,8 +197,10 @@ impl<'c, 'a> Layout<'c, 'a> {
                 });
                 let windows: Vec<Window> = windows.collect::<Result<_, Error>>()?;
                 let places = self.places(plan, dispatch, &tensors, &windows);
-                let outer = place_among_inner_rows(dispatch.first_row, self.inner_rows);
-                let uniform = Uniform::new(&places, eps, outer, plan.strided);
+                let [first_inner_row, inner_rows] =
+                    place_among_inner_rows(dispatch.first_row, self.inner_rows);
+                let outer = Outer { strides: plan.strides, first_inner_row, inner_rows, inner_columns };
+                let uniform = Uniform::new(&places, numbers, outer);
                 Ok(Cut { stage, first_row: dispatch.first_row, rows: dispatch.rows, windows, uniform })
             })
             .collect()
@@ -230,10 +243,14 @@ impl<'c, 'a> Layout<'c, 'a> {
             // `Plan::dispatches` keeps windows, and with them starts and strides that matter, below 2^32
             // bytes. The stride of a single row may be longer, and is not used.
             let start = (span.row_byte(first) - window.begin) / u64::from(span.element_bytes);
+            let outer_stride = match span.inner_columns {
+                0 => span.outer_stride,
+                _ => span.outer_column_stride,
+            };
             let [start, row_stride, column_stride, outer_stride] =
-                [start, span.stride, span.column_stride, span.outer_stride]
+                [start, span.stride, span.column_stride, outer_stride]
                     .map(|elements| u32::try_from(elements).unwrap_or(u32::MAX));
-            let outer_stride = (span.inner_rows > 0).then_some(outer_stride);
+            let outer_stride = (span.inner_rows > 0 || span.inner_columns > 0).then_some(outer_stride);
             if self.call.get(*tensor).is_some_and(|placed| placed.is_reversed) {
                 // The shader's sum of both wraps around to the column that lies before the first.
                 let (start, column_stride) =
@@ -319,7 +336,7 @@ mod tests {
         let plan = plan.with_pooled(call.pooled(&plan));
         assert!(plan.binds_read_write(Tensor::X));
         let layout = Layout::new(&call, std::iter::once(&plan), &caps).unwrap();
-        check_windows(&plan, &layout.cuts(0, 0, &plan, 1e-5)?)
+        check_windows(&plan, &layout.cuts(0, 0, &plan, &Numbers::new(1e-5))?)
     }
 
     #[test]

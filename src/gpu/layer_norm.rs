@@ -8,7 +8,7 @@ use super::prepared::Prepared;
 use crate::error::Error;
 #[cfg(feature = "verify")]
 use crate::plan::Pooled;
-use crate::plan::{Caps, Operation, Plan, RowSplit};
+use crate::plan::{Caps, Numbers, Operation, Plan, RowSplit, Strides};
 use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -277,7 +277,7 @@ impl LayerNorm {
             let compiled = self.kernels.shared().compiled(plan)?;
             let label = format!("{}/{}", self.label.as_deref().unwrap_or("layer_norm"), plan.kernel.name());
             let first = cuts.len();
-            let of_plan = layout.cuts(number, stages.len(), plan, self.problem.eps)?;
+            let of_plan = layout.cuts(number, stages.len(), plan, &Numbers::new(self.problem.eps))?;
             if self.kernels.shared().is_browser {
                 check_windows(plan, &of_plan)?;
             }
@@ -310,10 +310,10 @@ impl LayerNorm {
     /// The plans of a call, in the order of their dispatches.
     fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
         let plans = self.planned(operation, call.vector_width())?;
-        if !call.shares_buffers && !call.is_strided() {
+        if !call.shares_buffers && call.strides() == Strides::Dense {
             return Ok(plans.to_vec());
         }
-        let as_given = |plan: &Plan| plan.with_strided(call.is_strided()).with_pooled(call.pooled(plan));
+        let as_given = |plan: &Plan| plan.with_strides(call.strides()).with_pooled(call.pooled(plan));
         Ok(plans.iter().map(as_given).collect())
     }
 
@@ -360,7 +360,8 @@ impl LayerNorm {
     #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
-        plan.partial_cols == 0 && by_ladder != Ok(plan.with_strided(false).with_pooled(Pooled::Nothing))
+        plan.partial_cols == 0
+            && by_ladder != Ok(plan.with_strides(Strides::Dense).with_pooled(Pooled::Nothing))
     }
 }
 

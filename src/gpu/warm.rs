@@ -6,7 +6,9 @@ use super::pipelines::Compiled;
 use super::scratch::Part;
 use super::uniforms::Uniforms;
 use crate::error::Error;
-use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Shape, Span, Tensor, Uniform, Used};
+use crate::plan::{
+    Backward, Forward, Numbers, Operation, Outer, Plan, Pooled, Shape, Span, Strides, Tensor, Uniform, Used,
+};
 use std::sync::Arc;
 
 /// What decides which kernels calls will need, beside the
@@ -25,10 +27,10 @@ pub struct WarmOptions<'a> {
     /// Which tensors will share a buffer, outputs among them. Default: no input lies in the buffer of an
     /// output.
     pub pooled: Pooled,
-    /// Whether tensors of rows will lie inside outer ones, or with columns apart
-    /// ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the
-    /// `alignment` of an element. Default: no.
-    pub strided: bool,
+    /// Whether tensors of rows will lie inside outer ones, with columns apart, or with columns inside outer
+    /// ones ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the
+    /// `alignment` of an element. Default: dense.
+    pub strides: Strides,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,
     /// The most rows of a call: the device's scratch is reserved for so many. Default: 0, none is.
@@ -46,7 +48,7 @@ impl Default for WarmOptions<'_> {
             backward: &[],
             alignment: 256,
             pooled: Pooled::Nothing,
-            strided: false,
+            strides: Strides::Dense,
             pooled_scratch: false,
             rows: 0,
             submit: false,
@@ -91,7 +93,7 @@ impl LayerNorm {
             let vector_width = self.vector_width(operation, options.alignment);
             for plan in self.planned(operation, vector_width)?.iter() {
                 let plan = plan
-                    .with_strided(options.strided)
+                    .with_strides(options.strides)
                     .with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));
                 compiled.push((plan, shared.compiled(&plan)?));
                 if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
@@ -148,7 +150,8 @@ impl LayerNorm {
     /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
     fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
-        let uniform = Uniform::new(&[], self.problem().eps, [0, 1], false);
+        let outer = Outer { strides: Strides::Dense, first_inner_row: 0, inner_rows: 1, inner_columns: 1 };
+        let uniform = Uniform::new(&[], &Numbers::new(self.problem().eps), outer);
         let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
         // A kernel that has its width from this uniform has no columns.
         let most_cols = self.problem().cols.max(self.problem().parameters());

@@ -1,6 +1,6 @@
 //! Cutting a call into dispatches that keep an adapter's limits.
 
-use super::span::place_among_inner_rows;
+use super::span::{inner_columns, place_among_inner_rows};
 use super::{Caps, Kernel, Plan, Span};
 use crate::error::Error;
 use crate::types::Channels;
@@ -27,6 +27,8 @@ pub struct Dispatch {
     pub inner_rows: u32,
     /// Which row of its outer row the first row is.
     pub first_inner_row: u32,
+    /// The columns inside an outer column, where a tensor has such; else all of the plan's.
+    pub inner_columns: u32,
 }
 
 /// More than any tensor takes: what would fill the host's memory with dispatches is refused.
@@ -58,6 +60,7 @@ impl Plan {
             ));
         }
         let inner_rows = self.inner_rows(spans)?;
+        let inner_columns = inner_columns(spans, self.cols)?;
         let mut dispatches = Vec::new();
         let (mut first_row, mut earlier_partial_rows) = (0, 0);
         while first_row < rows {
@@ -85,7 +88,7 @@ impl Plan {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
             let [first_inner_row, inner_rows] = place_among_inner_rows(first_row, inner_rows);
-            let dispatch = Dispatch { inner_rows, first_inner_row, ..dispatch };
+            let dispatch = Dispatch { inner_rows, first_inner_row, inner_columns, ..dispatch };
             first_row += u64::from(count);
             earlier_partial_rows = self.partial_rows_after(&dispatch);
             dispatches.push(dispatch);
@@ -110,6 +113,7 @@ impl Plan {
             earlier_partial_rows,
             inner_rows: 1,
             first_inner_row: 0,
+            inner_columns: self.cols,
         }
     }
 
@@ -124,6 +128,7 @@ impl Plan {
             earlier_partial_rows: 0,
             inner_rows: 1,
             first_inner_row: 0,
+            inner_columns: self.cols,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The names of plans.
 
-use super::{Plan, Pooled, Reduction, Stored};
+use super::{Plan, Pooled, Reduction, Stored, Strides};
 
 impl Plan {
     /// A name that tells variants apart: kernel, storage, shape and options.
@@ -59,9 +59,11 @@ impl Plan {
             Pooled::Rows => "/pooled_rows",
             Pooled::Everything => "/pooled",
         };
-        if self.strided {
-            label += "/strided";
-        }
+        label += match self.strides {
+            Strides::Dense => "",
+            Strides::Rows => "/strided",
+            Strides::Columns => "/outer_columns",
+        };
         label + &self.operation.options_label()
     }
 }

@@ -38,13 +38,15 @@ pub use pooled::Pooled;
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
 use slots::combines_slots;
-pub use span::Span;
+pub use span::{Span, Strides};
 #[cfg(feature = "gpu")]
-pub(crate) use span::place_among_inner_rows;
+pub(crate) use span::{inner_columns, place_among_inner_rows};
 pub use tensor::{Storage, Storages};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
-pub use uniform::{Place, Uniform};
+#[cfg(feature = "gpu")]
+pub(crate) use uniform::Outer;
+pub use uniform::{Numbers, Place, Uniform};
 
 use crate::error::Error;
 use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
@@ -116,8 +118,8 @@ pub struct Plan {
     pub max_partial_rows: u32,
     /// Which inputs are bound as outputs are; see [`Plan::with_pooled`].
     pub pooled: Pooled,
-    /// Whether rows may lie inside outer ones, and columns apart: see [`Plan::with_strided`].
-    pub strided: bool,
+    /// How rows and columns may lie, see [`Plan::with_strides`].
+    pub strides: Strides,
 }
 
 impl Plan {
@@ -365,7 +367,7 @@ impl Plan {
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.parameters(), caps),
             pooled: Pooled::Nothing,
-            strided: false,
+            strides: Strides::Dense,
         };
         for used in plan.used() {
             if plan.storage(used.tensor) != plan.storage(used.bound) {

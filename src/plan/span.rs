@@ -23,6 +23,12 @@ pub struct Span {
     pub inner_rows: u64,
     /// Elements from one outer row's first row to the next's; nothing where there are no outer rows.
     pub outer_stride: u64,
+    /// Where `column_stride` does not tell all columns apart: the inner columns, such as the positions of a
+    /// sample, of which `cols` is a multiple. 0 where it does.
+    pub inner_columns: u32,
+    /// Elements from one outer column's first column to the next's; nothing where there are no outer
+    /// columns.
+    pub outer_column_stride: u64,
 }
 
 impl Default for Span {
@@ -36,6 +42,8 @@ impl Default for Span {
             column_stride: 1,
             inner_rows: 0,
             outer_stride: 0,
+            inner_columns: 0,
+            outer_column_stride: 0,
         }
     }
 }
@@ -55,12 +63,20 @@ impl Span {
         let mut width = largest_common_power_of_two(2 * full, self.offset);
         width = largest_common_power_of_two(width, self.stride);
         width = largest_common_power_of_two(width, outer_stride);
-        if width == 2 * full {
+        if self.inner_columns > 0 {
+            width = largest_common_power_of_two(width, self.outer_column_stride);
+        }
+        let width = if width == 2 * full {
             WIDE
         } else if width == full {
             8
         } else {
             width
+        };
+        // No access crosses from one outer column to the next: of so many elements, whatever their size.
+        match self.inner_columns {
+            0 => width,
+            inner_columns => largest_common_power_of_two(width, inner_columns as u64),
         }
     }
 
@@ -68,7 +84,7 @@ impl Span {
     /// Statistics whose mean and rstd lie apart need nothing else.
     #[must_use]
     pub const fn is_strided(&self) -> bool {
-        self.inner_rows > 0 || (self.column_stride != 1 && self.cols > 1)
+        self.inner_rows > 0 || (self.column_stride != 1 && self.cols > 1) || self.inner_columns > 0
     }
 
     /// The byte at which row `row` starts.
@@ -82,6 +98,18 @@ impl Span {
             }
         };
         self.offset.saturating_add(elements).saturating_mul(self.element_bytes as u64)
+    }
+
+    /// Elements from a row's start to one of its columns.
+    #[cfg(feature = "verify")]
+    pub(crate) const fn column_element(&self, column: u32) -> u64 {
+        match column.checked_div(self.inner_columns) {
+            None => column as u64 * self.column_stride,
+            Some(outer) => {
+                let inner = column % self.inner_columns;
+                outer as u64 * self.outer_column_stride + inner as u64 * self.column_stride
+            }
+        }
     }
 
     /// The bytes from the start of the buffer to the end of the last of `rows` rows, in memory.
@@ -123,14 +151,27 @@ impl Span {
 
     /// From the first byte of a row to its last.
     const fn row_bytes(&self) -> u64 {
-        let before_last = (self.cols as u64).saturating_sub(1).saturating_mul(self.column_stride);
-        let elements = before_last.saturating_add(if self.cols == 0 { 0 } else { 1 });
-        elements.saturating_mul(self.element_bytes as u64)
+        let elements = self.reach_of_columns();
+        let elements = if elements > u64::MAX as u128 { u64::MAX } else { elements as u64 };
+        elements.saturating_add(if self.cols == 0 { 0 } else { 1 }).saturating_mul(self.element_bytes as u64)
+    }
+
+    /// Elements from a row's first column to its last. In 128 bits, where no stride can overflow.
+    pub(crate) const fn reach_of_columns(&self) -> u128 {
+        const fn reach(count: u32, stride: u64) -> u128 {
+            count.saturating_sub(1) as u128 * stride as u128
+        }
+        match self.cols.checked_div(self.inner_columns) {
+            None => reach(self.cols, self.column_stride),
+            Some(outer) => {
+                reach(outer, self.outer_column_stride) + reach(self.inner_columns, self.column_stride)
+            }
+        }
     }
 
     /// The same in two, where the two columns of all rows lie apart.
     pub(crate) const fn apart(&self) -> Option<[Self; 2]> {
-        if self.cols != 2 || self.column_stride == 1 {
+        if self.cols != 2 || self.column_stride == 1 || self.inner_columns > 0 {
             return None;
         }
         let first = Self { cols: 1, column_stride: 1, ..*self };
@@ -185,7 +226,7 @@ impl Span {
     /// wider ones.
     const fn transposed(&self, rows: u64) -> Option<(Self, u64)> {
         let is_slice = self.inner_rows == 0 && self.stride == 1 && 0 < rows && rows <= self.column_stride;
-        if !is_slice || self.column_stride == 1 || rows > u32::MAX as u64 {
+        if !is_slice || self.inner_columns > 0 || self.column_stride == 1 || rows > u32::MAX as u64 {
             return None;
         }
         #[allow(clippy::cast_possible_truncation, reason = "compared above")]
@@ -206,7 +247,14 @@ impl Span {
         }
         #[allow(clippy::cast_possible_truncation, reason = "compared above")]
         let cols = elements as u32;
-        let outer = Self { stride: self.outer_stride, cols, column_stride: 1, inner_rows: 0, ..*self };
+        let outer = Self {
+            stride: self.outer_stride,
+            cols,
+            column_stride: 1,
+            inner_rows: 0,
+            inner_columns: 0,
+            ..*self
+        };
         Some((outer, rows.div_ceil(self.inner_rows)))
     }
 
@@ -235,12 +283,24 @@ impl Span {
             inner => before(rows.div_ceil(inner), self.outer_stride)
                 .saturating_add(before(rows.min(inner), self.stride)),
         };
-        let before_column = u128::from(self.cols.saturating_sub(1)) * u128::from(self.column_stride);
-        let in_row = before_column + u128::from(self.cols.min(1));
+        self.check_inner_columns()?;
+        let in_row = self.reach_of_columns() + u128::from(self.cols.min(1));
         let elements = before_last.saturating_add(u128::from(self.offset) + in_row);
         let end = elements.saturating_mul(self.element_bytes.into());
         if rows > 0 && end > u64::MAX.into() {
             return Err(Error::invalid("the end of a span, in bytes,", end, "below 2^64"));
+        }
+        Ok(())
+    }
+
+    /// That outer columns are whole ones.
+    pub(crate) fn check_inner_columns(&self) -> Result<(), Error> {
+        if self.inner_columns == 0 {
+            return Ok(());
+        }
+        if !self.cols.is_multiple_of(self.inner_columns) {
+            let needs = format!("a divisor of the {} columns", self.cols);
+            return Err(Error::invalid("the columns inside an outer column", self.inner_columns, needs));
         }
         Ok(())
     }
@@ -278,13 +338,41 @@ impl Span {
     }
 }
 
-impl Plan {
-    /// The same plan for rows inside outer ones, or with columns apart ([`Span::is_strided`]), of any of its
-    /// tensors. The sums of [`Plan::reduce_parameters`] have no rows, and stay as they are.
+/// How rows and columns of any of a call's tensors lie, as far as a text depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Strides {
+    /// One stride tells rows apart, and columns lie side by side.
+    #[default]
+    Dense,
+    /// Rows may lie inside outer ones, and columns apart.
+    Rows,
+    /// Columns may lie inside outer ones, and apart.
+    Columns,
+}
+
+impl Strides {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Dense, Self::Rows, Self::Columns];
+
+    /// What a tensor that lies so needs.
     #[must_use]
-    pub const fn with_strided(self, strided: bool) -> Self {
+    pub const fn of(span: &Span) -> Self {
+        match (span.inner_columns, span.is_strided()) {
+            (1.., _) => Self::Columns,
+            (0, true) => Self::Rows,
+            (0, false) => Self::Dense,
+        }
+    }
+}
+
+impl Plan {
+    /// The same plan for tensors of which any lies so. The sums of [`Plan::reduce_parameters`] have no rows,
+    /// and stay as they are.
+    #[must_use]
+    pub const fn with_strides(self, strides: Strides) -> Self {
         let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));
-        Self { strided: strided && has_rows, ..self }
+        Self { strides: if has_rows { strides } else { Strides::Dense }, ..self }
     }
 }
 
@@ -298,6 +386,21 @@ pub(crate) fn inner_rows(spans: &[Span]) -> Result<u32, Error> {
     }
     u32::try_from(inner_rows)
         .map_err(|_| Error::invalid("the rows inside an outer row", inner_rows, "below 2^32"))
+}
+
+/// The columns inside an outer column, as many in all tensors that have such; `cols` where none has.
+pub(crate) fn inner_columns(spans: &[Span], cols: u32) -> Result<u32, Error> {
+    let mut given = spans.iter().map(|span| span.inner_columns).filter(|inner_columns| *inner_columns > 0);
+    let Some(inner_columns) = given.next() else { return Ok(cols) };
+    if let Some(with_outer) = spans.iter().find(|span| span.inner_rows > 0) {
+        let needs = "none: a call has outer rows or outer columns";
+        return Err(Error::invalid("the rows inside an outer row", with_outer.inner_rows, needs));
+    }
+    if let Some(other) = given.find(|other| *other != inner_columns) {
+        let needs = format!("{inner_columns}, as in another tensor of the call");
+        return Err(Error::invalid("the columns inside an outer column", other, needs));
+    }
+    Ok(inner_columns)
 }
 
 /// Which of so many inner rows a row is, and how many those are.

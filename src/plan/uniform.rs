@@ -1,6 +1,6 @@
 //! The uniform of a dispatch, for any host.
 
-use super::{Dispatch, Plan, Tensor};
+use super::{Dispatch, Plan, Strides, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all
@@ -12,11 +12,12 @@ pub struct Place {
     pub start: u32,
     /// From one row's start to the next; 0 for gain, bias and their gradients, which have one row.
     pub row_stride: u32,
-    /// From one column to the next: 1, but for [strided](Plan::with_strided) rows, and statistics whose mean
+    /// From one column to the next: 1, but for [strided](Plan::with_strides) rows, and statistics whose mean
     /// and rstd lie apart. Modulo 2^32 where rstd comes first.
     pub column_stride: u32,
-    /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; `None` where one
-    /// stride tells all rows apart.
+    /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; with
+    /// [`Strides::Columns`] from one outer column's start to the next, where each has
+    /// [`Dispatch::inner_columns`] columns. `None` where one stride tells all rows, or all columns, apart.
     pub outer_stride: Option<u32>,
 }
 
@@ -27,7 +28,23 @@ impl Default for Place {
     }
 }
 
-const PLACES: usize = 12;
+const PLACES: usize = 11;
+
+/// The numbers of a call that are the same for all its dispatches. Written with `..`, over
+/// [`new`](Self::new), as [all that grows](crate#what-grows).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Numbers {
+    /// That of the [`Problem`](crate::Problem); in backward, forward's.
+    pub eps: f32,
+}
+
+impl Numbers {
+    /// With this eps.
+    #[must_use]
+    pub const fn new(eps: f32) -> Self {
+        Self { eps }
+    }
+}
 
 /// Mirrors `Params` of `shaders/common/params.wgsl`, which says what the fields mean.
 #[repr(C)]
@@ -49,6 +66,8 @@ pub struct Uniform {
     mean_factor: f32,
     channels: u32,
     spatial: u32,
+    inner_columns: u32,
+    unused: [u32; 3],
     places: [[u32; 4]; PLACES],
 }
 
@@ -60,22 +79,25 @@ impl Uniform {
     pub const BYTES: usize = 256;
 
     /// The numbers of a dispatch of no rows over tensors at `places`, in the order of the plan's bindings;
-    /// places beyond [`Uniform::PLACES`] have no binding, and are left out. Its row 0 is number
-    /// `first_inner_row` of the `inner_rows` of an outer row, from whose start strided plans count.
-    pub(crate) fn new(
-        places: &[Place],
-        eps: f32,
-        [first_inner_row, inner_rows]: [u32; 2],
-        strided: bool,
-    ) -> Self {
-        let outer = Self { inner_rows, first_inner_row, ..Self::zeroed() };
+    /// places beyond [`Uniform::PLACES`] have no binding, and are left out.
+    pub(crate) fn new(places: &[Place], numbers: &Numbers, outer: Outer) -> Self {
+        let Outer { strides, first_inner_row, inner_rows, inner_columns } = outer;
+        let outer = Self { inner_rows, first_inner_row, inner_columns, ..Self::zeroed() };
+        let Numbers { eps } = *numbers;
         let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, chunks: 1, ..outer };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
-            let before = if strided { first_inner_row.wrapping_mul(row_stride) } else { 0 };
+            let before = match strides {
+                Strides::Rows => first_inner_row.wrapping_mul(row_stride),
+                Strides::Dense | Strides::Columns => 0,
+            };
             let start = start.wrapping_sub(before);
-            let outer_stride = outer_stride.unwrap_or(inner_rows.wrapping_mul(row_stride));
+            let without_outer = match strides {
+                Strides::Columns => inner_columns.wrapping_mul(column_stride),
+                Strides::Dense | Strides::Rows => inner_rows.wrapping_mul(row_stride),
+            };
+            let outer_stride = outer_stride.unwrap_or(without_outer);
             *to = [start, row_stride, column_stride, outer_stride];
         }
         uniform
@@ -101,16 +123,27 @@ impl Uniform {
     }
 }
 
+/// How rows and columns of a dispatch lie among outer ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outer {
+    pub(crate) strides: Strides,
+    /// Which of its outer row row 0 is: [`Strides::Rows`] count from the start of that.
+    pub(crate) first_inner_row: u32,
+    pub(crate) inner_rows: u32,
+    pub(crate) inner_columns: u32,
+}
+
 const _: () = assert!(size_of::<Uniform>() == Uniform::BYTES, "Uniform is one slot");
 
 impl Plan {
     /// The bytes of a dispatch's uniform, for a host of its own: `places` are those of [`Plan::tensors`], in
-    /// their order, `eps` is the problem's, backward's too. Partial sums of gradients start where their
+    /// their order. Partial sums of gradients start where their
     /// binding does, with [`Plan::place_of_partials`].
     #[must_use]
-    pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], eps: f32) -> [u8; Uniform::BYTES] {
-        let outer = [dispatch.first_inner_row, dispatch.inner_rows];
-        bytemuck::cast(Uniform::new(places, eps, outer, self.strided).of(self, dispatch))
+    pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], numbers: &Numbers) -> [u8; Uniform::BYTES] {
+        let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = *dispatch;
+        let outer = Outer { strides: self.strides, first_inner_row, inner_rows, inner_columns };
+        bytemuck::cast(Uniform::new(places, numbers, outer).of(self, dispatch))
     }
 
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of
@@ -153,6 +186,7 @@ mod tests {
             ("mean_factor", offset_of!(Uniform, mean_factor)),
             ("channels", offset_of!(Uniform, channels)),
             ("spatial", offset_of!(Uniform, spatial)),
+            ("inner_columns", offset_of!(Uniform, inner_columns)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };

@@ -21,7 +21,7 @@ pub use access::ElementType;
 pub use layout::Layout;
 
 use crate::error::Error;
-use crate::plan::{Kernel, Plan, Pooled, Reduction, Tensor};
+use crate::plan::{Kernel, Plan, Pooled, Reduction, Strides, Tensor};
 use std::fmt::Write as _;
 use text::{
     bind_uniform, expand_aliases, place_constant, read_from_uniform, segment, set_constants, with_renamed,
@@ -115,7 +115,11 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         let number = plan.place_number(used.bound).unwrap_or(usize::MAX);
         let _ = writeln!(text, "const {}: u32 = {number}u;", place_constant(used.tensor));
     }
-    let layout = if plan.strided { wgsl!("layout/strided") } else { wgsl!("layout/rows") };
+    let layout = match plan.strides {
+        Strides::Dense => wgsl!("layout/rows"),
+        Strides::Rows => wgsl!("layout/strided"),
+        Strides::Columns => wgsl!("layout/outer_columns"),
+    };
     if plan.kernel == Kernel::BackwardChannelSums {
         let of_rows = with_renamed(layout, "row_start", "whole_row_start").map_err(fault)?;
         segment(&mut text, &of_rows);

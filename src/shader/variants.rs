@@ -9,7 +9,8 @@ use crate::covering::{self, Levels};
 use crate::error::Error;
 use crate::op::{Choice, Stored};
 use crate::plan::{
-    AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, SubgroupSizes, Tensor,
+    AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, Strides,
+    SubgroupSizes, Tensor,
 };
 use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashSet;
@@ -177,7 +178,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         tail,
         plan.pooled as u8,
         u8::from(plan.short),
-        u8::from(plan.strided),
+        plan.strides as u8,
         // Columns of each channel's own, a channel an access, and a channel a step.
         plan.channels.map_or(0, |Channels { spatial, .. }| {
             let [of_access, of_step] = [4, plan.step_cols()].map(|cols| spatial.is_multiple_of(cols));
@@ -255,10 +256,10 @@ impl Product {
         if !self.known.insert(levels(&plan)) {
             return;
         }
-        for (pooled, strided) in Pooled::ALL.into_iter().flat_map(|pooled| [(pooled, false), (pooled, true)])
-        {
-            let plan = plan.with_pooled(pooled).with_strided(strided);
-            if (plan.pooled, plan.strided) == (pooled, strided) {
+        let strides = |pooled| Strides::ALL.into_iter().map(move |strides| (pooled, strides));
+        for (pooled, strides) in Pooled::ALL.into_iter().flat_map(strides) {
+            let plan = plan.with_pooled(pooled).with_strides(strides);
+            if (plan.pooled, plan.strides) == (pooled, strides) {
                 self.variants.push((Variant { plan, caps: *caps }, levels(&plan)));
             }
         }

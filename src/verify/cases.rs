@@ -3,7 +3,9 @@
 use super::kinds::{Data, Layout, Residual, SavedStatistics, Values};
 use crate::error::Error;
 use crate::op::{Shape, Stored, Used};
-use crate::plan::{Backward, Caps, Forward, Operation, Plan, RowSplit, Span, Tensor, Tuning, TuningKey};
+use crate::plan::{
+    Backward, Caps, Forward, Operation, Plan, RowSplit, Span, Strides, Tensor, Tuning, TuningKey,
+};
 use crate::types::{Affine, Dtype, Gradient, Problem};
 
 /// What is run.
@@ -160,13 +162,13 @@ impl Case {
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
-        let strided = self.layout.span(problem.cols, 4).is_strided();
+        let strides = Strides::of(&self.layout.span(problem.cols, 4));
         let whole = match self.task {
             Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
             Task::Backward(backward)
                 if problem.channels.is_some() && !self.task.operation().finishes_rows() =>
             {
-                return Ok(Plan::channel_sums(problem, backward, width, caps)?.with_strided(strided));
+                return Ok(Plan::channel_sums(problem, backward, width, caps)?.with_strides(strides));
             }
             Task::Backward(backward) => Plan::backward(problem, backward, width, caps),
         }?;
@@ -175,7 +177,7 @@ impl Case {
             Task::Forward(forward) => Plan::forward_split(problem, forward, width, caps)?[0],
             Task::Backward(backward) => Plan::backward_split(problem, backward, width, caps)?[0],
         };
-        Ok(plan.with_strided(strided))
+        Ok(plan.with_strides(strides))
     }
 }
 

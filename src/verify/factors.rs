@@ -81,8 +81,15 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::Bf16, Dtype::F32),
 ];
 
-const LAYOUTS: [Layout; 6] =
-    [Layout::Dense, Layout::Slice, Layout::Odd, Layout::Heads, Layout::Channels, Layout::Pool];
+const LAYOUTS: [Layout; 7] = [
+    Layout::Dense,
+    Layout::Slice,
+    Layout::Odd,
+    Layout::Heads,
+    Layout::Channels,
+    Layout::Samples,
+    Layout::Pool,
+];
 
 /// What plain shapes have. Rows inside outer ones, and tensors in one buffer, have the kernels of the others
 /// and another place.
@@ -191,7 +198,12 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
             return None;
         }
         rows -= rows % groups;
-        problem.channels = Some(channels_of(cols, level[CHANNEL] == 1));
+        let channels = channels_of(cols, level[CHANNEL] == 1);
+        // Outer columns are those of one channel.
+        if channels.per_row() > 1 && LAYOUTS[layout] == Layout::Samples {
+            return None;
+        }
+        problem.channels = Some(channels);
     }
     let (own, others) =
         if is_forward { (FORWARD_ONLY, BACKWARD_ONLY) } else { (BACKWARD_ONLY, FORWARD_ONLY) };

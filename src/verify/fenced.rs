@@ -110,7 +110,7 @@ impl Fenced {
 #[allow(clippy::cast_possible_truncation, reason = "within a buffer that the host has made")]
 pub(super) fn element(span: &Span, row: usize, column: usize) -> std::ops::Range<usize> {
     let bytes = span.element_bytes as usize;
-    let at = span.row_byte(row as u64) as usize + column * span.column_stride as usize * bytes;
+    let at = span.row_byte(row as u64) as usize + span.column_element(column as u32) as usize * bytes;
     at..at + bytes
 }
 
@@ -154,12 +154,9 @@ impl Call {
         let begin = self.get(fenced.bound)?.begin as u64 / u64::from(fenced.span.element_bytes);
         let buffer = self.buffer(fenced.bound)?;
         let offset = begin + fenced.span.offset;
-        let Span { stride, column_stride, inner_rows, outer_stride, .. } = fenced.span;
-        let given = Given::at_element(buffer, offset, Some(stride));
-        Some(match column_stride {
-            _ if fenced.has_rows => {
-                given.with_strides(column_stride, (inner_rows > 0).then_some((inner_rows, outer_stride)))
-            }
+        let given = Given::at_element(buffer, offset, Some(fenced.span.stride));
+        Some(match fenced.span.column_stride {
+            _ if fenced.has_rows => given.with_strides_of(&fenced.span),
             1 => given,
             column_stride => given.with_rstd(offset + column_stride),
         })

@@ -143,6 +143,9 @@ pub enum Layout {
     /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels
     /// first.
     Channels,
+    /// Columns inside outer ones, all on 16 bytes where their number allows: a channel's positions in each
+    /// sample.
+    Samples,
     /// Dense rows, with all tensors of the call in one buffer, each from a multiple of 256 bytes on, as the
     /// windows of a browser need.
     Pool,
@@ -158,8 +161,15 @@ impl Layout {
             Self::Odd => (3, wide + 5, 1, 0, 0),
             Self::Heads => (64, wide, 1, inner, inner * wide + 8),
             Self::Channels => (3, 1, inner + 1, inner, (inner + 1) * wide + 5),
+            Self::Samples => {
+                let inner_columns = inner_columns_of(cols);
+                let outer_column_stride = inner_columns as u64 + 8;
+                let stride = (cols / inner_columns) as u64 * outer_column_stride;
+                let rows = Span { offset: 64, stride, cols, element_bytes, ..DEFAULT };
+                return Span { inner_columns, outer_column_stride, ..rows };
+            }
         };
-        Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride }
+        Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride, ..DEFAULT }
     }
 
     /// Elements between a row's end and the next row's start, where rows lie one after the other.
@@ -167,7 +177,7 @@ impl Layout {
         match self {
             Self::Slice => 8,
             Self::Odd => 5,
-            Self::Dense | Self::Heads | Self::Channels | Self::Pool => 0,
+            Self::Dense | Self::Heads | Self::Channels | Self::Samples | Self::Pool => 0,
         }
     }
 
@@ -178,9 +188,34 @@ impl Layout {
             Self::Odd => "odd",
             Self::Heads => "heads",
             Self::Channels => "channels",
+            Self::Samples => "samples",
             Self::Pool => "pool",
         }
     }
+}
+
+const DEFAULT: Span = Span {
+    offset: 0,
+    stride: 0,
+    cols: 0,
+    element_bytes: 4,
+    column_stride: 1,
+    inner_rows: 0,
+    outer_stride: 0,
+    inner_columns: 0,
+    outer_column_stride: 0,
+};
+
+/// A fraction of so many columns: a half, a third, or as much smaller as what divides them is larger.
+const fn inner_columns_of(cols: u32) -> u32 {
+    let mut outer = 2;
+    while outer <= cols {
+        if cols.is_multiple_of(outer) {
+            return cols / outer;
+        }
+        outer += 1;
+    }
+    1
 }
 
 /// Rows inside an outer row, of which the last has fewer in most cases.

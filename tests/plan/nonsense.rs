@@ -168,15 +168,18 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
     let bytes = prop_oneof![3 => prop::sample::select(vec![2, 4]), 1 => number()];
     let column_stride = prop_oneof![3 => Just(1), 1 => long_number()];
     let outer = prop_oneof![3 => Just((0, 0)), 1 => (long_number(), long_number())];
-    let span = (long_number(), long_number(), number(), bytes, column_stride, outer).prop_map(
-        |(offset, stride, cols, element_bytes, column_stride, (inner_rows, outer_stride))| Span {
+    let outer_columns = prop_oneof![3 => Just((0, 0)), 1 => (number(), long_number())];
+    let span = (long_number(), long_number(), number(), bytes, column_stride, outer, outer_columns).prop_map(
+        |(offset, stride, cols, element_bytes, column_stride, outer, outer_columns)| Span {
             offset,
             stride,
             cols,
             element_bytes,
             column_stride,
-            inner_rows,
-            outer_stride,
+            inner_rows: outer.0,
+            outer_stride: outer.1,
+            inner_columns: outer_columns.0,
+            outer_column_stride: outer_columns.1,
         },
     );
     prop::collection::vec(span, 0..3)

@@ -3,7 +3,7 @@
 use super::flags::{Choice, OperationFlag, Subgroups};
 use crate::compute::Compute;
 use crate::failure::Failure;
-use wgpu_layernorm::plan::{Backward, Caps, Forward, Operation, Plan, Tensor};
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Operation, Plan, Strides, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::{Affine, Channels, Dtype, Error, Gradient, Problem};
 
@@ -44,6 +44,7 @@ impl Choice {
             ("--channels", self.channels.is_some()),
             ("--groups", self.groups.is_some()),
             ("--strided", self.strided),
+            ("--outer-columns", self.outer_columns),
             ("--adapter", self.adapter.is_some()),
             ("--kind", self.kind.is_some()),
             ("--subgroup-sizes", self.subgroup_sizes.is_some()),
@@ -121,8 +122,19 @@ impl Choice {
         if has_row_gain && problem.affine != Affine::None {
             return Err(wrong("--option row_gain is in place of gain and bias, and needs --affine none"));
         }
-        if self.strided && operation == OperationFlag::ReduceParameters {
-            return Err(wrong("--strided is about rows, and --operation reduce-parameters has none"));
+        let strides = match (self.strided, self.outer_columns) {
+            (_, true) => Strides::Columns,
+            (true, false) => Strides::Rows,
+            (false, false) => Strides::Dense,
+        };
+        if strides != Strides::Dense && operation == OperationFlag::ReduceParameters {
+            let flag = if self.strided { "--strided" } else { "--outer-columns" };
+            return Err(wrong(format!("{flag} is about rows, and --operation reduce-parameters has none")));
+        }
+        if self.outer_columns && operation == OperationFlag::ChannelSums {
+            return Err(wrong(
+                "--outer-columns are those of one channel, --operation channel-sums walks several",
+            ));
         }
         // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
         let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
@@ -135,7 +147,7 @@ impl Choice {
                 problem.cols, plan.vector_width
             )));
         }
-        Ok(Variant { plan: plan.with_strided(self.strided), caps })
+        Ok(Variant { plan: plan.with_strides(strides), caps })
     }
 
     fn problem(&self) -> Problem {

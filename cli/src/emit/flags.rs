@@ -59,6 +59,10 @@ pub(crate) struct Choice {
     #[arg(long, help_heading = "Kernel")]
     pub(super) strided: bool,
 
+    /// Columns may lie inside outer ones, as the positions of a channel do in each sample: docs/emit.md
+    #[arg(long, conflicts_with = "strided", help_heading = "Kernel")]
+    pub(super) outer_columns: bool,
+
     /// Forward: add a residual to x first, and write the sum
     #[arg(long, help_heading = "Kernel")]
     pub(super) residual: bool,

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use serde::Serialize;
-use wgpu_layernorm::plan::{Operation, Plan, Shape, Used};
+use wgpu_layernorm::plan::{Operation, Plan, Shape, Strides, Used};
 use wgpu_layernorm::translate::Module;
 
 #[derive(Debug, Serialize)]
@@ -70,7 +70,11 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
         "channels" => vec![Value::Number(plan.row_factors().channels)],
         "spatial" => vec![Value::Number(plan.row_factors().spatial)],
-        "inner_rows" | "first_inner_row" if plan.strided => vec![Value::Name(field.to_owned())],
+        "inner_rows" | "first_inner_row" if plan.strides == Strides::Rows => {
+            vec![Value::Name(field.to_owned())]
+        }
+        "inner_columns" if plan.strides == Strides::Columns => vec![Value::Name(field.to_owned())],
+        "inner_columns" => vec![Value::Number(plan.cols)],
         "inner_rows" => vec![Value::Number(plan.channels.map_or(1, |channels| channels.groups))],
         "first_inner_row" if plan.channels.is_some() => vec![Value::Name(field.to_owned())],
         "first_inner_row" => vec![Value::Number(0)],
@@ -87,27 +91,29 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
 /// Where a tensor lies in its binding: start, row stride, column stride, outer stride.
 fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let name = |what: &str| Value::Name(format!("{}.{what}", used.tensor.name()));
+    let is_strided = plan.strides != Strides::Dense;
     let [row_stride, column_stride] = match used.shape {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
         Shape::Cols => [Value::Number(0), Value::Number(1)],
         Shape::PerRow => [name("row_stride"), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
-        _ if plan.strided => [name("row_stride"), name("column_stride")],
+        _ if is_strided => [name("row_stride"), name("column_stride")],
         _ => [name("row_stride"), Value::Number(1)],
     };
     let start = match used.shape {
-        Shape::Partials if !plan.strided => Value::Number(0),
+        Shape::Partials if !is_strided => Value::Number(0),
         _ => name("start"),
     };
     // Without outer rows, each row is one.
-    let outer_stride = if plan.strided { name("outer_stride") } else { row_stride.clone() };
+    let outer_stride = if is_strided { name("outer_stride") } else { row_stride.clone() };
     [start, row_stride, column_stride, outer_stride]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgpu_layernorm::plan::Numbers;
     use wgpu_layernorm::shader::variants::{self, Variant};
 
     /// Hosts in Rust have these numbers from `Plan::uniform`, the others from here.
@@ -117,7 +123,7 @@ mod tests {
         for Variant { plan, caps } in variants::all().unwrap().iter().step_by(7) {
             let uniform = Uniform::new(plan, &Module::new(plan).unwrap()).unwrap();
             let [dispatch, ..] = plan.dispatches(12, &[], caps).unwrap()[..] else { panic!("of 12 rows") };
-            let bytes = plan.uniform(&dispatch, &[], 0.5);
+            let bytes = plan.uniform(&dispatch, &[], &Numbers::new(0.5));
             for Field { name, offset, value, .. } in &uniform.fields {
                 let at = *offset as usize;
                 let word = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());

@@ -1,7 +1,7 @@
 // float32, two times 32 bytes in four words of 64 bits, beside 16-bit rows: array<vec4<u64>>.
 // Columns beyond the row read as some column of it.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
-    let i = (row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread).x, COLS - 16u)) / 8u;
+    let i = element(PLACE_TENSOR, row, min(columns(step, 0u, thread).x, COLS - 16u)) / 8u;
     let low = BUFFER[i];
     let high = BUFFER[i + 1u];
     let low_even = bitcast<vec4<f32>>(vec4<u32>(low));

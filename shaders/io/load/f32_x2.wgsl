@@ -1,6 +1,7 @@
 // float32, two times 8 bytes: array<vec2<f32>>.
 // Columns beyond the row read as some column of it.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
-    let i = (row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread).xz, vec2<u32>(COLS - 2u))) / 2u;
-    return Values(vec4<f32>(BUFFER[i.x], BUFFER[i.y]));
+    let column = min(columns(step, 0u, thread).xz, vec2<u32>(COLS - 2u));
+    let low = BUFFER[element(PLACE_TENSOR, row, column.x) / 2u];
+    return Values(vec4<f32>(low, BUFFER[element(PLACE_TENSOR, row, column.y) / 2u]));
 }

@@ -1,7 +1,7 @@
 // 16-bit, sixteen elements in four words of 64 bits: array<vec4<u64>>.
 // Columns beyond the row read as some column of it.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
-    let words = BUFFER[(row_start(PLACE_TENSOR, row) + min(columns(step, 0u, thread).x, COLS - 16u)) / 16u];
+    let words = BUFFER[element(PLACE_TENSOR, row, min(columns(step, 0u, thread).x, COLS - 16u)) / 16u];
     let even = vec4<u32>(words);
     let odd = vec4<u32>(words >> vec4<u32>(32u));
     return Values(

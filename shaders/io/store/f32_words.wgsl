@@ -5,6 +5,6 @@ fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
     if (column < COLS) {
         let even = vec4<u64>(bitcast<vec4<u32>>(or_nan(vec4<f32>(values[0].xz, values[1].xz), nan)));
         let odd = vec4<u64>(bitcast<vec4<u32>>(or_nan(vec4<f32>(values[0].yw, values[1].yw), nan)));
-        BUFFER[(row_start(PLACE_TENSOR, row) + column) / 8u] = even | (odd << vec4<u32>(32u));
+        BUFFER[element(PLACE_TENSOR, row, column) / 8u] = even | (odd << vec4<u32>(32u));
     }
 }

@@ -3,7 +3,7 @@
 fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
     let column = columns(step, 0u, thread).x;
     if (column < COLS) {
-        let i = (row_start(PLACE_TENSOR, row) + column) / 8u;
+        let i = element(PLACE_TENSOR, row, column) / 8u;
         let low_even = vec4<u64>(bitcast<vec4<u32>>(or_nan(vec4<f32>(values[0].xz, values[1].xz), nan)));
         let low_odd = vec4<u64>(bitcast<vec4<u32>>(or_nan(vec4<f32>(values[0].yw, values[1].yw), nan)));
         BUFFER[i] = low_even | (low_odd << vec4<u32>(32u));

@@ -3,6 +3,6 @@
 fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
     let column = columns(step, 0u, thread).x;
     if (column < COLS) {
-        BUFFER[(row_start(PLACE_TENSOR, row) + column) / 4u] = or_nan(values[0], nan);
+        BUFFER[element(PLACE_TENSOR, row, column) / 4u] = or_nan(values[0], nan);
     }
 }

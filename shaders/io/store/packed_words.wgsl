@@ -8,6 +8,6 @@ fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
         let high = select(vec4<u32>(pack(values[2]), pack(values[3])), vec4<u32>(NAN_WORD), is_nan);
         let even = vec4<u64>(vec4<u32>(low.xz, high.xz));
         let odd = vec4<u64>(vec4<u32>(low.yw, high.yw));
-        BUFFER[(row_start(PLACE_TENSOR, row) + column) / 16u] = even | (odd << vec4<u32>(32u));
+        BUFFER[element(PLACE_TENSOR, row, column) / 16u] = even | (odd << vec4<u32>(32u));
     }
 }

@@ -3,6 +3,6 @@
 fn store_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
     let column = columns(step, 0u, thread).x;
     if (column < COLS) {
-        BUFFER[(row_start(PLACE_TENSOR, row) + column) / 4u] = select(pack(values[0]), vec2<u32>(NAN_WORD), nan != 0u);
+        BUFFER[element(PLACE_TENSOR, row, column) / 4u] = select(pack(values[0]), vec2<u32>(NAN_WORD), nan != 0u);
     }
 }

@@ -7,6 +7,8 @@ pub use backward::BackwardBuffers;
 pub use forward::ForwardBuffers;
 
 use crate::error::Error;
+#[cfg(feature = "verify")]
+use crate::plan::Span;
 
 /// Rows of a tensor in a GPU buffer, which was created with `BufferUsages::STORAGE`.
 ///
@@ -29,11 +31,13 @@ pub(crate) struct Strides {
     pub(crate) column: Option<u64>,
     /// The rows inside an outer row, and from one outer row to the next.
     pub(crate) outer: Option<(u64, u64)>,
+    /// The columns inside an outer column, and from one outer column to the next.
+    pub(crate) outer_columns: Option<(u32, u64)>,
 }
 
 impl Strides {
     /// Rows and columns one after the other.
-    const NONE: Self = Self { row: None, column: None, outer: None };
+    const NONE: Self = Self { row: None, column: None, outer: None, outer_columns: None };
 }
 
 /// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's
@@ -95,6 +99,21 @@ impl<'a> BufferRows<'a> {
     #[doc(alias = "heads", alias = "qk_norm")]
     pub const fn with_inner_rows(self, inner_rows: u64, outer_stride: u64) -> Self {
         Self { strides: Strides { outer: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
+    }
+
+    /// The same with columns inside outer columns, `inner_columns` in each and `outer_stride` elements from
+    /// one outer column to the next; the stride of columns is that within an outer column. A channel of a
+    /// batch of images is such a row: its positions lie side by side, and in each sample elsewhere.
+    ///
+    /// All tensors of a call whose columns lie inside outer columns have as many in each, a divisor of
+    /// `cols`; the others need not. Rows inside outer rows do not go with them.
+    #[must_use]
+    #[doc(alias = "batch_norm")]
+    pub const fn with_inner_columns(self, inner_columns: u32, outer_stride: u64) -> Self {
+        Self {
+            strides: Strides { outer_columns: Some((inner_columns, outer_stride)), ..self.strides },
+            ..self
+        }
     }
 }
 
@@ -245,10 +264,17 @@ impl<'a> Given<'a> {
         Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
     }
 
-    /// The same with columns apart and rows inside outer ones.
+    /// The same with columns apart, and rows or columns inside outer ones.
     #[cfg(feature = "verify")]
-    pub(crate) fn with_strides(self, column: u64, outer: Option<(u64, u64)>) -> Self {
-        Self { strides: Strides { column: Some(column), outer, ..self.strides }, ..self }
+    pub(crate) fn with_strides_of(self, span: &Span) -> Self {
+        let Span { column_stride, inner_rows, outer_stride, inner_columns, outer_column_stride, .. } = *span;
+        let strides = Strides {
+            column: Some(column_stride),
+            outer: (inner_rows > 0).then_some((inner_rows, outer_stride)),
+            outer_columns: (inner_columns > 0).then_some((inner_columns, outer_column_stride)),
+            ..self.strides
+        };
+        Self { strides, ..self }
     }
 
     /// Statistics whose rstds lie apart, `offset` elements after the start of the buffer.
