@@ -77,7 +77,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
                 sum_xhat += row_xhat;
                 // Without a mean nobody needs it: that of the products shows what is not finite.
-                if (CENTERED) {
+                if (CENTERED || WITH_ROW_SUM) {
                     sum_dxhat += dxhat[part];
                 }
                 sum_product = fma(dxhat[part], row_xhat, sum_product);

@@ -8,8 +8,8 @@
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
 // row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, whole_row_start, row_sum (1
-// call a row, and 1 for every rows_per_workgroup channels).
+// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, store_channel_sum, row_sum
+// (1 call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
 const RUN_STEPS: u32 = 4u / PARTS;
@@ -80,15 +80,6 @@ fn row_delta(invocation: Invocation, row: u32, slot: u32, thread: u32, saved: Ro
         delta += slot_means[i];
     }
     return delta;
-}
-
-fn store_channel_sum(sample_sums: u32, channel: u32, sum: f32, is_first: bool) {
-    let at = whole_row_start(PLACE_PARTIALS, sample_sums) + channel;
-    if (is_first) {
-        partials[at] = sum;
-    } else {
-        partials[at] += sum;
-    }
 }
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {

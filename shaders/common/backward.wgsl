@@ -16,6 +16,8 @@ const IS_ONE_COLUMN: bool = false;
 // Which sums over rows are wanted.
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
+// Whether a row's sum of dxhat is wanted for itself: the gradient of its bias.
+const WITH_ROW_SUM: bool = false;
 // Whether dx is wanted, and may be in range where dxhat is not (large_dxhat.wgsl).
 const WIDE_RANGE: bool = true;
 
@@ -59,8 +61,9 @@ struct RowMeans {
     delta: f32,
     dxhat: f32,
     dxhat_xhat: f32,
-    // The sum of dxhat * xhat.
+    // The sums of dxhat * xhat and of dxhat.
     product: f32,
+    sum: f32,
     // The saved rstd, 0 where all of the row's dx is 0.
     rstd: f32,
     // Whether the means are none: the row is not finite, or a dxhat of it exceeds float32.
@@ -88,10 +91,11 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
     if (CENTERED) {
         let row_rstd = select(rstd, 0.0, IS_ONE_COLUMN);
-        let product = sums.z - means.x * sums.y;
-        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, row_rstd, is_large, nan);
+        // An infinity of dy would be taken from itself.
+        let product = sums.z - select(means.x * sums.y, 0.0, is_not_finite(sums.y));
+        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, sums.y, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, rstd, is_large, nan);
+    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, sums.y, rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

@@ -63,6 +63,8 @@ fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
     small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTERED);
     small.dxhat_xhat = product_mean(sums.z * MEAN_FACTOR, means.rstd);
     small.product = unscaled(sums.z);
+    // At the small scale a sum of what is not large may be lost.
+    small.sum = select(means.sum, unscaled(sums.y), is_not_finite(means.sum));
     small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
     return small;
 }
@@ -80,7 +82,8 @@ fn split_means(means: RowMeans, sums: Sums) -> RowMeans {
     var row = known_means(means, sums);
     if (means.is_large) {
         row.dxhat_xhat -= means.delta * row.dxhat;
-        row.product -= means.delta * unscaled(sums.y);
+        let sum = unscaled(sums.y);
+        row.product -= select(means.delta * sum, 0.0, is_not_finite(sum));
     }
     return row;
 }

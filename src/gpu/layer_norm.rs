@@ -330,7 +330,7 @@ impl LayerNorm {
             _ => None,
         };
         // Of channels, a kernel of its own takes the sums: first, as dx may be written over x or dy.
-        let of_channels = sums.filter(|_| problem.channels.is_some());
+        let of_channels = sums.filter(|_| problem.has_channel_sums());
         let mut plans = Vec::new();
         if let Some(backward) = of_channels {
             plans.push(Plan::channel_sums(problem, backward, vector_width, caps)?);

@@ -7,11 +7,12 @@ use crate::error::Error;
 use crate::types::{Channels, Problem};
 
 impl Plan {
-    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where the problem
-    /// has channels: of those [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes after it.
+    /// The plan that takes the sums of dgain and dbias over the columns of each channel, where rows of the
+    /// problem have several: of those [`Plan::backward`] leaves none, and [`Plan::reduce_parameters`] comes
+    /// after it.
     ///
     /// # Errors
-    /// As [`Plan::backward`]; [`Error::Invalid`] too where the problem has no channels.
+    /// As [`Plan::backward`]; [`Error::Invalid`] too where rows of the problem have no channels or one.
     pub fn channel_sums(
         problem: &Problem,
         backward: Backward,
@@ -23,6 +24,10 @@ impl Plan {
         let Some(channels) = problem.channels else {
             return Err(Error::invalid("channels", "none", "there, for sums over the columns of each"));
         };
+        if channels.is_one_a_row() {
+            let needs = "several: a row of one channel leaves its sums in backward";
+            return Err(Error::invalid("channels of a group", 1, needs));
+        }
         let of_channel = Problem { cols: channels.spatial, ..*problem };
         let shape = RowShape::new(&of_channel, vector_width, caps)?;
         let rung = ladder::channel_sums(&shape, channels.per_row(), caps)?;
@@ -49,9 +54,21 @@ impl Plan {
         u64::from(self.cols) * u64::from(channels)
     }
 
-    /// The channels of `backward_channel_sums`.
+    /// Whether each row of a backward kernel is a channel of a sample: its gain is that of the row.
+    pub(crate) fn has_channel_rows(&self) -> bool {
+        matches!(self.operation, Operation::Backward(_))
+            && self.kernel != Kernel::BackwardChannelSums
+            && self.channels.is_some_and(Channels::is_one_a_row)
+    }
+
+    /// Whether the sums over such rows are what is wanted of dgain and dbias.
+    pub(crate) fn leaves_channel_sums(&self) -> bool {
+        self.has_channel_rows() && self.parameter_gradients() > 0
+    }
+
+    /// The channels of which a partial sum of dgain and dbias is left for each sample.
     pub(super) fn channels_of_sums(&self) -> Option<Channels> {
-        self.channels.filter(|_| self.kernel == Kernel::BackwardChannelSums)
+        self.channels.filter(|_| self.kernel == Kernel::BackwardChannelSums || self.leaves_channel_sums())
     }
 
     /// The samples of so many rows, of which `backward_channel_sums` leaves a partial sum each.
@@ -100,10 +117,19 @@ impl Plan {
     }
 }
 
-/// Without the gradients of channels, which [`Plan::channel_sums`] has.
+/// Without the gradients of channels, where [`Plan::channel_sums`] has them.
 pub(super) fn of_rows(problem: &Problem, backward: Backward) -> Backward {
+    match problem.has_channel_sums() {
+        true => Backward { dgain: None, dbias: None, ..backward },
+        false => backward,
+    }
+}
+
+/// The problem of a kernel over rows that reads gain only where it does: the gain of a row's own channel is
+/// what dx is multiplied by.
+pub(super) fn of_gain(problem: &Problem, backward: &Backward) -> Problem {
     match problem.channels {
-        Some(_) => Backward { dgain: None, dbias: None, ..backward },
-        None => backward,
+        Some(channels) if channels.is_one_a_row() && backward.dx.is_none() => problem.without_affine(),
+        _ => *problem,
     }
 }

@@ -34,9 +34,9 @@ impl Plan {
             self.chunks.into(),
         )?;
         if matches!(self.operation, Operation::Backward(_)) && self.parameter_gradients() > 0 {
-            let most = match self.kernel {
-                Kernel::BackwardChannelSums => self.max_partial_rows,
-                _ => self.partial_rows(self.most_slots()),
+            let most = match self.channels_of_sums() {
+                Some(_) => self.max_partial_rows,
+                None => self.partial_rows(self.most_slots()),
             };
             let bytes = self.partials_bytes(most);
             at_most(

@@ -29,7 +29,7 @@ mod validate;
 
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
-use channels::of_rows;
+use channels::{of_gain, of_rows};
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
@@ -151,8 +151,8 @@ impl Plan {
 
     /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
     ///
-    /// Where the problem has channels, [`Plan::channel_sums`] has dgain and dbias, and this one leaves them
-    /// out.
+    /// Where rows of the problem have several channels, [`Plan::channel_sums`] has dgain and dbias, and this
+    /// one leaves them out.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
@@ -169,7 +169,7 @@ impl Plan {
             Some(_) => ladder::backward_of_channels(shape, caps)?,
             None => ladder::backward(shape, backward.has_parameters(), caps)?,
         };
-        Self::with(problem, Operation::Backward(backward), shape, rung, caps)
+        Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
     }
 
     /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their
@@ -185,10 +185,9 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
-        let without_affine = Problem { affine: Affine::None, parameter_dtype: problem.dtype, ..*problem };
         Ok([
             Self::in_chunks(
-                &without_affine,
+                &problem.without_affine(),
                 Operation::Forward(forward.of_split_statistics()),
                 shape,
                 statistics,
@@ -214,9 +213,10 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
+        let of_sums = Backward::of_split_sums();
         Ok([
-            Self::in_chunks(problem, Operation::Backward(Backward::of_split_sums()), shape, sums, caps)?,
-            Self::in_chunks(problem, Operation::Backward(backward), shape, apply, caps)?,
+            Self::in_chunks(&of_gain(problem, &of_sums), Operation::Backward(of_sums), shape, sums, caps)?,
+            Self::in_chunks(&of_gain(problem, &backward), Operation::Backward(backward), shape, apply, caps)?,
         ])
     }
 
@@ -258,11 +258,13 @@ impl Plan {
     ) -> Result<Self, Error> {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         rung.validate(shape, operation.name())?;
-        let operation = match operation {
-            Operation::Backward(backward) => Operation::Backward(of_rows(problem, backward)),
-            other => other,
-        };
-        Self::with(problem, operation, shape, rung, caps)
+        match operation {
+            Operation::Backward(backward) => {
+                let backward = of_rows(problem, backward);
+                Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
+            }
+            other => Self::with(problem, other, shape, rung, caps),
+        }
     }
 
     /// The rungs that are worth measuring for a forward or backward call, that of the ladder first: see
@@ -359,7 +361,8 @@ impl Plan {
                 && match operation {
                     Operation::Forward(_) => false,
                     Operation::Backward(backward) => {
-                        backward.has_parameters() && combines_slots(rung.kernel, caps.kind)
+                        let by_row = problem.channels.is_some_and(Channels::is_one_a_row);
+                        backward.has_parameters() && !by_row && combines_slots(rung.kernel, caps.kind)
                     }
                     Operation::ReduceParameters(_) => true,
                 },
@@ -389,7 +392,7 @@ impl Plan {
         };
         let rows_per_workgroup = plan.rows_per_workgroup.min(most_slots);
         let most_blocks = match plan.kernel {
-            Kernel::BackwardStreamed if plan.parameter_gradients() > 0 => ladder::MOST_STREAMED_BLOCKS,
+            Kernel::BackwardStreamed if leaves_sums => ladder::MOST_STREAMED_BLOCKS,
             _ => u32::MAX,
         };
         let most_rows = most_rows.min(most_blocks.saturating_mul(plan.block_rows));

@@ -48,10 +48,10 @@ impl Plan {
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
     }
 
-    /// Whether slots or workgroups leave partial sums of dgain and dbias, or read them.
-    /// `backward_channel_sums` leaves a sample's, whatever its slots.
-    pub(super) const fn has_slot_sums(&self) -> bool {
-        self.parameter_gradients() > 0 && !matches!(self.kernel, Kernel::BackwardChannelSums)
+    /// Whether slots or workgroups leave partial sums of dgain and dbias, or read them. Those of channels are
+    /// a sample's, whatever the slots.
+    pub(super) fn has_slot_sums(&self) -> bool {
+        self.parameter_gradients() > 0 && self.channels_of_sums().is_none()
     }
 
     /// Rows of a workgroup at a time: one whose slots are channels has one.

@@ -151,8 +151,11 @@ impl Span {
 
     /// From the first byte of a row to its last.
     const fn row_bytes(&self) -> u64 {
-        let elements = self.reach_of_columns();
-        let elements = if elements > u64::MAX as u128 { u64::MAX } else { elements as u64 };
+        #[allow(clippy::cast_possible_truncation, reason = "compared with the most")]
+        let elements = match self.reach_of_columns() {
+            reach if reach > u64::MAX as u128 => u64::MAX,
+            reach => reach as u64,
+        };
         elements.saturating_add(if self.cols == 0 { 0 } else { 1 }).saturating_mul(self.element_bytes as u64)
     }
 

@@ -27,7 +27,9 @@ impl Plan {
             Some(channels) if is_of_channels => {
                 Self { channels: Some(Channels { spatial: cols, ..channels }), ..of_width }
             }
-            Some(channels) if channels.is_one_a_step(self.step_cols()) && !is_of_chunks => {
+            Some(channels)
+                if channels.is_one_a_row() || (channels.is_one_a_step(self.step_cols()) && !is_of_chunks) =>
+            {
                 Self { channels: Some(Channels { count: 1, groups: 1, spatial: cols }), ..of_width }
             }
             Some(_) => self,
@@ -44,7 +46,7 @@ impl Plan {
         let by_channel = |channels: Channels| Channels { count: channels.per_row(), groups: 1, ..channels };
         let knows_channels = match self.operation {
             Operation::Forward(forward) => self.affine.has_gain() && !forward.without_y,
-            Operation::Backward(_) => self.affine.has_gain() || self.kernel == Kernel::BackwardChannelSums,
+            Operation::Backward(_) => self.affine.has_gain() || self.channels_of_sums().is_some(),
             Operation::ReduceParameters(_) => false,
         };
         let channels = self.channels.filter(|_| knows_channels).map(by_channel);

@@ -87,7 +87,7 @@ impl Plan {
     /// once a block of rows. All but the first write of each reads it before.
     fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
         let updates = |dispatch: &Dispatch| match self.kernel {
-            Kernel::BackwardStreamed => {
+            Kernel::BackwardStreamed if !self.leaves_channel_sums() => {
                 let blocks = u64::from(dispatch.rows.div_ceil(self.block_rows));
                 blocks.next_multiple_of(self.rows_per_workgroup.into())
             }

@@ -66,7 +66,8 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementTyp
         _ => {}
     }
     let is_by_one = has_channels(plan, tensor)
-        || (plan.kernel == Kernel::BackwardChannelSums && tensor == Tensor::Partials);
+        || (tensor == Tensor::Partials
+            && (plan.kernel == Kernel::BackwardChannelSums || plan.leaves_channel_sums()));
     let vector_width = if is_by_one { 1 } else { plan.vector_width };
     match (plan.storage(tensor), vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => ElementType::Vec4U64,

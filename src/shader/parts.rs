@@ -83,13 +83,17 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
             segment(text, wgsl!("common/partials"));
+            // Rows of partial sums are whole ones.
+            segment(text, &wgsl!("partials/of_channels").replace("row_start", "whole_row_start"));
         }
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
             row_gain(text, plan);
+            let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
                 Some(_) => wgsl!("row_gain/gradient"),
+                None if has_channel_sums => wgsl!("row_gain/channel_gradients"),
                 None => wgsl!("row_gain/no_gradient"),
             };
             segment(text, gradient);
@@ -99,9 +103,11 @@ pub(super) fn operation(plan: &Plan) -> String {
                 output(text, Tensor::Dx, backward.dx);
             }
             segment(text, wgsl!("common/partials"));
-            let update =
-                if backward.has_parameters() { wgsl!("partials/update") } else { wgsl!("partials/none") };
-            segment(text, update);
+            if has_channel_sums {
+                segment(text, wgsl!("partials/of_channels"));
+            }
+            let has_column_sums = backward.has_parameters() && !has_channel_sums;
+            segment(text, if has_column_sums { wgsl!("partials/update") } else { wgsl!("partials/none") });
             if plan.partial_cols > 0 {
                 segment(text, wgsl!("common/row_partials"));
             }
@@ -178,6 +184,8 @@ fn affine(text: &mut String, plan: &Plan) {
         None => wgsl!("along/column"),
     };
     let parts: &[&str] = match (plan.affine.has_gain() && reads_any, has_bias && reads_any) {
+        // By row, as the last of dx.
+        (true, _) if plan.has_channel_rows() => &[wgsl!("affine/none"), along, factors],
         (_, true) => &[along, factors, wgsl!("affine/gain_bias")],
         (true, false) => &[along, factors, wgsl!("affine/gain")],
         (false, false) => &[wgsl!("affine/none")],
@@ -187,8 +195,15 @@ fn affine(text: &mut String, plan: &Plan) {
 
 /// What a row's y or dx is multiplied by at last.
 fn row_gain(text: &mut String, plan: &Plan) {
-    let has_gain = plan.tensors().contains(&Tensor::RowGain);
-    segment(text, if has_gain { wgsl!("row_gain/gain") } else { wgsl!("row_gain/none") });
+    let tensors = plan.tensors();
+    let gain = if tensors.contains(&Tensor::RowGain) {
+        wgsl!("row_gain/gain")
+    } else if plan.has_channel_rows() && tensors.contains(&Tensor::Gain) {
+        wgsl!("row_gain/channel_gain")
+    } else {
+        wgsl!("row_gain/none")
+    };
+    segment(text, gain);
 }
 
 /// What becomes of an output, or of what it had before.
@@ -307,7 +322,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
                 // a chunk do not know what is wanted.
                 let has_wide_gain = plan.affine.has_gain() && plan.storage(Tensor::Gain) == Storage::F32;
-                let of_rows = backward.dx.is_some() || backward.drow_gain.is_some();
+                let of_rows =
+                    backward.dx.is_some() || backward.drow_gain.is_some() || plan.leaves_channel_sums();
                 let counts = of_rows || plan.kernel == Kernel::BackwardSplitSums;
                 let shows_residue = plan.storage(Tensor::Dx) == Storage::F32;
                 constants.push(("SHOWS_RESIDUE", shows_residue.to_string()));
@@ -318,8 +334,18 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 let accumulates = gradient == Gradient::Accumulate;
                 constants.push(("ACCUMULATES_DROW_GAIN", accumulates.to_string()));
             }
-            constants.push(("WITH_DGAIN", backward.dgain.is_some().to_string()));
-            constants.push(("WITH_DBIAS", backward.dbias.is_some().to_string()));
+            let [mut dgain, mut dbias] = [backward.dgain, backward.dbias].map(|gradient| gradient.is_some());
+            if has_rows && plan.kernel != Kernel::BackwardChannelSums {
+                let with_row_sum = plan.leaves_channel_sums() && dbias;
+                constants.push(("WITH_ROW_SUM", with_row_sum.to_string()));
+            }
+            if plan.leaves_channel_sums() {
+                constants.push(("WITH_CHANNEL_DGAIN", dgain.to_string()));
+                constants.push(("WITH_CHANNEL_DBIAS", dbias.to_string()));
+                (dgain, dbias) = (false, false);
+            }
+            constants.push(("WITH_DGAIN", dgain.to_string()));
+            constants.push(("WITH_DBIAS", dbias.to_string()));
             constants.push(("PARAMETER_GRADIENTS", unsigned(plan.parameter_gradients().max(1))));
         }
     }

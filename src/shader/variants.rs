@@ -234,14 +234,14 @@ impl Product {
         for backward in backwards {
             // Of channels, sums alone are no matter of these.
             let has_rows = backward.dx.is_some() || backward.drow_gain.is_some();
-            if has_rows || problem.channels.is_none() {
+            if has_rows || !problem.has_channel_sums() {
                 self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
                 for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                     self.keep(plan, caps);
                 }
             }
             if backward.has_parameters() {
-                if problem.channels.is_some() {
+                if problem.has_channel_sums() {
                     self.keep(Plan::channel_sums(problem, *backward, vector_width, caps)?, caps);
                 }
                 self.keep(Plan::reduce_parameters(problem, *backward, vector_width, caps)?, caps);

@@ -33,12 +33,17 @@ impl Channels {
 
     /// Whether all values of an access to so many are of one channel, which takes four of them for a vector.
     pub(crate) const fn is_one_an_access(self, vector_width: u32) -> bool {
-        vector_width >= 4 && self.spatial.is_multiple_of(4)
+        self.is_one_a_row() || (vector_width >= 4 && self.spatial.is_multiple_of(4))
     }
 
     /// Whether all values of a step of so many columns are of one channel.
     pub(crate) const fn is_one_a_step(self, step_cols: u32) -> bool {
-        self.spatial.is_multiple_of(step_cols)
+        self.is_one_a_row() || self.spatial.is_multiple_of(step_cols)
+    }
+
+    /// Whether a row is one channel, as in instance norm: then a row's sums are those of its channel.
+    pub(crate) const fn is_one_a_row(self) -> bool {
+        self.per_row() == 1
     }
 
     /// That rows are those of whole samples.
@@ -187,6 +192,16 @@ impl Problem {
     }
 
     /// That rows are those of whole samples, where samples have several.
+    /// The same rows without gain and bias.
+    pub(crate) const fn without_affine(&self) -> Self {
+        Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }
+    }
+
+    /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel.
+    pub(crate) const fn has_channel_sums(&self) -> bool {
+        matches!(self.channels, Some(channels) if !channels.is_one_a_row())
+    }
+
     pub(crate) fn check_rows(&self, rows: u64) -> Result<(), Error> {
         self.channels.map_or(Ok(()), |channels| channels.check_rows(rows))
     }

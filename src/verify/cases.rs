@@ -166,7 +166,7 @@ impl Case {
         let whole = match self.task {
             Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
             Task::Backward(backward)
-                if problem.channels.is_some() && !self.task.operation().finishes_rows() =>
+                if problem.has_channel_sums() && !self.task.operation().finishes_rows() =>
             {
                 return Ok(Plan::channel_sums(problem, backward, width, caps)?.with_strides(strides));
             }

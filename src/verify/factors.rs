@@ -163,11 +163,11 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
     FORWARD_ONLY.end..FORWARD_ONLY.end + 2 + Backward::CHOICES.len();
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
-/// Whether gain and bias have a value for each channel, of few channels or of many.
+/// Whether gain and bias have a value for each channel, of few channels, of many or of one.
 pub(super) const CHANNEL: usize = OTHERS.end;
 pub(super) const FACTORS: usize = CHANNEL + 1;
 
-const CHANNELS: usize = 3;
+const CHANNELS: usize = 4;
 
 /// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
 const GROUPS: u32 = INNER_ROWS;
@@ -198,7 +198,7 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
             return None;
         }
         rows -= rows % groups;
-        let channels = channels_of(cols, level[CHANNEL] == 1);
+        let channels = channels_of(cols, level[CHANNEL])?;
         // Outer columns are those of one channel.
         if channels.per_row() > 1 && LAYOUTS[layout] == Layout::Samples {
             return None;
@@ -253,11 +253,13 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     (if is_rich { is_defined(&case) } else { is_plain }).then_some(case)
 }
 
-/// As few channels of a group as divide its columns, or as many.
-fn channels_of(cols: u32, few: bool) -> Channels {
+/// As few channels of a group as divide its columns, as many, or one, as in instance norm.
+fn channels_of(cols: u32, level: usize) -> Option<Channels> {
     let least = (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1);
-    let per_row = if few { least } else { cols / least };
-    Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row }
+    let per_row = *[least, cols / least, 1].get(level - 1)?;
+    // Of few and many, each once.
+    let is_known = level == 2 && least * least == cols || level < 3 && per_row == 1;
+    (!is_known).then_some(Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row })
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the levels of its data.

@@ -54,7 +54,9 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     plans.push(Plan::forward(&of_channels, *forward, *width, caps));
     plans.push(Plan::backward(&of_channels, *backward, *width, caps));
     let sums = Backward { dgain: Some(Gradient::Overwrite), ..*backward };
-    plans.push(Plan::channel_sums(&of_channels, sums, *width, caps));
+    if channels.per_row() > 1 {
+        plans.push(Plan::channel_sums(&of_channels, sums, *width, caps));
+    }
     plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
     let operation = Operation::Forward(*forward);
     plans.push(Plan::with_rung(problem, operation, *width, rung, caps));

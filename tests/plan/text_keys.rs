@@ -66,7 +66,7 @@ fn plans() -> Vec<Plan> {
                         plans.extend(Plan::backward(problem, backward, vector_width, &caps));
                         let split = Plan::backward_split(problem, backward, vector_width, &caps);
                         plans.extend(split.into_iter().flatten());
-                        if problem.channels.is_some() {
+                        if problem.channels.is_some_and(|channels| channels.per_row() > 1) {
                             plans.extend(Plan::channel_sums(problem, backward, vector_width, &caps));
                         }
                         if backward.has_parameters() {

@@ -89,8 +89,10 @@ impl Choice {
         let problem = self.problem();
         problem.validate().map_err(by_flag)?;
         let operation = self.operation.unwrap_or(OperationFlag::Forward);
-        if operation == OperationFlag::ChannelSums && problem.channels.is_none() {
-            return Err(wrong("--operation channel-sums needs --channels and --groups"));
+        if operation == OperationFlag::ChannelSums && problem.channels.is_none_or(|it| it.per_row() == 1) {
+            return Err(wrong(
+                "--operation channel-sums needs --channels and --groups, with several channels to a group",
+            ));
         }
         let vector_width = self.vector_width.unwrap_or(8);
         let least = self.vector_width.unwrap_or(1);
@@ -259,7 +261,8 @@ impl Choice {
         if is_sum && !parameters {
             return Err(wrong("--operation reduce-parameters and channel-sums need --dgain or --dbias"));
         }
-        if problem.channels.is_some() && !is_sum && backward.dx.is_none() {
+        let has_sums = problem.channels.is_some_and(|channels| channels.per_row() > 1);
+        if has_sums && !is_sum && backward.dx.is_none() {
             return Err(wrong(
                 "--operation backward needs --dx: of channels, channel-sums has dgain and dbias",
             ));
