@@ -8,8 +8,8 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its
 // last, then leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_x, load_dy, load_parameters, times_gain_plus, split_means, sums_left, projecting_means,
-// write_large_dx, write_dx, write_row_gain_gradient, update_partials, first_row_partial, row_sum (2 calls a
+// Needs: load_xhat, load_dy, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
+// projecting_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a
 // row).
 
 const VECTORS: u32 = STEPS * PARTS;
@@ -39,25 +39,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
-        var own = Sums();
-        var small = Sums();
-        var squares = 0.0;
-        var count = 0.0;
-        for (var partial = thread; partial < partials_of_row(); partial += THREADS_PER_ROW) {
-            let sums = row_partials[first_row_partial(row) + partial];
-            own += sums.xyz;
-            if (WIDE_RANGE) {
-                let is_small = sums.w == SMALL_SUMS;
-                small += select(small_scaled(sums), sums, is_small).xyz;
-                squares += sums.w;
-                count += f32(partial_cols(partial));
-                own.y = or_nan(vec4<f32>(own.y), select(0u, 0xffffffffu, is_small)).x;
-            }
-        }
-        var means = row_means(row_sum(invocation, own), saved.rstd);
+        let own = load_row_sums(row, thread);
+        var means = row_means(row_sum(invocation, own.walked.sums), saved.rstd);
         if (WIDE_RANGE) {
-            let left = sums_left(WalkSums(own, squares, count), means);
-            small = row_sum(invocation, select(left, small, means.is_large));
+            let left = sums_left(own.walked, means);
+            let small = row_sum(invocation, select(left, own.small, means.is_large));
             means = split_means(projecting_means(means, small), small);
         }
         if (has_row) {
@@ -65,7 +51,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 write_row_gain_gradient(row, thread, means);
             }
             for (var step = 0u; step < STEPS; step++) {
-                var x_values = load_x(row, first_step + step, thread);
+                var xhat = load_xhat(row, first_step + step, thread, saved, means.delta);
                 var dy_values = load_dy(row, first_step + step, thread);
                 if (RELOAD_PARAMETERS) {
                     parameters[step] = load_parameters(row, first_step + step, thread);
@@ -73,10 +59,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
-                    let xhat = saved_xhat(x_values[part], saved) - means.delta;
-                    dx[part] = means.rstd * projected(xhat, dx[part], means);
+                    dx[part] = means.rstd * projected(xhat[part], dx[part], means);
                     if (WITH_DGAIN) {
-                        let factor = gain_factor(xhat, dy_values[part], saved);
+                        let factor = gain_factor(xhat[part], dy_values[part], saved);
                         sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], factor);
                     }
                     if (WITH_DBIAS) {
@@ -84,11 +69,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     }
                 }
                 // A row in place is read once more.
-                if (!(WIDE_RANGE && means.is_large)) {
+                if (IS_LINEAR || !(WIDE_RANGE && means.is_large)) {
                     write_dx(row, first_step + step, thread, dx, means.nan);
                 }
             }
-            if (WIDE_RANGE && means.is_large) {
+            if (!IS_LINEAR && WIDE_RANGE && means.is_large) {
                 write_large_dx(row, first_step, thread, saved, means);
             }
         }

@@ -1,5 +1,6 @@
-// Forward over several workgroups a row, the second of two dispatches: each thread merges the row's moments
-// from those of its chunks (common/merged.wgsl), then goes from x, or the stored sum, to y.
+// Forward over several workgroups a row, the second of two dispatches: each thread has the row's normalizer,
+// from the moments of its chunks or from what is given (normalizer/), then goes from x, or the stored sum, to
+// y. Where statistics are given, it is the only dispatch.
 //
 //     slot        the threads of a chunk of one row, walking its rows (workgroup_rows)
 //     workgroup   rows_per_workgroup slots of one chunk, workgroup n the chunk n % CHUNKS
@@ -8,8 +9,7 @@
 // All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a
 // chunk stay in registers from row to row.
 //
-// Needs: load_stored, load_parameters, apply_affine, write_y, store_statistics, finite_row_partials, row_sum
-// (3 calls a row).
+// Needs: load_stored, load_parameters, apply_affine, write_y, store_normalizer, row_normalizer.
 
 // Whether the next row has other parameters.
 const RELOAD_PARAMETERS: bool = false;
@@ -33,8 +33,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
-        let own = finite_row_partials(row, thread);
-        let normal = normalizer(row_moments(invocation, own, f32(COLS)));
+        let normal = row_normalizer(invocation, row, thread);
         if (has_row) {
             for (var step = 0u; step < STEPS; step++) {
                 if (RELOAD_PARAMETERS) {

@@ -1,5 +1,5 @@
-//! Layer, RMS, L2, group and instance normalization, forward and backward, as WGSL kernels for any GPU that
-//! wgpu reaches, with a float64 reference that every kernel is checked against.
+//! Layer, RMS, L2, group, instance and batch normalization, forward and backward, as WGSL kernels for any GPU
+//! that wgpu reaches, with a float64 reference that every kernel is checked against.
 //!
 //! # What is computed
 //!
@@ -26,7 +26,8 @@
 //!
 //! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups
 //! of channels, with gain and bias for each channel ([`Channels`]); dgain and dbias are then sums over the
-//! columns of a channel too.
+//! columns of a channel too. Batch norm (Ioffe, Szegedy, "Batch Normalization", 2015) is that of rows which
+//! are the channels of a batch, with [`Running`] statistics ([`Problem::batch`]).
 //!
 //! # Where to start
 //!
@@ -110,8 +111,8 @@ pub use gpu::{
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
-    Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, Normalization, Problem, Real,
-    Rows, RowsMut, Statistics,
+    Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, KeptVariance, Normalization,
+    Problem, Real, Rows, RowsMut, Running, Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

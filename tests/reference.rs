@@ -64,6 +64,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
             y: RowsMut { data: &mut y, stride },
             sum: self.residual.as_ref().map(|_| RowsMut { data: &mut sum, stride }),
             statistics: Some(&mut statistics),
+            running: None,
         };
         forward(&self.problem, &inputs, outputs).unwrap();
         (y, sum, statistics)
@@ -463,6 +464,7 @@ fn rows_apart_give_the_same_bits_and_keep_what_is_between() {
         y: RowsMut { data: &mut y_apart, stride: 17 },
         sum: Some(RowsMut { data: &mut sum_apart, stride: 14 }),
         statistics: Some(&mut statistics_apart),
+        running: None,
     };
     forward(&inputs.problem, &forward_inputs, outputs).unwrap();
     assert_eq!(bits(&y_apart), bits(&spread(&y, cols, 17)));

@@ -96,11 +96,15 @@ pub(crate) fn forward_on_cpu<T: Element, P: Element>(
     let stride = problem.cols as usize;
     let mut y = zeroed("y", inputs.rows * stride)?;
     let mut sum = inputs.residual.map(|_| zeroed("sum", inputs.rows * stride)).transpose()?;
-    let mut statistics = zeroed::<[f64; 2]>("statistics", inputs.rows)?;
+    let rows = inputs.rows;
+    let mut statistics = zeroed::<[f64; 2]>("statistics", rows)?;
+    let of_rows = |_| Ok::<_, Failure>([zeroed("running_mean", rows)?, zeroed("running_variance", rows)?]);
+    let mut running = inputs.running.map(of_rows).transpose()?;
     let outputs = ForwardOutputs {
         y: RowsMut { data: &mut y, stride },
         sum: sum.as_mut().map(|data| RowsMut { data, stride }),
         statistics: Some(&mut statistics),
+        running: running.as_mut().map(|[mean, variance]| [&mut mean[..], &mut variance[..]]),
     };
     reference::forward(problem, inputs, outputs)?;
     let statistics = statistics
@@ -109,6 +113,10 @@ pub(crate) fn forward_on_cpu<T: Element, P: Element>(
         .collect();
     let mut result = ForwardResult::new(y);
     (result.sum, result.statistics) = (sum, statistics);
+    let as_stored = |values: Vec<f64>| values.into_iter().map(f32::from_f64).collect();
+    if let Some([mean, variance]) = running {
+        (result.running_mean, result.running_variance) = (Some(as_stored(mean)), Some(as_stored(variance)));
+    }
     Ok(result)
 }
 

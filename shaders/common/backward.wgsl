@@ -18,6 +18,8 @@ const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
 // Whether a row's sum of dxhat is wanted for itself: the gradient of its bias.
 const WITH_ROW_SUM: bool = false;
+// Whether mean and variance were given to forward: y is linear in x, with the saved mean.
+const IS_LINEAR: bool = false;
 // Whether dx is wanted, and may be in range where dxhat is not (large_dxhat.wgsl).
 const WIDE_RANGE: bool = true;
 
@@ -72,10 +74,10 @@ struct RowMeans {
     nan: u32,
 }
 
-// Whether eps is in place of the row's norm, so that y is linear in x. 1 / eps is rounded, and the product
-// with eps.
+// Whether y is linear in x: where the statistics were given, or eps is in place of the row's norm. 1 / eps is
+// rounded, and the product with eps.
 fn is_linear(rstd: f32) -> bool {
-    return BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f;
+    return IS_LINEAR || (BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f);
 }
 
 // mean_cols(dxhat * xhat) as dx has no part of it: none where the row is linear.
@@ -88,7 +90,7 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
     let means = means_of(sums);
     let is_large = is_not_finite(sums.y) || is_not_finite(sums.z) || is_not_finite(rstd);
     // Without a wide range only what is not finite makes such sums.
-    let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && is_large);
+    let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && !IS_LINEAR && is_large);
     if (CENTERED) {
         let row_rstd = select(rstd, 0.0, IS_ONE_COLUMN);
         // An infinity of dy would be taken from itself.

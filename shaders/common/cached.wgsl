@@ -51,6 +51,7 @@ struct RowScale {
     delta: f32,
     // 1 / sqrt(var + eps * scale * scale)
     rstd: f32,
+    variance: f32,
     // All bits where the row is not finite: see numerics.wgsl.
     nan: u32,
 }
@@ -61,11 +62,14 @@ fn row_scale(sums: Sums, mean: RowMean) -> RowScale {
     if (CENTERED) {
         delta = sums.x / f32(COLS);
     }
-    let rstd = reciprocal_deviation((sums.y - delta * sums.x) / VARIANCE_COUNT, mean.scale);
+    let variance = (sums.y - delta * sums.x) / VARIANCE_COUNT;
+    let rstd = reciprocal_deviation(variance, mean.scale);
     // The mean too: of one column, a compiler may know that x - mean is 0, whatever x is.
-    return RowScale(delta, rstd, bits_if_not_finite(sums.y) | bits_if_not_finite(mean.mean));
+    return RowScale(delta, rstd, variance, bits_if_not_finite(sums.y) | bits_if_not_finite(mean.mean));
 }
 
 fn store_row_statistics(row: u32, thread: u32, mean: RowMean, scale: RowScale) {
-    store_statistics(row, thread, mean.mean + scale.delta / mean.scale, scale.rstd * mean.scale, scale.nan);
+    let row_mean = mean.mean + scale.delta / mean.scale;
+    store_statistics(row, thread, row_mean, scale.rstd * mean.scale, scale.nan);
+    update_running(row, thread, row_mean, scale.variance / mean.scale / mean.scale, scale.nan);
 }

@@ -35,6 +35,10 @@ struct Params {
     spatial: u32,
     // Columns inside an outer column: layout/outer_columns.wgsl.
     inner_columns: u32,
+    // Of running statistics: the share of the new value, and what a variance is multiplied by before it is
+    // kept.
+    momentum: f32,
+    variance_factor: f32,
     places: array<vec4<u32>, 11>,
 }
 

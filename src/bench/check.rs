@@ -72,7 +72,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
         };
         let gain = parameter(problem.affine.has_gain());
         let bias = parameter(problem.affine.has_bias());
-        let statistics = statistics(&problem, block, &x)?;
+        let statistics = statistics(&problem, block, &x, None)?;
         Ok(Self { problem, operation, rows, block, cols, x, second, gain, bias, statistics })
     }
 
@@ -188,7 +188,14 @@ impl<T: Element, P: Element> Inputs<T, P> {
             )?;
             Ok((
                 gradients,
-                BackwardTerms::new(problem, count, x, dy, &reference::gains(problem, gain.as_deref()))?,
+                BackwardTerms::new(
+                    problem,
+                    &statistics(problem, count, x, None)?,
+                    x,
+                    dy,
+                    &reference::gains(problem, gain.as_deref()),
+                    false,
+                ),
             ))
         };
         let (mut whole, mut terms) = gradients(block)?;

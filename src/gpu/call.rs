@@ -3,7 +3,7 @@
 use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
-use crate::plan::{Backward, Forward, Operation, Plan, Pooled, Span, Strides, Tensor};
+use crate::plan::{Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
 use crate::types::{Channels, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
@@ -201,6 +201,7 @@ impl<'a> Placed<'a> {
 pub(super) struct Call<'a> {
     pub(super) rows: u64,
     channels: Option<Channels>,
+    pub(super) numbers: Numbers,
     pub(super) tensors: Vec<Placed<'a>>,
     /// Scratch of the caller's.
     pub(super) scratch: Option<wgpu::BufferSlice<'a>>,
@@ -210,13 +211,16 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn forward(problem: &Problem, buffers: &ForwardBuffers<'a>) -> Result<Self, Error> {
-        buffers.check(problem.affine)?;
+        buffers.check(problem)?;
         let operation = Operation::Forward(Forward::default());
-        Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)
+        let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
+        let with_running = |running| call.numbers.with_running(running, problem.cols);
+        let numbers = buffers.running.as_ref().map_or(call.numbers, with_running);
+        Ok(Self { numbers, ..call })
     }
 
     pub(super) fn backward(problem: &Problem, buffers: &BackwardBuffers<'a>) -> Result<Self, Error> {
-        buffers.check(problem.affine)?;
+        buffers.check(problem)?;
         let operation = Operation::Backward(Backward::default());
         let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
         let in_dx = |input: &&Placed<'_>| call.lies_in(input.tensor) == Some(Tensor::Dx);
@@ -250,7 +254,8 @@ impl<'a> Call<'a> {
         let buffers = || tensors.iter().map(|placed| placed.buffer).chain(scratch_buffer).enumerate();
         let is_shared = |(i, buffer)| buffers().skip(i + 1).any(|(_, other)| other == buffer);
         let shares_buffers = buffers().any(is_shared) || scratch.is_some();
-        let call = Self { rows, channels: problem.channels, tensors, scratch, shares_buffers };
+        let numbers = Numbers::new(problem.eps);
+        let call = Self { rows, channels: problem.channels, numbers, tensors, scratch, shares_buffers };
         call.check_inner_rows()?;
         call.check_inner_columns()?;
         call.check_overlaps()?;

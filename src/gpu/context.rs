@@ -36,13 +36,17 @@ pub struct ForwardResult<T> {
     /// Mean and rstd of each row; empty by [`Context::forward_without_statistics`].
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Vec<Statistics>,
+    /// Running mean of each row after the call; with those before it.
+    pub running_mean: Option<Vec<f32>>,
+    /// Running variance of each row, likewise.
+    pub running_variance: Option<Vec<f32>>,
 }
 
 impl<T> ForwardResult<T> {
     /// y alone.
     #[must_use]
     pub const fn new(y: Vec<T>) -> Self {
-        Self { y, sum: None, statistics: Vec::new() }
+        Self { y, sum: None, statistics: Vec::new(), running_mean: None, running_variance: None }
     }
 }
 
@@ -241,15 +245,28 @@ impl Context {
         let norm = self.layer_norm(problem)?;
         let residual = inputs.residual.is_some();
         let row_gain = inputs.row_gain.is_some();
-        let forward = Forward { residual, statistics: with_statistics, row_gain, ..Forward::default() };
+        let forward = Forward {
+            residual,
+            statistics: with_statistics,
+            row_gain,
+            given_statistics: inputs.mean.is_some(),
+            running_statistics: inputs.running.is_some(),
+            ..Forward::default()
+        };
         let call = HostCall::new(self, Operation::Forward(forward), problem, inputs.rows, &inputs.given())?;
         let buffers = ForwardBuffers::from_given(inputs.rows as u64, |tensor| call.given(tensor));
-        let prepared = norm.prepare_forward(&buffers.ok_or_else(no_x)?)?;
+        let mut buffers = buffers.ok_or_else(no_x)?;
+        if let (Some(running), Some(given)) = (&mut buffers.running, &inputs.running) {
+            (running.momentum, running.kept) = (given.momentum, given.kept);
+        }
+        let prepared = norm.prepare_forward(&buffers)?;
         let results = call.run(self, &[&prepared]).await?;
         Ok(ForwardResult {
             y: results.of(Tensor::Y).unwrap_or_default(),
             sum: results.of(Tensor::Sum),
             statistics: results.of(Tensor::Statistics).unwrap_or_default(),
+            running_mean: results.of(Tensor::RunningMean),
+            running_variance: results.of(Tensor::RunningVariance),
         })
     }
 
@@ -274,11 +291,12 @@ impl Context {
             dbias: wanted(affine.has_bias()),
             row_gain: inputs.row_gain.is_some(),
             drow_gain: wanted(inputs.row_gain.is_some()),
+            given_statistics: inputs.mean.is_some(),
             ..Backward::default()
         };
         let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &inputs.given())?;
         let place = |tensor| match tensor {
-            Tensor::X | Tensor::Statistics => call.given(tensor),
+            Tensor::X | Tensor::Statistics | Tensor::Mean | Tensor::Variance => call.given(tensor),
             _ => None,
         };
         let forward = norm.prepare_forward(&ForwardBuffers::from_given(rows, place).ok_or_else(no_x)?)?;

@@ -6,7 +6,7 @@ use super::prepared::Prepared;
 use super::{check_buffer_size, checked, checked_later};
 use crate::error::Error;
 use crate::op::{Role, Shape};
-use crate::plan::{Operation, Tensor};
+use crate::plan::{Forward, Operation, Tensor};
 use crate::types::{HostTensor, Problem};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -51,10 +51,15 @@ impl HostCall {
         }
         let mut tensors = Vec::new();
         for (name, values) in given {
-            let (Some(values), Some(tensor)) = (values, operation.tensor(name)) else { continue };
+            // Forward takes statistics that are given, before backward too.
+            let of_forward = || Operation::Forward(Forward::default()).tensor(name);
+            let tensor = operation.tensor(name).or_else(of_forward);
+            let (Some(values), Some(tensor)) = (values, tensor) else { continue };
             let buffer = context.upload(name, values.bytes)?;
             let stride = values.stride.map(|stride| stride as u64);
-            tensors.push(OnDevice { tensor, buffer, stride, is_output: false, bytes: 0 });
+            // Running statistics are read and written.
+            let is_output = used.iter().any(|used| used.tensor == tensor && used.role == Role::Output);
+            tensors.push(OnDevice { tensor, buffer, stride, is_output, bytes: values.bytes.len() as u64 });
         }
         for used in &used {
             if tensors.iter().any(|there| there.tensor == used.tensor) {

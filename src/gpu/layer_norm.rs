@@ -8,7 +8,7 @@ use super::prepared::Prepared;
 use crate::error::Error;
 #[cfg(feature = "verify")]
 use crate::plan::Pooled;
-use crate::plan::{Caps, Numbers, Operation, Plan, RowSplit, Strides};
+use crate::plan::{Caps, Operation, Plan, RowSplit, Strides};
 use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -83,6 +83,16 @@ impl LayerNormDescriptor<'_> {
     #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]
     pub fn group(channels: u32, groups: u32, spatial: u32) -> Self {
         Self::of(&Problem::group(channels, groups, spatial))
+    }
+
+    /// Batch norm, as [`Problem::batch`] has it. Rows are channels: those of `[samples, channels, spatial]`
+    /// lie `spatial` elements apart, with [outer columns](crate::BufferRows::with_inner_columns), one for
+    /// each sample. [`ForwardBuffers::running`] keeps its statistics, and [`ForwardBuffers::mean`] takes
+    /// them.
+    #[must_use]
+    #[doc(alias = "batch_norm", alias = "BatchNorm", alias = "BatchNormalization")]
+    pub fn batch(channels: u32, samples: u32, spatial: u32) -> Self {
+        Self::of(&Problem::batch(channels, samples, spatial))
     }
 
     /// That of a problem in f32.
@@ -277,7 +287,7 @@ impl LayerNorm {
             let compiled = self.kernels.shared().compiled(plan)?;
             let label = format!("{}/{}", self.label.as_deref().unwrap_or("layer_norm"), plan.kernel.name());
             let first = cuts.len();
-            let of_plan = layout.cuts(number, stages.len(), plan, &Numbers::new(self.problem.eps))?;
+            let of_plan = layout.cuts(number, stages.len(), plan, &call.numbers)?;
             if self.kernels.shared().is_browser {
                 check_windows(plan, &of_plan)?;
             }
@@ -338,6 +348,10 @@ impl LayerNorm {
         if of_channels.is_none() || operation.finishes_rows() {
             let plan = whole(operation)?;
             match (self.row_split.splits(&plan), operation) {
+                (_, Operation::Backward(backward)) if backward.given_statistics => {
+                    let of_both = Plan::backward_split(problem, backward, vector_width, caps)?;
+                    plans.extend(&of_both[usize::from(!backward.needs_row_sums())..]);
+                }
                 (true, Operation::Forward(forward)) => {
                     plans.extend(Plan::forward_split(problem, forward, vector_width, caps)?);
                 }

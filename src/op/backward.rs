@@ -23,6 +23,9 @@ pub struct Backward {
     pub row_gain: bool,
     /// Whether the gradient of that gain is wanted.
     pub drow_gain: Option<Gradient>,
+    /// Whether mean and variance of each row were given to forward, and are constants: batch norm in
+    /// inference. Only for layer norm, without gain and bias of columns.
+    pub given_statistics: bool,
     /// Whether dx is written over x.
     pub x_in_dx: bool,
     /// Whether dx is written over dy.
@@ -47,6 +50,7 @@ impl Backward {
             dbias: None,
             row_gain: false,
             drow_gain: None,
+            given_statistics: false,
             x_in_dx: false,
             dy_in_dx: false,
         }
@@ -65,7 +69,7 @@ impl Backward {
 
     /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read
     /// where they are. Each option is named, so that a new one has to be decided.
-    pub(crate) const fn of_split_sums() -> Self {
+    pub(crate) const fn of_split_sums(self) -> Self {
         Self {
             dx: None,
             dsum: false,
@@ -73,12 +77,19 @@ impl Backward {
             dbias: None,
             row_gain: false,
             drow_gain: None,
+            given_statistics: self.given_statistics,
             x_in_dx: false,
             dy_in_dx: false,
         }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 7] = [
+    /// Whether the second of the split kernels has what the first leaves: not where it writes dx alone, which
+    /// does not depend on it.
+    pub(crate) const fn needs_row_sums(&self) -> bool {
+        !self.given_statistics || self.has_parameters() || self.drow_gain.is_some()
+    }
+
+    pub(crate) const CHOICES: [Choice<Self>; 8] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
@@ -103,6 +114,11 @@ impl Backward {
             labels: &["", "/row_gain", "/row_gain/drow_gain", "/row_gain/drow_gain/drow_gain_accumulate"],
             get: |backward| place_of(&ROW_GAINS, &(backward.row_gain, backward.drow_gain)),
             set: |backward, value| (backward.row_gain, backward.drow_gain) = ROW_GAINS[value],
+        },
+        Choice {
+            labels: &["", "/given_statistics"],
+            get: |backward| usize::from(backward.given_statistics),
+            set: |backward, value| backward.given_statistics = value > 0,
         },
         Choice {
             labels: &["", "/x_in_dx"],
@@ -183,6 +199,8 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Rows,
         stored: Stored::AsRows,
         uses: |asked| match asked.kernel {
+            // dx has no part along xhat.
+            Kernel::BackwardSplitApply if asked.options.given_statistics => Uses::NONE,
             // Once more for what rounding left in the mean.
             Kernel::BackwardChannelSums if asked.options.dgain.is_some() => Uses::times(2, 0),
             _ => walked(asked),
@@ -285,7 +303,7 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         stored: Stored::F32,
         uses: |asked| match asked.kernel {
             Kernel::BackwardSplitSums => Uses::WRITE,
-            Kernel::BackwardSplitApply => Uses::READ,
+            Kernel::BackwardSplitApply => Uses::READ.only_if(asked.options.needs_row_sums()),
             _ => Uses::NONE,
         },
         lies_in: apart,

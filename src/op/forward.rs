@@ -19,6 +19,12 @@ pub struct Forward {
     pub statistics: bool,
     /// Whether y is multiplied by a gain for each row; without gain and bias for each column.
     pub row_gain: bool,
+    /// Whether mean and variance of each row are given, in place of its own: batch norm in inference. Only
+    /// for layer norm, and without a residual.
+    pub given_statistics: bool,
+    /// Whether running averages of mean and variance are updated. Only for layer norm, without a residual,
+    /// and not of given ones.
+    pub running_statistics: bool,
     /// The output whose rows are x's own, if any: y or sum.
     pub x_in: Option<Tensor>,
     /// The output whose rows are the residual's own, if any: y or sum.
@@ -42,6 +48,8 @@ impl Forward {
             without_y: false,
             statistics: false,
             row_gain: false,
+            given_statistics: false,
+            running_statistics: false,
             x_in: None,
             residual_in: None,
         }
@@ -63,6 +71,8 @@ impl Forward {
             without_y: false,
             statistics: false,
             row_gain: false,
+            given_statistics: false,
+            running_statistics: false,
             x_in: in_sum(self.x_in),
             residual_in: in_sum(self.residual_in),
         }
@@ -73,7 +83,7 @@ impl Forward {
         if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 5] = [
+    pub(crate) const CHOICES: [Choice<Self>; 6] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
@@ -88,6 +98,13 @@ impl Forward {
             labels: &["", "/row_gain"],
             get: |forward| usize::from(forward.row_gain),
             set: |forward, value| forward.row_gain = value > 0,
+        },
+        Choice {
+            labels: &["", "/given_statistics", "/running_statistics"],
+            get: |forward| place_of(&OF_ROWS, &(forward.given_statistics, forward.running_statistics)),
+            set: |forward, value| {
+                (forward.given_statistics, forward.running_statistics) = OF_ROWS[value];
+            },
         },
         Choice {
             labels: &["", "/x_in_y", "/x_in_sum"],
@@ -112,7 +129,13 @@ impl Forward {
         };
         let in_y = self.x_in == Some(Tensor::Y) || self.residual_in == Some(Tensor::Y);
         let has_outputs = !self.without_y || (self.statistics && !in_y && !self.row_gain);
-        alone && has_outputs && (self.x_in.is_none() || self.x_in != self.residual_in)
+        let of_x = !self.given_statistics && !self.running_statistics;
+        let one = !(self.given_statistics && self.running_statistics);
+        alone
+            && has_outputs
+            && (of_x || !self.residual)
+            && one
+            && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
     /// All options that go together.
@@ -120,6 +143,9 @@ impl Forward {
         combinations(&Self::CHOICES).into_iter().filter(Self::go_together).collect()
     }
 }
+
+/// Whether statistics of rows are given, and whether running ones are updated.
+const OF_ROWS: [(bool, bool); 3] = [(false, false), (true, false), (false, true)];
 
 /// Whether there is a residual, and whether its sum is left out.
 const RESIDUALS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
@@ -185,6 +211,22 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         lies_in: apart,
     },
     Spec {
+        tensor: Tensor::Mean,
+        role: Role::INPUT,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| Uses::READ.only_if(asked.options.given_statistics),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Variance,
+        role: Role::INPUT,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| Uses::READ.only_if(asked.options.given_statistics),
+        lies_in: apart,
+    },
+    Spec {
         tensor: Tensor::Y,
         role: Role::Output,
         shape: Shape::Rows,
@@ -216,13 +258,29 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         lies_in: apart,
     },
     Spec {
+        tensor: Tensor::RunningMean,
+        role: Role::Output,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| Uses::READ_AND_WRITE.only_if(asked.options.running_statistics),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::RunningVariance,
+        role: Role::Output,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| Uses::READ_AND_WRITE.only_if(asked.options.running_statistics),
+        lies_in: apart,
+    },
+    Spec {
         tensor: Tensor::RowPartials,
         role: Role::Scratch,
         shape: Shape::RowPartials,
         stored: Stored::F32,
         uses: |asked| match asked.kernel {
             Kernel::ForwardSplitStatistics => Uses::WRITE,
-            Kernel::ForwardSplitApply => Uses::READ,
+            Kernel::ForwardSplitApply => Uses::READ.only_if(!asked.options.given_statistics),
             _ => Uses::NONE,
         },
         lies_in: apart,

@@ -2,7 +2,7 @@
 
 use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
-use crate::types::{Affine, Problem};
+use crate::types::{Affine, Channels, Normalization, Problem};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +114,28 @@ impl Operation {
         })
     }
 
+    /// Whether mean and variance of each row are those that forward was given.
+    pub(crate) const fn has_given_statistics(&self) -> bool {
+        match self {
+            Self::Forward(forward) => forward.given_statistics,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.given_statistics,
+        }
+    }
+
+    /// Whether the problem has statistics that can be given or kept: mean and variance. Where they are given,
+    /// a row has one gain and one bias at most.
+    fn fits_statistics(&self, problem: &Problem) -> bool {
+        let is_layer = problem.normalization == Normalization::Layer;
+        let by_row = problem.affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
+        match self {
+            Self::Forward(Forward { given_statistics: true, .. }) => is_layer,
+            Self::Forward(Forward { running_statistics: true, .. }) => is_layer && problem.cols > 1,
+            Self::Backward(Backward { given_statistics: true, .. })
+            | Self::ReduceParameters(Backward { given_statistics: true, .. }) => is_layer && by_row,
+            _ => true,
+        }
+    }
+
     /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written
     /// over it.
     pub(crate) fn fits(&self, problem: &Problem) -> bool {
@@ -129,6 +151,9 @@ impl Operation {
         };
         // A gain of each row is in place of those of each column.
         if row_gain && problem.affine != Affine::None {
+            return false;
+        }
+        if !self.fits_statistics(problem) {
             return false;
         }
         let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));

@@ -17,10 +17,18 @@ pub enum Tensor {
     /// What all of a row's y is multiplied by at last.
     #[doc(alias = "weight_g", alias = "g")]
     RowGain,
+    /// Mean of each row in place of its own: forward.
+    Mean,
+    /// Variance of each row in place of its own: forward.
+    Variance,
     Y,
     Sum,
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     Statistics,
+    /// Running mean of each row, updated: forward.
+    RunningMean,
+    /// Running variance of each row, updated: forward.
+    RunningVariance,
     #[doc(alias = "grad_output")]
     Dy,
     #[doc(alias = "residual_grad")]
@@ -49,9 +57,13 @@ impl Tensor {
             Self::Gain => "gain",
             Self::Bias => "bias",
             Self::RowGain => "row_gain",
+            Self::Mean => "mean",
+            Self::Variance => "variance",
             Self::Y => "y",
             Self::Sum => "sum",
             Self::Statistics => "statistics",
+            Self::RunningMean => "running_mean",
+            Self::RunningVariance => "running_variance",
             Self::Dy => "dy",
             Self::Dsum => "dsum",
             Self::Dx => "dx",

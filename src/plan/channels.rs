@@ -1,7 +1,7 @@
 //! Rows whose gain and bias have a value for each channel: the plan of their sums over channels, and how
 //! samples lie in dispatches.
 
-use super::span::inner_rows;
+use super::strides::inner_rows;
 use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, ladder};
 use crate::error::Error;
 use crate::types::{Channels, Problem};

@@ -1,6 +1,6 @@
 //! Cutting a call into dispatches that keep an adapter's limits.
 
-use super::span::{inner_columns, place_among_inner_rows};
+use super::strides::{inner_columns, place_among_inner_rows};
 use super::{Caps, Kernel, Plan, Span};
 use crate::error::Error;
 use crate::types::Channels;

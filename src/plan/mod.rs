@@ -17,9 +17,11 @@ mod pooled;
 #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
 pub(crate) mod quirks;
 mod reduction;
+mod rungs;
 mod shape;
 mod slots;
 mod span;
+mod strides;
 mod tensor;
 mod text_key;
 mod traffic;
@@ -38,9 +40,10 @@ pub use pooled::Pooled;
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
 use slots::combines_slots;
-pub use span::{Span, Strides};
+pub use span::Span;
+pub use strides::Strides;
 #[cfg(feature = "gpu")]
-pub(crate) use span::{inner_columns, place_among_inner_rows};
+pub(crate) use strides::{inner_columns, place_among_inner_rows};
 pub use tensor::{Storage, Storages};
 pub use traffic::Traffic;
 pub use tuning::{TunedAdapter, Tuning, TuningEntry, TuningKey};
@@ -133,7 +136,7 @@ impl Plan {
     }
 
     /// The plan of a forward call whose rows allow accesses of `vector_width` elements (see
-    /// [`Span::vector_width`]).
+    /// [`Span::vector_width`]). Where statistics are given, a row is shared by several workgroups.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem, the width or the caps are; [`Error::Unsupported`] where no
@@ -144,6 +147,10 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
+        if forward.given_statistics {
+            let [_, apply] = Self::forward_split(problem, forward, vector_width, caps)?;
+            return Ok(apply);
+        }
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let rung = ladder::forward(shape, caps)?;
         Self::with(problem, Operation::Forward(forward), shape, rung, caps)
@@ -152,7 +159,8 @@ impl Plan {
     /// The plan of a backward call whose rows allow accesses of `vector_width` elements.
     ///
     /// Where rows of the problem have several channels, [`Plan::channel_sums`] has dgain and dbias, and this
-    /// one leaves them out.
+    /// one leaves them out. Where statistics were given to forward, this is the second of
+    /// [`Plan::backward_split`], which wants the first where sums over rows are wanted.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
@@ -163,6 +171,10 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
+        if backward.given_statistics {
+            let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
+            return Ok(apply);
+        }
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
@@ -213,7 +225,7 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
-        let of_sums = Backward::of_split_sums();
+        let of_sums = backward.of_split_sums();
         Ok([
             Self::in_chunks(&of_gain(problem, &of_sums), Operation::Backward(of_sums), shape, sums, caps)?,
             Self::in_chunks(&of_gain(problem, &backward), Operation::Backward(backward), shape, apply, caps)?,
@@ -243,75 +255,6 @@ impl Plan {
         Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
 
-    /// The plan of a forward or backward call that runs as `rung` says, and not as the ladder does. What
-    /// holds of plans holds of this one too.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where the problem is, or where no kernel could run so on any device;
-    /// [`Error::Unsupported`] where a limit of the adapter is exceeded.
-    pub fn with_rung(
-        problem: &Problem,
-        operation: Operation,
-        vector_width: u32,
-        rung: Rung,
-        caps: &Caps,
-    ) -> Result<Self, Error> {
-        let (shape, caps) = &shaped(problem, vector_width, caps)?;
-        rung.validate(shape, operation.name())?;
-        match operation {
-            Operation::Backward(backward) => {
-                let backward = of_rows(problem, backward);
-                Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
-            }
-            other => Self::with(problem, other, shape, rung, caps),
-        }
-    }
-
-    /// The rungs that are worth measuring for a forward or backward call, that of the ladder first: see
-    /// [`Plan::with_rung`], which makes another legal plan of each.
-    ///
-    /// # Errors
-    /// Those of [`Plan::forward`] and [`Plan::backward`].
-    pub fn candidates(
-        problem: &Problem,
-        operation: Operation,
-        vector_width: u32,
-        caps: &Caps,
-    ) -> Result<Vec<Rung>, Error> {
-        ladder::candidates(problem, operation, vector_width, caps)
-    }
-
-    /// What of the plan is not decided by problem, operation and caps.
-    #[must_use]
-    pub const fn rung(&self) -> Rung {
-        Rung {
-            kernel: self.kernel,
-            threads_per_row: self.threads_per_row,
-            rows_per_workgroup: self.rows_per_workgroup,
-            reduction: self.reduction,
-            block_rows: self.block_rows,
-            hold_parameters: self.hold_parameters,
-            least_slots: self.least_slots,
-            rows_per_slot: self.rows_per_slot,
-        }
-    }
-
-    /// The plan of any operation as the ladder makes it.
-    pub(crate) fn by_ladder(
-        problem: &Problem,
-        operation: Operation,
-        vector_width: u32,
-        caps: &Caps,
-    ) -> Result<Self, Error> {
-        match operation {
-            Operation::Forward(forward) => Self::forward(problem, forward, vector_width, caps),
-            Operation::Backward(backward) => Self::backward(problem, backward, vector_width, caps),
-            Operation::ReduceParameters(backward) => {
-                Self::reduce_parameters(problem, backward, vector_width, caps)
-            }
-        }
-    }
-
     /// The plan of a kernel that has whole rows.
     fn with(
         problem: &Problem,
@@ -336,6 +279,8 @@ impl Plan {
             Some(_) if problem.affine.has_gain() => Rung { hold_parameters: false, block_rows: 1, ..rung },
             _ => rung,
         };
+        let used = operation.used(rung.kernel, problem.affine);
+        let has_partials = used.iter().any(|used| used.tensor == Tensor::RowPartials);
         let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
         let plan = Self {
             kernel: rung.kernel,
@@ -350,7 +295,7 @@ impl Plan {
             rows_per_workgroup: rung.rows_per_workgroup,
             steps: chunks.steps,
             chunks: chunks.count,
-            partial_cols: chunks.partial_cols,
+            partial_cols: if has_partials { chunks.partial_cols } else { 0 },
             reduction: rung.reduction,
             block_rows: rung.block_rows,
             hold_parameters: rung.hold_parameters,

@@ -176,8 +176,9 @@ impl Tuning {
                 && name == operation.name()
                 && tuned == adapter
         };
-        // Tables are of rows whose parameters are those of columns.
+        // Tables are of rows whose parameters are those of columns, and statistics their own.
         if problem.channels.is_none()
+            && !operation.has_given_statistics()
             && let Some(entry) = self.entries.iter().find(is_its)
             && let Some(rung) = entry.rung
         {

@@ -1,6 +1,7 @@
 //! The uniform of a dispatch, for any host.
 
 use super::{Dispatch, Plan, Strides, Tensor};
+use crate::types::Running;
 use bytemuck::{Pod, Zeroable};
 
 /// Where a tensor lies in the window of its buffer that a dispatch binds. In elements of the tensor, as all
@@ -36,13 +37,26 @@ const PLACES: usize = 11;
 pub struct Numbers {
     /// That of the [`Problem`](crate::Problem); in backward, forward's.
     pub eps: f32,
+    /// That of [`Running`](crate::Running) statistics, where forward updates some.
+    pub momentum: f32,
+    /// What a row's variance is multiplied by before it is kept there: `cols / (cols - 1)` for the unbiased
+    /// one, 1 for the biased.
+    pub variance_factor: f32,
 }
 
 impl Numbers {
     /// With this eps.
     #[must_use]
     pub const fn new(eps: f32) -> Self {
-        Self { eps }
+        Self { eps, momentum: 0.0, variance_factor: 1.0 }
+    }
+
+    /// The same for running statistics of rows of so many columns.
+    #[must_use]
+    pub fn with_running<V>(self, running: &Running<V>, cols: u32) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+        let variance_factor = running.kept.factor(cols) as f32;
+        Self { momentum: running.momentum, variance_factor, ..self }
     }
 }
 
@@ -67,7 +81,9 @@ pub struct Uniform {
     channels: u32,
     spatial: u32,
     inner_columns: u32,
-    unused: [u32; 3],
+    momentum: f32,
+    variance_factor: f32,
+    unused: u32,
     places: [[u32; 4]; PLACES],
 }
 
@@ -83,8 +99,9 @@ impl Uniform {
     pub(crate) fn new(places: &[Place], numbers: &Numbers, outer: Outer) -> Self {
         let Outer { strides, first_inner_row, inner_rows, inner_columns } = outer;
         let outer = Self { inner_rows, first_inner_row, inner_columns, ..Self::zeroed() };
-        let Numbers { eps } = *numbers;
-        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, eps, one: 1.0, chunks: 1, ..outer };
+        let Numbers { eps, momentum, variance_factor } = *numbers;
+        let of_call = Self { eps, momentum, variance_factor, one: 1.0, ..outer };
+        let mut uniform = Self { workgroups_x: 1, slot_rows: 1, chunks: 1, ..of_call };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
@@ -187,6 +204,8 @@ mod tests {
             ("channels", offset_of!(Uniform, channels)),
             ("spatial", offset_of!(Uniform, spatial)),
             ("inner_columns", offset_of!(Uniform, inner_columns)),
+            ("momentum", offset_of!(Uniform, momentum)),
+            ("variance_factor", offset_of!(Uniform, variance_factor)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };

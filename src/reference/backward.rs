@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    OfColumns, RowStatistics, check_given, check_length, check_problem, check_type, dot, gains, map_in_order,
-    mean_for_layer, mean_product, rows_per_block,
+    GivenStatistics, OfColumns, RowStatistics, check_given, check_length, check_problem, check_type, dot,
+    gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
@@ -55,6 +55,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///                                                      the columns in place of the second mean, 0 where norm <= eps;
 ///                                                      dsum 0 where there is none)
 ///         row_gain times all of that but dsum          (where rows have gains, and dxhat = dy)
+///         rstd * dxhat + dsum                          (where mean and variance were given to forward)
 /// dgain = sum_rows(dy * xhat)                          (where the problem has channels: and over the columns of each)
 /// dbias = sum_rows(dy)
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite)
@@ -97,6 +98,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
         (Some(drow_gain), Some(_)) => check_length("drow_gain", drow_gain.len(), rows)?,
         (None, _) => {}
     }
+    let given = GivenStatistics::new(problem, rows, inputs.mean, inputs.variance)?;
     let x = inputs.x.checked("x", rows, cols)?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
@@ -123,7 +125,8 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     });
     let gain = gains(problem, inputs.gain);
     let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
-    let of_blocks = map_in_order(blocks.collect(), |block| backward_block(problem, &gain, gradients, block));
+    let of_blocks =
+        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, given, gradients, block));
 
     let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ParameterSums) -> &[f64]| {
         let Some(gradient) = gradient else { return };
@@ -159,6 +162,7 @@ struct ParameterSums {
 fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
     gain: &OfColumns,
+    given: Option<GivenStatistics<'_>>,
     [dx_gradient, parameter_gradient]: [Gradient; 2],
     block: Block<'_, T, O, D>,
 ) -> ParameterSums {
@@ -175,7 +179,8 @@ fn backward_block<T: Element, O: Real, D: Element>(
         for (xhat, x) in xhat.iter_mut().zip(x) {
             *xhat = x.to_f64();
         }
-        let row = RowStatistics::new(problem, &xhat);
+        let of_row = given.map(|given| given.of_row(row_number));
+        let row = RowStatistics::of_row(problem, &xhat, of_row);
         for xhat in &mut xhat {
             *xhat = row.xhat(*xhat);
         }
@@ -188,19 +193,21 @@ fn backward_block<T: Element, O: Real, D: Element>(
         }
         if let Some(drow_gain) = drow_gain.as_mut().and_then(Iterator::next) {
             let sum = dot(&dxhat, &xhat);
-            let sum = if sum.is_finite() { sum } else { f64::NAN };
+            let sum = if sum.is_finite() || row.is_given { sum } else { f64::NAN };
             store(parameter_gradient, std::slice::from_mut(drow_gain), std::iter::once(sum));
         }
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
         let Some(dx) = dx.as_mut().and_then(Iterator::next) else { continue };
-        let mean_dxhat = mean_for_layer(problem, &dxhat);
+        let mean_dxhat = mean_for_layer(problem, &row, &dxhat);
         let mean_dxhat_xhat = match mean_product(problem, &row, &dxhat, &xhat) {
             mean if mean.is_finite() => mean,
             // Arithmetic alone would leave an infinity of dy in RMS norm at some columns, and NaN at others.
             _ => f64::NAN,
         };
-        let of_column =
-            |(dxhat, xhat): (&f64, &f64)| of_row * (row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat));
+        let of_column = |(dxhat, xhat): (&f64, &f64)| match row.is_given {
+            true => of_row * (row.rstd * dxhat),
+            false => of_row * (row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat)),
+        };
         let values = dxhat.iter().zip(&xhat).map(of_column);
         match dsum.as_mut().and_then(Iterator::next) {
             Some(dsum) => store(dx_gradient, dx, values.zip(dsum).map(|(dx, dsum)| dx + dsum.to_f64())),

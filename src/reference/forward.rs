@@ -1,11 +1,11 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type, gains,
-    map_in_order, rows_per_block,
+    GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_has_mean, check_length,
+    check_problem, check_type, gains, map_in_order, rows_per_block,
 };
 use crate::op::Stored;
-use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut};
+use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut, Running};
 
 /// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
 /// Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
@@ -18,13 +18,15 @@ pub struct ForwardOutputs<'a, R, O> {
     /// mean (0 for RMS norm and L2) and rstd of each row, `[rows]`.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: Option<&'a mut [[f64; 2]]>,
+    /// Running mean and variance, `[rows]` each, after the call; only with those before it.
+    pub running: Option<[&'a mut [f64]; 2]>,
 }
 
 impl<'a, R, O> ForwardOutputs<'a, R, O> {
     /// y alone.
     #[must_use]
     pub const fn new(y: RowsMut<'a, O>) -> Self {
-        Self { y, sum: None, statistics: None }
+        Self { y, sum: None, statistics: None, running: None }
     }
 }
 
@@ -39,6 +41,8 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
 ///        gain and bias of the column, or of its channel where the problem has channels
 ///        row_gain * (sum - mean) * rstd                (where rows have gains: Salimans, Kingma 2016, equation 2, for L2)
+/// mean and variance in place of the row's own, rstd = 1 / sqrt(variance + eps), where they are given
+/// running statistics as [`Running`] has them          (Ioffe, Szegedy 2015, algorithm 2)
 /// ```
 ///
 /// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN
@@ -67,6 +71,31 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("row_gain", inputs.row_gain, rows)?;
+    let given = GivenStatistics::new(problem, rows, inputs.mean, inputs.variance)?;
+    if (given.is_some() || inputs.running.is_some()) && inputs.residual.is_some() {
+        let why = "rows whose mean and variance are given or kept have none";
+        return Err(Error::UnusedBuffer { buffer: "residual", why });
+    }
+    match (&inputs.running, &outputs.running) {
+        (Some(running), kept) => {
+            check_has_mean(problem, "running.mean")?;
+            running.check(problem.cols)?;
+            if given.is_some() {
+                let why = "the mean is given, and there is none to keep";
+                return Err(Error::UnusedBuffer { buffer: "running.mean", why });
+            }
+            check_length("running.mean", running.mean.len(), rows)?;
+            check_length("running.variance", running.variance.len(), rows)?;
+            for kept in kept.iter().flatten() {
+                check_length("the running statistics after the call", kept.len(), rows)?;
+            }
+        }
+        (None, Some(_)) => {
+            let why = "those before the call are what they are made from";
+            return Err(Error::MissingBuffer { buffer: "running.mean", why });
+        }
+        (None, None) => {}
+    }
     if outputs.sum.is_some() && inputs.residual.is_none() {
         return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
     }
@@ -83,6 +112,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let mut sum = sum.map(|sum| sum.blocks(block_rows));
     let mut statistics = outputs.statistics.map(|statistics| statistics.chunks_mut(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
+    let mut kept = outputs.running.map(|kept| kept.map(|kept| kept.chunks_mut(block_rows)));
     let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).enumerate().map(|(block, (x, y))| Block {
         first_row: block * block_rows,
         x,
@@ -91,10 +121,12 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
         sum: sum.as_mut().and_then(Iterator::next),
         statistics: statistics.as_mut().and_then(Iterator::next),
         row_gain: row_gain.as_mut().and_then(Iterator::next),
+        kept: kept.as_mut().and_then(|[mean, variance]| Some([mean.next()?, variance.next()?])),
     });
+    let of_rows = OfRows { given, running: inputs.running };
     let gain = gains(problem, inputs.gain);
     let bias = biases(problem, inputs.bias);
-    map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, block));
+    map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, of_rows, block));
     Ok(())
 }
 
@@ -107,13 +139,36 @@ struct Block<'a, T, O, R> {
     sum: Option<RowsMut<'a, R>>,
     statistics: Option<&'a mut [[f64; 2]]>,
     row_gain: Option<&'a [f32]>,
+    kept: Option<[&'a mut [f64]; 2]>,
+}
+
+/// Statistics of rows that a call is given.
+#[derive(Clone, Copy)]
+struct OfRows<'a> {
+    given: Option<GivenStatistics<'a>>,
+    running: Option<Running<&'a [f32]>>,
+}
+
+impl OfRows<'_> {
+    /// Running mean and variance of a row after the call.
+    fn kept(&self, problem: &Problem, number: usize, row: &RowStatistics) -> Option<[f64; 2]> {
+        let running = self.running?;
+        let share = f64::from(running.momentum);
+        let average = |old: &[f32], new: f64| match row.rstd.is_finite() {
+            true => (1.0 - share) * f64::from(old[number]) + share * new,
+            false => f64::NAN,
+        };
+        let variance = row.variance * running.kept.factor(problem.cols);
+        Some([average(running.mean, row.mean()), average(running.variance, variance)])
+    }
 }
 
 fn forward_block<T: Element, O: Real, R: Element>(
     problem: &Problem,
     gain: &OfColumns,
     bias: &OfColumns,
-    block: Block<'_, T, O, R>,
+    of_rows: OfRows<'_>,
+    mut block: Block<'_, T, O, R>,
 ) {
     let cols = problem.cols as usize;
     let mut residual = block.residual.map(|residual| residual.each(cols));
@@ -139,14 +194,18 @@ fn forward_block<T: Element, O: Real, R: Element>(
                 *sum = R::from_f64(*value);
             }
         }
-        let row = RowStatistics::new(problem, &values);
+        let number = block.first_row + i;
+        let row = RowStatistics::of_row(problem, &values, of_rows.given.map(|given| given.of_row(number)));
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
-        let (gain, bias) = (gain.of_row(block.first_row + i), bias.of_row(block.first_row + i));
+        let (gain, bias) = (gain.of_row(number), bias.of_row(number));
         for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(&*gain).zip(&*bias) {
             *y = O::from_f64(of_row * (gain * row.xhat(*value) + bias));
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
             *statistics = [row.mean(), row.rstd];
+        }
+        if let (Some([mean, variance]), Some(kept)) = (&mut block.kept, of_rows.kept(problem, number, &row)) {
+            [mean[i], variance[i]] = kept;
         }
     }
 }

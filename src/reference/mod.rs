@@ -52,8 +52,12 @@ struct RowStatistics {
     /// What the mean is from there.
     offset: f64,
     rstd: f64,
+    /// That of the columns; of L2 nobody asks.
+    variance: f64,
     /// Whether rstd does not depend on x.
     is_linear: bool,
+    /// Whether the mean does not either.
+    is_given: bool,
 }
 
 impl RowStatistics {
@@ -76,8 +80,7 @@ impl RowStatistics {
             Normalization::Rms | Normalization::L2 => 0.0,
         };
         let squares = sum_of(x, |x| ((x - shift) - offset).powi(2));
-        // A subnormal eps counts as 0.
-        let eps = if problem.eps < f32::MIN_POSITIVE { 0.0 } else { f64::from(problem.eps) };
+        let eps = usable_eps(problem);
         let root = match problem.normalization {
             Normalization::Layer | Normalization::Rms => (squares / cols + eps).sqrt(),
             Normalization::L2 => squares.sqrt().max(eps),
@@ -89,7 +92,25 @@ impl RowStatistics {
         };
         // Below eps, L2 divides by a constant: y is linear in x.
         let is_linear = problem.normalization == Normalization::L2 && squares.sqrt() <= eps;
-        Self { shift, offset, rstd, is_linear }
+        Self { shift, offset, rstd, variance: squares / cols, is_linear, is_given: false }
+    }
+
+    /// From a mean and a variance that are given: `rstd = 1 / sqrt(variance + eps)`, NaN where either is not
+    /// finite, or the variance below 0, and 0 where the root is below 2^-126.
+    fn given(problem: &Problem, [mean, variance]: [f32; 2]) -> Self {
+        let (mean, variance) = (f64::from(mean), f64::from(variance));
+        let root = (variance + usable_eps(problem)).sqrt();
+        let rstd = match mean.is_finite() && variance.is_finite() && variance >= 0.0 {
+            false => f64::NAN,
+            true if root < f64::from(f32::MIN_POSITIVE) => 0.0,
+            true => 1.0 / root,
+        };
+        Self { shift: mean, offset: 0.0, rstd, variance, is_linear: true, is_given: true }
+    }
+
+    /// Of a row of values, or as they are given for it.
+    fn of_row(problem: &Problem, x: &[f64], given: Option<[f32; 2]>) -> Self {
+        given.map_or_else(|| Self::new(problem, x), |given| Self::given(problem, given))
     }
 
     fn mean(&self) -> f64 {
@@ -101,10 +122,62 @@ impl RowStatistics {
     }
 }
 
+/// A subnormal eps counts as 0.
+fn usable_eps(problem: &Problem) -> f64 {
+    if problem.eps < f32::MIN_POSITIVE { 0.0 } else { f64::from(problem.eps) }
+}
+
+/// Mean and variance that are given for rows.
+#[derive(Clone, Copy)]
+struct GivenStatistics<'a> {
+    mean: &'a [f32],
+    variance: &'a [f32],
+}
+
+impl<'a> GivenStatistics<'a> {
+    /// That there are both or neither, as many as rows, of layer norm.
+    fn new(
+        problem: &Problem,
+        rows: usize,
+        mean: Option<&'a [f32]>,
+        variance: Option<&'a [f32]>,
+    ) -> Result<Option<Self>, Error> {
+        let (mean, variance) = match (mean, variance) {
+            (None, None) => return Ok(None),
+            (Some(mean), Some(variance)) => (mean, variance),
+            (None, Some(_)) => {
+                return Err(Error::MissingBuffer { buffer: "mean", why: "a variance is given" });
+            }
+            (Some(_), None) => {
+                return Err(Error::MissingBuffer { buffer: "variance", why: "a mean is given" });
+            }
+        };
+        check_has_mean(problem, "mean")?;
+        check_length("mean", mean.len(), rows)?;
+        check_length("variance", variance.len(), rows)?;
+        Ok(Some(Self { mean, variance }))
+    }
+
+    fn of_row(&self, row: usize) -> [f32; 2] {
+        [self.mean[row], self.variance[row]]
+    }
+}
+
+fn check_has_mean(problem: &Problem, buffer: &'static str) -> Result<(), Error> {
+    match problem.normalization {
+        Normalization::Layer => Ok(()),
+        _ => {
+            let why = "the normalization has no mean: only layer norm has";
+            Err(Error::UnusedBuffer { buffer, why })
+        }
+    }
+}
+
 /// The mean for layer norm; 0 for RMS norm and L2, whose formulas are those of layer norm with every mean
 /// that comes from centering dropped.
-fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
+fn mean_for_layer(problem: &Problem, row: &RowStatistics, values: &[f64]) -> f64 {
     match problem.normalization {
+        _ if row.is_given => 0.0,
         Normalization::Layer => sum_of(values, |value| value) / f64::from(problem.cols),
         Normalization::Rms | Normalization::L2 => 0.0,
     }
@@ -114,6 +187,7 @@ fn mean_for_layer(problem: &Problem, values: &[f64]) -> f64 {
 fn mean_product(problem: &Problem, row: &RowStatistics, dxhat: &[f64], xhat: &[f64]) -> f64 {
     let sum = dot(dxhat, xhat);
     match problem.normalization {
+        _ if row.is_given => 0.0,
         // What is not finite makes its row NaN here too.
         _ if row.is_linear && sum.is_finite() => 0.0,
         Normalization::Layer | Normalization::Rms => sum / f64::from(problem.cols),

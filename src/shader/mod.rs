@@ -11,6 +11,7 @@ macro_rules! wgsl {
 }
 
 mod access;
+mod constants;
 mod layout;
 mod parts;
 mod text;
@@ -136,8 +137,8 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     let kernel = parts::operation(plan);
     text += &access::accessors(plan, &kernel);
     text += &kernel;
-    let text = set_constants(&text, &parts::constants(plan)).map_err(fault)?;
-    let text = read_from_uniform(&text, &parts::from_uniform(plan)).map_err(fault)?;
+    let text = set_constants(&text, &constants::constants(plan)).map_err(fault)?;
+    let text = read_from_uniform(&text, &constants::from_uniform(plan)).map_err(fault)?;
     let mut source = expand_aliases(&text);
     if plan.unroll {
         let run = plan.short.then_some(RUN_TRIPS);

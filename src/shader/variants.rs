@@ -286,10 +286,22 @@ fn problems() -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their widths have
-/// no common factor with the number of adapters, so that each meets each.
+/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their number has
+/// no common factor with that of the adapters, so that each meets each.
 fn channel_problems() -> impl Iterator<Item = Problem> {
-    const SHAPES: [(u32, u32); 7] = [(1, 1), (4, 3), (1, 7), (4, 16), (6, 64), (4, 4096), (8, 5000)];
+    const SHAPES: [(u32, u32); 11] = [
+        (1, 1),
+        (4, 3),
+        (1, 7),
+        (4, 16),
+        (6, 64),
+        (1, 384),
+        (4, 4096),
+        (8, 5000),
+        (1, 8192),
+        (1, 40_000),
+        (2, 10),
+    ];
     let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
     dtypes.flat_map(|(dtype, parameter_dtype)| {
         let norms = [Normalization::Layer, Normalization::Rms].into_iter();

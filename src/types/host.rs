@@ -2,6 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use super::Element;
+use super::Running;
 use bytemuck::{Pod, Zeroable};
 
 /// What forward keeps of a row for backward, two float32 a row, in this order.
@@ -56,13 +57,31 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
+    /// Mean of each row, `[rows]`, in place of its own, as batch norm has its running ones in inference: with
+    /// `variance` or neither, only for layer norm, and without a residual.
+    pub mean: Option<&'a [f32]>,
+    /// Variance of each row, `[rows]`; see [`mean`](Self::mean). One below 0 makes its row NaN.
+    pub variance: Option<&'a [f32]>,
+    /// Running statistics before the call; only for layer norm, without a residual, and not beside
+    /// [`mean`](Self::mean).
+    pub running: Option<Running<&'a [f32]>>,
 }
 
 impl<'a, T, P> ForwardInputs<'a, T, P> {
     /// Only x.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>) -> Self {
-        Self { rows, x, residual: None, gain: None, bias: None, row_gain: None }
+        Self {
+            rows,
+            x,
+            residual: None,
+            gain: None,
+            bias: None,
+            row_gain: None,
+            mean: None,
+            variance: None,
+            running: None,
+        }
     }
 }
 
@@ -70,20 +89,34 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
     /// x and a residual, which may be of another type.
     #[must_use]
     pub const fn with_residual(rows: usize, x: Rows<'a, T>, residual: Rows<'a, R>) -> Self {
-        Self { rows, x, residual: Some(residual), gain: None, bias: None, row_gain: None }
+        Self {
+            rows,
+            x,
+            residual: Some(residual),
+            gain: None,
+            bias: None,
+            row_gain: None,
+            mean: None,
+            variance: None,
+            running: None,
+        }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 5] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 9] {
         [
             ("x", Some(self.x.into())),
             ("residual", self.residual.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("bias", self.bias.map(Into::into)),
             ("row_gain", self.row_gain.map(Into::into)),
+            ("mean", self.mean.map(Into::into)),
+            ("variance", self.variance.map(Into::into)),
+            ("running_mean", self.running.map(|running| running.mean.into())),
+            ("running_variance", self.running.map(|running| running.variance.into())),
         ]
     }
 }
@@ -109,13 +142,17 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
+    /// The mean of each row that forward was given, `[rows]`: then it is a constant, and so is `variance`.
+    pub mean: Option<&'a [f32]>,
+    /// The variance of each row that forward was given, `[rows]`.
+    pub variance: Option<&'a [f32]>,
 }
 
 impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
     /// No gain.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
-        Self { rows, x, dy, dsum: None, gain: None, row_gain: None }
+        Self { rows, x, dy, dsum: None, gain: None, row_gain: None, mean: None, variance: None }
     }
 }
 

@@ -3,6 +3,7 @@
 mod host;
 mod number;
 mod problem;
+mod running;
 mod words;
 
 #[cfg(feature = "gpu")]
@@ -10,6 +11,7 @@ pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
 pub use problem::{Channels, Problem};
+pub use running::{KeptVariance, Running};
 pub(crate) use words::by_name;
 pub use words::{Affine, Dtype, Gradient, Normalization};
 
@@ -70,6 +72,9 @@ mod tests {
             gain: Some(&values[..]),
             bias: Some(&values[..]),
             row_gain: Some(&values[..]),
+            mean: Some(&values[..]),
+            variance: Some(&values[..]),
+            running: Some(Running::new(&values[..], &values[..])),
             ..ForwardInputs::new(1, rows)
         };
         let backward = BackwardInputs {

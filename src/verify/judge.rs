@@ -105,14 +105,16 @@ pub(crate) struct BackwardTerms {
 }
 
 impl BackwardTerms {
-    /// Of dense rows.
+    /// Of dense rows, from mean and rstd of each, which dx does not depend on where they were given.
     pub(crate) fn new<T: Element>(
         problem: &Problem,
-        rows: usize,
+        statistics: &[[f64; 2]],
         x: &[T],
         dy: &[T],
         gains: &OfColumns,
-    ) -> Result<Self, Error> {
+        are_given: bool,
+    ) -> Self {
+        let rows = statistics.len();
         let cols = problem.cols as usize;
         let count = if problem.normalization == Normalization::L2 { 1.0 } else { cols as f64 };
         let mut terms = Self {
@@ -122,8 +124,8 @@ impl BackwardTerms {
             dbias: vec![0.0; problem.parameters() as usize],
             most_rstd: 0.0,
         };
-        let statistics = statistics(problem, rows, x)?;
-        for (row, ((x, dy), [mean, rstd])) in x.chunks(cols).zip(dy.chunks(cols)).zip(statistics).enumerate()
+        for (row, ((x, dy), [mean, rstd])) in
+            x.chunks(cols).zip(dy.chunks(cols)).zip(statistics.iter().copied()).enumerate()
         {
             let gains = gains.of_row(row);
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
@@ -142,6 +144,9 @@ impl BackwardTerms {
                 terms.dgain[parameter] += (dy.to_f64() * xhat).abs();
                 terms.dbias[parameter] += dy.to_f64().abs();
             }
+            if are_given {
+                (mean_dxhat, mean_product) = (0.0, 0.0);
+            }
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
                 // What the two means lose, of which the second is multiplied by xhat.
@@ -154,7 +159,7 @@ impl BackwardTerms {
             });
             terms.most_rstd = terms.most_rstd.max(rstd);
         }
-        Ok(terms)
+        terms
     }
 
     /// Those of dgain, the same for all columns.
@@ -178,18 +183,21 @@ impl BackwardTerms {
     }
 }
 
-/// Mean and rstd of dense rows, by the reference.
+/// Mean and rstd of dense rows, by the reference: their own, or from mean and variance that are given.
 pub(crate) fn statistics<T: Element>(
     problem: &Problem,
     rows: usize,
     x: &[T],
+    given: Option<&[Vec<f32>; 2]>,
 ) -> Result<Vec<[f64; 2]>, Error> {
     let problem =
         Problem { affine: Affine::None, channels: None, parameter_dtype: problem.dtype, ..*problem };
     let stride = problem.cols as usize;
     let mut y = vec![0.0; x.len()];
     let mut statistics = vec![[0.0; 2]; rows];
-    let inputs = ForwardInputs::<T, T>::new(rows, Rows { data: x, stride });
+    let [mean, variance] = [0, 1].map(|which| given.map(|given: &[Vec<f32>; 2]| &given[which][..]));
+    let inputs =
+        ForwardInputs::<T, T> { mean, variance, ..ForwardInputs::new(rows, Rows { data: x, stride }) };
     let outputs = ForwardOutputs {
         statistics: Some(&mut statistics),
         ..ForwardOutputs::new(RowsMut { data: &mut y, stride })

@@ -5,6 +5,7 @@
 //! that is not written, a write outside the rows and a read outside them all show.
 
 mod array;
+mod asked;
 mod cases;
 pub(crate) mod data;
 mod factors;

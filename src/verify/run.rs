@@ -1,6 +1,7 @@
 //! Running a case and judging its outputs.
 
 use super::Outcome;
+use super::asked::check_asked;
 use super::cases::{Case, Task};
 use super::fenced::{Call, Results, poison};
 use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms};
@@ -11,8 +12,9 @@ use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, LayerNorm, Prepared};
 use crate::op::Stored;
 use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
-use crate::types::{Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, Problem, Real, Rows, RowsMut};
-use std::collections::BTreeSet;
+use crate::types::{
+    Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, Problem, Real, Rows, RowsMut, Running,
+};
 
 /// Runs a case on a device and compares every output with the reference.
 ///
@@ -41,6 +43,9 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
 /// Where one column of gain or dy outweighs all others, the row's largest term is that column's own y or dx,
 /// and how far that is off is the roundings on its way and no average: six units, see docs/numerics.md.
 const ONE_COLUMN: f64 = 6.0 / 4.0;
+
+/// The product with a row's gain is one more rounding of y, of one unit at most: see docs/numerics.md.
+const ROW_GAIN: f64 = 5.0 / 4.0;
 
 /// A case on a device.
 pub(super) struct Runner<'a> {
@@ -87,9 +92,23 @@ impl Runner<'_> {
         let mut expected_y = vec![0.0; rows * cols];
         let mut expected_statistics = vec![[0.0; 2]; rows];
         let row_gain = call.values(Tensor::RowGain);
-        let inputs = ForwardInputs { gain, bias, row_gain, ..ForwardInputs::new(rows, dense(stored, cols)) };
+        let (mean, variance) = (call.values(Tensor::Mean), call.values(Tensor::Variance));
+        let old = call.values(Tensor::RunningMean).zip(call.values(Tensor::RunningVariance));
+        let running = old.map(|(mean, variance)| Running::new(mean, variance));
+        let inputs = ForwardInputs {
+            gain,
+            bias,
+            row_gain,
+            mean,
+            variance,
+            running,
+            ..ForwardInputs::new(rows, dense(stored, cols))
+        };
+        let mut kept = [vec![0.0; rows], vec![0.0; rows]];
+        let [kept_mean, kept_variance] = &mut kept;
         let outputs = ForwardOutputs {
             statistics: Some(&mut expected_statistics),
+            running: running.map(|_| [&mut kept_mean[..], &mut kept_variance[..]]),
             ..ForwardOutputs::new(RowsMut { data: &mut expected_y, stride: cols })
         };
         reference::forward(&exact, &inputs, outputs)?;
@@ -107,7 +126,7 @@ impl Runner<'_> {
         if let Some((dtype, y)) = results.get(Tensor::Y) {
             verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
                 let of_row = &terms[row];
-                let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
+                let own = row_gain.map_or(1.0, |row_gain| ROW_GAIN * row_gain[row].to_f64().abs());
                 let (gain, bias) = (gains.at(row, column), biases.at(row, column));
                 // Beside a column that outweighs the others, those are judged by their own gains.
                 let terms = if one_outweighs {
@@ -119,11 +138,23 @@ impl Runner<'_> {
                 Expected { value: expected_y[row * cols + column], terms: own * terms, flushed }
             });
         }
+        let most_x: Vec<f64> =
+            stored.chunks(cols).map(|row| row.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max)).collect();
+        if let Some(running) = running {
+            let share = f64::from(running.momentum);
+            for (which, tensor, old) in
+                [(0, Tensor::RunningMean, running.mean), (1, Tensor::RunningVariance, running.variance)]
+            {
+                let Some((dtype, got)) = results.get(tensor) else { continue };
+                verdict.judge(tensor, dtype, 1, got, |row, _| {
+                    let value = kept[which][row];
+                    let kept_old = (1.0 - share) * f64::from(old[row]);
+                    let new = if which == 0 { share * most_x[row] } else { (value - kept_old).abs() };
+                    Expected { value, terms: kept_old.abs() + new, flushed: 3.0 * SMALLEST_NORMAL }
+                });
+            }
+        }
         if let Some((dtype, got)) = results.get(Tensor::Statistics) {
-            let most_x: Vec<f64> = stored
-                .chunks(cols)
-                .map(|row| row.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max))
-                .collect();
             verdict.judge(Tensor::Statistics, dtype, 2, got, |row, column| {
                 let value = expected_statistics[row][column];
                 // The mean of a row that is not finite may be infinite or NaN; its rstd is NaN.
@@ -154,7 +185,8 @@ impl Runner<'_> {
 
     /// Those that forward saves of the case's x, and what else of that call is not as it should be.
     async fn saved_statistics(&self, norm: &LayerNorm) -> Result<(Vec<f32>, Vec<String>), Error> {
-        let forward = Forward { statistics: true, without_y: true, ..Forward::default() };
+        let given_statistics = self.case.task.operation().has_given_statistics();
+        let forward = Forward { statistics: true, without_y: true, given_statistics, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
         let buffers = ForwardBuffers::from_given(self.case.rows as u64, |tensor| call.given(tensor))
             .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
@@ -207,7 +239,13 @@ impl Runner<'_> {
         let mut expected_drow_gain = as_f64(old_drow_gain, rows);
         // Where the gradient alone is wanted, the gains themselves do not matter.
         let ones = vec![1.0; rows];
+        let given = match backward.given_statistics {
+            true => Some(self.given_statistics(x)?),
+            false => None,
+        };
         let inputs = BackwardInputs {
+            mean: given.as_ref().map(|[mean, _]| &mean[..]),
+            variance: given.as_ref().map(|[_, variance]| &variance[..]),
             row_gain: row_gain.or(backward.row_gain.then_some(&ones[..])),
             dsum: dsum.map(|dsum| dense(dsum, cols)),
             gain,
@@ -223,7 +261,8 @@ impl Runner<'_> {
         };
         reference::backward(&exact, &inputs, outputs)?;
 
-        let terms = BackwardTerms::new(&exact, rows, x, dy, &reference::gains(&exact, gain))?;
+        let (statistics, gains) = (self.statistics_of(x)?, reference::gains(&exact, gain));
+        let terms = BackwardTerms::new(&exact, &statistics, x, dy, &gains, given.is_some());
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
         let of_one_column = if one_outweighs { ONE_COLUMN } else { 1.0 };
         let size = |old: Option<&[f32]>, i: usize| old.map_or(0.0, |old| old[i].to_f64().abs());
@@ -290,25 +329,6 @@ impl Runner<'_> {
     }
 }
 
-/// That the call asks for what the case does. Its buffers are made from the tensors of the case's options,
-/// and its options from the buffers: one that they do not tell of would be left out without a word, and its
-/// cases would pass.
-fn check_asked(case: Operation, call: Operation) -> Result<(), Error> {
-    if case == call {
-        return Ok(());
-    }
-    let labels = [case, call].map(|operation| operation.options_label());
-    let [of_case, of_call] = labels.each_ref().map(|label| label.split('/').collect::<BTreeSet<_>>());
-    let names: Vec<&str> = of_case.symmetric_difference(&of_call).copied().collect();
-    // Of an option without a label, what has one is the same.
-    let names = if names.is_empty() { format!("of {case:?}") } else { names.join(", ") };
-    Err(Error::invalid(
-        format!("option {names}"),
-        "another in the call's buffers than in the case",
-        "told by a tensor or a field of theirs",
-    ))
-}
-
 /// The plan that a call is told by: the first, but for the sums over channels where dx is wanted too.
 fn first_plan(plans: Vec<Plan>) -> Result<Plan, Error> {
     let takes_sums =
@@ -325,19 +345,6 @@ fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
 mod tests {
     use super::*;
     use crate::gpu::AdapterChoice;
-
-    #[test]
-    fn an_option_that_the_buffers_do_not_tell_of_is_an_error() {
-        let forward = Forward { residual: true, statistics: true, ..Forward::default() };
-        let asked = Operation::Forward(forward);
-        assert_eq!(check_asked(asked, asked), Ok(()));
-        let said = |call| check_asked(asked, Operation::Forward(call)).unwrap_err().to_string();
-        let why = "another in the call's buffers than in the case, needs to be told by a tensor or a field of theirs";
-        let lost = Forward { statistics: false, ..forward };
-        assert_eq!(said(lost), format!("option statistics is {why}"));
-        let another = Forward { without_sum: true, ..forward };
-        assert_eq!(said(another), format!("option without_sum is {why}"));
-    }
 
     /// The buffers say once what becomes of dgain and dbias.
     #[test]

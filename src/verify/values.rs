@@ -11,7 +11,7 @@ use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
 use crate::plan::{Operation, Span, Tensor};
-use crate::types::{Dtype, Real};
+use crate::types::{Dtype, Problem, Real};
 use half::{bf16, f16};
 
 /// The nearest value of a dtype.
@@ -89,12 +89,38 @@ impl Runner<'_> {
             Tensor::Statistics => match &self.saved {
                 Some(saved) => saved.clone(),
                 None => {
-                    let statistics = statistics(&self.exact(), case.rows, call.needed(Tensor::X)?)?;
+                    let statistics = self.statistics_of(call.needed(Tensor::X)?)?;
                     statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
                 }
             },
+            Tensor::Mean => self.given_statistics(call.needed(Tensor::X)?)?[0].clone(),
+            Tensor::Variance => self.given_statistics(call.needed(Tensor::X)?)?[1].clone(),
             _ => self.old_values(used),
         })
+    }
+
+    /// Mean and variance that are given for rows: near their own, where those are in range.
+    pub(super) fn given_statistics(&self, x: &[f32]) -> Result<[Vec<f32>; 2], Error> {
+        let own = statistics(&Problem { eps: 0.0, ..self.exact() }, self.case.rows, x, None)?;
+        let given = own.into_iter().map(|[mean, rstd]| {
+            let deviation = if rstd > 0.0 { 1.0 / rstd } else { 0.0 };
+            let variance = (1.5 * deviation * deviation).min(1e38);
+            match mean.is_finite() && rstd.is_finite() {
+                true => [mean + 0.5 * deviation, variance].map(|value| rounded(Dtype::F32, value)),
+                false => [0.25, 1.0],
+            }
+        });
+        let given: Vec<[f32; 2]> = given.collect();
+        Ok([0, 1].map(|which| given.iter().map(|given| given[which]).collect()))
+    }
+
+    /// Mean and rstd of rows as the case has them.
+    pub(super) fn statistics_of(&self, x: &[f32]) -> Result<Vec<[f64; 2]>, Error> {
+        let given = match self.case.task.operation().has_given_statistics() {
+            true => Some(self.given_statistics(x)?),
+            false => None,
+        };
+        statistics(&self.exact(), self.case.rows, x, given.as_ref())
     }
 
     /// Of all sizes and signs; the third is 0.

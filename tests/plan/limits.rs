@@ -90,7 +90,7 @@ pub(crate) fn limits_are_kept(plan: &Plan, buffers: u32, case: &Case) -> TestCas
     prop_assert!(plan.vector_width <= case.vector_width.min(most_bytes / dtype.size()));
     prop_assert_eq!(plan.cols % plan.vector_width, 0, "an access would cross the row's end");
     prop_assert_eq!(plan.cols, case.problem.cols);
-    let is_split = plan.partial_cols > 0;
+    let is_split = plan.partial_cols > 0 || plan.kernel == Kernel::ForwardSplitApply;
     prop_assert!(is_split || plan.chunks == 1);
     prop_assert!(plan.loop_trips_per_row() <= caps.max_loop_trips.into());
     let is_streamed = matches!(plan.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed);

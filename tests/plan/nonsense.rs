@@ -58,7 +58,8 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
         plans.push(Plan::channel_sums(&of_channels, sums, *width, caps));
     }
     plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
-    let operation = Operation::Forward(*forward);
+    // Of given statistics a plan has no other rungs.
+    let operation = Operation::Forward(Forward { given_statistics: false, ..*forward });
     plans.push(Plan::with_rung(problem, operation, *width, rung, caps));
     let adapter =
         TunedAdapter { name: "one".to_owned(), backend: "vulkan".to_owned(), driver: String::new() };

@@ -45,18 +45,19 @@ impl Case {
     }
 
     pub(crate) fn forward_buffers(&self) -> usize {
-        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in } =
+        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in, .. } =
             self.forward;
         let affine = if without_y { Affine::None } else { self.problem.affine };
         let inputs =
             [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
-        count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain])
+        let of_call = count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain]);
+        of_call + self.mean_and_variance()
     }
 
     /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where
     /// the first has left it.
     pub(crate) fn forward_split_buffers(&self) -> [usize; 2] {
-        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in } =
+        let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in, .. } =
             self.forward;
         let affine = if without_y { Affine::None } else { self.problem.affine };
         let own = |input| input != Some(Tensor::Sum);
@@ -64,9 +65,15 @@ impl Case {
         let first = [own(x_in), residual && own(residual_in), sum, true];
         let again = [x_in.is_none(), residual && residual_in.is_none()];
         let inputs = if sum { 1 } else { count(&again) };
-        let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, row_gain, true];
-        let second = [&vec![true; inputs][..], &second[..]].concat();
-        [count(&first), count(&second)]
+        let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, row_gain];
+        let partials = usize::from(!self.forward.given_statistics);
+        [count(&first), inputs + count(&second) + partials + self.mean_and_variance()]
+    }
+
+    /// Given or running ones.
+    fn mean_and_variance(&self) -> usize {
+        let Forward { given_statistics, running_statistics, .. } = self.forward;
+        2 * usize::from(given_statistics || running_statistics)
     }
 
     pub(crate) fn backward_buffers(&self) -> usize {
@@ -174,8 +181,14 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
         (Some(Tensor::Sum), Some(Tensor::Y)),
     ]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (flags, places).prop_map(
-        |((residual, statistics, without_sum, without_y, row_gain), (x_in, residual_in))| {
+    let of_rows = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
+    (flags, places, of_rows).prop_map(
+        |(
+            (residual, statistics, without_sum, without_y, row_gain),
+            (x_in, residual_in),
+            (given, running),
+        )| {
+            let residual = residual && !given && !running;
             let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
             let residual_in = residual_in.filter(|_| residual);
             let lies_in = |output| [x_in, residual_in].contains(&Some(output));
@@ -185,6 +198,8 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
                 without_y: without_y && statistics && !row_gain && !lies_in(Tensor::Y),
                 statistics,
                 row_gain,
+                given_statistics: given,
+                running_statistics: running,
                 x_in,
                 residual_in,
             }
@@ -209,6 +224,7 @@ pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
             dbias,
             row_gain: row_gains.is_some(),
             drow_gain: row_gains.flatten(),
+            given_statistics: false,
             x_in_dx: x_in_dx && may_be_in_place,
             dy_in_dx: dy_in_dx && may_be_in_place,
         }

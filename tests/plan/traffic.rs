@@ -47,14 +47,16 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
     // The gain of each row, and its gradient, in float32.
     let of_rows = |count| times(count, 4 * call.rows);
     let row_gain = of_rows(forward.row_gain);
+    let given = 2 * of_rows(forward.given_statistics);
+    let running = 2 * of_rows(forward.running_statistics);
     let (y, sum) =
         (times(!forward.without_y, tensor), times(forward.residual && !forward.without_sum, tensor));
     // What the second of two walks reads.
     let again = tensor + times(forward.residual && forward.without_sum, tensor);
     match plan.kernel {
         Kernel::ForwardCached | Kernel::ForwardStreamed => {
-            let read = tensor + times(forward.residual, tensor) + gain + bias + row_gain;
-            let written = y + sum + times(forward.statistics, statistics);
+            let read = tensor + times(forward.residual, tensor) + gain + bias + row_gain + running;
+            let written = y + sum + times(forward.statistics, statistics) + running;
             prop_assert_eq!(traffic.written, written);
             if plan.kernel == Kernel::ForwardCached {
                 prop_assert_eq!(traffic.read, read);
@@ -70,10 +72,10 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
         }
         Kernel::ForwardSplitApply => {
             let merged = 16 * u64::from(plan.chunks * plan.row_partials()) * call.rows;
-            let written = y + times(forward.statistics, statistics);
+            let written = y + times(forward.statistics, statistics) + running;
             prop_assert_eq!(
                 (traffic.read, traffic.written),
-                (again + gain + bias + row_gain + merged, written)
+                (again + gain + bias + row_gain + merged + given + running, written)
             );
         }
         Kernel::BackwardSplitSums => {

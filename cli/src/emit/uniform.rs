@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use serde::Serialize;
-use wgpu_layernorm::plan::{Operation, Plan, Shape, Strides, Used};
+use wgpu_layernorm::plan::{Forward, Operation, Plan, Shape, Strides, Used};
 use wgpu_layernorm::translate::Module;
 
 #[derive(Debug, Serialize)]
@@ -61,7 +61,9 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "rows" | "workgroups_x" | "slot_rows" | "earlier_partial_rows" | "eps" => {
             vec![Value::Name(field.to_owned())]
         }
-        "one" => vec![Value::Number(1)],
+        "momentum" | "variance_factor" if keeps_statistics(plan) => vec![Value::Name(field.to_owned())],
+        "momentum" => vec![Value::Number(0)],
+        "one" | "variance_factor" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
         "cols" => vec![Value::Number(plan.cols)],
         "steps" => vec![Value::Number(plan.steps)],
@@ -86,6 +88,10 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
             .collect(),
         _ => return None,
     })
+}
+
+fn keeps_statistics(plan: &Plan) -> bool {
+    matches!(plan.operation, Operation::Forward(Forward { running_statistics: true, .. }))
 }
 
 /// Where a tensor lies in its binding: start, row stride, column stride, outer stride.
@@ -129,7 +135,9 @@ mod tests {
                 let word = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
                 match value[..] {
                     // A one of the field `one` is a float.
-                    [Value::Number(1)] if name == "one" => assert_eq!(f32::from_bits(word), 1.0),
+                    [Value::Number(1)] if name == "one" || name == "variance_factor" => {
+                        assert_eq!(f32::from_bits(word), 1.0);
+                    }
                     [Value::Number(number)] if name != "inner_rows" => {
                         assert_eq!(word, number, "{name} of {}", plan.label());
                     }

@@ -3,7 +3,7 @@
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Backward, Tensor};
-use crate::types::{Affine, Gradient};
+use crate::types::{Affine, Channels, Gradient, Normalization, Problem};
 
 /// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place.
 /// Otherwise what is written must not share bytes with anything else, but may lie in the same buffer. Written
@@ -31,6 +31,10 @@ pub struct BackwardBuffers<'a> {
     /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferStatistics<'a>,
+    /// Whether forward was given mean and variance ([`ForwardBuffers::mean`](crate::ForwardBuffers::mean)):
+    /// then dx has nothing of what depends on them. Only for layer norm, and without gain and bias of
+    /// columns.
+    pub given_statistics: bool,
     /// Output, `[rows, cols]`. With a residual it is the gradient of x and of the residual alike, with `dsum`
     /// in it.
     #[doc(alias = "grad_input")]
@@ -71,6 +75,7 @@ impl<'a> BackwardBuffers<'a> {
             gain: None,
             row_gain: None,
             statistics: statistics.into(),
+            given_statistics: false,
             dx: None,
             dgain: None,
             dbias: None,
@@ -80,8 +85,21 @@ impl<'a> BackwardBuffers<'a> {
             scratch: None,
         }
     }
-    /// That the tensors go together, and with the affine.
-    pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
+
+    /// That the tensors go together, and with the problem.
+    pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
+        let affine = problem.affine;
+        if self.given_statistics {
+            let by_row = affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
+            let needs = match (problem.normalization, by_row) {
+                (Normalization::Layer, true) => None,
+                (Normalization::Layer, false) => Some("false where gain and bias are not a row's own"),
+                _ => Some("false for a normalization without a mean"),
+            };
+            if let Some(needs) = needs {
+                return Err(Error::invalid("given_statistics", true, needs));
+            }
+        }
         affine.check_gain(self.gain.is_some())?;
         self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
         self.drow_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("drow_gain"))?;
@@ -141,6 +159,7 @@ impl<'a> BackwardBuffers<'a> {
             dbias: given(Tensor::Dbias).map(Into::into),
             drow_gain: given(Tensor::DrowGain).map(Into::into),
             dx_gradient: options.dx.unwrap_or_default(),
+            given_statistics: options.given_statistics,
             parameter_gradient: options.dgain.or(options.dbias).or(options.drow_gain).unwrap_or_default(),
             ..Self::new(rows, x, dy, given(Tensor::Statistics)?)
         })
@@ -155,6 +174,7 @@ impl<'a> BackwardBuffers<'a> {
             dbias: self.dbias.map(|_| self.parameter_gradient),
             row_gain: self.row_gain.is_some() || self.drow_gain.is_some(),
             drow_gain: self.drow_gain.map(|_| self.parameter_gradient),
+            given_statistics: self.given_statistics,
             x_in_dx: lies_in(Tensor::X).is_some(),
             dy_in_dx: lies_in(Tensor::Dy).is_some(),
         }

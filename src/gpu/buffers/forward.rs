@@ -3,7 +3,7 @@
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Forward, Tensor};
-use crate::types::Affine;
+use crate::types::{Normalization, Problem, Running};
 
 /// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
 /// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
@@ -24,9 +24,20 @@ pub struct ForwardBuffers<'a> {
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with
-    /// [`Affine::None`], and y.
+    /// [`Affine::None`](crate::Affine::None), and y.
     #[doc(alias = "weight_g")]
     pub row_gain: Option<BufferVector<'a>>,
+    /// Mean of each row, `[rows]` in float32, in place of its own, as batch norm has its running ones in
+    /// inference: with `variance` or neither, only for layer norm, and without a residual.
+    #[doc(alias = "running_mean")]
+    pub mean: Option<BufferVector<'a>>,
+    /// Variance of each row, `[rows]` in float32; see [`mean`](Self::mean). One below 0 makes its row NaN.
+    #[doc(alias = "running_var")]
+    pub variance: Option<BufferVector<'a>>,
+    /// Running statistics, `[rows]` in float32 each, which are updated; only for layer norm, without a
+    /// residual, and not beside [`mean`](Self::mean).
+    #[doc(alias = "track_running_stats")]
+    pub running: Option<Running<BufferVector<'a>>>,
     /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that
     /// applies them.
     pub y: Option<BufferRows<'a>>,
@@ -52,6 +63,9 @@ impl<'a> ForwardBuffers<'a> {
             gain: None,
             bias: None,
             row_gain: None,
+            mean: None,
+            variance: None,
+            running: None,
             y: Some(y.into()),
             sum: None,
             statistics: None,
@@ -70,8 +84,10 @@ impl<'a> ForwardBuffers<'a> {
         Self { y: None, statistics: Some(statistics.into()), ..Self::new(rows, x, x) }
     }
 
-    /// That the tensors go together, and with the affine.
-    pub(in crate::gpu) fn check(&self, affine: Affine) -> Result<(), Error> {
+    /// That the tensors go together, and with the problem.
+    pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
+        let affine = problem.affine;
+        self.check_statistics(problem)?;
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
@@ -100,22 +116,58 @@ impl<'a> ForwardBuffers<'a> {
         }
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 8] {
+    /// That statistics which are given or kept are both there, and those of layer norm.
+    fn check_statistics(&self, problem: &Problem) -> Result<(), Error> {
+        let unused = |buffer, why| Err(Error::UnusedBuffer { buffer, why });
+        match (self.mean, self.variance) {
+            (Some(_), None) => {
+                return Err(Error::MissingBuffer { buffer: "variance", why: "a mean is given" });
+            }
+            (None, Some(_)) => {
+                return Err(Error::MissingBuffer { buffer: "mean", why: "a variance is given" });
+            }
+            _ => {}
+        }
+        let has_them = [("mean", self.mean.is_some()), ("running.mean", self.running.is_some())];
+        if problem.normalization != Normalization::Layer
+            && let Some((buffer, _)) = has_them.into_iter().find(|(_, has)| *has)
+        {
+            return unused(buffer, "the normalization has no mean: only layer norm has");
+        }
+        match (self.mean, self.running) {
+            (Some(_), Some(_)) => unused("running.mean", "the mean is given, and there is none to keep"),
+            (Some(_), None) | (None, Some(_)) if self.residual.is_some() => {
+                unused("residual", "rows whose mean and variance are given or kept have none")
+            }
+            (_, Some(running)) => running.check(problem.cols),
+            _ => Ok(()),
+        }
+    }
+
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 12] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Residual, self.residual.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
             (Tensor::Bias, self.bias.map(Into::into)),
             (Tensor::RowGain, self.row_gain.map(Into::into)),
+            (Tensor::Mean, self.mean.map(Into::into)),
+            (Tensor::Variance, self.variance.map(Into::into)),
+            (Tensor::RunningMean, self.running.map(|running| running.mean.into())),
+            (Tensor::RunningVariance, self.running.map(|running| running.variance.into())),
             (Tensor::Y, self.y.map(Into::into)),
             (Tensor::Sum, self.sum.map(Into::into)),
             (Tensor::Statistics, self.statistics.map(Into::into)),
         ]
     }
 
-    /// The inverse: None without x.
+    /// The inverse, with running statistics as they are by default: None without x.
     pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
+        let running = given(Tensor::RunningMean).zip(given(Tensor::RunningVariance));
         Some(Self {
+            mean: given(Tensor::Mean).map(Into::into),
+            variance: given(Tensor::Variance).map(Into::into),
+            running: running.map(|(mean, variance)| Running::new(mean.into(), variance.into())),
             residual: given(Tensor::Residual).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
@@ -135,6 +187,8 @@ impl<'a> ForwardBuffers<'a> {
             without_y: self.y.is_none(),
             statistics: self.statistics.is_some(),
             row_gain: self.row_gain.is_some(),
+            given_statistics: self.mean.is_some(),
+            running_statistics: self.running.is_some(),
             x_in: lies_in(Tensor::X),
             residual_in: lies_in(Tensor::Residual),
         }

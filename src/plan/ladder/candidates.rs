@@ -21,6 +21,9 @@ pub(in crate::plan) fn candidates(
     caps: &Caps,
 ) -> Result<Vec<Rung>, Error> {
     let own = Plan::by_ladder(problem, operation, vector_width, caps)?;
+    if operation.has_given_statistics() {
+        return Ok(vec![own.rung()]);
+    }
     let (cached, streamed, held_vec4) = match operation {
         Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),

@@ -14,8 +14,12 @@ fn run(problem: &Problem, x: &[f32], gain: &[f32], bias: &[f32]) -> (Vec<f64>, V
         ..ForwardInputs::new(rows, Rows { data: x, stride })
     };
     let (mut y, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
-    let outputs =
-        ForwardOutputs { y: RowsMut { data: &mut y, stride }, sum: None, statistics: Some(&mut statistics) };
+    let outputs = ForwardOutputs {
+        y: RowsMut { data: &mut y, stride },
+        sum: None,
+        statistics: Some(&mut statistics),
+        running: None,
+    };
     forward(problem, &inputs, outputs).unwrap();
     (y, statistics)
 }
@@ -81,11 +85,13 @@ fn the_sum_has_the_type_of_the_residual() {
         y: RowsMut { data: &mut y, stride: 2 },
         sum: Some(RowsMut { data: &mut sum, stride: 2 }),
         statistics: None,
+        running: None,
     };
     forward(&problem, &inputs, outputs).unwrap();
     assert_eq!(sum, [2049.0, 2047.0]);
     let wrong = ForwardInputs::<_, f32, _>::with_residual(1, rows, rows);
-    let outputs = ForwardOutputs { y: RowsMut { data: &mut y, stride: 2 }, sum: None, statistics: None };
+    let outputs =
+        ForwardOutputs { y: RowsMut { data: &mut y, stride: 2 }, sum: None, statistics: None, running: None };
     let error = forward(&problem, &wrong, outputs).unwrap_err().to_string();
     assert_eq!(error, "type of residual and sum is f16, needs to be f32");
 }
@@ -106,6 +112,7 @@ fn the_sum_is_rounded_before_it_is_normalized() {
             y: RowsMut { data: &mut y, stride: 2 },
             sum: wants_sum.then_some(RowsMut { data: &mut sum, stride: 2 }),
             statistics: Some(&mut statistics),
+            running: None,
         };
         forward(&problem, &inputs, outputs).unwrap();
         assert_eq!(y, [0.0; 2], "two equal values");
@@ -167,6 +174,7 @@ fn no_rows_are_valid_and_write_nothing() {
         y: RowsMut { data: &mut y, stride: 3 },
         sum: None,
         statistics: Some(&mut statistics),
+        running: None,
     };
     forward(&problem, &inputs, outputs).unwrap();
     assert_eq!((y, statistics), ([7.0; 4], [[7.0; 2]]));
@@ -217,6 +225,7 @@ impl Call {
             y: RowsMut { data: &mut y[..self.y.0], stride: self.y.1 },
             sum: self.sum.map(|(length, stride)| RowsMut { data: &mut sum[..length], stride }),
             statistics: self.statistics.map(|length| &mut statistics[..length]),
+            running: None,
         };
         let result = forward(&self.problem, &inputs, outputs);
         let written = y.iter().chain(&sum).any(|value| *value != 7.0)
@@ -294,8 +303,12 @@ fn a_stride_beyond_the_slice_is_fine_for_one_row() {
 fn the_parameters_type_is_checked_even_where_there_are_none() {
     let problem = Problem { cols: 1, affine: Affine::None, ..Problem::default() };
     let inputs = ForwardInputs::<f32, f16>::new(1, Rows { data: &[1.0], stride: 1 });
-    let outputs =
-        ForwardOutputs { y: RowsMut { data: &mut [0_f32], stride: 1 }, sum: None, statistics: None };
+    let outputs = ForwardOutputs {
+        y: RowsMut { data: &mut [0_f32], stride: 1 },
+        sum: None,
+        statistics: None,
+        running: None,
+    };
     let message = forward(&problem, &inputs, outputs).unwrap_err().to_string();
     assert_eq!(message, "type of gain and bias is f16, needs to be f32");
 }

@@ -1,0 +1,54 @@
+// The columns of such rows, walked again.
+//
+// Needs: load_x, load_dy, load_parameters, small_dxhat, write_dx.
+
+// Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
+const COMPENSATE_LARGE: bool = true;
+
+// A count of steps that compilers do not know: written out, these walks would be most of the text.
+fn unknown_steps() -> u32 {
+    return STEPS * u32(params.one);
+}
+
+// The thread's sums over the columns of a row in the steps from first_step on: 0, dxhat and dxhat * xhat, at
+// a small scale.
+fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delta: f32) -> Sums {
+    var sum_dxhat = Compensated();
+    var sum_product = Compensated();
+    for (var i = 0u; i < unknown_steps(); i++) {
+        let step = first_step + i;
+        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        var x_values = load_x(row, step, thread);
+        for (var part = 0u; part < PARTS; part++) {
+            let term = keep_row(dxhat[part], step, part, thread) * SUM_SCALE;
+            let xhat = keep_row(saved_xhat(x_values[part], saved) - delta, step, part, thread);
+            if (COMPENSATE_LARGE) {
+                sum_dxhat = add_compensated(sum_dxhat, term);
+                sum_product = add_compensated(sum_product, term * xhat);
+            } else {
+                sum_dxhat.sum += term;
+                sum_product.sum = fma(term, xhat, sum_product.sum);
+            }
+        }
+    }
+    return Sums(0.0, add_components(sum_dxhat.sum), add_components(sum_product.sum));
+}
+
+// Writes dx of the thread's columns in the steps from first_step on, from means at the small scale.
+fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
+    // Up again by 2^144, and times rstd: a small one first, as dx may be finite where dx / rstd is not.
+    let is_small = means.rstd < 1.0;
+    let first = select(1.0, means.rstd, is_small) / ROOT_SCALE;
+    let last = select(means.rstd, 1.0, is_small);
+    for (var i = 0u; i < unknown_steps(); i++) {
+        let step = first_step + i;
+        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        var x_values = load_x(row, step, thread);
+        var dx: Values;
+        for (var part = 0u; part < PARTS; part++) {
+            let xhat = saved_xhat(x_values[part], saved) - means.delta;
+            dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
+        }
+        write_dx(row, step, thread, dx, means.nan);
+    }
+}
