@@ -80,6 +80,11 @@ impl Arrangement {
         })
     }
 
+    /// The same, whose tensors of one value for each row have one dimension.
+    pub(crate) fn in_one_dimension(self) -> Self {
+        Self { rows_shape: vec![self.rows], ..self }
+    }
+
     /// Heads of `dim` values inside the rows of `[..., width]`, from `offset` on.
     pub(crate) fn heads(x: &TensorInfo, heads: usize, dim: usize, offset: usize) -> Result<Self, Failure> {
         let width = x.shape.last().copied().unwrap_or(0);

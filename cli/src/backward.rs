@@ -14,7 +14,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// --normalization channel x is [samples, channels, ...], and the channels of each position are a row; with
 /// --heads parts of the last dimension are, and dx has the rest of dy as it is. With --normalization group
 /// and instance x is [samples, channels, ...] too, a group of a sample is a row, and gain, dgain and dbias
-/// have a value for each channel. With --normalization weight x is v, --gain is g, dx that of v, and dgain
+/// have a value for each channel; with batch a channel of all samples is one, and with --mode inference its
+/// running statistics are constants. With --normalization weight x is v, --gain is g, dx that of v, and dgain
 /// that of g. x is what forward normalized: its x or, with a residual, its sum. x and dy are of one shape and
 /// type, F32, F16 or BF16; gain, one value for each column or channel, is of the same type or F32. OUT gets
 /// dx, in the shape and type of x; with --gain also dgain and dbias, in the shape and type of gain. The bias
@@ -44,6 +45,10 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let affine = if args.gain.is_some() { Affine::GainBias } else { Affine::None };
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
+    if call.kept_shapes().is_some() {
+        let what = "--running-mean: gradients of --mode training are those of the batch's own statistics";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
     if call.is_weight_norm() && args.gain.is_none() {
         return Err(Failure::WrongCall("--normalization weight needs --gain, g".to_owned()));
     }
@@ -71,7 +76,11 @@ fn run_typed<T: Element, P: Element>(
     let row_gain = call.read_row_gain()?;
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
+    let running = call.read_running()?;
+    let given = running.as_ref().filter(|(_, is_inference)| *is_inference).map(|(running, _)| running);
     let inputs = BackwardInputs {
+        mean: given.map(|[mean, _]| &mean[..]),
+        variance: given.map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
         row_gain: row_gain.as_deref(),
         ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })

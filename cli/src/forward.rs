@@ -3,10 +3,10 @@
 use crate::call::{Call, Common};
 use crate::failure::Failure;
 use crate::tensors::{self, TensorInfo};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use wgpu_layernorm::reference::ForwardInputs;
-use wgpu_layernorm::{Affine, Dtype, Element, Real, Rows};
+use wgpu_layernorm::{Affine, Dtype, Element, KeptVariance, Real, Rows, Running};
 
 /// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
@@ -14,11 +14,13 @@ use wgpu_layernorm::{Affine, Dtype, Element, Real, Rows};
 /// --normalization channel x is [samples, channels, ...], and the channels of each position are a row; with
 /// --heads parts of the last dimension are, and y has the rest of x as it is. With --normalization group and
 /// instance x is [samples, channels, ...] too, a group of a sample is a row, and gain and bias have a value
-/// for each channel. With --normalization weight x is v and --gain is g, one for each index of --axis; y is
-/// w, and --statistics writes norm. x and the residual are F32, F16 or BF16; gain and bias, one value for
-/// each column or channel, are of the same type or F32. OUT gets y, in the shape and type of x; with
-/// --residual also sum (x + residual as stored, which is what gets normalized); with --statistics also mean
-/// and rstd of each row, F32, in the shape of the leading dimensions (group and instance: [samples, groups]).
+/// for each channel; with batch a channel of all samples is one. With --normalization weight x is v and
+/// --gain is g, one for each index of --axis; y is w, and --statistics writes norm. x and the residual are
+/// F32, F16 or BF16; gain and bias, one value for each column or channel, are of the same type or F32. OUT
+/// gets y, in the shape and type of x; with --residual also sum (x + residual as stored, which is what gets
+/// normalized); with --statistics also mean and rstd of each row, F32, in the shape of the leading dimensions
+/// (group and instance: [samples, groups]). In training, batch norm also writes running_mean and
+/// running_variance, of those that are given.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -44,6 +46,16 @@ pub(crate) struct Forward {
     #[arg(long)]
     statistics: bool,
 
+    /// With batch in training: the share of the new statistics in the running ones, or with --running onnx of
+    /// the old ones, 0 to 1 [default: 0.1, with --running onnx 0.9]
+    #[arg(long, value_name = "M", requires = "running_mean", allow_negative_numbers = true)]
+    momentum: Option<f32>,
+
+    /// With batch in training: what running statistics are. pytorch keeps the unbiased variance, onnx the
+    /// biased one [default: pytorch]
+    #[arg(long, value_enum, requires = "running_mean")]
+    running: Option<RunningFlag>,
+
     #[command(flatten)]
     common: Common,
 }
@@ -61,11 +73,22 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     }
     let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
+    if residual.is_some() && call.has_running() {
+        let what = "--residual with --running-mean: statistics that are kept or given are those of x alone";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
     if residual.is_some() && call.leaves_values() {
         let what =
             "--residual with --heads: what lies between the heads has no sum; normalize the sum instead";
         return Err(Failure::WrongCall(what.to_owned()));
     }
+    let of_running = [("--momentum", args.momentum.is_some()), ("--running", args.running.is_some())];
+    if let Some((flag, _)) = of_running.into_iter().find(|(_, given)| *given)
+        && call.kept_shapes().is_none()
+    {
+        return Err(Failure::WrongCall(format!("{flag}: --mode inference keeps no statistics")));
+    }
+    args.average()?;
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -75,6 +98,26 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
     run(args, call, bias.as_ref(), residual.as_ref())
+}
+
+/// `--running`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RunningFlag {
+    Pytorch,
+    Onnx,
+}
+
+impl Forward {
+    /// The share of new statistics, and which variance is kept.
+    fn average(&self) -> Result<(f32, KeptVariance), Failure> {
+        if let Some(momentum) = self.momentum.filter(|momentum| !(0.0..=1.0).contains(momentum)) {
+            return Err(Failure::WrongCall(format!("--momentum is {momentum}, needs to be 0 to 1")));
+        }
+        Ok(match self.running {
+            Some(RunningFlag::Onnx) => (1.0 - self.momentum.unwrap_or(0.9), KeptVariance::Biased),
+            Some(RunningFlag::Pytorch) | None => (self.momentum.unwrap_or(0.1), KeptVariance::Unbiased),
+        })
+    }
 }
 
 fn run_typed<T: Element, P: Element>(
@@ -92,7 +135,19 @@ fn run_typed<T: Element, P: Element>(
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
+    let running = call.read_running()?;
+    let (momentum, kept) = args.average()?;
+    let [given, updated] = [true, false].map(|is_inference| {
+        running.as_ref().filter(|(_, inference)| *inference == is_inference).map(|(running, _)| running)
+    });
     let inputs = ForwardInputs {
+        mean: given.map(|[mean, _]| &mean[..]),
+        variance: given.map(|[_, variance]| &variance[..]),
+        running: updated.map(|[mean, variance]| Running {
+            momentum,
+            kept,
+            ..Running::new(&mean[..], &variance[..])
+        }),
         residual: residual.as_deref().map(|data| Rows { data, stride }),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
@@ -117,6 +172,12 @@ fn run_typed<T: Element, P: Element>(
     } else if args.statistics {
         outputs.push(("mean", tensors::view(&call.rows_shape(), &mean)?));
         outputs.push(("rstd", tensors::view(&call.rows_shape(), &rstd)?));
+    }
+    if let (Some([of_mean, of_variance]), Some(mean), Some(variance)) =
+        (call.kept_shapes(), &result.running_mean, &result.running_variance)
+    {
+        outputs.push(("running_mean", tensors::view(of_mean, mean)?));
+        outputs.push(("running_variance", tensors::view(of_variance, variance)?));
     }
     tensors::write(&args.common.output, outputs)
 }

@@ -61,6 +61,8 @@ pub(crate) enum NormalizationFlag {
     Group,
     /// Group norm with a group for each channel
     Instance,
+    /// Batch norm of [samples, channels, ...]: each channel over all samples and positions
+    Batch,
     /// Layer norm over the channels of [samples, channels, ...], at each position
     Channel,
     /// RMS norm over the channels
@@ -72,7 +74,7 @@ pub(crate) enum NormalizationFlag {
 impl NormalizationFlag {
     pub(crate) const fn of_rows(self) -> Normalization {
         match self {
-            Self::Layer | Self::Group | Self::Instance | Self::Channel => Normalization::Layer,
+            Self::Layer | Self::Group | Self::Instance | Self::Batch | Self::Channel => Normalization::Layer,
             Self::Rms | Self::ChannelRms => Normalization::Rms,
             Self::L2 | Self::Weight => Normalization::L2,
         }

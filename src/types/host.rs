@@ -159,13 +159,16 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 5] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 7] {
         [
             ("x", Some(self.x.into())),
             ("dy", Some(self.dy.into())),
             ("dsum", self.dsum.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("row_gain", self.row_gain.map(Into::into)),
+            // Of forward, which runs before.
+            ("mean", self.mean.map(Into::into)),
+            ("variance", self.variance.map(Into::into)),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! The flags that `forward` and `backward` have in common.
 
+use super::batch::BatchFlags;
 use crate::adapters::parse_part;
 use crate::tuning::TuningFlag;
 use crate::words::NormalizationFlag;
@@ -21,13 +22,16 @@ pub(crate) struct Common {
     #[arg(long, value_enum, default_value_t = NormalizationFlag::Layer)]
     pub(super) normalization: NormalizationFlag,
 
-    /// With group, instance, channel and channel-rms: x is [samples, ..., channels]
+    /// With group, instance, batch, channel and channel-rms: x is [samples, ..., channels]
     #[arg(long)]
     pub(super) channels_last: bool,
 
     /// With group: so many groups of neighboring channels, which divide them evenly
     #[arg(long, value_name = "G", value_parser = parse_count)]
     pub(super) groups: Option<usize>,
+
+    #[command(flatten)]
+    pub(super) batch: BatchFlags,
 
     /// With weight: the axis along which there is a norm for each index, as PyTorch's dim [default: 0]
     #[arg(long, value_name = "K")]
@@ -46,8 +50,8 @@ pub(crate) struct Common {
     pub(super) offset: usize,
 
     /// Added to the variance (mean square) before the root, or with l2 the least norm that counts; may be 0.
-    /// torch: what PyTorch takes where it is given none, 1e-5 for layer, group and instance norm, 2^-23 for
-    /// RMS norm and 1e-12 for l2, whatever the type of x [default: 1e-5, with l2 0]
+    /// torch: what PyTorch takes where it is given none, 1e-5 for layer, group, instance and batch norm,
+    /// 2^-23 for RMS norm and 1e-12 for l2, whatever the type of x [default: 1e-5, with l2 0]
     #[arg(long, value_name = "E|torch", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Option<Eps>,
 

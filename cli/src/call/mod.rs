@@ -1,5 +1,6 @@
 //! The call that `forward` or `backward` makes: an open file, and which rows its tensors are.
 
+mod batch;
 mod flags;
 mod rows;
 
@@ -14,7 +15,7 @@ use crate::tensors::{TensorFile, TensorInfo, file_dtype, unknown, zeroed};
 use crate::tuning;
 use crate::words::NormalizationFlag;
 use half::{bf16, f16};
-use rows::{arrangement, channels, cols, cols_of, leading_shape};
+use rows::{arrangement, batch_channels, channels, cols, cols_of, leading_shape};
 use wgpu_layernorm::{Affine, Channels, Dtype, Element, Problem};
 
 /// An open file, and the call that x and gain in it make up.
@@ -28,6 +29,9 @@ pub(crate) struct Call {
     /// Where the rows lie, if not one after the other.
     arrangement: Option<Arrangement>,
     is_weight_norm: bool,
+    /// Running mean and variance of each row.
+    running: Option<[TensorInfo; 2]>,
+    is_inference: bool,
 }
 
 impl Call {
@@ -39,8 +43,15 @@ impl Call {
     ) -> Result<Self, Failure> {
         let file = TensorFile::open(&common.input)?;
         let x = file.find("--x", x)?;
-        let channels = channels(&x, common)?;
+        common.batch.check(common.normalization)?;
+        let is_batch_norm = common.normalization == NormalizationFlag::Batch;
+        let channels = if is_batch_norm { Some(batch_channels(&x, common)?) } else { channels(&x, common)? };
         let arrangement = match channels {
+            Some(_) if is_batch_norm => {
+                let last = x.shape.len().saturating_sub(1);
+                let along = Arrangement::along(&x, if common.channels_last { last } else { 1 })?;
+                Some(along.in_one_dimension())
+            }
             Some(channels) if common.channels_last => Some(Arrangement::groups_of_last(&x, channels)?),
             Some(_) => None,
             None => arrangement(&x, common)?,
@@ -79,7 +90,18 @@ impl Call {
             gain: None,
             arrangement,
             is_weight_norm: common.normalization == NormalizationFlag::Weight,
+            running: None,
+            is_inference: common.batch.is_inference(),
         };
+        if is_batch_norm {
+            call.running = common.batch.find(&call)?;
+            if cols == 1 && !call.is_inference {
+                return Err(Failure::WrongCall(format!(
+                    "{} has shape {:?}, one value for each channel, and --mode training needs 2 or more",
+                    call.x.label, call.x.shape
+                )));
+            }
+        }
         if let Some(gain) = gain {
             let gain = call.parameter("--gain", gain)?;
             call.problem.parameter_dtype = gain.dtype;
@@ -181,6 +203,22 @@ impl Call {
             dtype => return Err(unknown(dtype)),
         };
         Ok(Some(widened))
+    }
+
+    /// Running mean and variance, and whether x is normalized by them.
+    pub(crate) fn read_running(&mut self) -> Result<Option<([Vec<f32>; 2], bool)>, Failure> {
+        let Some([mean, variance]) = self.running.clone() else { return Ok(None) };
+        Ok(Some(([self.file.read(&mean)?, self.file.read(&variance)?], self.is_inference)))
+    }
+
+    pub(crate) const fn has_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The shapes of the running statistics that forward updates.
+    pub(crate) fn kept_shapes(&self) -> Option<[&[usize]; 2]> {
+        let [mean, variance] = self.running.as_ref().filter(|_| !self.is_inference)?;
+        Some([&mean.shape, &variance.shape])
     }
 
     /// Whether x has values that belong to no row.

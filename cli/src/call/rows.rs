@@ -82,6 +82,32 @@ pub(super) fn channels(x: &TensorInfo, common: &Common) -> Result<Option<Channel
     }
 }
 
+/// The channels of a batch: a row has all values of one.
+pub(super) fn batch_channels(x: &TensorInfo, common: &Common) -> Result<Channels, Failure> {
+    let given = [
+        ("--heads", common.heads.is_some()),
+        ("--cols", common.cols.is_some()),
+        ("--axis", common.axis.is_some()),
+        ("--groups", common.groups.is_some()),
+    ];
+    if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(Failure::WrongCall(format!("--normalization batch does not take {flag}")));
+    }
+    let count = match (&x.shape[..], common.channels_last) {
+        ([_, .., count], true) | ([_, count, ..], false) if *count > 0 => *count,
+        _ => {
+            return Err(Failure::WrongCall(format!(
+                "{} has shape {:?}, needs [samples, channels, ...] for --normalization batch",
+                x.label, x.shape
+            )));
+        }
+    };
+    let spatial = cols_of(x, x.elements() / count)?;
+    let too_many = |_| Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
+    let count = u32::try_from(count).map_err(too_many)?;
+    Ok(Channels { count, groups: count, spatial })
+}
+
 fn needs_channels(x: &TensorInfo) -> String {
     let (label, shape) = (&x.label, &x.shape);
     format!(

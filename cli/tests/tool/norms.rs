@@ -250,3 +250,106 @@ fn group_and_instance_norm_are_those_of_pytorch() {
         }
     }
 }
+
+/// Means and biased variances of the channels of `[samples, channels, spatial]`.
+fn moments(x: &[f32], [samples, channels, spatial]: [usize; 3]) -> Vec<[f64; 2]> {
+    let of_channel = |channel: usize| -> [f64; 2] {
+        let places =
+            (0..samples).flat_map(|n| (0..spatial).map(move |s| (n * channels + channel) * spatial + s));
+        let values: Vec<f64> = places.map(|place| f64::from(x[place])).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        [mean, variance]
+    };
+    (0..channels).map(of_channel).collect()
+}
+
+#[test]
+fn batch_norm_keeps_running_statistics_and_is_normalized_by_them() {
+    let room = Room::new();
+    let shape = [3, 2, 5];
+    let [samples, channels, spatial] = shape;
+    let count = samples * spatial;
+    let x: Vec<f32> = (0..30).map(|i| ((i * i * 7 + 3) % 23) as f32 - 5.0).collect();
+    let dy: Vec<f32> = (0..30).map(|i| ((i * 5 + 1) % 11) as f32 * 0.5 - 2.0).collect();
+    let last = |values: &[f32]| -> Vec<f32> {
+        let place = move |n: usize, s: usize, c: usize| (n * channels + c) * spatial + s;
+        let in_sample = move |n| (0..spatial).flat_map(move |s| (0..channels).map(move |c| place(n, s, c)));
+        (0..samples).flat_map(in_sample).map(|place| values[place]).collect()
+    };
+    let (gain, bias, mean, variance) = ([1.5_f32, -0.5], [0.25_f32, 1.0], [1.0_f32, -2.0], [4.0_f32, 9.0]);
+    let input = room.path("in");
+    files::write(
+        &input,
+        &[
+            ("x", Tensor::f32(&shape, &x)),
+            ("dy", Tensor::f32(&shape, &dy)),
+            ("x_last", Tensor::f32(&[samples, spatial, channels], &last(&x))),
+            ("g", Tensor::f32(&[channels], &gain)),
+            ("b", Tensor::f32(&[channels], &bias)),
+            ("m", Tensor::f32(&[channels], &mean)),
+            ("v", Tensor::f32(&[1, channels], &variance)),
+        ],
+    );
+    let own = moments(&x, shape);
+    let channel = |i: usize| i / spatial % channels;
+    let normalized = |statistics: &[[f64; 2]]| -> Vec<f32> {
+        let of = |(i, x): (usize, &f32)| {
+            let [mean, variance] = statistics[channel(i)];
+            let xhat = (f64::from(*x) - mean) / (variance + f64::from(1e-5_f32)).sqrt();
+            f32::from_f64(f64::from(gain[channel(i)]) * xhat + f64::from(bias[channel(i)]))
+        };
+        x.iter().enumerate().map(of).collect()
+    };
+    let given: Vec<[f64; 2]> = (0..channels).map(|c| [f64::from(mean[c]), f64::from(variance[c])]).collect();
+    let common = ["--gain", "g", "--normalization", "batch"];
+    let affine = [&common[..], &["--bias", "b", "--running-mean", "m", "--running-variance", "v"]].concat();
+    for (flags, new_share, factor) in [
+        (&[][..], 0.1, count as f64 / (count - 1) as f64),
+        (&["--mode", "training", "--momentum", "0.25"], 0.25, count as f64 / (count - 1) as f64),
+        (&["--running", "onnx"], 0.1, 1.0),
+        (&["--running", "onnx", "--momentum", "0.75"], 0.25, 1.0),
+    ] {
+        let average = |old: &[f32], new: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            let of = |c| f32::from_f64((1.0 - new_share) * f64::from(old[c]) + new_share * new(c));
+            (0..channels).map(of).collect()
+        };
+        let forward = ["forward", &input, "--x", "x", "--statistics"];
+        let names = ["y", "mean", "rstd", "running_mean", "running_variance"];
+        for has in on_both(&room, &[&forward[..], &affine, flags].concat(), &names) {
+            assert_close("y", &has[0], &Tensor::f32(&shape, &normalized(&own)), 30);
+            let means: Vec<f32> = own.iter().map(|[mean, _]| f32::from_f64(*mean)).collect();
+            assert_close("mean", &has[1], &Tensor::f32(&[channels], &means), 2);
+            let kept_mean = average(&mean, &|c| own[c][0]);
+            assert_close("running_mean", &has[3], &Tensor::f32(&[channels], &kept_mean), 2);
+            let kept_variance = average(&variance, &|c| own[c][1] * factor);
+            assert_close("running_variance", &has[4], &Tensor::f32(&[1, channels], &kept_variance), 2);
+        }
+    }
+    let forward = ["forward", &input, "--x", "x_last", "--channels-last", "--mode", "inference"];
+    for has in on_both(&room, &[&forward[..], &affine].concat(), &["y"]) {
+        let expected = Tensor::f32(&[samples, spatial, channels], &last(&normalized(&given)));
+        assert_close("y", &has[0], &expected, 30);
+    }
+    // Gradients of constants: dx is dy times a factor of the channel.
+    let backward = ["backward", &input, "--x", "x", "--dy", "dy", "--mode", "inference"];
+    let running = ["--running-mean", "m", "--running-variance", "v"];
+    for has in on_both(&room, &[&backward[..], &common, &running].concat(), &["dx", "dgain", "dbias"]) {
+        let rstd = |c: usize| 1.0 / (given[c][1] + f64::from(1e-5_f32)).sqrt();
+        let dx: Vec<f32> = dy
+            .iter()
+            .enumerate()
+            .map(|(i, dy)| f32::from_f64(f64::from(gain[channel(i)]) * rstd(channel(i)) * f64::from(*dy)))
+            .collect();
+        assert_close("dx", &has[0], &Tensor::f32(&shape, &dx), 30);
+        let sums = |of: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            let sum = |c| (0..30).filter(|i| channel(*i) == c).map(of).sum::<f64>();
+            (0..channels).map(|c| f32::from_f64(sum(c))).collect()
+        };
+        let xhat = |i: usize| (f64::from(x[i]) - given[channel(i)][0]) * rstd(channel(i));
+        let dgain = sums(&|i| f64::from(dy[i]) * xhat(i));
+        assert_close("dgain", &has[1], &Tensor::f32(&[channels], &dgain), 2);
+        let dbias = sums(&|i| f64::from(dy[i]));
+        assert_close("dbias", &has[2], &Tensor::f32(&[channels], &dbias), 2);
+    }
+}

@@ -81,7 +81,7 @@ fn wrong_flags_and_tensors() {
         forward(&["--x", "x", "--cols", cols], &["--cols", cols]);
     }
     forward(&["--x", "x", "--cols", "5"], &["--cols 5", "12 elements"]);
-    forward(&["--x", "x", "--normalization", "batch"], &["--normalization", "batch", "layer", "rms"]);
+    forward(&["--x", "x", "--normalization", "mean"], &["--normalization", "mean", "layer", "rms"]);
     forward(&["--x", "gain", "--normalization", "channel"], &["gain", "[4]", "[samples, channels, ...]"]);
     forward(&["--x", "no_cols", "--normalization", "channel"], &["no_cols", "[3, 0]", "rows of 0", "need 1"]);
     forward(&["--x", "x", "--normalization", "channel", "--cols", "3"], &["--cols", "channel"]);
@@ -103,6 +103,21 @@ fn wrong_flags_and_tensors() {
     forward(&["--x", "gain", "--normalization", "instance"], &["gain", "[4]", "[samples, channels, ...]"]);
     forward(&["--x", "x", "--normalization", "instance", "--groups", "2"], &["--groups", "each channel"]);
     forward(&["--x", "x", "--groups", "2"], &["--groups", "--normalization group"]);
+    let batch = ["--x", "x", "--normalization", "batch"];
+    let with = |more: &[&'static str]| [&batch[..], more].concat();
+    forward(&with(&["--mode", "inference"]), &["--mode inference", "--running-mean"]);
+    forward(&with(&["--running-mean", "gain"]), &["--running-variance"]);
+    let running = ["--running-mean", "gain", "--running-variance", "gain"];
+    let of_running = |more: &[&'static str]| with(&[&running[..], more].concat());
+    forward(&of_running(&["--momentum", "1.5"]), &["--momentum is 1.5", "0 to 1"]);
+    forward(&of_running(&["--momentum", "0.5", "--mode", "inference"]), &["--momentum", "inference"]);
+    forward(&of_running(&["--residual", "x"]), &["--residual", "running"]);
+    let long = ["--running-mean", "long", "--running-variance", "gain"];
+    forward(&with(&long), &["long", "F32 with 4 elements", "channel of x"]);
+    forward(&with(&["--groups", "2"]), &["batch", "--groups"]);
+    forward(&["--x", "gain", "--normalization", "batch"], &["gain", "[4]", "[samples, channels, ...]"]);
+    forward(&["--x", "x", "--mode", "training"], &["--mode", "--normalization batch"]);
+    forward(&[&["--x", "x"], &running[..]].concat(), &["--running-mean", "--normalization batch"]);
     let weight = ["--x", "x", "--normalization", "weight"];
     forward(&weight, &["weight", "--gain"]);
     forward(&[&weight[..], &["--gain", "gain"]].concat(), &["gain", "[4]", "needs 3", "--axis"]);

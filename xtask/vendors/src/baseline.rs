@@ -2,7 +2,7 @@
 //! them, and with loops and without subgroups.
 
 use std::collections::HashSet;
-use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, Strides};
 use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
 
 /// The plans for an adapter with these caps.
@@ -21,6 +21,10 @@ const WIDEST: u32 = 131_072;
 /// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the
 /// style transfer of instance norm.
 const GROUP_NORMS: [[u32; 3]; 4] = [[320, 32, 4096], [640, 32, 1024], [1280, 32, 64], [64, 64, 16_384]];
+
+/// Channels, samples and positions of batch norms: the first and the last of a ResNet. A workgroup holds a
+/// channel of the last.
+const BATCH_NORMS: [[u32; 3]; 2] = [[64, 32, 3136], [512, 32, 49]];
 
 fn plans(caps: &Caps) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -72,6 +76,27 @@ fn plans(caps: &Caps) -> Vec<Plan> {
             add(Plan::forward(&problem, statistics, 8, caps));
             add(Plan::backward(&problem, all, 8, caps));
             add(Plan::channel_sums(&problem, all, 8, caps));
+        }
+    }
+    for [channels, samples, spatial] in BATCH_NORMS {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let problem =
+                Problem { dtype, parameter_dtype: dtype, ..Problem::batch(channels, samples, spatial) };
+            // Positions side by side in accesses as wide as they allow.
+            let width = if spatial.is_multiple_of(8) { 8 } else { 1 };
+            let of_batch = |plan: Plan| plan.with_strides(Strides::Columns);
+            let training = Forward { running_statistics: true, ..statistics };
+            let inference = Forward { given_statistics: true, ..Forward::default() };
+            add(Plan::forward(&problem, training, width, caps).map(of_batch));
+            add(Plan::forward(&problem, inference, width, caps).map(of_batch));
+            add(Plan::backward(&problem, all, width, caps).map(of_batch));
+            let given = Backward { given_statistics: true, ..all };
+            for both in [
+                Plan::forward_split(&problem, training, width, caps),
+                Plan::backward_split(&problem, given, width, caps),
+            ] {
+                both.into_iter().flatten().for_each(|plan| add(Ok(of_batch(plan))));
+            }
         }
     }
     plans
