@@ -76,11 +76,10 @@ fn run_typed<T: Element, P: Element>(
     let row_gain = call.read_row_gain()?;
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
-    let running = call.read_running()?;
-    let given = running.as_ref().filter(|(_, is_inference)| *is_inference).map(|(running, _)| running);
+    let statistics = call.read_running()?;
     let inputs = BackwardInputs {
-        mean: given.map(|[mean, _]| &mean[..]),
-        variance: given.map(|[_, variance]| &variance[..]),
+        mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
+        variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
         row_gain: row_gain.as_deref(),
         ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })

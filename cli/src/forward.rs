@@ -135,15 +135,12 @@ fn run_typed<T: Element, P: Element>(
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
-    let running = call.read_running()?;
+    let statistics = call.read_running()?;
     let (momentum, kept) = args.average()?;
-    let [given, updated] = [true, false].map(|is_inference| {
-        running.as_ref().filter(|(_, inference)| *inference == is_inference).map(|(running, _)| running)
-    });
     let inputs = ForwardInputs {
-        mean: given.map(|[mean, _]| &mean[..]),
-        variance: given.map(|[_, variance]| &variance[..]),
-        running: updated.map(|[mean, variance]| Running {
+        mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
+        variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
+        running: statistics.kept.as_ref().map(|[mean, variance]| Running {
             momentum,
             kept,
             ..Running::new(&mean[..], &variance[..])

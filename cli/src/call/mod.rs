@@ -34,6 +34,13 @@ pub(crate) struct Call {
     is_inference: bool,
 }
 
+/// Mean and variance of each row.
+#[derive(Debug, Default)]
+pub(crate) struct Statistics {
+    pub(crate) given: Option<[Vec<f32>; 2]>,
+    pub(crate) kept: Option<[Vec<f32>; 2]>,
+}
+
 impl Call {
     pub(crate) fn open(
         common: &Common,
@@ -205,10 +212,14 @@ impl Call {
         Ok(Some(widened))
     }
 
-    /// Running mean and variance, and whether x is normalized by them.
-    pub(crate) fn read_running(&mut self) -> Result<Option<([Vec<f32>; 2], bool)>, Failure> {
-        let Some([mean, variance]) = self.running.clone() else { return Ok(None) };
-        Ok(Some(([self.file.read(&mean)?, self.file.read(&variance)?], self.is_inference)))
+    /// Running mean and variance: those that x is normalized by, or those that forward updates.
+    pub(crate) fn read_running(&mut self) -> Result<Statistics, Failure> {
+        let Some([mean, variance]) = self.running.clone() else { return Ok(Statistics::default()) };
+        let values = Some([self.file.read(&mean)?, self.file.read(&variance)?]);
+        Ok(match self.is_inference {
+            true => Statistics { given: values, kept: None },
+            false => Statistics { given: None, kept: values },
+        })
     }
 
     pub(crate) const fn has_running(&self) -> bool {

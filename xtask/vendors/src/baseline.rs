@@ -22,8 +22,8 @@ const WIDEST: u32 = 131_072;
 /// style transfer of instance norm.
 const GROUP_NORMS: [[u32; 3]; 4] = [[320, 32, 4096], [640, 32, 1024], [1280, 32, 64], [64, 64, 16_384]];
 
-/// Channels, samples and positions of batch norms: the first and the last of a ResNet. A workgroup holds a
-/// channel of the last.
+/// Channels, samples and positions of batch norms: the first and the last of a residual network of 18
+/// layers, of which a workgroup holds a channel.
 const BATCH_NORMS: [[u32; 3]; 2] = [[64, 32, 3136], [512, 32, 49]];
 
 fn plans(caps: &Caps) -> Vec<Plan> {
