@@ -18,7 +18,8 @@ const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
 // Whether a row's sum of dxhat is wanted for itself: the gradient of its bias.
 const WITH_ROW_SUM: bool = false;
-// Whether mean and variance were given to forward: y is linear in x, with the saved mean.
+// Whether mean and variance were given to forward: y is linear in x, and dx has no part along 1 or xhat. The
+// means of both are 0 then, where a sum that is wanted for dgain may be infinite.
 const IS_LINEAR: bool = false;
 // Whether dx is wanted, and may be in range where dxhat is not (large_dxhat.wgsl).
 const WIDE_RANGE: bool = true;
