@@ -1,6 +1,7 @@
 //! What a plan needs to know of an adapter, as plain numbers: no device, so that plans are made and tested
 //! anywhere.
 
+use super::quirks::{self, AdapterNames};
 use crate::error::Error;
 use crate::types::by_name;
 use std::fmt;
@@ -118,5 +119,29 @@ impl Caps {
             storage_alignment: 256,
             max_loop_trips: u32::MAX,
         }
+    }
+    /// The caps that an adapter reports, corrected by what is known of its driver: which one has full
+    /// subgroups, unrolls loops, stops them early, or is better with fewer invocations than it allows.
+    /// `caps_of_device` does so by itself; this is for hosts without wgpu. What an adapter does not report, it
+    /// does not get.
+    ///
+    /// ```
+    /// use wgpu_layernorm::plan::{AdapterBackend, AdapterKind, AdapterNames, Caps};
+    ///
+    /// let reported = Caps { kind: AdapterKind::Software, ..Caps::webgpu_default() };
+    /// let adapter = AdapterNames {
+    ///     backend: AdapterBackend::Vulkan,
+    ///     vendor: 0x10005,
+    ///     name: "llvmpipe (LLVM 15.0.6, 256 bits)",
+    ///     driver: "llvmpipe, Mesa 22.3.6 (LLVM 15.0.6)",
+    /// };
+    /// let caps = reported.corrected_for(&adapter);
+    /// assert_eq!(caps.max_loop_trips, Caps::LAVAPIPE_22_LOOP_TRIPS);
+    /// // No subgroups were reported.
+    /// assert_eq!(caps.subgroup, None);
+    /// ```
+    #[must_use]
+    pub fn corrected_for(self, adapter: &AdapterNames<'_>) -> Self {
+        quirks::apply(self, adapter)
     }
 }

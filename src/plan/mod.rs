@@ -14,7 +14,6 @@ mod ladder;
 mod launch;
 mod numbers;
 mod pooled;
-#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "adapters name themselves to wgpu"))]
 pub(crate) mod quirks;
 mod reduction;
 mod rungs;
@@ -37,6 +36,7 @@ pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
 pub use numbers::RowFactors;
 pub use pooled::Pooled;
+pub use quirks::{AdapterNames, Backend as AdapterBackend};
 pub use reduction::Reduction;
 pub(crate) use shape::{RowShape, WIDE, largest_common_power_of_two};
 use slots::combines_slots;

@@ -3,25 +3,32 @@
 
 use super::{Caps, SubgroupSizes};
 
-/// How an adapter names itself: what rows look at.
+/// How an adapter names itself: what [`Caps::corrected_for`] goes by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AdapterNames<'a> {
-    pub(crate) backend: Backend,
-    /// The PCI vendor.
-    pub(crate) vendor: u32,
-    pub(crate) name: &'a str,
-    /// The driver's name and version.
-    pub(crate) driver: &'a str,
+pub struct AdapterNames<'a> {
+    /// The API behind wgpu or WebGPU.
+    pub backend: Backend,
+    /// The PCI vendor; 0 if it is not known.
+    pub vendor: u32,
+    /// The adapter's name, such as "NVIDIA H200".
+    pub name: &'a str,
+    /// The driver's name and version, such as "llvmpipe, Mesa 22.3.6"; empty if they are not known. A driver
+    /// whose version is not known is taken for an old one.
+    pub driver: &'a str,
 }
 
-/// The API behind wgpu.
+/// The API behind wgpu or WebGPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backend {
+pub enum Backend {
+    /// Vulkan.
     Vulkan,
+    /// Metal.
     Metal,
+    /// Direct3D 12.
     Dx12,
+    /// OpenGL and its ES.
     Gl,
-    /// Of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows cannot tell Chromium,
+    /// A browser's WebGPU, of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows cannot tell Chromium,
     /// whose compiler adds no bounds to loops that end, from Firefox, whose naga does.
     Browser,
 }
