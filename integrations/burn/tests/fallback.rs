@@ -1,0 +1,85 @@
+//! What the kernels cannot do is done by burn's own operations, and a warning says so once.
+
+mod common;
+
+use burn::tensor::{DType, Tensor};
+use common::{Inputs, device, expected, host};
+use std::sync::Mutex;
+use wgpu_layernorm::{Affine, Problem};
+use wgpu_layernorm_burn::{add_layer_norm, group_norm, kernels, layer_norm, rms_norm};
+
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Collector;
+
+impl log::Log for Collector {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn && metadata.target().starts_with("wgpu_layernorm_burn")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            WARNINGS.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// A device that has float64 computes in it, by burn's own operations.
+#[test]
+fn f64_is_burns_own_with_one_warning() {
+    log::set_logger(&Collector).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let device = device().autodiff();
+    if !device.supports_dtype(DType::F64) {
+        eprintln!("the device has no float64");
+        return;
+    }
+    let inputs = Inputs::new(&[7, 24], 24, 3.0, true, true);
+    let wide = |tensor: Tensor<1>| tensor.cast(DType::F64).detach().require_grad();
+    let x = inputs.tensor::<2>(&inputs.x, &device).cast(DType::F64).detach().require_grad();
+    let [gain, bias] =
+        [&inputs.gain, &inputs.bias].map(|it| wide(common::vector(it.as_ref().unwrap(), &device)));
+    let problem = Problem::layer(24);
+    let expected_of_sum =
+        expected(&problem, &Inputs { x: inputs.x.iter().map(|x| 2.0 * x).collect(), ..inputs.clone() });
+    let expected_of_x = expected(&problem, &inputs);
+    let near = |what: &str, got: Vec<f64>, expected: &[f64]| {
+        for (got, expected) in got.iter().zip(expected) {
+            // The results are read as float32.
+            assert!(
+                (got - expected).abs() <= 1e-6 * expected.abs().max(1.0),
+                "{what}: {got}, needs {expected}"
+            );
+        }
+    };
+    let y = layer_norm(x.clone(), Some(gain.clone()), Some(bias.clone()), 1e-5);
+    assert_eq!(y.dtype(), DType::F64);
+    near("y", host(y.clone()), &expected_of_x.y);
+    let dy = inputs.tensor::<2>(&inputs.dy, &device).cast(DType::F64);
+    let gradients = |y: Tensor<2>| {
+        let mut gradients = (y * dy.clone()).sum().backward();
+        let dx = host(x.grad_remove(&mut gradients).unwrap());
+        [dx, host(gain.grad_remove(&mut gradients).unwrap()), host(bias.grad_remove(&mut gradients).unwrap())]
+    };
+    // A device's powers of float64 may be poor ones, and burn's gradients are made of them.
+    let own = burn::tensor::module::layer_norm(x.clone(), gain.clone(), Some(bias.clone()), 1e-5);
+    assert_eq!(gradients(y), gradients(own));
+
+    let (y, sum) = add_layer_norm(x.clone(), x.clone(), Some(gain.clone()), Some(bias.clone()), 1e-5);
+    near("sum", host(sum), &inputs.x.iter().map(|x| 2.0 * f64::from(*x)).collect::<Vec<_>>());
+    near("y of the sum", host(y), &expected_of_sum.y);
+
+    let none = |problem: Problem| Problem { affine: Affine::None, ..problem };
+    let bare = Inputs { gain: None, bias: None, ..inputs.clone() };
+    near("RMS", host(rms_norm(x.clone(), None, None, 1e-5)), &expected(&none(Problem::rms(24)), &bare).y);
+    let grouped = x.reshape([7, 6, 4]);
+    let rows = expected(&none(Problem::layer(8)), &bare).y;
+    near("groups", host(group_norm(grouped, None, None, 3, 1e-5)), &rows);
+
+    assert_eq!(kernels(), 0, "no kernel was made");
+    let warnings = WARNINGS.lock().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("tensors have type F64, and the kernels F32, F16 and BF16"), "{warnings:?}");
+}
