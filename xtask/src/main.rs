@@ -1,9 +1,10 @@
-//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `package`, `vendors` and `adapter`.
+//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `package`, `burn`, `vendors` and `adapter`.
 //!
 //! They are a program and not shell scripts so that they run wherever the library does.
 
 mod adapter;
 mod apt;
+mod burn;
 mod package;
 mod steps;
 mod swiftshader;
@@ -58,6 +59,9 @@ enum Task {
     Web(web::Options),
     /// Pack the library, build it from its tarball, and run an application that depends on it
     Package,
+    /// Make sure there is an adapter, then build, test and time the integration with burn, with and without
+    /// burn's fusion; needs Rust 1.95, and half an hour for burn
+    Burn,
     /// Make sure there is an adapter and say what was found
     Adapter,
     /// Every shader variant through the vendors' compilers; `cargo xtask vendors -- --help` has its arguments
@@ -111,6 +115,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Package => {
             print(&adapter::ensure(cli.no_install)?);
             package::run()
+        }
+        Task::Burn => {
+            print(&adapter::ensure(cli.no_install)?);
+            burn::run()
         }
         Task::Adapter => {
             print(&adapter::ensure(cli.no_install)?);
