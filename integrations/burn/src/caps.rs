@@ -94,12 +94,14 @@ pub(crate) mod tests {
     use super::Caps;
     use std::cell::Cell;
 
+    type Change = fn(Caps) -> Caps;
+
     thread_local! {
-        pub(super) static CHANGE: Cell<Option<fn(Caps) -> Caps>> = const { Cell::new(None) };
+        pub(super) static CHANGE: Cell<Option<Change>> = const { Cell::new(None) };
     }
 
     /// Runs something on this thread as if devices had other caps.
-    pub(crate) fn with_caps(change: fn(Caps) -> Caps, run: impl FnOnce()) {
+    pub(crate) fn with_caps(change: Change, run: impl FnOnce()) {
         CHANGE.set(Some(change));
         run();
         CHANGE.set(None);

@@ -24,8 +24,6 @@
 //! BF16. F16 and BF16 take no features of the device, as the kernels compute in float32. Elsewhere (burn's
 //! features `vulkan` and `metal`, CUDA, CPU back ends, F64) burn's own operations run, and a warning says why
 //! once, by the crate `log`.
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 mod autodiff;
 mod backend;

@@ -34,7 +34,7 @@ pub(crate) fn normalize<const D: usize>(
         }
         Kind::Groups(groups) => {
             let shape = x.shape();
-            let values = if groups == 0 { 0 } else { shape[1..].iter().product::<usize>() / groups };
+            let values = shape[1..].iter().product::<usize>() / groups;
             let rows = x.reshape([shape[0], groups, values]);
             let rows = rows.clone() - rows.mean_dim(2);
             let variance = rows.clone().square().mean_dim(2);

@@ -14,7 +14,7 @@ fn of_view<const D: usize>(base: [usize; 3], view: impl Fn(Tensor<3>) -> Tensor<
     let flat = vector(&data, &plain).reshape(base);
     let x = view(flat.clone());
     let shape = x.dims();
-    let logical: Vec<f32> = host(x.clone()).into_iter().map(|value| value as f32).collect();
+    let logical: Vec<f32> = x.clone().try_into_vec_as().unwrap();
     let inputs = Inputs { x: logical, ..Inputs::new(&shape, shape[D - 1], 0.0, true, true) };
 
     let device = plain.autodiff();
@@ -91,7 +91,7 @@ fn group_norm_takes_views() {
     let plain = device();
     let x = vector(&values(3, 2 * 7 * 6), &plain).reshape([2, 7, 6]).swap_dims(1, 2);
     let y = host(group_norm(x.clone(), None, None, 3, 1e-5));
-    let logical: Vec<f32> = host(x).into_iter().map(|value| value as f32).collect();
+    let logical: Vec<f32> = x.try_into_vec_as().unwrap();
     let inputs = Inputs { x: logical, ..Inputs::new(&[2, 6, 7], 6, 0.0, false, false) };
     let problem = Problem { affine: wgpu_layernorm::Affine::None, ..Problem::layer(14) };
     let units = common::units(&y, &expected(&problem, &inputs).y, &[], 14);

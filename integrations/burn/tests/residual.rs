@@ -40,9 +40,10 @@ fn run(
 #[test]
 fn the_sum_is_that_of_float32_and_its_norm_within_4_units() {
     for shape in SHAPES {
+        let cols = u32::try_from(shape[1]).unwrap();
         for (norm, problem, has_bias) in [
-            (add_layer_norm as AddNorm, Problem::layer(shape[1] as u32), true),
-            (add_rms_norm as AddNorm, Problem::rms(shape[1] as u32), false),
+            (add_layer_norm as AddNorm, Problem::layer(cols), true),
+            (add_rms_norm as AddNorm, Problem::rms(cols), false),
         ] {
             let inputs = Inputs::new(&shape, shape[1], 0.0, true, has_bias);
             let residual = values(9, inputs.x.len());
@@ -57,8 +58,8 @@ fn the_sum_is_that_of_float32_and_its_norm_within_4_units() {
                         *dx += f64::from(*dsum);
                     }
                 }
-                let as_f32: Vec<f32> = sum.iter().map(|value| *value as f32).collect();
-                assert_eq!(as_f32, summed, "{shape:?}");
+                let summed: Vec<f64> = summed.iter().map(|value| f64::from(*value)).collect();
+                assert_eq!(sum, summed, "{shape:?}");
                 assert_eq!(results.dx, dresidual, "{shape:?}: x and the residual have one gradient");
                 let units = results.units(&expected, shape[1]);
                 assert!(
