@@ -74,9 +74,18 @@ fn what_kernels_cannot_do_is_burns_own_with_a_warning_each() {
     let none = |problem: Problem| Problem { affine: Affine::None, ..problem };
     let bare = Inputs { gain: None, bias: None, ..inputs.clone() };
     near("RMS", host(rms_norm(x.clone(), None, None, 1e-5)), &expected(&none(Problem::rms(24)), &bare).y);
+    let of_rms = Problem { affine: Affine::GainBias, ..Problem::rms(24) };
+    let y = rms_norm(x.clone(), Some(gain.clone()), Some(bias.clone()), 1e-5);
+    near("RMS with gamma and beta", host(y), &expected(&of_rms, &inputs).y);
+
     let grouped = x.reshape([7, 6, 4]);
     let rows = expected(&none(Problem::layer(8)), &bare).y;
-    near("groups", host(group_norm(grouped, None, None, 3, 1e-5)), &rows);
+    near("groups", host(group_norm(grouped.clone(), None, None, 3, 1e-5)), &rows);
+    let of_channels = |it: Tensor<1>| Some(it.slice([0..6]));
+    let y = group_norm(grouped, of_channels(gain.clone()), of_channels(bias.clone()), 3, 1e-5);
+    let first = |it: &Option<Vec<f32>>| it.as_ref().map(|it| it[..6].to_vec());
+    let with_channels = Inputs { gain: first(&inputs.gain), bias: first(&inputs.bias), ..inputs.clone() };
+    near("groups with gamma and beta", host(y), &expected(&Problem::group(6, 3, 4), &with_channels).y);
 
     assert_eq!(kernels(), 0, "no kernel was made");
     let warnings = WARNINGS.lock().unwrap();

@@ -59,5 +59,6 @@ fn whole_rows_take_one_kernel_forward_and_two_backward() {
     let made = kernels();
     let y = layer_norm(x.clone() + 1.0, Some(gain), Some(bias), 1e-3);
     y.backward();
+    device().sync().unwrap();
     assert_eq!(kernels(), made);
 }

@@ -1,3 +1,5 @@
+//! Group norm.
+
 use crate::operations::group_norm;
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
@@ -66,8 +68,7 @@ impl GroupNorm {
     /// - `input`, and what is returned: `[samples, num_channels, ...]`
     ///
     /// # Panics
-    /// If the second axis of `input` is not `num_channels`; if there is no gamma or no beta, and `affine` says
-    /// that there is.
+    /// If the second axis of `input` is not `num_channels`, or `affine` is true and gamma or beta is missing.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let has = input.shape().get(1).copied().unwrap_or(0);
         let needs = self.num_channels;

@@ -1,3 +1,5 @@
+//! Layer norm.
+
 use crate::operations::{add_layer_norm, layer_norm};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
@@ -27,8 +29,8 @@ impl LayerNormConfig {
     }
 }
 
-/// Layer norm over the last axis, [`layer_norm`](crate::layer_norm()): in place of `burn::nn::LayerNorm`, whose
-/// records it reads and writes.
+/// Layer norm over the last axis, [`layer_norm`](crate::layer_norm()): in place of `burn::nn::LayerNorm`,
+/// whose records it reads and writes.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LayerNorm {

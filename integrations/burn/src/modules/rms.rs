@@ -1,3 +1,5 @@
+//! RMS norm.
+
 use crate::operations::{add_rms_norm, rms_norm};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
