@@ -79,7 +79,7 @@ impl NormOps for CubeBackend {
         call.parameter_if(Tensor::Gain, gain);
         call.output_if(Tensor::Dx, dx.as_ref());
         let mut partial_rows = 0;
-        if call.problem.channels.is_some() {
+        if call.problem.channels.is_some_and(|channels| channels.per_row() > 1) {
             if backward.has_parameters() {
                 partial_rows = call.run_with_partials(Stage::ChannelSums(backward));
             }

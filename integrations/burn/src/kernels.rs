@@ -12,7 +12,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
-use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan};
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, Strides};
 use wgpu_layernorm::shader::{Dialect, ENTRY_POINT, Layout, assemble_with};
 use wgpu_layernorm::{Affine, Channels, Dtype, Error, Normalization, Problem};
 
@@ -111,7 +111,7 @@ impl Kernel {
         caps: &Caps,
     ) -> Result<Self, Error> {
         MADE.fetch_add(1, Ordering::Relaxed);
-        let plan = plan(problem, stage, vector_width, caps)?.with_strided(strided);
+        let plan = plan(problem, stage, vector_width, caps)?.with_strides(if strided { Strides::Rows } else { Strides::Dense });
         let shader = assemble_with(&plan, Dialect::Naga, LAYOUT)?;
         let text = Text::new(&shader.source);
         let id = KernelId::new::<Launched>()

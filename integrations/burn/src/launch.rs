@@ -4,7 +4,7 @@ use crate::kernels::{Kernel, Launched};
 use burn_cubecl::cubecl::prelude::{BufferIOAttr, Client, CubeCount};
 use burn_cubecl::cubecl::server::{Handle, KernelArguments, MetadataBindingInfo};
 use std::sync::Arc;
-use wgpu_layernorm::plan::{Caps, Dispatch, Place, Span, Tensor};
+use wgpu_layernorm::plan::{Caps, Dispatch, Numbers, Place, Span, Tensor};
 
 /// A tensor, and where its rows lie in its memory.
 pub(crate) struct Bound {
@@ -84,7 +84,7 @@ fn submit(
         };
         arguments = arguments.with_buffer_io(handle.binding(), io);
     }
-    let uniform = plan.uniform(dispatch, &places, eps);
+    let uniform = plan.uniform(dispatch, &places, &Numbers::new(eps));
     let words = bytemuck::pod_collect_to_vec::<u8, u64>(&uniform);
     let [x, y] = dispatch.workgroups;
     client.launch(
