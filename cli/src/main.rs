@@ -16,7 +16,9 @@ mod files;
 mod forward;
 mod input;
 mod interrupt;
+mod invariances;
 mod output;
+mod random;
 mod reports;
 mod tensors;
 mod tune;
@@ -50,6 +52,7 @@ enum Command {
     Tune(tune::Tune),
     Compare(compare::Compare),
     Emit(emit::Emit),
+    Invariances(invariances::Invariances),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Tune(tune) => tune::run(tune),
         Command::Compare(compare) => compare::run(compare),
         Command::Emit(emit) => emit::run(emit),
+        Command::Invariances(invariances) => invariances::run(invariances),
     }
 }
 

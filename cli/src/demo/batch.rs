@@ -2,6 +2,7 @@
 
 use super::norm::{Check, Norm, Results, in_units, largest, worst};
 use crate::failure::Failure;
+use crate::random::Random;
 use half::f16;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{Dtype, Problem, Real, Rows, RowsMut};
@@ -30,10 +31,10 @@ impl Batch {
     pub(super) fn new() -> Result<Self, Failure> {
         let cols = usize::from(COLS);
         let mut random = Random(1);
-        let x = random.values(ROWS * cols, 0.5, 2.0);
-        let dy = random.values(ROWS * cols, 0.0, 1.0);
-        let gain = random.values(cols, 1.0, 0.1);
-        let bias = random.values(cols, 0.0, 0.1);
+        let x = values(&mut random, ROWS * cols, 0.5, 2.0);
+        let dy = values(&mut random, ROWS * cols, 0.0, 1.0);
+        let gain = values(&mut random, cols, 1.0, 0.1);
+        let bias = values(&mut random, cols, 0.0, 0.1);
         let problem = Problem {
             cols: COLS.into(),
             dtype: Dtype::F16,
@@ -119,21 +120,9 @@ fn last_place(value: f16) -> f64 {
     f16::from_bits(magnitude + 1).to_f64() - f16::from_bits(magnitude).to_f64()
 }
 
-/// A 64-bit linear congruential generator (Knuth, MMIX), whose upper bits are random enough for data.
-struct Random(u64);
-
-impl Random {
-    /// Uniform in [-1, 1), in steps that f32 holds exactly.
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-
-    /// About normal: a sum of three uniform numbers has variance 1.
-    fn values(&mut self, length: usize, mean: f32, deviation: f32) -> Vec<f16> {
-        let mut normal = || self.uniform() + self.uniform() + self.uniform();
-        (0..length).map(|_| f16::from_f32(mean + deviation * normal())).collect()
-    }
+/// Values around a mean.
+fn values(random: &mut Random, length: usize, mean: f32, deviation: f32) -> Vec<f16> {
+    (0..length).map(|_| f16::from_f32(mean + deviation * random.normal())).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod destinations;
 mod emit;
 mod files;
 mod inputs;
+mod invariances;
 mod norms;
 mod reports;
 mod tensors;
