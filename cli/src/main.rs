@@ -5,6 +5,7 @@
 mod adapters;
 mod arrangement;
 mod backward;
+mod batches;
 mod bench;
 mod call;
 mod compare;
@@ -53,6 +54,7 @@ enum Command {
     Compare(compare::Compare),
     Emit(emit::Emit),
     Invariances(invariances::Invariances),
+    Batches(batches::Batches),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +87,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Compare(compare) => compare::run(compare),
         Command::Emit(emit) => emit::run(emit),
         Command::Invariances(invariances) => invariances::run(invariances),
+        Command::Batches(batches) => batches::run(batches),
     }
 }
 

@@ -16,6 +16,11 @@ impl Random {
         self.uniform() + self.uniform() + self.uniform()
     }
 
+    /// One of the numbers below `count`, which is 1 to 2^24.
+    pub(crate) fn index(&mut self, count: usize) -> usize {
+        ((self.step() * count as u64) >> 24) as usize
+    }
+
     /// The next 24 bits.
     fn step(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -34,5 +39,8 @@ mod tests {
         let mean = values.iter().sum::<f64>() / 1e4;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 1e4;
         assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05, "{mean}, {variance}");
+        let mut counts = [0; 3];
+        (0..3000).for_each(|_| counts[random.index(3)] += 1);
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
     }
 }

@@ -3,12 +3,13 @@
 //! The tool writes them, a page in a browser does, and both read them: [`parse`]. [`compare`] lays the
 //! [`machines`] of any number of them side by side as [`Sheet`]s, which become text for a terminal, Markdown
 //! or, with plots, a page. [`Filter`] takes a part of them. [`baseline`] holds one against an earlier one of
-//! the same adapter.
+//! the same adapter. [`chart()`] draws lines that are of no report.
 //!
 //! With the feature `gpu`, reports are made from what `wgpu_layernorm` measures and verifies.
 
 pub mod baseline;
 mod cells;
+mod chart;
 mod compare;
 #[cfg(feature = "gpu")]
 mod device;
@@ -26,6 +27,7 @@ mod sheet;
 mod unique;
 mod verification;
 
+pub use chart::{Chart, Line, chart};
 pub use compare::{compare, legend};
 pub use faults::faults;
 pub use filter::{Filter, NoMatch};

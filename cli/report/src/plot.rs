@@ -120,7 +120,7 @@ fn storage(key: &Key) -> Key {
 
 /// In units of the SVG, which scales to the width that it is given. Small, so that the text is large on a
 /// phone.
-const WIDTH: u32 = 520;
+pub(crate) const WIDTH: u32 = 520;
 /// Of a lane, of the least that a band has, and of what is above and below the bands.
 const LANE: u32 = 9;
 const BAND: u32 = 20;
@@ -133,9 +133,9 @@ const LEGEND_LINE: u32 = 20;
 /// Colors of text, of the grid and of machines, each in light and in dark. Those of machines differ in hue
 /// and, from one to the next, in lightness. Who tells fewer of them apart has the marks and the order of the
 /// lanes.
-const INK: Shade = Shade { light: RGBColor(0x1f, 0x23, 0x28), dark: RGBColor(0xe6, 0xed, 0xf3) };
-const GRID: Shade = Shade { light: RGBColor(0xd0, 0xd4, 0xd9), dark: RGBColor(0x3d, 0x44, 0x4d) };
-const COLORS: [Shade; 12] = [
+pub(crate) const INK: Shade = Shade { light: RGBColor(0x1f, 0x23, 0x28), dark: RGBColor(0xe6, 0xed, 0xf3) };
+pub(crate) const GRID: Shade = Shade { light: RGBColor(0xd0, 0xd4, 0xd9), dark: RGBColor(0x3d, 0x44, 0x4d) };
+pub(crate) const COLORS: [Shade; 12] = [
     Shade { light: RGBColor(0x00, 0x5a, 0x9d), dark: RGBColor(0x89, 0xc3, 0xff) },
     Shade { light: RGBColor(0x6f, 0x6f, 0xe2), dark: RGBColor(0x8d, 0x92, 0xf9) },
     Shade { light: RGBColor(0x75, 0x32, 0x9d), dark: RGBColor(0xd8, 0xa4, 0xff) },
@@ -151,8 +151,8 @@ const COLORS: [Shade; 12] = [
 ];
 
 #[derive(Clone, Copy)]
-struct Shade {
-    light: RGBColor,
+pub(crate) struct Shade {
+    pub(crate) light: RGBColor,
     dark: RGBColor,
 }
 
@@ -217,7 +217,7 @@ fn legend_height(panel: &Panel) -> u32 {
     LEGEND_LINE * (count(panel.series.len()) + 1) + 16
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// GB/s at which the grid has lines: 1, 2, 5, 10 and so on, and the powers of ten alone where those would be
 /// too many.
@@ -305,10 +305,6 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>
 }
 
 fn draw_legend(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>> {
-    let words = |words: &str| {
-        let style = ("sans-serif", fitting(15, words)).into_font().color(&INK.light);
-        style.pos(Pos::new(HPos::Left, VPos::Center))
-    };
     let lines = (0..).map(|line| line * i32::try_from(LEGEND_LINE).unwrap_or(0) + 12);
     for (series, y) in panel.series.iter().zip(lines.clone()) {
         let color = COLORS[series.color % COLORS.len()].light;
@@ -322,15 +318,21 @@ fn draw_legend(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
+/// The style of a line of the legend.
+pub(crate) fn words(words: &str) -> TextStyle<'_> {
+    let style = ("sans-serif", fitting(15, words)).into_font().color(&INK.light);
+    style.pos(Pos::new(HPos::Left, VPos::Center))
+}
+
 /// Without an exponent, and without digits that say nothing.
-fn plain(value: f64) -> String {
+pub(crate) fn plain(value: f64) -> String {
     let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The size of a font at which a text is no wider than the plot, `size` at most and 6 at least. plotters
 /// writes it divided by 1.24, and wide letters are some 0.6 of that.
-fn fitting(size: u32, text: &str) -> u32 {
+pub(crate) fn fitting(size: u32, text: &str) -> u32 {
     let letters = count(text.chars().count()).max(1);
     (100 * (WIDTH - 40) / (48 * letters)).clamp(6, size)
 }
@@ -358,12 +360,12 @@ const MARKS: [&[(i32, i32)]; 6] = [
     ],
 ];
 
-fn mark(number: usize, color: RGBColor) -> Polygon<(i32, i32)> {
+pub(crate) fn mark(number: usize, color: RGBColor) -> Polygon<(i32, i32)> {
     Polygon::new(MARKS[number % MARKS.len()], color.filled())
 }
 
 /// Gives the SVG a class and, for dark surroundings, its other colors.
-fn themed(svg: &str) -> String {
+pub(crate) fn themed(svg: &str) -> String {
     let mut dark = String::new();
     for Shade { light, dark: shade } in [INK, GRID].iter().chain(&COLORS) {
         let hex = |color: &RGBColor| format!("#{:02X}{:02X}{:02X}", color.0, color.1, color.2);

@@ -1,6 +1,7 @@
 //! Reports from JSON to tables, pages and plots.
 
 mod baseline;
+mod charts;
 mod json;
 mod plots;
 mod tables;
