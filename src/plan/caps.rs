@@ -122,8 +122,8 @@ impl Caps {
     }
     /// The caps that an adapter reports, corrected by what is known of its driver: which one has full
     /// subgroups, unrolls loops, stops them early, or is better with fewer invocations than it allows.
-    /// `caps_of_device` does so by itself; this is for hosts without wgpu. What an adapter does not report, it
-    /// does not get.
+    /// `caps_of_device` does so by itself; this is for hosts without wgpu. What an adapter does not report,
+    /// it does not get.
     ///
     /// ```
     /// use wgpu_layernorm::plan::{AdapterBackend, AdapterKind, AdapterNames, Caps};

@@ -28,8 +28,8 @@ pub enum Backend {
     Dx12,
     /// OpenGL and its ES.
     Gl,
-    /// A browser's WebGPU, of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows cannot tell Chromium,
-    /// whose compiler adds no bounds to loops that end, from Firefox, whose naga does.
+    /// A browser's WebGPU, of which wgpu 30 has no vendor and no driver, and Chromium gives no name: rows
+    /// cannot tell Chromium, whose compiler adds no bounds to loops that end, from Firefox, whose naga does.
     Browser,
 }
 

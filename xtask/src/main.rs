@@ -1,4 +1,5 @@
-//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `package`, `burn`, `vendors` and `adapter`.
+//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `package`, `burn`, `vendors` and
+//! `adapter`.
 //!
 //! They are a program and not shell scripts so that they run wherever the library does.
 

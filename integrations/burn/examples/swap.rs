@@ -1,4 +1,5 @@
-//! A model that takes our norms by its `use`, goes on from a record that was saved with burn's own, and learns:
+//! A model that takes our norms by its `use`, goes on from a record that was saved with burn's own, and
+//! learns:
 //!
 //!     cargo run --release --example swap
 
