@@ -88,7 +88,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         let sums = Sums(add_components(sum_xhat), add_components(sum_dxhat), add_components(sum_product));
-        let means = row_means(row_sum(invocation, sums), saved.rstd);
+        let means = with_row_gain(row, row_means(row_sum(invocation, sums), saved.rstd));
 
         var left = vec4<f32>();
         var left_product = vec4<f32>();
@@ -136,7 +136,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     var dx: Values;
                     for (var part = 0u; part < PARTS; part++) {
                         let i = step * PARTS + part;
-                        dx[part] = means.rstd * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
+                        dx[part] = means.factor * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
                     }
                     write_dx(row, step, thread, dx, nan);
                 }

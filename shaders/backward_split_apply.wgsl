@@ -40,7 +40,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
         let saved = load_statistics(row);
         let own = load_row_sums(row, thread);
-        var means = row_means(row_sum(invocation, own.walked.sums), saved.rstd);
+        var means = with_row_gain(row, row_means(row_sum(invocation, own.walked.sums), saved.rstd));
         if (WIDE_RANGE) {
             let left = sums_left(own.walked, means);
             let small = row_sum(invocation, select(left, own.small, means.is_large));
@@ -59,7 +59,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;
-                    dx[part] = means.rstd * projected(xhat[part], dx[part], means);
+                    dx[part] = means.factor * projected(xhat[part], dx[part], means);
                     if (WITH_DGAIN) {
                         let factor = gain_factor(xhat[part], dy_values[part], saved);
                         sum_dgain[i] = add_product(sum_dgain[i], dy_values[part], factor);

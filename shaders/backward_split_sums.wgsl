@@ -31,16 +31,16 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 var sums = row_sum(invocation, own[b].sums);
                 var squares = 0.0;
                 if (WIDE_RANGE) {
-                    // xhat as in row_means, but for delta, which no chunk knows. What is large by its rstd
-                    // alone is NaN, and only its sum of dxhat counts.
-                    let is_large = row_means(sums, 1.0).is_large && !is_not_finite(saved_rows[b].rstd);
+                    // xhat as in row_means, but for delta, which no chunk knows.
+                    let is_large = is_not_finite(sums.y) || is_not_finite(sums.z);
                     var small = Sums(own[b].squares, 0.0, 0.0);
                     if (is_large && first_row + b < rows.end) {
                         small = small_sums(first_row + b, first_step, thread, saved_rows[b], 0.0);
                     }
                     small = row_sum(invocation, small);
                     squares = small.x;
-                    if (is_large) {
+                    // Where xhat is NaN, only the sum of dxhat counts, which may be lost at the small scale.
+                    if (is_not_finite(sums.y) || (is_large && !is_not_finite(small.z))) {
                         sums = Sums(sums.x, small.yz);
                         squares = SMALL_SUMS;
                     }

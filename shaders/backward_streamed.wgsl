@@ -33,6 +33,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {
                 means[b] = row_means(row_sum(invocation, sums[b].sums), saved[b].rstd);
+                means[b] = with_row_gain(min(first_row + b, rows.end - 1u), means[b]);
                 if (WIDE_RANGE) {
                     var left = sums_left(sums[b], means[b]);
                     if (means[b].is_large && first_row + b < rows.end) {
@@ -67,7 +68,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
-                            dx[part] = means[b].rstd * projected(xhat, dx[part], means[b]);
+                            dx[part] = means[b].factor * projected(xhat, dx[part], means[b]);
                             let factor = gain_factor(xhat, dy_values[part], saved[b]);
                             sum_dgain[i][part] = fma(dy_values[part], factor, sum_dgain[i][part]);
                             sum_dbias[i][part] += dy_values[part];

@@ -124,6 +124,12 @@ fn assert_close(what: &str, got: &[u32], expected: &[f64], most: f64) {
     }
 }
 
+/// The largest sum of |dy| over a channel.
+fn most_of_channel(shape: Shape, dy: &[f32]) -> f64 {
+    let sum = |channel| shape.channel(channel).map(|at| f64::from(dy[at].abs())).sum::<f64>();
+    (0..shape.channels).map(sum).fold(0.0, f64::max)
+}
+
 fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, value| value.abs().max(most))
 }
@@ -230,7 +236,7 @@ fn gradients_of_training_are_those_of_the_batch() {
                 gradients(shape, [&data.x, &data.dy, &data.gain], &moments, false);
             expected_dgain.iter_mut().chain(&mut expected_dbias).for_each(|sum| *sum += 2.0);
             let what = |tensor: &str| format!("{tensor} of {shape:?}, rows split {row_split}");
-            let terms = data.dy.iter().map(|dy| f64::from(dy.abs())).sum::<f64>();
+            let terms = most_of_channel(shape, &data.dy);
             assert_close(&what("dx"), &got[0], &expected_dx, largest(&expected_dx));
             assert_close(&what("dgain"), &got[1], &expected_dgain, terms);
             assert_close(&what("dbias"), &got[2], &expected_dbias, terms);
@@ -279,7 +285,7 @@ fn inference_normalizes_by_what_is_given_and_its_gradients_take_that_for_constan
             gradients(shape, [&data.x, &data.dy, &data.gain], &moments, true);
         let of_forward = norm.prepare_forward(&forward).unwrap();
         assert_eq!(of_forward.dispatch_count(), 1);
-        let terms = 30.0 * data.dy.iter().map(|dy| f64::from(dy.abs())).sum::<f64>();
+        let terms = most_of_channel(shape, &data.dy) * 10.0;
         for (backward, dispatches) in [(alone, 1), (sums, 3)] {
             let of_backward = norm.prepare_backward(&backward).unwrap();
             assert_eq!(of_backward.dispatch_count(), dispatches, "{shape:?}");
@@ -399,6 +405,113 @@ fn what_is_not_finite_stays_in_its_channel() {
     for channel in 0..shape.channels {
         assert!(shape.channel(channel).all(|at| is_nan(&got[0][at]) == (channel == 1)), "y of {channel}");
         assert_eq!([&got[1], &got[2]].map(|kept| is_nan(&kept[channel])), [channel == 1; 2]);
+    }
+}
+
+/// dx is finite where it is so: rstd, gain and dy may each be far from one.
+#[test]
+fn gains_of_channels_take_nothing_out_of_range() {
+    let context = context();
+    // Cached, streamed and split.
+    for (shape, row_split) in [
+        (Shape::first(2, 4, 32), RowSplit::Never),
+        (Shape::first(12, 4, 4096), RowSplit::Never),
+        (Shape::first(12, 4, 4096), RowSplit::Wide),
+    ] {
+        let mut data = Data::new(shape);
+        for (channel, (x, gain, dy)) in
+            [(1e-10, 1e-10, 1e30), (1e10, 1e10, 1e-30), (1e-10, 0.0, 1e30), (1.0, 1e30, 1e-30)]
+                .into_iter()
+                .enumerate()
+        {
+            data.gain[channel] = gain;
+            for at in shape.channel(channel) {
+                data.x[at] = x * (data.x[at] - 3.0 * channel as f32);
+                data.dy[at] *= dy;
+            }
+        }
+        let descriptor = LayerNormDescriptor { row_split, eps: 0.0, ..shape.descriptor() };
+        let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+        let [x, dy, dx, gain] =
+            [&data.x, &data.dy, &data.dy, &data.gain].map(|values| buffer(&context, values));
+        let statistics = buffer(&context, &vec![f32::NAN; 2 * shape.channels]);
+        let rows = shape.channels as u64;
+        let calls = [
+            norm.prepare_forward(&ForwardBuffers::statistics(rows, shape.rows(&x), &statistics)).unwrap(),
+            norm.prepare_backward(&BackwardBuffers {
+                gain: Some((&gain).into()),
+                dx: Some(shape.rows(&dx)),
+                ..BackwardBuffers::new(rows, shape.rows(&x), shape.rows(&dy), &statistics)
+            })
+            .unwrap(),
+        ];
+        let got = run(&context, &calls.each_ref(), &[&dx]);
+        for channel in 0..shape.channels {
+            let [mean, variance] = moments(shape, &data.x, channel);
+            let rstd = 1.0 / variance.sqrt();
+            let count = shape.values() as f64;
+            let terms = || {
+                shape
+                    .channel(channel)
+                    .map(|at| (f64::from(data.dy[at]), (f64::from(data.x[at]) - mean) * rstd))
+            };
+            let of_mean = terms().map(|(dy, _)| dy).sum::<f64>() / count;
+            let of_product = terms().map(|(dy, xhat)| dy * xhat).sum::<f64>() / count;
+            let factor = f64::from(data.gain[channel]) * rstd;
+            let expected: Vec<f64> =
+                terms().map(|(dy, xhat)| factor * (dy - of_mean - xhat * of_product)).collect();
+            let got: Vec<u32> = shape.channel(channel).map(|at| got[0][at]).collect();
+            let most = 4.0 * largest(&expected);
+            for (got, expected) in got.iter().map(|bits| f64::from(f32::from_bits(*bits))).zip(&expected) {
+                let is_close = (got - expected).abs() <= 1e-6 * most;
+                assert!(
+                    is_close,
+                    "dx of channel {channel} of {shape:?}, {row_split}: {got:e} for {expected:e}"
+                );
+            }
+        }
+    }
+}
+
+/// An infinity of dy is one in dgain and dbias, and NaN in x leaves dbias as it is.
+#[test]
+fn sums_of_channels_are_as_arithmetic_has_them() {
+    let context = context();
+    for (shape, row_split) in [
+        (Shape::first(2, 3, 32), RowSplit::Never),
+        (Shape::first(12, 3, 4096), RowSplit::Never),
+        (Shape::first(12, 3, 4096), RowSplit::Wide),
+    ] {
+        let mut data = Data::new(shape);
+        let early = shape.place(0, 0, 1);
+        data.dy[early] = f32::INFINITY;
+        data.x[shape.place(1, 1, 3)] = f32::NAN;
+        data.dy[shape.place(1, 1, 4)] = 2e31;
+        let descriptor = LayerNormDescriptor { row_split, ..shape.descriptor() };
+        let norm = LayerNorm::new(context.kernels(), &descriptor).unwrap();
+        let [x, dy] = [&data.x, &data.dy].map(|values| buffer(&context, values));
+        let statistics = buffer(&context, &vec![f32::NAN; 2 * shape.channels]);
+        let [gain, dgain, dbias] = [(); 3].map(|()| buffer(&context, &vec![1.0; shape.channels]));
+        let rows = shape.channels as u64;
+        let calls = [
+            norm.prepare_forward(&ForwardBuffers::statistics(rows, shape.rows(&x), &statistics)).unwrap(),
+            norm.prepare_backward(&BackwardBuffers {
+                gain: Some((&gain).into()),
+                dgain: Some((&dgain).into()),
+                dbias: Some((&dbias).into()),
+                ..BackwardBuffers::new(rows, shape.rows(&x), shape.rows(&dy), &statistics)
+            })
+            .unwrap(),
+        ];
+        let got = run(&context, &calls.each_ref(), &[&dgain, &dbias]);
+        let [dgain, dbias] =
+            [&got[0], &got[1]].map(|bits| bits.iter().map(|bits| f32::from_bits(*bits)).collect::<Vec<_>>());
+        let what = format!("{shape:?}, {row_split}: {dgain:?} {dbias:?}");
+        let [mean, _] = moments(shape, &data.x, 0);
+        let sign = if f64::from(data.x[early]) > mean { f32::INFINITY } else { f32::NEG_INFINITY };
+        assert_eq!((dgain[0], dbias[0]), (sign, f32::INFINITY), "{what}");
+        assert!(dgain[1].is_nan() && (dbias[1] / 2e31 - 1.0).abs() < 1e-6, "{what}");
+        assert!(dgain[2].is_finite() && dbias[2].is_finite(), "{what}");
     }
 }
 

@@ -69,6 +69,8 @@ struct RowMeans {
     sum: f32,
     // The saved rstd, 0 where all of the row's dx is 0.
     rstd: f32,
+    // What dx is multiplied by at last: rstd, times the gain that a row has.
+    factor: f32,
     // Whether the means are none: the row is not finite, or a dxhat of it exceeds float32.
     is_large: bool,
     // All bits where all of the row's dx is NaN, as far as it is known: see numerics.wgsl.
@@ -96,9 +98,9 @@ fn row_means(sums: Sums, rstd: f32) -> RowMeans {
         let row_rstd = select(rstd, 0.0, IS_ONE_COLUMN);
         // An infinity of dy would be taken from itself.
         let product = sums.z - select(means.x * sums.y, 0.0, is_not_finite(sums.y));
-        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, sums.y, row_rstd, is_large, nan);
+        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, sums.y, row_rstd, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, sums.y, rstd, is_large, nan);
+    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, sums.y, rstd, rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).

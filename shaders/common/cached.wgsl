@@ -71,5 +71,5 @@ fn row_scale(sums: Sums, mean: RowMean) -> RowScale {
 fn store_row_statistics(row: u32, thread: u32, mean: RowMean, scale: RowScale) {
     let row_mean = mean.mean + scale.delta / mean.scale;
     store_statistics(row, thread, row_mean, scale.rstd * mean.scale, scale.nan);
-    update_running(row, thread, row_mean, scale.variance / mean.scale / mean.scale, scale.nan);
+    update_running(row, thread, row_mean, scale.variance, mean.scale, scale.nan);
 }

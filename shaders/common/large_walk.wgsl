@@ -15,6 +15,8 @@ fn unknown_steps() -> u32 {
 fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delta: f32) -> Sums {
     var sum_dxhat = Compensated();
     var sum_product = Compensated();
+    var plain_dxhat = vec4<f32>();
+    var plain_product = vec4<f32>();
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
         var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
@@ -25,21 +27,26 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
             if (COMPENSATE_LARGE) {
                 sum_dxhat = add_compensated(sum_dxhat, term);
                 sum_product = add_compensated(sum_product, term * xhat);
-            } else {
-                sum_dxhat.sum += term;
-                sum_product.sum = fma(term, xhat, sum_product.sum);
             }
+            plain_dxhat += term;
+            plain_product = fma(term, xhat, plain_product);
         }
     }
-    return Sums(0.0, add_components(sum_dxhat.sum), add_components(sum_product.sum));
+    // What rounding loses of an infinity is NaN.
+    if (COMPENSATE_LARGE) {
+        plain_dxhat = finite_or(plain_dxhat, sum_dxhat.sum);
+        plain_product = finite_or(plain_product, sum_product.sum);
+    }
+    return Sums(0.0, add_components(plain_dxhat), add_components(plain_product));
 }
 
 // Writes dx of the thread's columns in the steps from first_step on, from means at the small scale.
 fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
-    // Up again by 2^144, and times rstd: a small one first, as dx may be finite where dx / rstd is not.
-    let is_small = means.rstd < 1.0;
-    let first = select(1.0, means.rstd, is_small) / ROOT_SCALE;
-    let last = select(means.rstd, 1.0, is_small);
+    // Up again by 2^144, and times the factor: a small one first, as dx may be finite where dx / factor is
+    // not.
+    let is_small = abs(means.factor) < 1.0;
+    let first = select(1.0, means.factor, is_small) / ROOT_SCALE;
+    let last = select(means.factor, 1.0, is_small);
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
         var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));

@@ -24,5 +24,5 @@ fn normalized(x: Values, normal: Normalizer) -> Values {
 fn store_normalizer(row: u32, thread: u32, normal: Normalizer) {
     let mean = normal.mean / normal.scale + normal.low / normal.scale;
     store_statistics(row, thread, mean, normal.rstd * normal.scale, normal.nan);
-    update_running(row, thread, mean, normal.variance / normal.scale / normal.scale, normal.nan);
+    update_running(row, thread, mean, normal.variance, normal.scale, normal.nan);
 }

@@ -46,6 +46,10 @@ impl HostCall {
                 (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
                 (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
                 (None, Some(_)) => check_length(name, values.elements, problem.parameters().into())?,
+                // Of the forward call that runs before.
+                (None, None) if ["mean", "variance"].contains(name) => {
+                    check_length(name, values.elements, rows as u128)?;
+                }
                 (None, None) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
+use crate::error::Error;
 use crate::types::{Affine, Channels, Normalization, Problem};
 
 /// What a plan is for.
@@ -122,18 +123,27 @@ impl Operation {
         }
     }
 
-    /// Whether the problem has statistics that can be given or kept: mean and variance. Where they are given,
-    /// a row has one gain and one bias at most.
-    fn fits_statistics(&self, problem: &Problem) -> bool {
-        let is_layer = problem.normalization == Normalization::Layer;
-        let by_row = problem.affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
-        match self {
-            Self::Forward(Forward { given_statistics: true, .. }) => is_layer,
-            Self::Forward(Forward { running_statistics: true, .. }) => is_layer && problem.cols > 1,
-            Self::Backward(Backward { given_statistics: true, .. })
-            | Self::ReduceParameters(Backward { given_statistics: true, .. }) => is_layer && by_row,
-            _ => true,
+    /// That the problem has statistics which can be given or kept: mean and variance. Where they are given, a
+    /// row of backward has one gain and one bias at most.
+    pub(crate) fn check_statistics(&self, problem: &Problem) -> Result<(), Error> {
+        let (given, running) = match self {
+            Self::Forward(forward) => (forward.given_statistics, forward.running_statistics),
+            Self::Backward(backward) | Self::ReduceParameters(backward) => (backward.given_statistics, false),
+        };
+        if (given || running) && problem.normalization != Normalization::Layer {
+            let field = if given { "given_statistics" } else { "running_statistics" };
+            return Err(Error::invalid(field, true, "false for a normalization without a mean"));
         }
+        if running && problem.cols < 2 {
+            let needs = "2 or more with running statistics: one value has no variance";
+            return Err(Error::invalid("cols", problem.cols, needs));
+        }
+        let by_row = problem.affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
+        if given && !by_row && !matches!(self, Self::Forward(_)) {
+            let needs = "false where gain and bias are not a row's own";
+            return Err(Error::invalid("given_statistics", true, needs));
+        }
+        Ok(())
     }
 
     /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written
@@ -153,7 +163,7 @@ impl Operation {
         if row_gain && problem.affine != Affine::None {
             return false;
         }
-        if !self.fits_statistics(problem) {
+        if self.check_statistics(problem).is_err() {
             return false;
         }
         let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));

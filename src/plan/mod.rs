@@ -147,6 +147,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
+        Operation::Forward(forward).check_statistics(problem)?;
         if forward.given_statistics {
             let [_, apply] = Self::forward_split(problem, forward, vector_width, caps)?;
             return Ok(apply);
@@ -171,6 +172,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
+        Operation::Backward(backward).check_statistics(problem)?;
         if backward.given_statistics {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
@@ -195,6 +197,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
+        Operation::Forward(forward).check_statistics(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
         Ok([
@@ -222,6 +225,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
+        Operation::Backward(backward).check_statistics(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;

@@ -35,7 +35,8 @@ impl Plan {
     }
 
     /// The rungs that are worth measuring for a forward or backward call, that of the ladder first: see
-    /// [`Plan::with_rung`], which makes another legal plan of each.
+    /// [`Plan::with_rung`], which makes another legal plan of each. Where statistics are given there is none
+    /// to choose from, and this is the ladder's alone.
     ///
     /// # Errors
     /// Those of [`Plan::forward`] and [`Plan::backward`].

@@ -117,6 +117,10 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 let of_rows =
                     backward.dx.is_some() || backward.drow_gain.is_some() || plan.leaves_channel_sums();
                 let counts = of_rows || plan.kernel == Kernel::BackwardSplitSums;
+                // Walked sums of channels take their infinities from the walk of large rows.
+                let is_summed = plan.has_channel_rows()
+                    && plan.kernel != Kernel::BackwardCached
+                    && (plan.leaves_channel_sums() || plan.kernel == Kernel::BackwardSplitSums);
                 let is_linear = backward.given_statistics;
                 let shows_residue = plan.storage(Tensor::Dx) == Storage::F32 && !is_linear;
                 constants.push(("SHOWS_RESIDUE", shows_residue.to_string()));
@@ -124,7 +128,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 if !(is_linear && plan.kernel == Kernel::BackwardSplitApply) {
                     constants.push(("COMPENSATE_LARGE", (plan.kernel != Kernel::BackwardCached).to_string()));
                 }
-                constants.push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain)).to_string()));
+                constants
+                    .push(("WIDE_RANGE", (counts && (wide_range || has_wide_gain || is_summed)).to_string()));
             }
             if let (Operation::Backward(_), Some(gradient)) = (plan.operation, backward.drow_gain) {
                 let accumulates = gradient == Gradient::Accumulate;
@@ -150,8 +155,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             // Below LARGE they do so unscaled.
             constants.push(("LARGE", format!("0x1p{}f", 61 - i64::from(plan.log2_cols()))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
-            let shows =
-                plan.storage(Tensor::Y) == Storage::F32 || plan.tensors().contains(&Tensor::Statistics);
+            let shows = plan.storage(Tensor::Y) == Storage::F32
+                || [Tensor::Statistics, Tensor::RunningVariance].iter().any(|kept| plan.writes(*kept));
             constants.push(("COMPENSATE_SQUARES", shows.to_string()));
         }
         Kernel::ForwardStreamed => {

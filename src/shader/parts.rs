@@ -89,7 +89,8 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
-            row_gain(text, plan);
+            segment(text, wgsl!("row_gain/none"));
+            segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
                 Some(_) => wgsl!("row_gain/gradient"),
@@ -213,17 +214,22 @@ fn affine(text: &mut String, plan: &Plan) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
-/// What a row's y or dx is multiplied by at last.
-fn row_gain(text: &mut String, plan: &Plan) {
+/// What dx of a row is multiplied by beside rstd.
+fn row_factor(plan: &Plan) -> &'static str {
     let tensors = plan.tensors();
-    let gain = if tensors.contains(&Tensor::RowGain) {
-        wgsl!("row_gain/gain")
+    if tensors.contains(&Tensor::RowGain) {
+        wgsl!("row_gain/factor")
     } else if plan.has_channel_rows() && tensors.contains(&Tensor::Gain) {
-        wgsl!("row_gain/channel_gain")
+        wgsl!("row_gain/channel_factor")
     } else {
-        wgsl!("row_gain/none")
-    };
-    segment(text, gain);
+        wgsl!("row_gain/no_factor")
+    }
+}
+
+/// What a row's y is multiplied by at last.
+fn row_gain(text: &mut String, plan: &Plan) {
+    let has_gain = plan.tensors().contains(&Tensor::RowGain);
+    segment(text, if has_gain { wgsl!("row_gain/gain") } else { wgsl!("row_gain/none") });
 }
 
 /// What becomes of an output, or of what it had before.

@@ -171,6 +171,15 @@ impl Problem {
         Self { cols, channels, ..Self::default() }
     }
 
+    /// Batch norm (Ioffe, Szegedy 2015) of `[samples, channels, spatial]` in f32, with gain and bias for each
+    /// channel: a row is a channel, with its values of all samples. That is instance norm of one sample, the
+    /// batch. `samples * spatial`, the values of a channel, are at most [`MAX_COLS`](Self::MAX_COLS).
+    #[must_use]
+    #[doc(alias = "batch_norm", alias = "BatchNorm", alias = "BatchNormalization")]
+    pub fn batch(channels: u32, samples: u32, spatial: u32) -> Self {
+        Self::group(channels, channels, samples.saturating_mul(spatial))
+    }
+
     /// Values of gain, of bias and of their gradients: one for each column, or for each channel.
     #[must_use]
     pub const fn parameters(&self) -> u32 {
@@ -192,15 +201,6 @@ impl Problem {
     }
 
     /// That rows are those of whole samples, where samples have several.
-    /// Batch norm (Ioffe, Szegedy 2015) of `[samples, channels, spatial]` in f32, with gain and bias for each
-    /// channel: a row is a channel, with its values of all samples. That is instance norm of one sample, the
-    /// batch. `samples * spatial` beyond 2^32 is refused by [`validate`](Self::validate).
-    #[must_use]
-    #[doc(alias = "batch_norm", alias = "BatchNorm", alias = "BatchNormalization")]
-    pub fn batch(channels: u32, samples: u32, spatial: u32) -> Self {
-        Self::group(channels, channels, samples.saturating_mul(spatial))
-    }
-
     /// The same rows without gain and bias.
     pub(crate) const fn without_affine(&self) -> Self {
         Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }

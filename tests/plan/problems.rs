@@ -237,7 +237,15 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
         |(problem, vector_width, forward, backward, caps)| {
             // A gain of each row is in place of those of each column.
             let may_have_row_gain = problem.affine == Affine::None;
-            let forward = Forward { row_gain: forward.row_gain && may_have_row_gain, ..forward };
+            // Statistics that are given or kept are those of layer norm, and those that are kept of several
+            // values.
+            let has_mean = problem.normalization == Normalization::Layer;
+            let forward = Forward {
+                row_gain: forward.row_gain && may_have_row_gain,
+                given_statistics: forward.given_statistics && has_mean,
+                running_statistics: forward.running_statistics && has_mean && problem.cols > 1,
+                ..forward
+            };
             let mut backward = Backward {
                 row_gain: backward.row_gain && may_have_row_gain,
                 drow_gain: backward.drow_gain.filter(|_| may_have_row_gain),

@@ -2,8 +2,8 @@
 
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
-use crate::plan::{Backward, Tensor};
-use crate::types::{Affine, Channels, Gradient, Normalization, Problem};
+use crate::plan::{Backward, Operation, Tensor};
+use crate::types::{Gradient, Problem};
 
 /// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place.
 /// Otherwise what is written must not share bytes with anything else, but may lie in the same buffer. Written
@@ -89,17 +89,8 @@ impl<'a> BackwardBuffers<'a> {
     /// That the tensors go together, and with the problem.
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
-        if self.given_statistics {
-            let by_row = affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
-            let needs = match (problem.normalization, by_row) {
-                (Normalization::Layer, true) => None,
-                (Normalization::Layer, false) => Some("false where gain and bias are not a row's own"),
-                _ => Some("false for a normalization without a mean"),
-            };
-            if let Some(needs) = needs {
-                return Err(Error::invalid("given_statistics", true, needs));
-            }
-        }
+        let given = Backward { given_statistics: self.given_statistics, ..Backward::default() };
+        Operation::Backward(given).check_statistics(problem)?;
         affine.check_gain(self.gain.is_some())?;
         self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
         self.drow_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("drow_gain"))?;
