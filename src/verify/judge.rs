@@ -102,6 +102,8 @@ pub(crate) struct BackwardTerms {
     pub(crate) dgain: Vec<f64>,
     pub(crate) dbias: Vec<f64>,
     pub(crate) most_rstd: f64,
+    /// Of a sum, each of which may be flushed.
+    count: f64,
 }
 
 impl BackwardTerms {
@@ -123,6 +125,7 @@ impl BackwardTerms {
             dgain: vec![0.0; problem.parameters() as usize],
             dbias: vec![0.0; problem.parameters() as usize],
             most_rstd: 0.0,
+            count: (x.len() as f64 / f64::from(problem.parameters())).max(1.0),
         };
         for (row, ((x, dy), [mean, rstd])) in
             x.chunks(cols).zip(dy.chunks(cols)).zip(statistics.iter().copied()).enumerate()
@@ -178,7 +181,7 @@ impl BackwardTerms {
             |terms: &[f64]| terms.iter().copied().filter(|terms| terms.is_finite()).fold(0.0, f64::max);
         RowTerms {
             terms: most(magnitudes),
-            flushed: SMALLEST_NORMAL * (1.0 + most(&self.dbias) * (1.0 + self.most_rstd)),
+            flushed: SMALLEST_NORMAL * (self.count + most(&self.dbias) * (1.0 + self.most_rstd)),
         }
     }
 }
