@@ -308,7 +308,8 @@ fn inference_moves_each_tensor_once() {
     let shape = Shape::first(8, 16, 1024);
     let norm = LayerNorm::new(context.kernels(), &shape.descriptor()).unwrap();
     let all = buffer(&context, &vec![0.0; shape.count()]);
-    let [dx, small] = [shape.count(), 2 * shape.channels].map(|count| buffer(&context, &vec![0.0; count]));
+    let [dx, small, dgain, dbias] = [shape.count(), 2 * shape.channels, shape.channels, shape.channels]
+        .map(|count| buffer(&context, &vec![0.0; count]));
     let rows = shape.channels as u64;
     let bytes = |plans: &[wgpu_layernorm::plan::Plan]| -> f64 {
         let dispatched = |plan: &wgpu_layernorm::plan::Plan| {
@@ -333,9 +334,15 @@ fn inference_moves_each_tensor_once() {
     };
     let of_backward = bytes(&norm.plan_backward(&backward).unwrap());
     assert!((2.0..2.01).contains(&of_backward), "{of_backward} times the tensor");
+    // The sums over a channel read x and dy before.
+    let with_sums =
+        BackwardBuffers { dgain: Some((&dgain).into()), dbias: Some((&dbias).into()), ..backward };
+    let of_sums = bytes(&norm.plan_backward(&with_sums).unwrap());
+    assert!((4.0..4.02).contains(&of_sums), "{of_sums} times the tensor");
 }
 
-/// A momentum is a number of the uniform: a cumulative average changes it every step.
+/// A momentum is a number of the uniform: a cumulative average changes it every step. What was warmed is all
+/// that a step of training needs.
 #[test]
 fn another_momentum_is_no_other_pipeline() {
     let context = context();
@@ -373,6 +380,17 @@ fn another_momentum_is_no_other_pipeline() {
     };
     // The mean of three batches that are the same one is that of one.
     let calls = [1.0, 0.5, 1.0 / 3.0].map(prepared);
+    let [dx, statistics] =
+        [shape.count(), 2 * shape.channels].map(|count| buffer(&context, &vec![0.0; count]));
+    let [dgain, dbias] = [(); 2].map(|()| buffer(&context, &vec![0.0; shape.channels]));
+    let gradients = BackwardBuffers {
+        gain: Some((&gain).into()),
+        dx: Some(shape.rows(&dx)),
+        dgain: Some((&dgain).into()),
+        dbias: Some((&dbias).into()),
+        ..BackwardBuffers::new(shape.channels as u64, shape.rows(&x), shape.rows(&y), &statistics)
+    };
+    norm.prepare_backward(&gradients).unwrap();
     assert_eq!(context.kernels().pipelines(), compiled);
     let got = run(&context, &calls.each_ref(), &[&mean, &variance]);
     let count = shape.values() as f64;

@@ -532,17 +532,21 @@ fn super_wide() -> Problem {
 /// apart.
 #[test]
 fn samples_are_cut_where_bindings_end() {
-    // Rows of 512 and of 48,008 bytes, samples of three.
-    for (spatial, binding_bytes, row_split) in [
-        (64, 4096, RowSplit::Never),
-        (64, 1024, RowSplit::Never),
-        (64, 768, RowSplit::Never),
-        (6001, 200_000, RowSplit::Never),
-        (6001, 200_000, RowSplit::Wide),
-        (6001, 50_000, RowSplit::Wide),
+    // Rows of 512 and of 48,008 bytes, samples of three; then rows of one channel, half as wide, of six.
+    for (groups, spatial, binding_bytes, row_split) in [
+        (3_u32, 64, 4096, RowSplit::Never),
+        (3, 64, 1024, RowSplit::Never),
+        (3, 64, 768, RowSplit::Never),
+        (3, 6001, 200_000, RowSplit::Never),
+        (3, 6001, 200_000, RowSplit::Wide),
+        (3, 6001, 50_000, RowSplit::Wide),
+        (6, 64, 4096, RowSplit::Never),
+        (6, 64, 768, RowSplit::Never),
+        (6, 6001, 200_000, RowSplit::Never),
+        (6, 6001, 50_000, RowSplit::Wide),
     ] {
         let context = context_with(|limits| limits.max_storage_buffer_binding_size = binding_bytes);
-        let (channels, groups, samples) = (6_u32, 3_u32, 11_u64);
+        let (channels, samples) = (6_u32, 11_u64);
         let problem = problem(channels, groups, spatial);
         let descriptor =
             LayerNormDescriptor { row_split, ..LayerNormDescriptor::group(channels, groups, spatial) };
@@ -578,7 +582,9 @@ fn samples_are_cut_where_bindings_end() {
                 ("dgain", dgain, &expected.dgain, of_dgain),
                 ("dbias", dbias, &expected.dbias, of_dbias),
             ] {
-                let what = format!("{what}, bindings of {binding_bytes} bytes, {gap} between samples");
+                let what = format!(
+                    "{what} of {groups} groups, bindings of {binding_bytes} bytes, {gap} between samples"
+                );
                 assert_close(&what, &got, expected, most, unit);
             }
         }

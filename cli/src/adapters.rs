@@ -111,9 +111,7 @@ pub(crate) fn none_found() -> Failure {
 pub(crate) fn run(args: &Adapters) -> Result<(), Failure> {
     let adapters: Vec<Adapter> = present()?.iter().map(reports::identity).collect();
     if args.json {
-        let json = serde_json::to_string_pretty(&adapters)
-            .map_err(|error| Failure::FailedRun(format!("the list cannot be written as JSON: {error}")))?;
-        output::print(&format!("{json}\n"))?;
+        output::print(&output::json(&adapters)?)?;
     } else if !adapters.is_empty() {
         print_table(&adapters)?;
     }

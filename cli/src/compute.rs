@@ -1,12 +1,22 @@
 //! Where to compute: on an adapter, or on the CPU by the reference.
 
-use crate::adapters;
+use crate::adapters::{self, parse_part};
 use crate::failure::Failure;
 use crate::tensors::zeroed;
+use clap::Args;
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     AdapterChoice, BackwardResult, Context, Element, Error, ForwardResult, Problem, Real, RowsMut, Statistics,
 };
+
+/// Where commands compute whose results do not depend on it.
+#[derive(Args, Debug)]
+pub(crate) struct AdapterFlag {
+    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part
+    /// of an adapter's description, such as vulkan or its name
+    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
+    pub(crate) adapter: String,
+}
 
 /// What `--adapter` chose.
 #[derive(Debug)]
@@ -76,6 +86,11 @@ impl Compute {
             Self::Cpu => backward_on_cpu(problem, inputs),
         }
     }
+}
+
+/// A number of rows, columns or channels, as a [`Problem`] has them.
+pub(crate) fn size(size: usize) -> Result<u32, Failure> {
+    u32::try_from(size).map_err(|error| Failure::FailedRun(error.to_string()))
 }
 
 /// The failure of a flag that matches none of the adapters that there are.

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
@@ -15,6 +16,13 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// What `--json` prints, and what stands beside texts.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::FailedRun(format!("the result cannot be written as JSON: {error}")))?;
+    Ok(json + "\n")
 }
 
 /// Writes one line to stderr. Where that is not possible there is nobody to tell.

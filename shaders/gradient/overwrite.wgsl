@@ -1,4 +1,4 @@
 // TENSOR replaces what is there.
 fn write_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {
-    store_TENSOR(row, step, thread, times_row_gain(row, values), nan);
+    store_TENSOR(row, step, thread, values, nan);
 }

@@ -91,8 +91,8 @@ impl<'a> Placed<'a> {
 
     /// That no two elements lie in one place.
     fn check_strides(&self) -> Result<(), Error> {
-        let Span { stride, cols, column_stride, inner_rows, outer_stride, .. } = self.span;
-        let Span { inner_columns, outer_column_stride, .. } = self.span;
+        let Span { stride, cols, column_stride, inner_rows, outer_stride, inner_columns, .. } = self.span;
+        let outer_column_stride = self.span.outer_column_stride;
         let (name, row_stride) = (self.tensor.name(), stride);
         if !self.span.is_strided() {
             if stride < u64::from(cols) {

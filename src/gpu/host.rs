@@ -37,8 +37,11 @@ impl HostCall {
         rows: usize,
         given: &[(&'static str, Option<HostTensor<'_>>)],
     ) -> Result<Self, Error> {
-        let used = operation.of_call(problem.affine);
-        let shape_of = |name: &str| Some(used.iter().find(|used| used.tensor.name() == name)?.shape);
+        // Statistics that are given are those of forward, which runs before backward too.
+        let forward = Operation::Forward(Forward { given_statistics: true, ..Forward::default() });
+        let [used, of_forward] = [operation, forward].map(|operation| operation.of_call(problem.affine));
+        let shape_of =
+            |name: &str| Some(used.iter().chain(&of_forward).find(|used| used.tensor.name() == name)?.shape);
         // All lengths, before buffers for as many rows of results are created.
         for (name, values) in given {
             let Some(values) = values else { continue };
@@ -46,18 +49,12 @@ impl HostCall {
                 (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
                 (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
                 (None, Some(_)) => check_length(name, values.elements, problem.parameters().into())?,
-                // Of the forward call that runs before.
-                (None, None) if ["mean", "variance"].contains(name) => {
-                    check_length(name, values.elements, rows as u128)?;
-                }
                 (None, None) => {}
             }
         }
         let mut tensors = Vec::new();
         for (name, values) in given {
-            // Forward takes statistics that are given, before backward too.
-            let of_forward = || Operation::Forward(Forward::default()).tensor(name);
-            let tensor = operation.tensor(name).or_else(of_forward);
+            let tensor = operation.tensor(name).or_else(|| forward.tensor(name));
             let (Some(values), Some(tensor)) = (values, tensor) else { continue };
             let buffer = context.upload(name, values.bytes)?;
             let stride = values.stride.map(|stride| stride as u64);

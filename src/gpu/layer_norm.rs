@@ -196,8 +196,9 @@ impl LayerNorm {
 
     /// The plans that [`prepare_backward`](Self::prepare_backward) runs for these buffers, in the order of
     /// their dispatches: backward, or two where rows are split, and the sum of the parameter gradients if any
-    /// are wanted. Where gain and bias have a value for each channel, their sums over channels come first,
-    /// and backward only where something else is wanted.
+    /// are wanted. Where rows have several channels, the sums over those come first, and backward only where
+    /// something else is wanted. Where mean and variance were given, rows are split, and the first of the two
+    /// is left out if dx alone is wanted.
     ///
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
@@ -219,8 +220,8 @@ impl LayerNorm {
     }
 
     /// Bytes that [`BackwardBuffers::scratch`] must have for a call, wherever in a buffer they begin; 0 where
-    /// neither dgain nor dbias is wanted, but where rows are split. Whatever is given as scratch there does
-    /// not matter.
+    /// neither dgain nor dbias is wanted, but where rows are split, or `drow_gain` is wanted of rows whose
+    /// mean and variance were given. Whatever is given as scratch there does not matter.
     ///
     /// # Errors
     /// Those of [`prepare_backward`](Self::prepare_backward), but for [`Error::Device`].
@@ -236,10 +237,13 @@ impl LayerNorm {
     /// normalization by these [`Kernels`], had the same text.
     ///
     /// # Errors
-    /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, or
-    ///   residual and sum each other.
+    /// - [`Error::MissingBuffer`], [`Error::UnusedBuffer`]: gain and bias do not match the affine, residual
+    ///   and sum each other, or mean, variance and running statistics each other, the normalization or the
+    ///   residual.
     /// - [`Error::Invalid`]: a row stride is below `cols`, or strides give two elements one place; outer rows
-    ///   have no inner ones, or not as many in all tensors; rows are groups, and not those of whole samples.
+    ///   have no inner ones, or not as many in all tensors, and outer columns likewise, which also lie beside
+    ///   no outer rows and in no group of several channels; rows are groups, and not those of whole samples;
+    ///   a momentum is not 0 to 1, or running statistics are those of one column.
     /// - [`Error::BufferUsage`], [`Error::BufferTooSmall`]: a buffer cannot hold its tensor.
     /// - [`Error::Overlap`]: an output shares bytes with another tensor, but is not in place. In browsers two
     ///   tensors of a buffer also must not be bound by overlapping windows, which begin at a multiple of the
@@ -261,7 +265,8 @@ impl LayerNorm {
     /// # Errors
     /// As [`prepare_forward`](Self::prepare_forward); also [`Error::MissingBuffer`] where no gradient is
     /// wanted, or dx and `drow_gain` without `row_gain`, [`Error::UnusedBuffer`] where dsum has no dx that is
-    /// overwritten, and [`Error::Overlap`] where dx accumulates over an input.
+    /// overwritten, [`Error::Overlap`] where dx accumulates over an input, and [`Error::Invalid`] for
+    /// statistics that were given where the normalization has no mean, or gain and bias are those of columns.
     pub fn prepare_backward(&self, buffers: &BackwardBuffers<'_>) -> Result<Prepared, Error> {
         self.labeled(|| {
             let call = Call::backward(&self.problem, buffers)?;

@@ -29,7 +29,9 @@ pub struct WarmOptions<'a> {
     pub pooled: Pooled,
     /// Whether tensors of rows will lie inside outer ones, with columns apart, or with columns inside outer
     /// ones ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the
-    /// `alignment` of an element. Default: dense.
+    /// `alignment` of an element. Of columns inside outer ones as many are accessed at once as the largest
+    /// power of two that divides their number, at most: warm them with the `alignment` of so many elements.
+    /// Default: dense.
     pub strides: Strides,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,

@@ -120,6 +120,7 @@ impl Forward {
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
     /// inputs, and something is wanted, statistics in place of y. Those do not depend on a row's gain.
+    /// Statistics are given or kept, not both, and of x itself.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -129,13 +130,12 @@ impl Forward {
         };
         let in_y = self.x_in == Some(Tensor::Y) || self.residual_in == Some(Tensor::Y);
         let has_outputs = !self.without_y || (self.statistics && !in_y && !self.row_gain);
-        let of_x = !self.given_statistics && !self.running_statistics;
-        let one = !(self.given_statistics && self.running_statistics);
-        alone
-            && has_outputs
-            && (of_x || !self.residual)
-            && one
-            && (self.x_in.is_none() || self.x_in != self.residual_in)
+        let of_rows = match (self.given_statistics, self.running_statistics) {
+            (true, true) => false,
+            (false, false) => true,
+            _ => !self.residual,
+        };
+        alone && has_outputs && of_rows && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
     /// All options that go together.

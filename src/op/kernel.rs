@@ -19,6 +19,7 @@ pub enum Kernel {
     /// row.
     ForwardSplitStatistics,
     /// Forward where several workgroups share a row, second dispatch: from x and the chunks' moments to y.
+    /// Where mean and variance are given, the only one: from x to y.
     ForwardSplitApply,
     /// Backward; x and dy of the row stay in registers, beside the partial sums of dgain and dbias.
     BackwardCached,
@@ -28,9 +29,10 @@ pub enum Kernel {
     /// of a row.
     BackwardSplitSums,
     /// Backward where several workgroups share a row, second dispatch: from x, dy and the chunks' sums to dx.
+    /// Where mean and variance were given, dx is from dy alone.
     BackwardSplitApply,
-    /// Backward where gain and bias have a value for each channel: the sums over the columns of each channel
-    /// of a row, a partial sum of dgain and dbias for each sample.
+    /// Backward where a row has several channels: the sums over the columns of each, a partial sum of dgain
+    /// and dbias for each sample. Of a row of one channel the other kernels leave them.
     BackwardChannelSums,
     /// The sum over the partial sums of dgain and dbias that backward left.
     BackwardReduceParameters,

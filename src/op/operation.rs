@@ -3,7 +3,7 @@
 use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
 use crate::error::Error;
-use crate::types::{Affine, Channels, Normalization, Problem};
+use crate::types::{Affine, Channels, Normalization, Problem, check_kept};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,9 +134,8 @@ impl Operation {
             let field = if given { "given_statistics" } else { "running_statistics" };
             return Err(Error::invalid(field, true, "false for a normalization without a mean"));
         }
-        if running && problem.cols < 2 {
-            let needs = "2 or more with running statistics: one value has no variance";
-            return Err(Error::invalid("cols", problem.cols, needs));
+        if running {
+            check_kept(problem.cols)?;
         }
         let by_row = problem.affine == Affine::None || problem.channels.is_some_and(Channels::is_one_a_row);
         if given && !by_row && !matches!(self, Self::Forward(_)) {

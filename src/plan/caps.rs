@@ -120,6 +120,7 @@ impl Caps {
             max_loop_trips: u32::MAX,
         }
     }
+
     /// The caps that an adapter reports, corrected by what is known of its driver: which one has full
     /// subgroups, unrolls loops, stops them early, or is better with fewer invocations than it allows.
     /// `caps_of_device` does so by itself; this is for hosts without wgpu. What an adapter does not report,

@@ -154,8 +154,8 @@ const _: () = assert!(size_of::<Uniform>() == Uniform::BYTES, "Uniform is one sl
 
 impl Plan {
     /// The bytes of a dispatch's uniform, for a host of its own: `places` are those of [`Plan::tensors`], in
-    /// their order. Partial sums of gradients start where their
-    /// binding does, with [`Plan::place_of_partials`].
+    /// their order. Partial sums of gradients start where their binding does, with
+    /// [`Plan::place_of_partials`].
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], numbers: &Numbers) -> [u8; Uniform::BYTES] {
         let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = *dispatch;

@@ -5,7 +5,8 @@ use super::{
     gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
-use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut};
+use crate::types::check_statistics;
+use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut, Running};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
 /// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
@@ -58,20 +59,22 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///         rstd * dxhat + dsum                          (where mean and variance were given to forward)
 /// dgain = sum_rows(dy * xhat)                          (where the problem has channels: and over the columns of each)
 /// dbias = sum_rows(dy)
-/// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite)
+/// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite, unless mean and variance were given)
 /// ```
 ///
 /// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added
 /// to the value present where [`Gradient::Accumulate`] asks for it.
 ///
 /// A NaN or an infinity in a row of x or dy makes that row of dx NaN, and no other; one in x makes all of
-/// dgain NaN; dbias and, for dy, dgain are as arithmetic has it. With 0 rows dgain and dbias become 0, or
-/// stay when accumulating.
+/// dgain NaN; dbias and, for dy, dgain are as arithmetic has it. Where mean and variance were given, x does
+/// not count for dx, and what is not finite in dy stays in its own element of it. With 0 rows dgain and dbias
+/// become 0, or stay when accumulating.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit
-/// [`Problem::affine`]; [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Problem::affine`], and for one of mean and variance, or both for another norm than layer norm;
+/// [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm_backward", alias = "vjp")]
 pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem: &Problem,
@@ -98,7 +101,9 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
         (Some(drow_gain), Some(_)) => check_length("drow_gain", drow_gain.len(), rows)?,
         (None, _) => {}
     }
-    let given = GivenStatistics::new(problem, rows, inputs.mean, inputs.variance)?;
+    let has_given = [inputs.mean, inputs.variance].map(|given| given.is_some());
+    check_statistics(problem, has_given, None::<&Running<()>>, false)?;
+    let given = GivenStatistics::new(rows, inputs.mean, inputs.variance)?;
     let x = inputs.x.checked("x", rows, cols)?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;

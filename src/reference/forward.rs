@@ -1,10 +1,11 @@
 //! `y = gain * xhat + bias`
 
 use super::{
-    GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_has_mean, check_length,
-    check_problem, check_type, gains, map_in_order, rows_per_block,
+    GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
+    gains, map_in_order, rows_per_block,
 };
 use crate::op::Stored;
+use crate::types::check_statistics;
 use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut, Running};
 
 /// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
@@ -46,13 +47,16 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 /// ```
 ///
 /// All in float64; y is rounded once, to `O`. A row with a NaN or an infinity gives a y row of NaN (and NaN
-/// for its rstd), in RMS norm too, and touches no other row. A row without variance where eps is 0 (a
+/// for its rstd), in RMS norm too, and touches no other row; where mean and variance are given, no other
+/// element. A row without variance where eps is 0 (a
 /// standard deviation below 2^-126) has rstd 0, and so y = bias.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
-/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`]
-/// and for a sum without a residual; [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`],
+/// for a sum without a residual, and for mean, variance and running statistics that do not go together, with
+/// the normalization or with a residual; [`Error::Invalid`] too for a momentum that is not 0 to 1, and for
+/// running statistics of one column; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm", alias = "rms_norm")]
 pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem: &Problem,
@@ -71,19 +75,11 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("row_gain", inputs.row_gain, rows)?;
-    let given = GivenStatistics::new(problem, rows, inputs.mean, inputs.variance)?;
-    if (given.is_some() || inputs.running.is_some()) && inputs.residual.is_some() {
-        let why = "rows whose mean and variance are given or kept have none";
-        return Err(Error::UnusedBuffer { buffer: "residual", why });
-    }
+    let has_given = [inputs.mean, inputs.variance].map(|given| given.is_some());
+    check_statistics(problem, has_given, inputs.running.as_ref(), inputs.residual.is_some())?;
+    let given = GivenStatistics::new(rows, inputs.mean, inputs.variance)?;
     match (&inputs.running, &outputs.running) {
         (Some(running), kept) => {
-            check_has_mean(problem, "running.mean")?;
-            running.check(problem.cols)?;
-            if given.is_some() {
-                let why = "the mean is given, and there is none to keep";
-                return Err(Error::UnusedBuffer { buffer: "running.mean", why });
-            }
             check_length("running.mean", running.mean.len(), rows)?;
             check_length("running.variance", running.variance.len(), rows)?;
             for kept in kept.iter().flatten() {

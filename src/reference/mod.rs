@@ -135,24 +135,9 @@ struct GivenStatistics<'a> {
 }
 
 impl<'a> GivenStatistics<'a> {
-    /// That there are both or neither, as many as rows, of layer norm.
-    fn new(
-        problem: &Problem,
-        rows: usize,
-        mean: Option<&'a [f32]>,
-        variance: Option<&'a [f32]>,
-    ) -> Result<Option<Self>, Error> {
-        let (mean, variance) = match (mean, variance) {
-            (None, None) => return Ok(None),
-            (Some(mean), Some(variance)) => (mean, variance),
-            (None, Some(_)) => {
-                return Err(Error::MissingBuffer { buffer: "mean", why: "a variance is given" });
-            }
-            (Some(_), None) => {
-                return Err(Error::MissingBuffer { buffer: "variance", why: "a mean is given" });
-            }
-        };
-        check_has_mean(problem, "mean")?;
+    /// Those of both or neither, as many as rows.
+    fn new(rows: usize, mean: Option<&'a [f32]>, variance: Option<&'a [f32]>) -> Result<Option<Self>, Error> {
+        let (Some(mean), Some(variance)) = (mean, variance) else { return Ok(None) };
         check_length("mean", mean.len(), rows)?;
         check_length("variance", variance.len(), rows)?;
         Ok(Some(Self { mean, variance }))
@@ -160,16 +145,6 @@ impl<'a> GivenStatistics<'a> {
 
     fn of_row(&self, row: usize) -> [f32; 2] {
         [self.mean[row], self.variance[row]]
-    }
-}
-
-fn check_has_mean(problem: &Problem, buffer: &'static str) -> Result<(), Error> {
-    match problem.normalization {
-        Normalization::Layer => Ok(()),
-        _ => {
-            let why = "the normalization has no mean: only layer norm has";
-            Err(Error::UnusedBuffer { buffer, why })
-        }
     }
 }
 

@@ -89,7 +89,6 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
             affine(text, plan);
-            segment(text, wgsl!("row_gain/none"));
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
@@ -129,7 +128,6 @@ pub(super) fn operation(plan: &Plan) -> String {
         }
         Operation::ReduceParameters(backward) => {
             segment(text, wgsl!("common/partials"));
-            row_gain(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
         }
@@ -160,8 +158,11 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, stored);
     }
     affine(text, plan);
-    row_gain(text, plan);
-    output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
+    if plan.tensors().contains(&Tensor::RowGain) {
+        segment(text, wgsl!("row_gain/y"));
+    } else {
+        output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
+    }
     segment(text, if forward.statistics { wgsl!("statistics/store") } else { wgsl!("statistics/none") });
     let running = forward.running_statistics && plan.kernel != Kernel::ForwardSplitStatistics;
     segment(text, if running { wgsl!("running/update") } else { wgsl!("running/none") });
@@ -224,12 +225,6 @@ fn row_factor(plan: &Plan) -> &'static str {
     } else {
         wgsl!("row_gain/no_factor")
     }
-}
-
-/// What a row's y is multiplied by at last.
-fn row_gain(text: &mut String, plan: &Plan) {
-    let has_gain = plan.tensors().contains(&Tensor::RowGain);
-    segment(text, if has_gain { wgsl!("row_gain/gain") } else { wgsl!("row_gain/none") });
 }
 
 /// What becomes of an output, or of what it had before.

@@ -142,7 +142,8 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
-    /// The mean of each row that forward was given, `[rows]`: then it is a constant, and so is `variance`.
+    /// The mean of each row that forward was given, `[rows]`: then it is a constant, and so is `variance`. A
+    /// device takes them without gain and bias of columns.
     pub mean: Option<&'a [f32]>,
     /// The variance of each row that forward was given, `[rows]`.
     pub variance: Option<&'a [f32]>,

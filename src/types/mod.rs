@@ -12,6 +12,7 @@ pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
 pub use problem::{Channels, Problem};
 pub use running::{KeptVariance, Running};
+pub(crate) use running::{check_kept, check_statistics};
 pub(crate) use words::by_name;
 pub use words::{Affine, Dtype, Gradient, Normalization};
 

@@ -4,8 +4,7 @@ use super::{Affine, Dtype, Normalization};
 use crate::error::Error;
 
 /// How channels lie in rows, where gain and bias have a value for each channel and not for each column: in
-/// group norm (Wu, He
-/// 2018) and instance norm (Ulyanov, Vedaldi, Lempitsky 2016).
+/// group norm (Wu, He 2018) and instance norm (Ulyanov, Vedaldi, Lempitsky 2016).
 ///
 /// Of data `[samples, count, spatial]` a row is a group: `count / groups` neighboring channels of one sample,
 /// each of `spatial` values. So `cols = count / groups * spatial`, there are `samples * groups` rows, and row
@@ -200,7 +199,6 @@ impl Problem {
         }
     }
 
-    /// That rows are those of whole samples, where samples have several.
     /// The same rows without gain and bias.
     pub(crate) const fn without_affine(&self) -> Self {
         Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }
@@ -211,6 +209,7 @@ impl Problem {
         matches!(self.channels, Some(channels) if !channels.is_one_a_row())
     }
 
+    /// That rows are those of whole samples, where samples have several.
     pub(crate) fn check_rows(&self, rows: u64) -> Result<(), Error> {
         self.channels.map_or(Ok(()), |channels| channels.check_rows(rows))
     }

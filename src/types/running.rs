@@ -1,6 +1,6 @@
 //! The running statistics of batch norm.
 
-use super::by_name;
+use super::{Normalization, Problem, by_name};
 use crate::error::Error;
 use std::fmt;
 use std::str::FromStr;
@@ -81,15 +81,50 @@ impl<V> Running<V> {
         Self { mean, variance, momentum: 0.1, kept: KeptVariance::Unbiased }
     }
 
-    /// That rows of so many columns have a variance to keep.
-    pub(crate) fn check(&self, cols: u32) -> Result<(), Error> {
-        if cols < 2 {
-            let needs = "2 or more with running statistics: one value has no variance";
-            return Err(Error::invalid("cols", cols, needs));
-        }
+    fn check(&self, cols: u32) -> Result<(), Error> {
+        check_kept(cols)?;
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(Error::invalid("running.momentum", self.momentum, "0 to 1"));
         }
         Ok(())
     }
+}
+
+/// That rows of so many columns have a variance to keep.
+pub(crate) fn check_kept(cols: u32) -> Result<(), Error> {
+    if cols < 2 {
+        let needs = "2 or more with running statistics: one value has no variance";
+        return Err(Error::invalid("cols", cols, needs));
+    }
+    Ok(())
+}
+
+/// That a call's statistics go together, and with the problem: mean and variance are given both or neither,
+/// not beside running ones, and only for layer norm.
+pub(crate) fn check_statistics<V>(
+    problem: &Problem,
+    [has_mean, has_variance]: [bool; 2],
+    running: Option<&Running<V>>,
+    has_residual: bool,
+) -> Result<(), Error> {
+    let unused = |buffer, why| Err(Error::UnusedBuffer { buffer, why });
+    match (has_mean, has_variance) {
+        (true, false) => return Err(Error::MissingBuffer { buffer: "variance", why: "a mean is given" }),
+        (false, true) => return Err(Error::MissingBuffer { buffer: "mean", why: "a variance is given" }),
+        _ => {}
+    }
+    if !has_mean && running.is_none() {
+        return Ok(());
+    }
+    if problem.normalization != Normalization::Layer {
+        let buffer = if has_mean { "mean" } else { "running.mean" };
+        return unused(buffer, "the normalization has no mean: only layer norm has");
+    }
+    if has_mean && running.is_some() {
+        return unused("running.mean", "the mean is given, and there is none to keep");
+    }
+    if has_residual {
+        return unused("residual", "rows whose mean and variance are given or kept have none");
+    }
+    running.map_or(Ok(()), |running| running.check(problem.cols))
 }

@@ -5,7 +5,7 @@
 //! fault more likely to show.
 
 use super::cases::{Case, Task};
-use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values};
+use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values, least_factor};
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Forward};
@@ -255,7 +255,7 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
 
 /// As few channels of a group as divide its columns, as many, or one, as in instance norm.
 fn channels_of(cols: u32, level: usize) -> Option<Channels> {
-    let least = (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1);
+    let least = least_factor(cols);
     let per_row = *[least, cols / least, 1].get(level - 1)?;
     // Of few and many, each once.
     let is_known = level == 2 && least * least == cols || level < 3 && per_row == 1;

@@ -153,23 +153,26 @@ pub enum Layout {
 
 impl Layout {
     /// Where rows of so many columns lie.
-    pub(super) const fn span(self, cols: u32, element_bytes: u32) -> Span {
-        let (wide, inner) = (cols as u64, INNER_ROWS as u64);
-        let (offset, stride, column_stride, inner_rows, outer_stride) = match self {
-            Self::Dense | Self::Pool => (0, wide, 1, 0, 0),
-            Self::Slice => (64, wide + 8, 1, 0, 0),
-            Self::Odd => (3, wide + 5, 1, 0, 0),
-            Self::Heads => (64, wide, 1, inner, inner * wide + 8),
-            Self::Channels => (3, 1, inner + 1, inner, (inner + 1) * wide + 5),
+    pub(super) fn span(self, cols: u32, element_bytes: u32) -> Span {
+        let (wide, inner_rows) = (u64::from(cols), u64::from(INNER_ROWS));
+        let rows = Span { stride: wide, cols, element_bytes, ..Span::default() };
+        match self {
+            Self::Dense | Self::Pool => rows,
+            Self::Slice => Span { offset: 64, stride: wide + 8, ..rows },
+            Self::Odd => Span { offset: 3, stride: wide + 5, ..rows },
+            Self::Heads => Span { offset: 64, inner_rows, outer_stride: inner_rows * wide + 8, ..rows },
+            Self::Channels => {
+                let column_stride = inner_rows + 1;
+                let outer_stride = column_stride * wide + 5;
+                Span { offset: 3, stride: 1, column_stride, inner_rows, outer_stride, ..rows }
+            }
             Self::Samples => {
                 let inner_columns = inner_columns_of(cols);
-                let outer_column_stride = inner_columns as u64 + 8;
-                let stride = (cols / inner_columns) as u64 * outer_column_stride;
-                let rows = Span { offset: 64, stride, cols, element_bytes, ..DEFAULT };
-                return Span { inner_columns, outer_column_stride, ..rows };
+                let outer_column_stride = u64::from(inner_columns) + 8;
+                let stride = u64::from(cols / inner_columns) * outer_column_stride;
+                Span { offset: 64, stride, inner_columns, outer_column_stride, ..rows }
             }
-        };
-        Span { offset, stride, cols, element_bytes, column_stride, inner_rows, outer_stride, ..DEFAULT }
+        }
     }
 
     /// Elements between a row's end and the next row's start, where rows lie one after the other.
@@ -194,28 +197,14 @@ impl Layout {
     }
 }
 
-const DEFAULT: Span = Span {
-    offset: 0,
-    stride: 0,
-    cols: 0,
-    element_bytes: 4,
-    column_stride: 1,
-    inner_rows: 0,
-    outer_stride: 0,
-    inner_columns: 0,
-    outer_column_stride: 0,
-};
-
 /// A fraction of so many columns: a half, a third, or as much smaller as what divides them is larger.
-const fn inner_columns_of(cols: u32) -> u32 {
-    let mut outer = 2;
-    while outer <= cols {
-        if cols.is_multiple_of(outer) {
-            return cols / outer;
-        }
-        outer += 1;
-    }
-    1
+fn inner_columns_of(cols: u32) -> u32 {
+    cols / least_factor(cols)
+}
+
+/// The least of what divides so many columns, beside 1.
+pub(super) fn least_factor(cols: u32) -> u32 {
+    (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1)
 }
 
 /// Rows inside an outer row, of which the last has fewer in most cases.

@@ -1,6 +1,8 @@
 //! A chart as SVG: lines over numbers that grow by factors.
 
-use crate::plot::{Area, COLORS, GRID, INK, WIDTH, fitting, mark, plain, themed, words};
+use crate::plot::{
+    Area, COLORS, GRID, INK, LEGEND_LINE, WIDTH, count, fitting, legend_lines, mark, plain, themed, words,
+};
 use plotters::prelude::*;
 
 /// A chart with a legend.
@@ -24,14 +26,13 @@ pub struct Line {
 }
 
 const HEIGHT: u32 = 260;
-const LEGEND_LINE: u32 = 20;
 
 /// The chart, light or dark as the reader has it.
 ///
 /// # Errors
 /// What the plotting library has to say.
 pub fn chart(chart: &Chart) -> Result<String, String> {
-    let legend = LEGEND_LINE * u32::try_from(chart.lines.len()).unwrap_or(0) + 12;
+    let legend = LEGEND_LINE * count(chart.lines.len()) + 12;
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT + legend)).into_drawing_area();
@@ -86,8 +87,7 @@ fn draw(area: &Area<'_>, chart: &Chart) -> Result<(), Box<dyn std::error::Error>
 }
 
 fn draw_legend(area: &Area<'_>, chart: &Chart) -> Result<(), Box<dyn std::error::Error>> {
-    let lines = (0..).map(|line| line * i32::try_from(LEGEND_LINE).unwrap_or(0) + 12);
-    for ((number, line), y) in chart.lines.iter().enumerate().zip(lines) {
+    for ((number, line), y) in chart.lines.iter().enumerate().zip(legend_lines()) {
         area.draw(&(EmptyElement::at((20, y)) + mark(number, color(number))))?;
         area.draw(&Text::new(line.name.clone(), (32, y), words(&line.name)))?;
     }

@@ -128,7 +128,7 @@ const BAND_MARGIN: u32 = 6;
 const CAPTION: u32 = 38;
 const AXIS: u32 = 48;
 const NAMES: u32 = 112;
-const LEGEND_LINE: u32 = 20;
+pub(crate) const LEGEND_LINE: u32 = 20;
 
 /// Colors of text, of the grid and of machines, each in light and in dark. Those of machines differ in hue
 /// and, from one to the next, in lightness. Who tells fewer of them apart has the marks and the order of the
@@ -186,7 +186,7 @@ pub fn figure(panels: &[Panel]) -> Result<String, String> {
     Ok(themed(&svg))
 }
 
-fn count(of: usize) -> u32 {
+pub(crate) fn count(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
@@ -305,7 +305,7 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>
 }
 
 fn draw_legend(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error::Error>> {
-    let lines = (0..).map(|line| line * i32::try_from(LEGEND_LINE).unwrap_or(0) + 12);
+    let lines = legend_lines();
     for (series, y) in panel.series.iter().zip(lines.clone()) {
         let color = COLORS[series.color % COLORS.len()].light;
         area.draw(&(EmptyElement::at((20, y)) + mark(series.mark, color)))?;
@@ -316,6 +316,11 @@ fn draw_legend(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn std::error:
     let copy = "the fastest plain copy of as many bytes";
     area.draw(&Text::new(copy, (32, y), words(copy)))?;
     Ok(())
+}
+
+/// Where the lines of a legend are, from its top.
+pub(crate) fn legend_lines() -> impl Iterator<Item = i32> + Clone {
+    (0..).map(|line| line * i32::try_from(LEGEND_LINE).unwrap_or(0) + 12)
 }
 
 /// The style of a line of the legend.

@@ -2,8 +2,7 @@
 
 mod scatter;
 
-use crate::adapters::parse_part;
-use crate::compute::Compute;
+use crate::compute::{AdapterFlag, Compute};
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
@@ -58,10 +57,8 @@ pub(crate) struct Batches {
     #[arg(long, value_name = "E", default_value_t = 1e-5, value_parser = parse_eps, allow_negative_numbers = true)]
     eps: f32,
 
-    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part
-    /// of an adapter's description, such as vulkan or its name
-    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
-    adapter: String,
+    #[command(flatten)]
+    adapter: AdapterFlag,
 
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -109,7 +106,7 @@ pub(crate) fn run(args: &Batches) -> Result<(), Failure> {
     let population = Population::new(&values, cols, args.eps);
     check(&population, &x.label, args.row)?;
 
-    let compute = Compute::choose(&args.adapter)?;
+    let compute = Compute::choose(&args.adapter.adapter)?;
     let draw = Draw { draws: args.draws, seed: args.seed, case: args.row };
     let bar = output::progress(SIZES.len() as u64);
     let mut batches = Vec::new();
@@ -129,7 +126,7 @@ pub(crate) fn run(args: &Batches) -> Result<(), Failure> {
         eps: args.eps,
         batches: &batches,
     };
-    output::print(&if args.json { json(&measured)? } else { text(&measured, &args.x) })?;
+    output::print(&if args.json { output::json(&measured)? } else { text(&measured, &args.x) })?;
     if let Some(path) = &args.svg {
         let svg = plot(&args.x, &batches)
             .map_err(|error| Failure::FailedRun(format!("--svg: the plot cannot be drawn: {error}")))?;
@@ -162,10 +159,13 @@ fn check(population: &Population<'_>, label: &str, row: usize) -> Result<(), Fai
     if row >= rows {
         return Err(Failure::WrongCall(format!("--row {row}: {label} has {rows} rows, from 0 on")));
     }
-    match population.constant_column() {
-        Some(column) => Err(Failure::WrongCall(format!(
+    if let Some(column) = population.constant_column() {
+        return Err(Failure::WrongCall(format!(
             "{label} has the same value in all rows of column {column}, which has no sigma"
-        ))),
+        )));
+    }
+    match population.leaves_nothing_of(row) {
+        Some(why) => Err(Failure::WrongCall(format!("--row {row}: {why}, which leaves nothing to look at"))),
         None => Ok(()),
     }
 }
@@ -215,12 +215,6 @@ fn text(measured: &Measured<'_>, x: &str) -> String {
          scatter and distance from y by the statistics of all rows (layer norm: of the row alone) are relative to\n\
          the size of the latter. Other bits: draws in which layer norm gave the row another y, mean or rstd.\n"
     )
-}
-
-fn json(measured: &Measured<'_>) -> Result<String, Failure> {
-    let json = serde_json::to_string_pretty(measured)
-        .map_err(|error| Failure::FailedRun(format!("the table cannot be written as JSON: {error}")))?;
-    Ok(format!("{json}\n"))
 }
 
 fn plot(x: &str, batches: &[Scatter]) -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! How the statistics and the output of one case scatter over batches that it may lie in.
 
-use crate::compute::Compute;
+use crate::compute::{Compute, size};
 use crate::failure::Failure;
 use crate::random::Random;
 use serde::Serialize;
@@ -62,6 +62,16 @@ impl<'a> Population<'a> {
     /// A column that has one value in all rows, which has no sigma.
     pub(super) fn constant_column(&self) -> Option<usize> {
         self.moments.iter().position(|[_, sigma]| *sigma == 0.0)
+    }
+
+    /// Why a norm makes 0 of all values of a row, if one does: an output to hold others against has a size.
+    pub(super) fn leaves_nothing_of(&self, row: usize) -> Option<&'static str> {
+        let values = self.row(row);
+        if values.iter().all(|value| *value == values[0]) {
+            return Some("all values of the row are the same");
+        }
+        let is_mean = |(value, [mean, _]): (&f32, &[f64; 2])| f64::from(*value) == *mean;
+        values.iter().zip(&self.moments).all(is_mean).then_some("the row is the mean of all rows")
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -199,10 +209,6 @@ fn distribution(mut values: Vec<f64>) -> [f64; 3] {
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
-}
-
-fn size(size: usize) -> Result<u32, Failure> {
-    u32::try_from(size).map_err(|error| Failure::FailedRun(error.to_string()))
 }
 
 #[cfg(test)]

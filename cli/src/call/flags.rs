@@ -1,7 +1,7 @@
 //! The flags that `forward` and `backward` have in common.
 
 use super::batch::BatchFlags;
-use crate::adapters::parse_part;
+use crate::compute::AdapterFlag;
 use crate::tuning::TuningFlag;
 use crate::words::NormalizationFlag;
 use clap::Args;
@@ -68,10 +68,8 @@ pub(crate) struct Common {
     )]
     pub(super) cols: Option<u32>,
 
-    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part
-    /// of an adapter's description, such as vulkan or its name
-    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
-    pub(super) adapter: String,
+    #[command(flatten)]
+    pub(super) adapter: AdapterFlag,
 
     #[command(flatten)]
     pub(super) tuning: TuningFlag,

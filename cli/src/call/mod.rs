@@ -253,7 +253,7 @@ impl Call {
     pub(crate) fn choose(&self, common: &Common) -> Result<Compute, Failure> {
         files::check_destination("OUT", &common.output)?;
         let tuning = common.tuning.read()?;
-        let compute = match Compute::choose(&common.adapter)? {
+        let compute = match Compute::choose(&common.adapter.adapter)? {
             Compute::Adapter(context) => Compute::Adapter(tuning::apply(context, tuning.as_ref())),
             Compute::Cpu => Compute::Cpu,
         };

@@ -198,12 +198,6 @@ impl Description {
             planned_for: PlannedFor::new(caps),
         })
     }
-
-    pub(crate) fn json(&self) -> Result<String, Failure> {
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::FailedRun(format!("the description is no JSON: {error}")))?;
-        Ok(json + "\n")
-    }
 }
 
 impl PlannedFor {

@@ -171,11 +171,11 @@ pub(crate) fn run(args: &Emit) -> Result<(), Failure> {
         )
     })?;
     if args.description {
-        return output::print(&emitted.description.json()?);
+        return output::print(&output::json(&emitted.description)?);
     }
     match &args.output {
         Some(path) => {
-            files::write_file(&path.with_extension("json"), emitted.description.json()?.as_bytes())?;
+            files::write_file(&path.with_extension("json"), output::json(&emitted.description)?.as_bytes())?;
             files::write_file(path, &emitted.text)
         }
         None if args.format == Format::Spirv => print_binary(&emitted.text),

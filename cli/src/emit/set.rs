@@ -46,9 +46,7 @@ pub(super) fn write(directory: &Path, format: Format, case: &str) -> Result<(), 
     let room = Unfinished::new(|| beside(&target)).map_err(failed)?;
     let (written, left_out) = write_variants(room.made.path(), format, &chosen)?;
     let index = Index { format: format.name(), variants: written, left_out };
-    let json = serde_json::to_string_pretty(&index)
-        .map_err(|error| Failure::FailedRun(format!("the index is no JSON: {error}")))?;
-    fs::write(room.made.path().join("index.json"), json + "\n").map_err(failed)?;
+    fs::write(room.made.path().join("index.json"), output::json(&index)?).map_err(failed)?;
     room.finish(|room| publish(room, &target)).map_err(failed)?;
     let (written, left_out) = (index.variants.len(), index.left_out.len());
     let without = match left_out {
@@ -154,7 +152,7 @@ fn write_variant(room: &Path, variant: &Variant, format: Format) -> Result<Optio
         label: description.label.clone(),
         kernel: description.kernel,
     };
-    let json = description.json()?;
+    let json = output::json(&description)?;
     let write = || {
         // Not with its parents: an interrupted run has removed them.
         match fs::create_dir(room.join(description.kernel)) {

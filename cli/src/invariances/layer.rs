@@ -1,7 +1,7 @@
 //! A dense layer, what transformations make of it, and its normalized summed inputs.
 
 use super::table::{Norm, Transformation};
-use crate::compute::Compute;
+use crate::compute::{Compute, size};
 use crate::failure::Failure;
 use crate::random::Random;
 use wgpu_layernorm::reference::ForwardInputs;
@@ -170,10 +170,6 @@ impl Moments {
 
 fn transposed(values: &[f64], cols: usize) -> Vec<f64> {
     (0..cols).flat_map(|column| values.iter().skip(column).step_by(cols).copied()).collect()
-}
-
-fn size(size: usize) -> Result<u32, Failure> {
-    u32::try_from(size).map_err(|error| Failure::FailedRun(error.to_string()))
 }
 
 /// The root of the sum of squares.

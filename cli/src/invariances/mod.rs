@@ -3,8 +3,7 @@
 mod layer;
 mod table;
 
-use crate::adapters::parse_part;
-use crate::compute::Compute;
+use crate::compute::{AdapterFlag, Compute};
 use crate::failure::Failure;
 use crate::output;
 use clap::Args;
@@ -31,10 +30,8 @@ use table::{CHANGED, Norm, Transformation, Verdict, judge};
   layernorm invariances
   layernorm invariances --adapter cpu --json")]
 pub(crate) struct Invariances {
-    /// auto: a real GPU, else a software adapter, else the CPU reference; cpu: the CPU reference; else a part
-    /// of an adapter's description, such as vulkan or its name
-    #[arg(long, value_name = "auto|cpu|SUBSTRING", default_value = "auto", value_parser = parse_part)]
-    adapter: String,
+    #[command(flatten)]
+    adapter: AdapterFlag,
 
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -69,7 +66,7 @@ struct Measured<'a> {
 }
 
 pub(crate) fn run(args: &Invariances) -> Result<(), Failure> {
-    let compute = Compute::choose(&args.adapter)?;
+    let compute = Compute::choose(&args.adapter.adapter)?;
     let cells = measure(&compute)?;
     let adapter = compute.describe();
     if args.json {
@@ -155,9 +152,7 @@ fn json(adapter: &str, cells: &[Cell]) -> Result<String, Failure> {
         changed_from: CHANGED,
         cells,
     };
-    let json = serde_json::to_string_pretty(&measured)
-        .map_err(|error| Failure::FailedRun(format!("the table cannot be written as JSON: {error}")))?;
-    Ok(format!("{json}\n"))
+    output::json(&measured)
 }
 
 fn conclude(cells: &[Cell]) -> Result<(), Failure> {

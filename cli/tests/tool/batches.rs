@@ -71,6 +71,8 @@ fn wrong_calls_are_refused() {
         ("one", Tensor::f32(&[1, 4], &ramp(4))),
         ("none", Tensor::f32(&[3, 0], &[])),
         ("still", Tensor::f32(&[2, 2], &[1.0, 2.0, 3.0, 2.0])),
+        ("flat", Tensor::f32(&[2, 2], &[2.0, 2.0, 1.0, 5.0])),
+        ("middle", Tensor::f32(&[3, 2], &[1.0, 8.0, 2.0, 6.0, 3.0, 4.0])),
         ("nan", Tensor::f32(&[2, 2], &[1.0, 2.0, 3.0, f32::NAN])),
     ];
     files::write(&room.path("in"), &tensors);
@@ -80,6 +82,8 @@ fn wrong_calls_are_refused() {
         (&["--x", "one"], "has 1 rows, needs 2 to "),
         (&["--x", "none"], "needs rows of 1 to "),
         (&["--x", "still"], "column 1, which has no sigma"),
+        (&["--x", "flat"], "--row 0: all values of the row are the same"),
+        (&["--x", "middle", "--row", "1"], "--row 1: the row is the mean of all rows"),
         (&["--x", "nan"], "not finite"),
         (&["--x", "x", "--row", "3"], "--row 3: "),
         (&["--x", "x", "--draws", "1"], "--draws"),

@@ -5,18 +5,19 @@ use crate::backend::{Gradients, Inputs, Maybe, NormOps, Outputs};
 use crate::caps;
 use crate::kernels::{Kernel, Stage};
 use crate::launch::{Bound, launch, reduce};
-use crate::norm::{Norm, Parameters, Wanted};
+use crate::norm::{Kind, Norm, Parameters, Wanted};
 use crate::rows;
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
+use burn_cubecl::cubecl::prelude::Client;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use std::sync::Arc;
-use wgpu_layernorm::plan::{Backward, Caps, Forward, Span, Tensor};
+use wgpu_layernorm::plan::{Backward, Caps, Forward, Span, Strides, Tensor};
 use wgpu_layernorm::{Error, Gradient, Problem};
 
 impl NormOps for CubeBackend {
@@ -78,20 +79,14 @@ impl NormOps for CubeBackend {
         call.statistics(Some(&statistics));
         call.parameter_if(Tensor::Gain, gain);
         call.output_if(Tensor::Dx, dx.as_ref());
-        let mut partial_rows = 0;
-        if call.problem.channels.is_some_and(|channels| channels.per_row() > 1) {
-            if backward.has_parameters() {
-                partial_rows = call.run_with_partials(Stage::ChannelSums(backward));
-            }
-            if dx.is_some() {
-                call.run(Stage::Backward(backward));
-            }
-        } else if backward.has_parameters() {
-            partial_rows = call.run_with_partials(Stage::Backward(backward));
-        } else if dx.is_some() {
+        // Where groups have several channels, a kernel of its own takes the sums, and backward has dx alone.
+        let is_apart = call.problem.channels.is_some_and(|channels| channels.per_row() > 1);
+        if dx.is_some() && (is_apart || !backward.has_parameters()) {
             call.run(Stage::Backward(backward));
         }
         if backward.has_parameters() {
+            let sums = if is_apart { Stage::ChannelSums(backward) } else { Stage::Backward(backward) };
+            let partial_rows = call.run_with_partials(sums);
             call.gradient_if(Tensor::Dgain, dgain.as_ref());
             call.gradient_if(Tensor::Dbias, dbias.as_ref());
             call.reduce(Stage::Reduce(backward), partial_rows);
@@ -123,7 +118,7 @@ struct Call {
     /// Rows are groups of channels: several of the axes before the last are a row's.
     is_grouped: bool,
     rows: u64,
-    like: CubeTensor,
+    client: Client,
     tensors: Vec<Bound>,
     /// The rows inside an outer row that tensors have which came before.
     inner_rows: u64,
@@ -135,8 +130,9 @@ impl Call {
     fn new(norm: &Norm, x: &CubeTensor, rows: usize, parameters: Parameters) -> Self {
         let caps = caps::of(&x.device).unwrap_or_else(|name| panic!("{name} takes no WGSL"));
         let problem = norm.problem(&x.shape(), x.dtype, parameters).unwrap_or_else(|error| panic!("{error}"));
-        let (rows, is_grouped, tensors) = (rows as u64, norm.groups.is_some(), Vec::new());
-        Self { problem, caps, is_grouped, rows, like: x.clone(), tensors, inner_rows: 0 }
+        let is_grouped = matches!(norm.kind, Kind::Groups(_));
+        let (rows, client, tensors) = (rows as u64, x.client.clone(), Vec::new());
+        Self { problem, caps, is_grouped, rows, client, tensors, inner_rows: 0 }
     }
 
     /// A tensor of x's shape that is read: where it lies, if its rows are what kernels take, else a copy.
@@ -214,27 +210,27 @@ impl Call {
         };
         let wide = self.tensors.iter().filter(is_wide);
         let width = wide.clone().map(|bound| bound.span.vector_width()).min().unwrap_or(1);
-        let strided = wide.clone().any(|bound| bound.span.is_strided());
-        Kernel::of(&self.problem, stage, width, strided, &self.caps)
+        let strides = wide.map(|bound| Strides::of(&bound.span)).max().unwrap_or_default();
+        Kernel::of(&self.problem, stage, width, strides, &self.caps)
     }
 
     fn run(&self, stage: Stage) {
         let kernel = self.kernel(stage).unwrap_or_else(|error| panic!("{error}"));
-        launch(&self.like.client, &kernel, &self.caps, self.rows, &self.tensors, self.problem.eps);
+        launch(&self.client, &kernel, &self.caps, self.rows, &self.tensors, self.problem.eps);
     }
 
     /// The same of a kernel that leaves partial sums. How many there are.
     fn run_with_partials(&mut self, stage: Stage) -> u32 {
         let kernel = self.kernel(stage).unwrap_or_else(|error| panic!("{error}"));
         let bytes = kernel.plan.most_scratch_bytes(self.rows).max(16);
-        let partials = self.like.client.empty(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let partials = self.client.empty(usize::try_from(bytes).unwrap_or(usize::MAX));
         let span = Span { stride: 0, cols: 0, ..Span::default() };
         self.tensors.push(Bound { tensor: Tensor::Partials, handle: partials, span });
-        launch(&self.like.client, &kernel, &self.caps, self.rows, &self.tensors, self.problem.eps)
+        launch(&self.client, &kernel, &self.caps, self.rows, &self.tensors, self.problem.eps)
     }
 
     fn reduce(&self, stage: Stage, partial_rows: u32) {
         let kernel = self.kernel(stage).unwrap_or_else(|error| panic!("{error}"));
-        reduce(&self.like.client, &kernel, &self.caps, partial_rows, &self.tensors);
+        reduce(&self.client, &kernel, &self.caps, partial_rows, &self.tensors);
     }
 }

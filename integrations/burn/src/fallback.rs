@@ -3,7 +3,6 @@
 use burn::tensor::DType;
 use std::fmt;
 use std::sync::Once;
-use wgpu_layernorm::Error;
 
 /// Why the kernels cannot do a call.
 #[derive(Debug)]
@@ -16,15 +15,6 @@ pub(crate) enum Reason {
     Type(DType),
     /// Another limit.
     Limit(String),
-}
-
-impl Reason {
-    pub(crate) fn of(error: &Error, dtype: DType) -> Self {
-        match dtype {
-            DType::F32 | DType::F16 | DType::BF16 => Self::Limit(error.to_string()),
-            other => Self::Type(other),
-        }
-    }
 }
 
 impl fmt::Display for Reason {

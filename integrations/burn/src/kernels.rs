@@ -27,7 +27,8 @@ pub(crate) enum Stage {
     Forward(Forward),
     /// dx, and partial sums of dgain and dbias.
     Backward(Backward),
-    /// Partial sums of dgain and dbias, where those have a value for each channel.
+    /// Partial sums of dgain and dbias, where a group has several channels: [`Self::Backward`] has dx alone
+    /// then.
     ChannelSums(Backward),
     /// dgain and dbias of partial sums.
     Reduce(Backward),
@@ -39,7 +40,7 @@ struct Key {
     caps: Caps,
     stage: Stage,
     vector_width: u32,
-    strided: bool,
+    strides: Strides,
     cols: u32,
     dtype: Dtype,
     parameter_dtype: Dtype,
@@ -75,14 +76,14 @@ impl Kernel {
         problem: &Problem,
         stage: Stage,
         vector_width: u32,
-        strided: bool,
+        strides: Strides,
         caps: &Caps,
     ) -> Result<Arc<Self>, Error> {
         let key = Key {
             caps: *caps,
             stage,
             vector_width,
-            strided,
+            strides,
             cols: problem.cols,
             dtype: problem.dtype,
             parameter_dtype: problem.parameter_dtype,
@@ -98,7 +99,7 @@ impl Kernel {
         if let Some(kernel) = kernels.get(&key) {
             return Ok(Arc::clone(kernel));
         }
-        let kernel = Arc::new(Self::new(problem, stage, vector_width, strided, caps)?);
+        let kernel = Arc::new(Self::new(problem, stage, vector_width, strides, caps)?);
         kernels.insert(key, Arc::clone(&kernel));
         Ok(kernel)
     }
@@ -107,11 +108,11 @@ impl Kernel {
         problem: &Problem,
         stage: Stage,
         vector_width: u32,
-        strided: bool,
+        strides: Strides,
         caps: &Caps,
     ) -> Result<Self, Error> {
         MADE.fetch_add(1, Ordering::Relaxed);
-        let plan = plan(problem, stage, vector_width, caps)?.with_strides(if strided { Strides::Rows } else { Strides::Dense });
+        let plan = plan(problem, stage, vector_width, caps)?.with_strides(strides);
         let shader = assemble_with(&plan, Dialect::Naga, LAYOUT)?;
         let text = Text::new(&shader.source);
         let id = KernelId::new::<Launched>()

@@ -6,12 +6,29 @@ use wgpu_layernorm::{Affine, Channels, Dtype, Error, Normalization, Problem};
 /// A norm, whatever tensor it is of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    /// Layer norm or RMS norm.
-    pub normalization: Normalization,
+    /// What rows are, and what is done to them.
+    pub kind: Kind,
     /// Below the root.
     pub eps: f32,
-    /// Rows are groups of channels, `[samples, channels, ...]`; else they are along the last axis.
-    pub groups: Option<usize>,
+}
+
+/// What rows are, and what is done to them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Layer norm or RMS norm of rows along the last axis.
+    Rows(Normalization),
+    /// Layer norm of groups of channels, so many in a sample: `[samples, channels, ...]`.
+    Groups(usize),
+}
+
+impl Kind {
+    /// The axis that gain and bias have a value for each index of.
+    pub(crate) fn parameter_axis(self, axes: usize) -> usize {
+        match self {
+            Self::Rows(_) => axes - 1,
+            Self::Groups(_) => 1,
+        }
+    }
 }
 
 /// Which gradients are asked for.
@@ -37,8 +54,10 @@ pub(crate) enum Parameters {
 impl Norm {
     /// How many rows a tensor has.
     pub(crate) fn rows(&self, shape: &Shape) -> usize {
-        let axes = self.groups.map_or(shape.num_dims() - 1, |_| 1);
-        shape[..axes].iter().product::<usize>() * self.groups.unwrap_or(1)
+        match self.kind {
+            Kind::Rows(_) => shape[..shape.num_dims() - 1].iter().product(),
+            Kind::Groups(groups) => shape[0] * groups,
+        }
     }
 
     /// What the kernels are asked for.
@@ -56,9 +75,11 @@ impl Norm {
             Parameters::Gain(_) => Affine::Gain,
             Parameters::GainBias(_) => Affine::GainBias,
         };
-        let rows = match self.groups {
-            None => Problem::layer(length(shape[shape.num_dims() - 1])?),
-            Some(groups) => {
+        let rows = match self.kind {
+            Kind::Rows(normalization) => {
+                Problem { normalization, ..Problem::layer(length(shape[shape.num_dims() - 1])?) }
+            }
+            Kind::Groups(groups) => {
                 let spatial = shape[2..].iter().product();
                 Problem::group(length(shape[1])?, length(groups)?, length(spatial)?)
             }
@@ -70,15 +91,7 @@ impl Norm {
             Parameters::None => dtype,
             Parameters::Gain(gain) | Parameters::GainBias(gain) => self::dtype(gain)?,
         };
-        let problem = Problem {
-            dtype,
-            parameter_dtype,
-            normalization: self.normalization,
-            affine,
-            channels,
-            eps: self.eps,
-            ..rows
-        };
+        let problem = Problem { dtype, parameter_dtype, affine, channels, eps: self.eps, ..rows };
         problem.validate()?;
         Ok(problem)
     }

@@ -3,13 +3,13 @@
 use crate::backend::{Inputs, NormOps, Outputs};
 use crate::fallback::{self, Reason};
 use crate::kernels::{self, Stage};
-use crate::norm::{Norm, Parameters};
+use crate::norm::{Kind, Norm, Parameters};
 use crate::{caps, norm, own};
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_cubecl::CubeDevice;
 use wgpu_layernorm::plan::{Backward, Forward};
-use wgpu_layernorm::{Gradient, Normalization};
+use wgpu_layernorm::{Error, Gradient, Normalization};
 
 /// Layer norm over the last axis: `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta` (Ba, Kiros,
 /// Hinton, "Layer Normalization", 2016, equation 3), with the variance over all columns.
@@ -110,34 +110,6 @@ pub fn group_norm<const D: usize>(
     normalize(x, None, gamma, beta, Kind::Groups(groups), epsilon).0
 }
 
-/// What rows are, and what is done to them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// Rows along the last axis.
-    Rows(Normalization),
-    /// Rows of groups of channels, so many in a sample.
-    Groups(usize),
-}
-
-impl Kind {
-    /// The axis that gain and bias have a value for each index of.
-    pub(crate) fn parameter_axis(self, axes: usize) -> usize {
-        match self {
-            Self::Rows(_) => axes - 1,
-            Self::Groups(_) => 1,
-        }
-    }
-
-    fn norm(self, epsilon: f64) -> Norm {
-        #[allow(clippy::cast_possible_truncation, reason = "kernels compute in float32")]
-        let eps = epsilon as f32;
-        match self {
-            Self::Rows(normalization) => Norm { normalization, eps, groups: None },
-            Self::Groups(groups) => Norm { normalization: Normalization::Layer, eps, groups: Some(groups) },
-        }
-    }
-}
-
 fn normalize<const D: usize>(
     x: Tensor<D>,
     residual: Option<Tensor<D>>,
@@ -147,7 +119,8 @@ fn normalize<const D: usize>(
     epsilon: f64,
 ) -> (Tensor<D>, Option<Tensor<D>>) {
     check(&x, residual.as_ref(), [("gamma", gamma.as_ref()), ("beta", beta.as_ref())], kind);
-    let norm = kind.norm(epsilon);
+    #[allow(clippy::cast_possible_truncation, reason = "kernels compute in float32")]
+    let norm = Norm { kind, eps: epsilon as f32 };
     let dtype = x.dtype();
     // Kernels take parameters in the type of rows or in float32, and both in one.
     let is_taken = |tensor: &Tensor<1>| [dtype, DType::F32].contains(&tensor.dtype());
@@ -219,11 +192,13 @@ fn supported(
 ) -> Result<(), Reason> {
     let device = cube(device.as_dispatch()).ok_or(Reason::Device)?;
     let caps = caps::of(device).map_err(Reason::Runtime)?;
-    // Type and lengths of an empty tensor need to be no others.
+    norm::dtype(dtype).map_err(|_| Reason::Type(dtype))?;
+    // An empty tensor needs no kernel, so its lengths do not matter.
     if shape.num_elements() == 0 {
-        return norm::dtype(dtype).map(drop).map_err(|_| Reason::Type(dtype));
+        return Ok(());
     }
-    let problem = norm.problem(shape, dtype, parameters).map_err(|error| Reason::of(&error, dtype))?;
+    let limit = |error: Error| Reason::Limit(error.to_string());
+    let problem = norm.problem(shape, dtype, parameters).map_err(limit)?;
     let gradient = Some(Gradient::Overwrite);
     let forward = Forward { residual: has_residual, statistics: true, ..Forward::default() };
     let backward = Backward {
@@ -232,8 +207,7 @@ fn supported(
         dbias: gradient.filter(|_| problem.affine.has_bias()),
         ..Backward::default()
     };
-    kernels::can_run(&problem, &[Stage::Forward(forward), Stage::Backward(backward)], &caps)
-        .map_err(|error| Reason::of(&error, dtype))
+    kernels::can_run(&problem, &[Stage::Forward(forward), Stage::Backward(backward)], &caps).map_err(limit)
 }
 
 /// The device of `CubeCL` that this is, with gradients or without.

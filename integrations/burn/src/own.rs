@@ -1,6 +1,6 @@
 //! The norms as burn computes them, for devices whose compiler takes no WGSL: the operations of its modules.
 
-use crate::operations::Kind;
+use crate::norm::Kind;
 use burn::tensor::module::layer_norm;
 use burn::tensor::{DType, Tensor};
 use wgpu_layernorm::Normalization;

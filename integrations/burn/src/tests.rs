@@ -1,30 +1,22 @@
 //! Tests of what burn's own interface does not reach: bfloat16 backward, and devices with small limits.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use crate::backend::{Inputs, Maybe, NormOps, Outputs};
 use crate::caps::tests::with_caps;
-use crate::norm::{Norm, Wanted};
+use crate::norm::{Kind, Norm, Wanted};
 use burn::backend::TensorMetadata;
 use burn::tensor::bf16;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
+use common::{Inputs as Values, Results, UNIT};
 use wgpu_layernorm::plan::Caps;
-use wgpu_layernorm::reference::{self, BackwardOutputs, ForwardOutputs};
-use wgpu_layernorm::{BackwardInputs, ForwardInputs, Normalization, Problem, Rows, RowsMut};
+use wgpu_layernorm::{Normalization, Problem};
 
-const LAYER: Norm = Norm { normalization: Normalization::Layer, eps: 1e-5, groups: None };
+const LAYER: Norm = Norm { kind: Kind::Rows(Normalization::Layer), eps: 1e-5 };
 const ALL: Wanted = Wanted { x: true, gain: true, bias: true };
-
-fn values(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 fn tensor(values: &[f32], shape: &[usize], dtype: DType) -> CubeTensor {
     let device = CubeDevice::default();
@@ -58,78 +50,33 @@ fn check(rows: usize, cols: usize, dtype: DType, roundoff: f64, of_sums: f64) {
         DType::BF16 => values.into_iter().map(|value| bf16::from_f32(value).to_f32()).collect(),
         _ => values,
     };
-    let (x, dy) = (round(values(1, rows * cols)), round(values(2, rows * cols)));
-    let (gain, bias) = (values(3, cols), values(4, cols));
+    let inputs = Values::new(&[rows, cols], cols, 0.0, true, true);
+    let inputs = Values { x: round(inputs.x.clone()), dy: round(inputs.dy.clone()), ..inputs };
     let of_rows = |values: &[f32]| tensor(values, &[rows, cols], dtype);
-    let of_cols = |values: &[f32]| tensor(values, &[cols], DType::F32);
-    let inputs = Inputs {
-        residual: Maybe::Nothing,
-        gain: Maybe::Tensor(of_cols(&gain)),
-        bias: Maybe::Tensor(of_cols(&bias)),
+    let of_cols = |values: &Option<Vec<f32>>| {
+        values.as_deref().map(|values| tensor(values, &[cols], DType::F32)).into()
     };
-    let Outputs { y, statistics, .. } = CubeBackend::norm_forward(of_rows(&x), inputs, LAYER, true);
-    let statistics = statistics.into_option().unwrap();
+    let beside_x =
+        Inputs { residual: Maybe::Nothing, gain: of_cols(&inputs.gain), bias: of_cols(&inputs.bias) };
+    let Outputs { y, statistics, .. } = CubeBackend::norm_forward(of_rows(&inputs.x), beside_x, LAYER, true);
     let gradients = CubeBackend::norm_backward(
-        of_rows(&x),
-        of_rows(&dy),
-        statistics,
-        Maybe::Tensor(of_cols(&gain)),
+        of_rows(&inputs.x),
+        of_rows(&inputs.dy),
+        statistics.into_option().unwrap(),
+        of_cols(&inputs.gain),
         LAYER,
         ALL,
     );
-
-    let problem = Problem::layer(u32::try_from(cols).unwrap());
-    let of = |data| Rows { data, stride: cols };
-    let (mut expected_y, mut dx) = (vec![0.0; rows * cols], vec![0.0; rows * cols]);
-    let (mut dgain, mut dbias) = (vec![0.0; cols], vec![0.0; cols]);
-    let forward = ForwardInputs {
-        gain: Some(&gain[..]),
-        bias: Some(&bias[..]),
-        ..ForwardInputs::new(rows, of(&x[..]))
-    };
-    let to = RowsMut { data: &mut expected_y[..], stride: cols };
-    let mut of_reference = vec![[0.0; 2]; rows];
-    let to = ForwardOutputs { statistics: Some(&mut of_reference), ..ForwardOutputs::<f32, f64>::new(to) };
-    reference::forward(&problem, &forward, to).unwrap();
-    let backward =
-        BackwardInputs { gain: Some(&gain[..]), ..BackwardInputs::new(rows, of(&x[..]), of(&dy[..])) };
-    let outputs = BackwardOutputs {
-        dx: Some(RowsMut { data: &mut dx[..], stride: cols }),
-        dgain: Some(&mut dgain[..]),
-        dbias: Some(&mut dbias[..]),
-        ..BackwardOutputs::default()
-    };
-    reference::backward(&problem, &backward, outputs).unwrap();
-    // The terms of a row's dx may be larger than what they add up to.
-    let largest = |values: &[f32]| values.iter().map(|value| f64::from(value.abs())).fold(0.0, f64::max);
-    let dx_terms: Vec<f64> = of_reference
-        .iter()
-        .zip(dy.chunks(cols))
-        .map(|([_, rstd], dy)| rstd * largest(dy) * largest(&gain))
-        .collect();
-    for (name, got, expected, most) in [
-        ("y", Some(y), expected_y, roundoff),
-        ("dx", gradients.x.into_option(), dx, roundoff),
-        ("dgain", gradients.gain.into_option(), dgain, of_sums),
-        ("dbias", gradients.bias.into_option(), dbias, of_sums),
-    ] {
-        let got = host(&got.unwrap());
-        for (row, (got, expected)) in got.chunks(cols).zip(expected.chunks(cols)).enumerate() {
-            let terms = if name == "dx" { dx_terms[row] } else { 0.0 };
-            let largest = expected.iter().map(|value| value.abs()).fold(terms, f64::max);
-            for (column, (got, expected)) in got.iter().zip(expected).enumerate() {
-                let off = (got - expected).abs();
-                assert!(
-                    off <= most * largest,
-                    "{name}[{row}, {column}] of {rows}x{cols} is {got}, not {expected}"
-                );
-            }
-        }
-    }
+    let of = |gradient: Maybe<CubeBackend>| host(&gradient.into_option().unwrap());
+    let (dx, dgain, dbias) = (of(gradients.x), of(gradients.gain), of(gradients.bias));
+    let got = Results { y: host(&y), dx, dgain, dbias, ..Results::default() };
+    let expected = common::expected(&Problem::layer(u32::try_from(cols).unwrap()), &inputs);
+    let [y, dx, dgain, dbias] = got.units(&expected, cols).map(|units| units * UNIT);
+    assert!(
+        y.max(dx) <= roundoff && dgain.max(dbias) <= of_sums,
+        "{rows}x{cols} {dtype:?}: y {y:.1e}, dx {dx:.1e}, dgain {dgain:.1e}, dbias {dbias:.1e}"
+    );
 }
-
-/// Of float32.
-const UNIT: f64 = 1.0 / (1_u64 << 24) as f64;
 
 /// Half of the last place of a bfloat16.
 const OF_BF16: f64 = 1.0 / 256.0;

@@ -1,4 +1,5 @@
-//! How many kernels a call launches. `CubeCL` collects those of the whole process: this test is alone in it.
+//! Which kernels a call launches, each counted once. `CubeCL` collects those of the whole process: this test
+//! is alone in it.
 
 mod common;
 

@@ -3,39 +3,17 @@
 mod common;
 
 use burn::tensor::{Device, Tensor};
-use common::{Inputs, Results, device, expected, host, values, vector};
+use common::{Inputs, Results, device, expected, host, run_on, values, vector};
 use wgpu_layernorm::Problem;
 use wgpu_layernorm_burn::{add_rms_norm, group_norm, layer_norm, rms_norm};
 
 /// Layer norm of what `view` makes of a base, with gradients for the view.
-fn of_view<const D: usize>(base: [usize; 3], view: impl Fn(Tensor<3>) -> Tensor<D>) -> (Inputs, Results) {
-    let plain = device();
-    let data = values(7, base.iter().product());
-    let flat = vector(&data, &plain).reshape(base);
-    let x = view(flat.clone());
+fn judge<const D: usize>(what: &str, base: [usize; 3], view: impl Fn(Tensor<3>) -> Tensor<D>) {
+    let x = view(vector(&values(7, base.iter().product()), &device()).reshape(base));
     let shape = x.dims();
     let logical: Vec<f32> = x.clone().try_into_vec_as().unwrap();
     let inputs = Inputs { x: logical, ..Inputs::new(&shape, shape[D - 1], 0.0, true, true) };
-
-    let device = plain.autodiff();
-    let x = x.autodiff().require_grad();
-    let [gain, bias] =
-        [&inputs.gain, &inputs.bias].map(|it| vector(it.as_ref().unwrap(), &device).require_grad());
-    let y = layer_norm(x.clone(), Some(gain.clone()), Some(bias.clone()), 1e-5);
-    let dy = inputs.tensor::<D>(&inputs.dy, &device);
-    let mut gradients = (y.clone() * dy).sum().backward();
-    let results = Results {
-        y: host(y),
-        dx: host(x.grad_remove(&mut gradients).unwrap()),
-        dgain: host(gain.grad_remove(&mut gradients).unwrap()),
-        dbias: host(bias.grad_remove(&mut gradients).unwrap()),
-        dx_terms: Vec::new(),
-    };
-    (inputs, results)
-}
-
-fn judge<const D: usize>(what: &str, base: [usize; 3], view: impl Fn(Tensor<3>) -> Tensor<D>) {
-    let (inputs, results) = of_view(base, view);
+    let results = run_on(&inputs, x, |x, gain, bias| layer_norm(x, gain, bias, 1e-5));
     let problem = Problem::layer(u32::try_from(inputs.cols()).unwrap());
     let units = results.units(&expected(&problem, &inputs), inputs.cols());
     assert!(units.iter().all(|units| *units <= 4.0), "{what}: off by {units:.2?} units, may be by 4");

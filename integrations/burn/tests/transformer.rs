@@ -3,7 +3,6 @@
 mod common;
 
 use burn::module::Module;
-use burn::nn;
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
@@ -115,15 +114,4 @@ fn ten_steps_lose_the_same() {
         let off = (theirs - ours).abs() / theirs;
         assert!(off < 2e-6 * (step + 1) as f64, "step {step}: {ours}, with burn's norms {theirs}");
     }
-}
-
-/// Another norm's model loses otherwise: what the test above compares does depend on the norms.
-#[test]
-fn another_epsilon_loses_otherwise() {
-    let device = common::device().autodiff();
-    let x = common::vector(&common::values(1, 64), &device).reshape([2, 32]);
-    let y = |epsilon| {
-        common::host(nn::LayerNormConfig::new(32).with_epsilon(epsilon).init(&device).forward(x.clone()))
-    };
-    assert_ne!(y(1e-5), y(1e-3));
 }

@@ -24,8 +24,8 @@ pub struct BackwardBuffers<'a> {
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// What forward multiplied y of each row by, `[rows]` in float32; only with [`Affine::None`]. Without dx
-    /// it is not needed.
+    /// What forward multiplied y of each row by, `[rows]` in float32; only with
+    /// [`Affine::None`](crate::Affine::None). Without dx it is not needed.
     #[doc(alias = "weight_g")]
     pub row_gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.

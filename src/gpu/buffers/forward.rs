@@ -3,7 +3,7 @@
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Forward, Tensor};
-use crate::types::{Normalization, Problem, Running};
+use crate::types::{Problem, Running, check_statistics};
 
 /// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
 /// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
@@ -87,7 +87,8 @@ impl<'a> ForwardBuffers<'a> {
     /// That the tensors go together, and with the problem.
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
-        self.check_statistics(problem)?;
+        let given = [self.mean.is_some(), self.variance.is_some()];
+        check_statistics(problem, given, self.running.as_ref(), self.residual.is_some())?;
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
@@ -113,34 +114,6 @@ impl<'a> ForwardBuffers<'a> {
                 buffer: "y",
                 why: "at least one of y and statistics must be given",
             }),
-        }
-    }
-
-    /// That statistics which are given or kept are both there, and those of layer norm.
-    fn check_statistics(&self, problem: &Problem) -> Result<(), Error> {
-        let unused = |buffer, why| Err(Error::UnusedBuffer { buffer, why });
-        match (self.mean, self.variance) {
-            (Some(_), None) => {
-                return Err(Error::MissingBuffer { buffer: "variance", why: "a mean is given" });
-            }
-            (None, Some(_)) => {
-                return Err(Error::MissingBuffer { buffer: "mean", why: "a variance is given" });
-            }
-            _ => {}
-        }
-        let has_them = [("mean", self.mean.is_some()), ("running.mean", self.running.is_some())];
-        if problem.normalization != Normalization::Layer
-            && let Some((buffer, _)) = has_them.into_iter().find(|(_, has)| *has)
-        {
-            return unused(buffer, "the normalization has no mean: only layer norm has");
-        }
-        match (self.mean, self.running) {
-            (Some(_), Some(_)) => unused("running.mean", "the mean is given, and there is none to keep"),
-            (Some(_), None) | (None, Some(_)) if self.residual.is_some() => {
-                unused("residual", "rows whose mean and variance are given or kept have none")
-            }
-            (_, Some(running)) => running.check(problem.cols),
-            _ => Ok(()),
         }
     }
 

@@ -19,12 +19,12 @@ use crate::plan::Span;
 #[derive(Clone, Copy, Debug)]
 pub struct BufferRows<'a> {
     place: Place<'a>,
-    strides: Strides,
+    strides: GivenStrides,
 }
 
-/// How far rows, columns and outer rows are apart, in elements.
+/// How far rows, columns and outer ones are apart, in elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Strides {
+pub(crate) struct GivenStrides {
     /// From one row to the next; `None` for rows without gaps.
     pub(crate) row: Option<u64>,
     /// From one column to the next; `None` for columns side by side.
@@ -35,13 +35,13 @@ pub(crate) struct Strides {
     pub(crate) outer_columns: Option<(u32, u64)>,
 }
 
-impl Strides {
+impl GivenStrides {
     /// Rows and columns one after the other.
     const NONE: Self = Self { row: None, column: None, outer: None, outer_columns: None };
 }
 
-/// A tensor without rows in a GPU buffer: gain, bias and their gradients, `cols` elements. Taken from wgpu's
-/// types as [`BufferRows`] is.
+/// A tensor of one value for each column, channel or row in a GPU buffer: gain, bias, a row's gain and their
+/// gradients, and statistics that are given or kept. Taken from wgpu's types as [`BufferRows`] is.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferVector<'a> {
     place: Place<'a>,
@@ -61,7 +61,7 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Element(offset) };
-        Self { place, strides: Strides::NONE }
+        Self { place, strides: GivenStrides::NONE }
     }
 
     /// Rows that start `offset` bytes after the start of the buffer, a multiple of the element's, one after
@@ -69,14 +69,14 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         let place = Place { buffer, start: Start::Byte { offset, size: None } };
-        Self { place, strides: Strides::NONE }
+        Self { place, strides: GivenStrides::NONE }
     }
 
     /// The same with `stride` elements from one row's start to the next: a slice of wider rows where it is at
     /// least `cols`; less only where [columns](Self::with_column_stride) are apart.
     #[must_use]
     pub const fn with_stride(self, stride: u64) -> Self {
-        Self { strides: Strides { row: Some(stride), ..self.strides }, ..self }
+        Self { strides: GivenStrides { row: Some(stride), ..self.strides }, ..self }
     }
 
     /// The same with `stride` elements from one column to the next, where they do not lie side by side: with
@@ -86,7 +86,7 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     #[doc(alias = "channels_first", alias = "axis")]
     pub const fn with_column_stride(self, stride: u64) -> Self {
-        Self { strides: Strides { column: Some(stride), ..self.strides }, ..self }
+        Self { strides: GivenStrides { column: Some(stride), ..self.strides }, ..self }
     }
 
     /// The same with rows inside outer rows, `inner_rows` in each and `outer_stride` elements from one outer
@@ -98,7 +98,7 @@ impl<'a> BufferRows<'a> {
     #[must_use]
     #[doc(alias = "heads", alias = "qk_norm")]
     pub const fn with_inner_rows(self, inner_rows: u64, outer_stride: u64) -> Self {
-        Self { strides: Strides { outer: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
+        Self { strides: GivenStrides { outer: Some((inner_rows, outer_stride)), ..self.strides }, ..self }
     }
 
     /// The same with columns inside outer columns, `inner_columns` in each and `outer_stride` elements from
@@ -111,7 +111,7 @@ impl<'a> BufferRows<'a> {
     #[doc(alias = "batch_norm")]
     pub const fn with_inner_columns(self, inner_columns: u32, outer_stride: u64) -> Self {
         Self {
-            strides: Strides { outer_columns: Some((inner_columns, outer_stride)), ..self.strides },
+            strides: GivenStrides { outer_columns: Some((inner_columns, outer_stride)), ..self.strides },
             ..self
         }
     }
@@ -219,7 +219,7 @@ macro_rules! from_wgpu {
         impl<'a> From<$from> for BufferRows<'a> {
             /// Rows one after the other.
             fn from(place: $from) -> Self {
-                Self { place: place.into(), strides: Strides::NONE }
+                Self { place: place.into(), strides: GivenStrides::NONE }
             }
         }
 
@@ -252,7 +252,7 @@ impl<'a> From<BufferVector<'a>> for BufferStatistics<'a> {
 pub(crate) struct Given<'a> {
     pub(crate) place: Place<'a>,
     /// Of rows alone.
-    pub(crate) strides: Strides,
+    pub(crate) strides: GivenStrides,
     /// Of statistics alone, where they lie apart.
     pub(crate) rstd: Option<Place<'a>>,
 }
@@ -260,7 +260,7 @@ pub(crate) struct Given<'a> {
 impl<'a> Given<'a> {
     /// A tensor `offset` elements after the start of the buffer.
     pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
-        let strides = Strides { row: stride, ..Strides::NONE };
+        let strides = GivenStrides { row: stride, ..GivenStrides::NONE };
         Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
     }
 
@@ -268,7 +268,7 @@ impl<'a> Given<'a> {
     #[cfg(feature = "verify")]
     pub(crate) fn with_strides_of(self, span: &Span) -> Self {
         let Span { column_stride, inner_rows, outer_stride, inner_columns, outer_column_stride, .. } = *span;
-        let strides = Strides {
+        let strides = GivenStrides {
             column: Some(column_stride),
             outer: (inner_rows > 0).then_some((inner_rows, outer_stride)),
             outer_columns: (inner_columns > 0).then_some((inner_columns, outer_column_stride)),
@@ -293,13 +293,13 @@ impl<'a> From<BufferRows<'a>> for Given<'a> {
 
 impl<'a> From<BufferVector<'a>> for Given<'a> {
     fn from(BufferVector { place }: BufferVector<'a>) -> Self {
-        Self { place, strides: Strides::NONE, rstd: None }
+        Self { place, strides: GivenStrides::NONE, rstd: None }
     }
 }
 
 impl<'a> From<BufferStatistics<'a>> for Given<'a> {
     fn from(BufferStatistics { mean, rstd }: BufferStatistics<'a>) -> Self {
-        Self { place: mean, strides: Strides::NONE, rstd }
+        Self { place: mean, strides: GivenStrides::NONE, rstd }
     }
 }
 

@@ -20,7 +20,7 @@ const GPU_SPLIT_MOST_ROWS: u64 = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RowSplit {
-    /// None.
+    /// None, but rows whose mean and variance are given, which need no sums before.
     #[default]
     Never,
     /// Those that are too wide for a workgroup's registers, whatever their number. It pays up to

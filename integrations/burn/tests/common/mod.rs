@@ -83,8 +83,17 @@ pub fn run<const D: usize>(
     inputs: &Inputs,
     norm: impl Fn(Tensor<D>, Option<Tensor<1>>, Option<Tensor<1>>) -> Tensor<D>,
 ) -> Results {
-    let device = device().autodiff();
-    let x = inputs.tensor::<D>(&inputs.x, &device).require_grad();
+    run_on(inputs, inputs.tensor(&inputs.x, &device()), norm)
+}
+
+/// The same of an x that has the values of `inputs`, on whatever device and however it lies.
+pub fn run_on<const D: usize>(
+    inputs: &Inputs,
+    x: Tensor<D>,
+    norm: impl Fn(Tensor<D>, Option<Tensor<1>>, Option<Tensor<1>>) -> Tensor<D>,
+) -> Results {
+    let device = x.device().autodiff();
+    let x = x.autodiff().require_grad();
     let leaf = |values: &Option<Vec<f32>>| values.as_ref().map(|it| vector(it, &device).require_grad());
     let (gain, bias) = (leaf(&inputs.gain), leaf(&inputs.bias));
     let y = norm(x.clone(), gain.clone(), bias.clone());
