@@ -8,7 +8,7 @@
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
 // row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, store_channel_sum, row_sum
+// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, store_partial_sum, row_sum
 // (1 call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
@@ -102,10 +102,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let sums = row_sum(invocation, own);
         if (first + slot < CHANNELS && thread == 0u) {
             if (WITH_DGAIN) {
-                store_channel_sum(partial_dgain(sample), first_of_row + channel, sums.z, is_first);
+                store_partial_sum(partial_dgain(sample), first_of_row + channel, sums.z, is_first);
             }
             if (WITH_DBIAS) {
-                store_channel_sum(partial_dbias(sample), first_of_row + channel, sums.y, is_first);
+                store_partial_sum(partial_dbias(sample), first_of_row + channel, sums.y, is_first);
             }
         }
     }

@@ -23,8 +23,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let first_step = chunk * STEPS;
     for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
         let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        var saved_rows = load_block_statistics(first_row, rows.end);
-        var own = walk_sums(first_row, rows.end, saved_rows, first_step, first_step + STEPS, thread);
+        let block = Block(first_block, slot_in_workgroup, rows.end);
+        var saved_rows = load_block_statistics(block);
+        var own = walk_sums(block, saved_rows, first_step, first_step + STEPS, thread);
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
             if (first_block + b < rows.end) {

@@ -14,8 +14,8 @@
 // update_partials, row_sum (2 calls a row).
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
-    let thread = invocation.index % THREADS_PER_ROW;
-    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let thread = thread_of(invocation.index);
+    let slot_in_workgroup = slot_of(invocation.index);
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
     let rows = workgroup_rows(first_slot);
     if (rows.first >= rows.end) {
@@ -24,20 +24,23 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
 
     let partial_row = first_slot + slot_in_workgroup;
     var is_first = partial_row >= params.earlier_partial_rows;
-    for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
-        let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
-        var saved = load_block_statistics(first_row, rows.end);
-        var sums = walk_sums(first_row, rows.end, saved, 0u, STEPS, thread);
+    let step_rows = ROWS_PER_WORKGROUP * BLOCK_ROWS * ACCESS_ROWS;
+    for (var first_block = rows.first; first_block < rows.end; first_block += step_rows) {
+        let block = Block(first_block, slot_in_workgroup, rows.end);
+        var saved = load_block_statistics(block);
+        var sums = walk_sums(block, saved, 0u, STEPS, thread);
         var means: array<RowMeans, BLOCK_ROWS>;
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             // Threads without a row take part in the sums of those that have one.
-            if (first_block + b < rows.end) {
+            if (block_row(first_block, 0u, b, BLOCK_ROWS) < rows.end) {
+                let row = row_of(block, b);
                 means[b] = row_means(row_sum(invocation, sums[b].sums), saved[b].rstd);
-                means[b] = with_row_gain(min(first_row + b, rows.end - 1u), means[b]);
+                means[b] = with_row_gain(min(row, rows.end - 1u), means[b]);
                 if (WIDE_RANGE) {
                     var left = sums_left(sums[b], means[b]);
-                    if (means[b].is_large && first_row + b < rows.end) {
-                        left = small_sums(first_row + b, 0u, thread, saved[b], means[b].delta);
+                    if (is_any(means[b].is_large) && row < rows.end) {
+                        let small = small_sums(row, 0u, thread, saved[b], means[b].delta);
+                        left = chosen_sums(left, small, means[b].is_large);
                     }
                     left = row_sum(invocation, left);
                     means[b] = known_means(projecting_means(means[b], left), left);
@@ -46,20 +49,20 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
 
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            if (first_row + b < rows.end) {
-                write_row_gain_gradient(first_row + b, thread, means[b]);
+            if (row_of(block, b) < rows.end) {
+                write_row_gain_gradient(row_of(block, b), thread, means[b]);
             }
         }
 
         for (var run_step = 0u; run_step < STEPS; run_step += RUN_STEPS) {
             var parameters: array<Parameters, RUN_STEPS>;
             for (var i = 0u; i < RUN_STEPS; i++) {
-                parameters[i] = load_parameters(first_row, run_step + i, thread);
+                parameters[i] = load_parameters(row_of(block, 0u), run_step + i, thread);
             }
             var sum_dgain = array<Values, RUN_STEPS>();
             var sum_dbias = array<Values, RUN_STEPS>();
             for (var b = 0u; b < BLOCK_ROWS; b++) {
-                let row = first_row + b;
+                let row = row_of(block, b);
                 if (row < rows.end) {
                     for (var i = 0u; i < RUN_STEPS; i++) {
                         let step = run_step + i;
@@ -74,7 +77,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                             sum_dbias[i][part] += dy_values[part];
                         }
                         // A row in place is read once more.
-                        if (!(WIDE_RANGE && means[b].is_large)) {
+                        if (!(WIDE_RANGE && is_any(means[b].is_large))) {
                             write_dx(row, step, thread, dx, means[b].nan);
                         }
                     }
@@ -90,8 +93,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            if (WIDE_RANGE && means[b].is_large && first_row + b < rows.end) {
-                write_large_dx(first_row + b, 0u, thread, saved[b], means[b]);
+            if (WIDE_RANGE && is_any(means[b].is_large) && row_of(block, b) < rows.end) {
+                write_large_dx(row_of(block, b), 0u, thread, saved[b], means[b]);
             }
         }
         is_first = false;

@@ -23,8 +23,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
         let row = min(first_row + slot_in_workgroup, rows.end - 1u);
-        let own = finite_walk(row, first_step, first_step + STEPS, thread, has_row);
-        let moments = row_moments(invocation, own, count);
+        let walked = WalkedRows(array<u32, WALKED>(row), array<bool, WALKED>(has_row));
+        var own = finite_walk(walked, first_step, first_step + STEPS, thread);
+        let moments = row_moments(invocation, own[0], count);
         if (has_row && thread == 0u) {
             row_partials[first_row_partial(row) + chunk] =
                 vec4<f32>(moments.mean, moments.low, moments.squares, moments.scale);

@@ -11,34 +11,44 @@
 // Needs: finite_walk, load_stored, load_parameters, apply_affine, write_y, store_statistics, row_sum (3 calls
 // a row).
 
+// Accesses of a slot's block, of ACCESS_ROWS rows each.
 const BLOCK_ROWS: u32 = 4u;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
-    let thread = invocation.index % THREADS_PER_ROW;
-    let slot_in_workgroup = invocation.index / THREADS_PER_ROW;
+    let thread = thread_of(invocation.index);
+    let slot_in_workgroup = slot_of(invocation.index);
     let first_slot = workgroup_number(workgroup) * ROWS_PER_WORKGROUP;
     let rows = workgroup_rows(first_slot);
     if (rows.first >= rows.end) {
         return;
     }
 
-    for (var first_block = rows.first; first_block < rows.end; first_block += ROWS_PER_WORKGROUP * BLOCK_ROWS) {
-        let first_row = first_block + slot_in_workgroup * BLOCK_ROWS;
+    let step_rows = ROWS_PER_WORKGROUP * BLOCK_ROWS * ACCESS_ROWS;
+    let last_row = (rows.end - 1u) / ACCESS_ROWS * ACCESS_ROWS;
+    for (var first_block = rows.first; first_block < rows.end; first_block += step_rows) {
         var normalizers: array<Normalizer, BLOCK_ROWS>;
-        for (var b = 0u; b < BLOCK_ROWS; b++) {
-            if (first_block + b < rows.end) {
+        for (var first = 0u; first < BLOCK_ROWS; first += WALKED) {
+            // Where none of the workgroup's slots has a row, all are past the end.
+            if (block_row(first_block, 0u, first, BLOCK_ROWS) < rows.end) {
                 // Threads without a row repeat the last one up to its stores, so that all take part in the
                 // sums.
-                let has_row = first_row + b < rows.end;
-                let own = finite_walk(min(first_row + b, rows.end - 1u), 0u, STEPS, thread, has_row);
-                normalizers[b] = normalizer(row_moments(invocation, own, f32(COLS)));
+                var walked: WalkedRows;
+                for (var w = 0u; w < WALKED; w++) {
+                    let row = block_row(first_block, slot_in_workgroup, first + w, BLOCK_ROWS);
+                    walked.first[w] = min(row, last_row);
+                    walked.has[w] = row < rows.end;
+                }
+                var own = finite_walk(walked, 0u, STEPS, thread);
+                for (var w = 0u; w < WALKED; w++) {
+                    normalizers[first + w] = normalizer(row_moments(invocation, own[w], f32(COLS)));
+                }
             }
         }
 
         for (var step = 0u; step < STEPS; step++) {
-            let parameters = load_parameters(first_row, step, thread);
+            let parameters = load_parameters(block_row(first_block, slot_in_workgroup, 0u, BLOCK_ROWS), step, thread);
             for (var b = 0u; b < BLOCK_ROWS; b++) {
-                let row = first_row + b;
+                let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
                 if (row < rows.end) {
                     let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
                     write_y(row, step, thread, apply_affine(parameters, xhat), normalizers[b].nan);
@@ -46,8 +56,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
-            if (first_row + b < rows.end) {
-                store_normalizer(first_row + b, thread, normalizers[b]);
+            let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
+            if (row < rows.end) {
+                store_normalizer(row, thread, normalizers[b]);
             }
         }
     }

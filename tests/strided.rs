@@ -189,6 +189,12 @@ fn channels_are_normalized_where_they_lie() {
         (2, 3000, 5, RowSplit::Wide),
         (4, 7, 1, RowSplit::Never),
         (1, 1, 9, RowSplit::Never),
+        // Of whole accesses of four positions.
+        (3, 24, 36, RowSplit::Never),
+        (2, 96, 196, RowSplit::Never),
+        (2, 3000, 8, RowSplit::Wide),
+        (1, 1, 8, RowSplit::Never),
+        (5, 7, 4, RowSplit::Never),
     ] {
         for normalization in NORMS {
             let strides = Strides::channels(samples, channels, positions);

@@ -6,11 +6,11 @@ fn load_parameters(row: u32, step: u32, thread: u32) -> Parameters {
 }
 
 fn apply_affine(gain: Parameters, xhat: Values) -> Values {
-    return times_gain_plus(gain, xhat, 0.0);
+    return times_gain_plus(gain, xhat, PerRow());
 }
 
 // dxhat + summand, with dxhat = dy * gain, rounded once
-fn times_gain_plus(gain: Parameters, v: Values, summand: f32) -> Values {
+fn times_gain_plus(gain: Parameters, v: Values, summand: PerRow) -> Values {
     var factors = gain;
     var sum = v;
     for (var part = 0u; part < PARTS; part++) {

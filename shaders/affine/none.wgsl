@@ -10,10 +10,10 @@ fn apply_affine(parameters: Parameters, xhat: Values) -> Values {
 }
 
 // dxhat + summand, with dxhat = dy
-fn times_gain_plus(parameters: Parameters, dy: Values, summand: f32) -> Values {
+fn times_gain_plus(parameters: Parameters, dy: Values, summand: PerRow) -> Values {
     var sum = dy;
     for (var part = 0u; part < PARTS; part++) {
-        sum[part] += summand;
+        sum[part] += vec4<f32>(summand);
     }
     return sum;
 }

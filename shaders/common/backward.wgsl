@@ -7,7 +7,7 @@
 // RMS norm: the first mean is 0. L2: so it is, and the second is a sum.
 
 // Sums over a row, up to three at a time.
-alias Sums = vec3<f32>;
+alias Sums = ThreeSums;
 
 // Layer norm; false for RMS norm.
 const CENTERED: bool = true;
@@ -28,27 +28,22 @@ const WIDE_RANGE: bool = true;
 const SHOWS_RESIDUE: bool = true;
 
 struct RowStatistics {
-    mean: f32,
-    rstd: f32,
-}
-
-fn load_statistics(row: u32) -> RowStatistics {
-    let start = row_start(PLACE_STATISTICS, row);
-    return RowStatistics(statistics[start], statistics[start + column_stride(PLACE_STATISTICS)]);
+    mean: PerRow,
+    rstd: PerRow,
 }
 
 // xhat by the saved statistics. Where the deviation is large, in quarters, so that no difference overflows.
 fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    let is_large = saved.rstd < 1.0;
-    let difference = scaled_difference(x, saved.mean, select(1.0, 0.25, is_large));
-    return difference * (saved.rstd * select(1.0, 4.0, is_large));
+    let is_large = saved.rstd < PerRow(1.0);
+    let difference = scaled_difference(x, saved.mean, select(PerRow(1.0), PerRow(0.25), is_large));
+    return difference * (saved.rstd * select(PerRow(1.0), PerRow(4.0), is_large));
 }
 
 // What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what
 // is not finite for 0.
 fn gain_factor(xhat: vec4<f32>, dy: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
     if (CENTERED && IS_ONE_COLUMN) {
-        return or_nan(vec4<f32>(), bits_if_not_finite(dy.x) | bits_if_not_finite(saved.rstd));
+        return or_nan(vec4<f32>(), bits_if_not_finite(of_row(dy)) | bits_if_not_finite(saved.rstd));
     }
     return xhat;
 }
@@ -61,46 +56,48 @@ fn means_of(sums: Sums) -> Sums {
 // Means over a row.
 struct RowMeans {
     // Of xhat by the saved statistics: what rounding left in the saved mean.
-    delta: f32,
-    dxhat: f32,
-    dxhat_xhat: f32,
+    delta: PerRow,
+    dxhat: PerRow,
+    dxhat_xhat: PerRow,
     // The sums of dxhat * xhat and of dxhat.
-    product: f32,
-    sum: f32,
+    product: PerRow,
+    sum: PerRow,
     // The saved rstd, 0 where all of the row's dx is 0.
-    rstd: f32,
+    rstd: PerRow,
     // What dx is multiplied by at last: rstd, times the gain that a row has.
-    factor: f32,
+    factor: PerRow,
     // Whether the means are none: the row is not finite, or a dxhat of it exceeds float32.
-    is_large: bool,
+    is_large: PerRowBool,
     // All bits where all of the row's dx is NaN, as far as it is known: see numerics.wgsl.
-    nan: u32,
+    nan: PerRowBits,
 }
 
 // Whether y is linear in x: where the statistics were given, or eps is in place of the row's norm. 1 / eps is
 // rounded, and the product with eps.
-fn is_linear(rstd: f32) -> bool {
-    return IS_LINEAR || (BY_NORM && rstd * params.eps >= 0x1.fffff8p-1f);
+fn is_linear(rstd: PerRow) -> PerRowBool {
+    let is_by_eps = rstd * params.eps >= PerRow(0x1.fffff8p-1f);
+    return PerRowBool(IS_LINEAR) | (PerRowBool(BY_NORM) & is_by_eps);
 }
 
 // mean_cols(dxhat * xhat) as dx has no part of it: none where the row is linear.
-fn product_mean(mean: f32, rstd: f32) -> f32 {
-    return select(mean, 0.0, is_linear(rstd));
+fn product_mean(mean: PerRow, rstd: PerRow) -> PerRow {
+    return select(mean, PerRow(), is_linear(rstd));
 }
 
 // From the sums of xhat, dxhat and dxhat * xhat.
-fn row_means(sums: Sums, rstd: f32) -> RowMeans {
+fn row_means(sums: Sums, rstd: PerRow) -> RowMeans {
     let means = means_of(sums);
-    let is_large = is_not_finite(sums.y) || is_not_finite(sums.z) || is_not_finite(rstd);
+    let is_large = is_not_finite(sums[1]) | is_not_finite(sums[2]) | is_not_finite(rstd);
     // Without a wide range only what is not finite makes such sums.
-    let nan = select(bits_if_not_finite(rstd), 0xffffffffu, !WIDE_RANGE && !IS_LINEAR && is_large);
+    let nan = bits_if_not_finite(rstd) | bits_if(is_large & PerRowBool(!WIDE_RANGE && !IS_LINEAR));
     if (CENTERED) {
-        let row_rstd = select(rstd, 0.0, IS_ONE_COLUMN);
+        let row_rstd = select(rstd, PerRow(), IS_ONE_COLUMN);
         // An infinity of dy would be taken from itself.
-        let product = sums.z - select(means.x * sums.y, 0.0, is_not_finite(sums.y));
-        return RowMeans(means.x, means.y, means.z - means.x * means.y, product, sums.y, row_rstd, row_rstd, is_large, nan);
+        let product = sums[2] - select(means[0] * sums[1], PerRow(), is_not_finite(sums[1]));
+        let dxhat_xhat = means[2] - means[0] * means[1];
+        return RowMeans(means[0], means[1], dxhat_xhat, product, sums[1], row_rstd, row_rstd, is_large, nan);
     }
-    return RowMeans(0.0, 0.0, product_mean(means.z, rstd), sums.z, sums.y, rstd, rstd, is_large, nan);
+    return RowMeans(PerRow(), PerRow(), product_mean(means[2], rstd), sums[2], sums[1], rstd, rstd, is_large, nan);
 }
 
 // dx / rstd, from dxhat - mean_cols(dxhat).
@@ -112,8 +109,8 @@ fn projected(xhat: vec4<f32>, centered_dxhat: vec4<f32>, means: RowMeans) -> vec
 // taken out, which keeps dx accurate where one column outweighs the others, so that the terms of dx cancel
 // (in a row of a real model: 7.8 units off without, 2.9 with).
 struct RowResidue {
-    dx: f32,
-    dx_xhat: f32,
+    dx: PerRow,
+    dx_xhat: PerRow,
 }
 
 // From the sums of dx / rstd and of its products with xhat: what they are off from the values that they have
@@ -121,20 +118,30 @@ struct RowResidue {
 // nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
     let left = means_of(sums);
-    let from_eps = select((params.eps * means.rstd) * means.rstd, 0.0, BY_NORM);
-    let dx_xhat = (left.y - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
-    return RowResidue(select(0.0, left.x, CENTERED), select(0.0, dx_xhat, from_eps < 0.5 && !is_linear(means.rstd)));
+    let from_eps = select((params.eps * means.rstd) * means.rstd, PerRow(), BY_NORM);
+    let dx_xhat = (left[1] - means.dxhat_xhat * from_eps) / (1.0 - from_eps);
+    let cancels = (from_eps < PerRow(0.5)) & !is_linear(means.rstd);
+    return RowResidue(select(PerRow(), left[0], CENTERED), select(PerRow(), dx_xhat, cancels));
 }
 
 // The means with what rounding left of them, before dx is made from them.
 fn projecting_means(means: RowMeans, left: Sums) -> RowMeans {
     let residue = row_residue(left, means);
     var projecting = means;
-    if (SHOWS_RESIDUE && !means.is_large) {
-        projecting.dxhat += residue.dx;
-        projecting.dxhat_xhat += residue.dx_xhat;
+    if (SHOWS_RESIDUE) {
+        projecting.dxhat += select(residue.dx, PerRow(), means.is_large);
+        projecting.dxhat_xhat += select(residue.dx_xhat, PerRow(), means.is_large);
     }
     return projecting;
+}
+
+// Of either sums where a row is large, and where not.
+fn chosen_sums(sums: Sums, of_large: Sums, is_large: PerRowBool) -> Sums {
+    return Sums(
+        select(sums[0], of_large[0], is_large),
+        select(sums[1], of_large[1], is_large),
+        select(sums[2], of_large[2], is_large),
+    );
 }
 
 // What row_residue needs of columns that were walked before the row's means were known.
@@ -142,9 +149,9 @@ struct WalkSums {
     // Of xhat, dxhat and dxhat * xhat.
     sums: Sums,
     // Of xhat * xhat.
-    squares: f32,
+    squares: PerRow,
     // Of 1.
-    count: f32,
+    count: PerRow,
 }
 
 // The sums of dx / rstd and of its products with xhat over such columns.
@@ -154,9 +161,9 @@ fn sums_left(walked: WalkSums, means: RowMeans) -> Sums {
     }
     let sums = walked.sums;
     // Less delta.
-    let xhat = fma(-means.delta, walked.count, sums.x);
-    let xhat_xhat = walked.squares - means.delta * (sums.x + xhat);
-    let dx = less_product(sums.y, means.dxhat, walked.count) - means.dxhat_xhat * xhat;
-    let dx_xhat = less_product(sums.z, means.dxhat_xhat, xhat_xhat) - (means.delta * sums.y + means.dxhat * xhat);
-    return Sums(dx, dx_xhat, 0.0);
+    let xhat = fma(-means.delta, walked.count, sums[0]);
+    let xhat_xhat = walked.squares - means.delta * (sums[0] + xhat);
+    let dx = less_product(sums[1], means.dxhat, walked.count) - means.dxhat_xhat * xhat;
+    let dx_xhat = less_product(sums[2], means.dxhat_xhat, xhat_xhat) - (means.delta * sums[1] + means.dxhat * xhat);
+    return Sums(dx, dx_xhat, PerRow());
 }

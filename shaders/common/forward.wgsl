@@ -1,7 +1,7 @@
 // What the forward bodies share.
 
 // Sums over a row, two at a time.
-alias Sums = vec2<f32>;
+alias Sums = TwoSums;
 
 // Layer norm; false for RMS norm.
 const CENTERED: bool = true;

@@ -11,37 +11,41 @@ fn small_scaled(sums: vec4<f32>) -> vec4<f32> {
 }
 
 // The sum at its own scale.
-fn unscaled(small_sum: f32) -> f32 {
+fn unscaled(small_sum: PerRow) -> PerRow {
     return small_sum / SUM_SCALE / ROOT_SCALE / ROOT_SCALE;
+}
+
+// A number at the small scale.
+fn small_of_row(v: PerRow) -> PerRow {
+    return of_row(scaled_down(scaled_down(vec4<f32>(v))));
 }
 
 // A row's means at the small scale, from such sums of all its threads, or from the means where those are in
 // range.
 fn small_means(means: RowMeans, sums: Sums) -> RowMeans {
-    var small = means;
-    if (!means.is_large) {
-        let scaled = scaled_down(scaled_down(vec4<f32>(means.dxhat, means.dxhat_xhat, 0.0, 0.0)));
-        small.dxhat = scaled.x;
-        small.dxhat_xhat = scaled.y;
-        return small;
-    }
-    small.dxhat = select(0.0, sums.y * MEAN_FACTOR, CENTERED);
-    small.dxhat_xhat = product_mean(sums.z * MEAN_FACTOR, means.rstd);
-    small.product = unscaled(sums.z);
-    // At the small scale a sum of what is not large may be lost.
-    small.sum = select(means.sum, unscaled(sums.y), is_not_finite(means.sum));
-    if (!IS_LINEAR) {
-        small.nan |= bits_if_not_finite(sums.y) | bits_if_not_finite(sums.z);
-    }
+    var small = known_means(means, sums);
+    small.dxhat = select(small_of_row(means.dxhat), small.dxhat, means.is_large);
+    small.dxhat_xhat = select(small_of_row(means.dxhat_xhat), small.dxhat_xhat, means.is_large);
     return small;
 }
 
 // Where the row is large, the means at the small scale, else as they are.
 fn known_means(means: RowMeans, sums: Sums) -> RowMeans {
-    if (means.is_large) {
-        return small_means(means, sums);
+    var known = means;
+    if (is_any(means.is_large)) {
+        let dxhat = select(PerRow(), sums[1] * MEAN_FACTOR, CENTERED);
+        known.dxhat = select(means.dxhat, dxhat, means.is_large);
+        let dxhat_xhat = product_mean(sums[2] * MEAN_FACTOR, means.rstd);
+        known.dxhat_xhat = select(means.dxhat_xhat, dxhat_xhat, means.is_large);
+        known.product = select(means.product, unscaled(sums[2]), means.is_large);
+        // At the small scale a sum of what is not large may be lost.
+        known.sum = select(means.sum, unscaled(sums[1]), means.is_large & is_not_finite(means.sum));
+        if (!IS_LINEAR) {
+            let nan = bits_if_not_finite(sums[1]) | bits_if_not_finite(sums[2]);
+            known.nan |= nan & bits_if(means.is_large);
+        }
     }
-    return means;
+    return known;
 }
 
 // Sums over columns of a row, and those of dxhat and dxhat * xhat at the small scale.
@@ -53,10 +57,10 @@ struct RowSums {
 // As known_means, from sums that were taken before delta was known.
 fn split_means(means: RowMeans, sums: Sums) -> RowMeans {
     var row = known_means(means, sums);
-    if (means.is_large) {
-        row.dxhat_xhat -= means.delta * row.dxhat;
-        let sum = unscaled(sums.y);
-        row.product -= select(means.delta * sum, 0.0, is_not_finite(sum));
+    if (is_any(means.is_large)) {
+        row.dxhat_xhat -= select(PerRow(), means.delta * row.dxhat, means.is_large);
+        let sum = unscaled(sums[1]);
+        row.product -= select(PerRow(), means.delta * sum, means.is_large & !is_not_finite(sum));
     }
     return row;
 }

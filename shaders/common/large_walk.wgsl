@@ -1,6 +1,6 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_x, load_dy, load_parameters, small_dxhat, write_dx.
+// Needs: load_x, load_dy, load_parameters, small_dxhat, times_gain_plus, write_dx.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -12,7 +12,7 @@ fn unknown_steps() -> u32 {
 
 // The thread's sums over the columns of a row in the steps from first_step on: 0, dxhat and dxhat * xhat, at
 // a small scale.
-fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delta: f32) -> Sums {
+fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delta: PerRow) -> Sums {
     var sum_dxhat = Compensated();
     var sum_product = Compensated();
     var plain_dxhat = vec4<f32>();
@@ -37,24 +37,32 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
         plain_dxhat = finite_or(plain_dxhat, sum_dxhat.sum);
         plain_product = finite_or(plain_product, sum_product.sum);
     }
-    return Sums(0.0, add_components(plain_dxhat), add_components(plain_product));
+    return Sums(PerRow(), add_components(plain_dxhat), add_components(plain_product));
 }
 
-// Writes dx of the thread's columns in the steps from first_step on, from means at the small scale.
+// Writes dx of the thread's columns in the steps from first_step on, from means at the small scale. Rows that
+// share accesses with such a row have theirs as if they were alone.
 fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
     // Up again by 2^144, and times the factor: a small one first, as dx may be finite where dx / factor is
     // not.
-    let is_small = abs(means.factor) < 1.0;
-    let first = select(1.0, means.factor, is_small) / ROOT_SCALE;
-    let last = select(means.factor, 1.0, is_small);
+    let is_small = abs(means.factor) < PerRow(1.0);
+    let first = select(PerRow(1.0), means.factor, is_small) / ROOT_SCALE;
+    let last = select(means.factor, PerRow(1.0), is_small);
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        let parameters = load_parameters(row, step, thread);
+        let dy_values = load_dy(row, step, thread);
+        var dxhat = small_dxhat(parameters, dy_values);
         var x_values = load_x(row, step, thread);
         var dx: Values;
         for (var part = 0u; part < PARTS; part++) {
             let xhat = saved_xhat(x_values[part], saved) - means.delta;
             dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
+            if (ACCESS_ROWS > 1u) {
+                var plain = times_gain_plus(parameters, dy_values, -means.dxhat);
+                let of_plain = means.factor * projected(xhat, plain[part], means);
+                dx[part] = select(of_plain, dx[part], vec4<bool>(means.is_large));
+            }
         }
         write_dx(row, step, thread, dx, means.nan);
     }

@@ -11,12 +11,12 @@
 // Of x * scale, with scale 1, SMALL_SCALE where squares would overflow, or BIG_SCALE where they would
 // underflow. The mean is mean + low.
 struct Moments {
-    count: f32,
-    mean: f32,
-    low: f32,
+    count: PerRow,
+    mean: PerRow,
+    low: PerRow,
     // The sum of squares around the mean.
-    squares: f32,
-    scale: f32,
+    squares: PerRow,
+    scale: PerRow,
 }
 
 // Moments of the components of a vec4.
@@ -50,11 +50,14 @@ fn merge_vectors(a: VectorMoments, b: VectorMoments) -> VectorMoments {
     return merged;
 }
 
-// The components' moments together: x with y and z with w, then both.
-fn merge_components(total: VectorMoments, scale: f32) -> Moments {
-    let pairs = merge_vectors(total, turned(total, false));
-    let all = merge_vectors(pairs, turned(pairs, true));
-    return Moments(all.count.x, all.mean.x, all.low.x, all.squares.sum.x, scale);
+// The moments of a row's components together: x with y and z with w, then both.
+fn merge_components(total: VectorMoments, scale: PerRow) -> Moments {
+    var all = total;
+    if (ACCESS_ROWS == 1u) {
+        let pairs = merge_vectors(total, turned(total, false));
+        all = merge_vectors(pairs, turned(pairs, true));
+    }
+    return Moments(of_row(all.count), of_row(all.mean), of_row(all.low), of_row(all.squares.sum), scale);
 }
 
 // Each component's neighbor, or that of the other half.
@@ -66,12 +69,17 @@ fn turned(a: VectorMoments, by_half: bool) -> VectorMoments {
     return VectorMoments(a.count.yxwz, a.mean.yxwz, a.low.yxwz, Compensated(squares.yxwz, vec4<f32>()));
 }
 
+// The first of three where a scale is SMALL_SCALE, the second where it is 1, else the third.
+fn by_scale(scale: PerRow, small: f32, one: f32, big: f32) -> PerRow {
+    return select(select(PerRow(one), PerRow(small), scale < PerRow(1.0)), PerRow(big), scale > PerRow(1.0));
+}
+
 // The same moments at a scale that is not larger. The square of SMALL_SCALE is too small for float32, and
 // compilers that reorder would take it first, as NVIDIA's does: 1 - params.one is 0, which they do not know.
-fn at_scale(a: Moments, scale: f32) -> Moments {
-    let to_one = select(1.0, 1.0 / BIG_SCALE, a.scale > 1.0 && scale <= 1.0);
-    let factor = select(1.0, SMALL_SCALE, a.scale >= 1.0 && scale < 1.0);
-    let scaled_once = fma(a.squares * to_one, to_one * factor, 1.0 - params.one);
+fn at_scale(a: Moments, scale: PerRow) -> Moments {
+    let to_one = select(PerRow(1.0), PerRow(1.0 / BIG_SCALE), (a.scale > PerRow(1.0)) & (scale <= PerRow(1.0)));
+    let factor = select(PerRow(1.0), PerRow(SMALL_SCALE), (a.scale >= PerRow(1.0)) & (scale < PerRow(1.0)));
+    let scaled_once = fma(a.squares * to_one, to_one * factor, PerRow(1.0 - params.one));
     return Moments(a.count, a.mean * to_one * factor, a.low * to_one * factor, scaled_once * factor, scale);
 }
 
@@ -86,41 +94,49 @@ const LARGE_VOTE: f32 = 4096.0;
 
 // The moments of all threads of the row together, which have `count` columns. Three calls of row_sum.
 fn row_moments(invocation: Invocation, own: Moments, count: f32) -> Moments {
-    let is_first = invocation.index % THREADS_PER_ROW == 0u;
+    let is_first = thread_of(invocation.index) == 0u;
     // Means are taken relative to the first thread's, so that those of a constant row differ by exactly 0.
-    let unscaled = select(select(0.25, 0.25 / SMALL_SCALE, own.scale < 1.0), 0.25 / BIG_SCALE, own.scale > 1.0);
-    let is_large = own.scale < 1.0 || own.squares >= LARGE_SQUARES;
-    let vote = select(select(1.0, 0.0, own.scale > 1.0), LARGE_VOTE, is_large);
-    let known = row_sum(invocation, Sums(select(0.0, own.mean * unscaled, is_first), vote));
-    let known_scale = select(select(1.0, BIG_SCALE, known.y == 0.0), SMALL_SCALE, known.y >= LARGE_VOTE);
+    let unscaled = by_scale(own.scale, 0.25 / SMALL_SCALE, 0.25, 0.25 / BIG_SCALE);
+    let is_large = (own.scale < PerRow(1.0)) | (own.squares >= PerRow(LARGE_SQUARES));
+    let vote = select(select(PerRow(1.0), PerRow(), own.scale > PerRow(1.0)), PerRow(LARGE_VOTE), is_large);
+    let known = row_sum(invocation, Sums(select(PerRow(), own.mean * unscaled, is_first), vote));
+    let known_scale = select(
+        select(PerRow(1.0), PerRow(BIG_SCALE), known[1] == PerRow()),
+        PerRow(SMALL_SCALE),
+        known[1] >= PerRow(LARGE_VOTE),
+    );
     let known_part = at_scale(own, known_scale);
-    let known_near = known.x * (4.0 * known_scale);
+    let known_near = known[0] * (4.0 * known_scale);
 
     // In quarters: means may be twice the largest float32 apart. Without low, which a compiler would add to
     // the mean first, as Mesa does: it is in e, and what this leaves of the row's mean in `left`.
-    let quarter = scaled_difference(vec4<f32>(known_part.mean), known_near, 0.25).x;
+    let quarter = of_row(scaled_difference(vec4<f32>(known_part.mean), known_near, PerRow(0.25)));
     let weight = known_part.count / count;
     let quarters = row_sum(invocation, Sums(weight * quarter, weight * abs(quarter)));
-    let is_small = known_scale < 1.0 || quarters.y < 0.25 * LARGE_OFFSET;
-    let factor = select(select(SMALL_SCALE, 1.0 / BIG_SCALE, known_scale > 1.0), 1.0, is_small);
+    let is_small = (known_scale < PerRow(1.0)) | (quarters[1] < PerRow(0.25 * LARGE_OFFSET));
+    let factor = select(
+        select(PerRow(SMALL_SCALE), PerRow(1.0 / BIG_SCALE), known_scale > PerRow(1.0)),
+        PerRow(1.0),
+        is_small,
+    );
     let scale = known_scale * factor;
     let part = at_scale(known_part, scale);
     let near = known_near * factor;
-    let from_near = quarters.x * (4.0 * factor);
+    let from_near = quarters[0] * (4.0 * factor);
 
     let e = (quarter * (4.0 * factor) - from_near) + part.low;
     let sums = row_sum(invocation, Sums(part.count * e, fma(part.count * e, e, part.squares)));
-    let left = sums.x / count;
+    let left = sums[0] / count;
 
     var row = Moments();
-    row.count = count;
+    row.count = PerRow(count);
     row.scale = scale;
     if (CENTERED) {
         row.mean = near + (from_near + left);
-        row.low = (from_near + left) - rest_of(vec4<f32>(row.mean), vec4<f32>(near)).x;
-        row.squares = sums.y - left * sums.x;
+        row.low = (from_near + left) - of_row(rest_of(vec4<f32>(row.mean), vec4<f32>(near)));
+        row.squares = sums[1] - left * sums[0];
     } else {
-        row.squares = sums.y;
+        row.squares = sums[1];
     }
     return row;
 }

@@ -3,13 +3,13 @@
 //     xhat    ((x * scale - mean) - low) * rstd
 
 struct Normalizer {
-    mean: f32,
-    low: f32,
-    scale: f32,
-    rstd: f32,
-    variance: f32,
+    mean: PerRow,
+    low: PerRow,
+    scale: PerRow,
+    rstd: PerRow,
+    variance: PerRow,
     // All bits where the row is not finite: see numerics.wgsl.
-    nan: u32,
+    nan: PerRowBits,
 }
 
 fn normalized(x: Values, normal: Normalizer) -> Values {

@@ -7,7 +7,7 @@ const MEAN_FACTOR: f32 = 1.0;
 
 // (v - base) * scale where v - base may be beyond the range. `params.one` is 1, which compilers do not know:
 // they would take the factor out, as Mesa does, and the difference would overflow.
-fn scaled_difference(v: vec4<f32>, base: f32, scale: f32) -> vec4<f32> {
+fn scaled_difference(v: vec4<f32>, base: PerRow, scale: PerRow) -> vec4<f32> {
     return fma(v, vec4<f32>(scale), vec4<f32>(-base * (scale * params.one)));
 }
 
@@ -18,29 +18,33 @@ fn unfactored(v: vec4<f32>) -> vec4<f32> {
 }
 
 // Whether a number is infinite or NaN, by its bits: compilers may assume that floats never are.
-fn is_not_finite(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;
+fn is_not_finite(v: PerRow) -> PerRowBool {
+    return (bitcast<PerRowBits>(v) & PerRowBits(0x7f800000u)) == PerRowBits(0x7f800000u);
 }
 
 // NaN travels as a word beside the values: all bits in a row that is not finite, none in the others. Stores
 // take the bits of a NaN for each word by it, which no compiler can reason away, as it may a NaN in
 // arithmetic where it assumes that there is none.
-fn bits_if_not_finite(v: f32) -> u32 {
-    return select(0u, 0xffffffffu, is_not_finite(v));
+fn bits_if_not_finite(v: PerRow) -> PerRowBits {
+    return bits_if(is_not_finite(v));
+}
+
+fn bits_if(condition: PerRowBool) -> PerRowBits {
+    return select(PerRowBits(), PerRowBits(0xffffffffu), condition);
 }
 
 // v, or NaN where `nan` has all bits.
-fn or_nan(v: vec4<f32>, nan: u32) -> vec4<f32> {
-    return bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(v), vec4<u32>(0x7fc00000u), nan != 0u));
+fn or_nan(v: vec4<f32>, nan: PerRowBits) -> vec4<f32> {
+    return bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(v), vec4<u32>(0x7fc00000u), nan != PerRowBits()));
 }
 
 // The first 8 bits of a significand: products of three such numbers are exact.
-fn leading_bits(v: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(v) & 0xffff0000u);
+fn leading_bits(v: PerRow) -> PerRow {
+    return bitcast<PerRow>(bitcast<PerRowBits>(v) & PerRowBits(0xffff0000u));
 }
 
 // v - a * b where that cancels: no product is rounded that counts, be the adapter's fma fused or not.
-fn less_product(v: f32, a: f32, b: f32) -> f32 {
+fn less_product(v: PerRow, a: PerRow, b: PerRow) -> PerRow {
     let first_a = leading_bits(a);
     let first_b = leading_bits(b);
     let rest = a - first_a;
@@ -50,9 +54,9 @@ fn less_product(v: f32, a: f32, b: f32) -> f32 {
 // 1 / sqrt(v), v normal, to the last bit or the one before. Adapters' inverseSqrt may have as few as 12 good
 // bits: a Newton step doubles them, and a second one takes 1 - v * r * r apart so that it is exact to 31
 // bits, with or without a fused fma (without one, llvmpipe was off by 2 units).
-fn reciprocal_sqrt(v: f32) -> f32 {
+fn reciprocal_sqrt(v: PerRow) -> PerRow {
     let first = inverseSqrt(v);
-    let r = fma(0.5 * first, fma(-(v * first), first, 1.0), first);
+    let r = fma(0.5 * first, fma(-(v * first), first, PerRow(1.0)), first);
     let v_leading = leading_bits(v);
     let r_leading = leading_bits(r);
     let leading = 1.0 - v_leading * r_leading * r_leading;
@@ -84,20 +88,21 @@ const LEAST_VARIANCE: f32 = 0x1p-126f;
 // 1 / sqrt(variance + eps * scale * scale), of values scaled by `scale`; 0 where there is no variance. Small
 // ones are taken larger, as the parts that reciprocal_sqrt takes them apart into would underflow. By norm:
 // 1 / max(norm, eps * scale), with the norm's square in `variance`.
-fn reciprocal_deviation(variance: f32, scale: f32) -> f32 {
+fn reciprocal_deviation(variance: PerRow, scale: PerRow) -> PerRow {
     let eps = select(0.0, params.eps, params.eps >= 0x1p-126f);
-    let positive = max(variance, 0.0);
+    let positive = max(variance, PerRow());
     let v = select(fma(eps * scale, scale, positive), positive, BY_NORM);
-    let is_small = v < 0x1p-90f;
-    let root = reciprocal_sqrt(max(v, LEAST_VARIANCE) * select(1.0, 0x1p64f, is_small));
-    let rstd = select(0.0, root * select(1.0, 0x1p32f, is_small), v >= LEAST_VARIANCE);
-    let least = eps * scale;
-    // The square of eps may be out of range where eps is not.
-    if (BY_NORM && least >= 0x1p-126f) {
-        let quotient = 1.0 / least;
+    let is_small = v < PerRow(0x1p-90f);
+    let root = reciprocal_sqrt(max(v, PerRow(LEAST_VARIANCE)) * select(PerRow(1.0), PerRow(0x1p64f), is_small));
+    let rstd = select(PerRow(), root * select(PerRow(1.0), PerRow(0x1p32f), is_small), v >= PerRow(LEAST_VARIANCE));
+    if (BY_NORM) {
+        let least = eps * scale;
+        // The square of eps may be out of range where eps is not.
+        let counts = least >= PerRow(0x1p-126f);
+        let quotient = 1.0 / select(PerRow(1.0), least, counts);
         // A division may be off by 2.5 units in the last place.
-        let by_eps = fma(quotient, fma(-least, quotient, 1.0), quotient);
-        return select(by_eps, min(rstd, by_eps), v >= LEAST_VARIANCE);
+        let by_eps = fma(quotient, fma(-least, quotient, PerRow(1.0)), quotient);
+        return select(rstd, select(by_eps, min(rstd, by_eps), v >= PerRow(LEAST_VARIANCE)), counts);
     }
     return rstd;
 }

@@ -1,7 +1,7 @@
 // row_sum without subgroup operations: a tree in workgroup memory, for all rows of the workgroup at once.
 // Barriers: 2 + log2(THREADS_PER_ROW). Needs: Sums, WORKGROUP_SIZE, THREADS_PER_ROW.
 //
-//     index        0    1    2    3  | 4  ...   (4 threads a row)
+//     thread       0    1    2    3  | 4  ...   (4 threads a row)
 //     stride 2     02   13           |
 //     stride 1     0123              |
 
@@ -17,16 +17,16 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) work
 var<workgroup> thread_sums: array<Sums, WORKGROUP_SIZE>;
 
 fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
-    let thread = invocation.index % THREADS_PER_ROW;
+    let thread = thread_of(invocation.index);
     thread_sums[invocation.index] = sums;
     workgroupBarrier();
     for (var stride = THREADS_PER_ROW / 2u; stride > 0u; stride /= 2u) {
         if (thread < stride) {
-            thread_sums[invocation.index] += thread_sums[invocation.index + stride];
+            thread_sums[invocation.index] += thread_sums[invocation.index + stride * THREAD_STRIDE];
         }
         workgroupBarrier();
     }
-    let total = thread_sums[invocation.index - thread];
+    let total = thread_sums[invocation.index - thread * THREAD_STRIDE];
     // The next call writes where this one still reads.
     workgroupBarrier();
     return total;

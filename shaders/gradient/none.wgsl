@@ -1,2 +1,2 @@
 // TENSOR is not wanted.
-fn write_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: u32) {}
+fn write_TENSOR(row: u32, step: u32, thread: u32, values: Values, nan: PerRowBits) {}

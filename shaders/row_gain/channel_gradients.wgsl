@@ -18,10 +18,10 @@ fn write_row_gain_gradient(row: u32, thread: u32, means: RowMeans) {
                 product = 0.0;
                 nan |= bits_if_not_finite(means.sum);
             }
-            store_channel_sum(partial_dgain(sample), channel, or_nan(vec4<f32>(product), nan).x, is_first);
+            store_partial_sum(partial_dgain(sample), channel, or_nan(vec4<f32>(product), nan).x, is_first);
         }
         if (WITH_CHANNEL_DBIAS) {
-            store_channel_sum(partial_dbias(sample), channel, means.sum, is_first);
+            store_partial_sum(partial_dbias(sample), channel, means.sum, is_first);
         }
     }
 }

@@ -1,2 +1,9 @@
 // No running statistics.
-fn update_running(row: u32, thread: u32, mean: f32, variance: f32, scale: f32, nan: u32) {}
+fn update_running(
+    row: u32,
+    thread: u32,
+    mean: PerRow,
+    variance: PerRow,
+    scale: PerRow,
+    nan: PerRowBits,
+) {}

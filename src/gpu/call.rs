@@ -3,7 +3,7 @@
 use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
-use crate::plan::{Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
+use crate::plan::{ACCESS_ROWS, Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
 use crate::types::{Channels, Gradient, Problem};
 
 /// A tensor of a call: where it lies.
@@ -294,8 +294,13 @@ impl<'a> Call<'a> {
     /// What kernels need to be told of the tensors that have rows.
     pub(super) fn strides(&self) -> Strides {
         let has_rows = |placed: &&Placed<'_>| placed.facts.shape == Shape::Rows;
-        let strides = self.tensors.iter().filter(has_rows).map(|placed| Strides::of(&placed.span));
-        strides.max().unwrap_or_default()
+        let spans = || self.tensors.iter().filter(has_rows).map(|placed| &placed.span);
+        // An access may reach beyond the last row, but not beyond its outer row.
+        let is_whole = self.rows.is_multiple_of(u64::from(ACCESS_ROWS));
+        if is_whole && spans().next().is_some() && spans().all(Span::is_across) {
+            return Strides::Across;
+        }
+        spans().map(Strides::of).max().unwrap_or_default()
     }
 
     /// What the buffers ask for of a plan's bindings.

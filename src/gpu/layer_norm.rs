@@ -142,7 +142,7 @@ pub struct LayerNorm {
 }
 
 /// The plans of calls so far, by operation and vector width, as for tensors in buffers of their own.
-type Planned = HashMap<(Operation, u32), Arc<[Plan]>>;
+type Planned = HashMap<(Operation, u32, bool), Arc<[Plan]>>;
 
 impl LayerNorm {
     /// A normalization by `kernels`. Compiles nothing yet: the first
@@ -324,7 +324,7 @@ impl LayerNorm {
 
     /// The plans of a call, in the order of their dispatches.
     fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
-        let plans = self.planned(operation, call.vector_width())?;
+        let plans = self.planned(operation, call.vector_width(), call.strides())?;
         if !call.shares_buffers && call.strides() == Strides::Dense {
             return Ok(plans.to_vec());
         }
@@ -333,13 +333,32 @@ impl LayerNorm {
     }
 
     /// The same for tensors in buffers of their own.
-    pub(super) fn planned(&self, operation: Operation, vector_width: u32) -> Result<Arc<[Plan]>, Error> {
-        let key = (operation, vector_width);
+    pub(super) fn planned(
+        &self,
+        operation: Operation,
+        vector_width: u32,
+        strides: Strides,
+    ) -> Result<Arc<[Plan]>, Error> {
+        let key = (operation, vector_width, strides == Strides::Across);
         if let Some(plans) = self.planned.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(plans));
         }
         let (problem, caps) = (&self.problem, self.caps());
-        let whole = |operation| self.kernels.plan(problem, operation, vector_width);
+        let whole = |operation| {
+            let across = match (operation, strides) {
+                (Operation::Forward(forward), Strides::Across) => {
+                    Plan::forward_across(problem, forward, caps)
+                }
+                (Operation::Backward(backward), Strides::Across) => {
+                    Plan::backward_across(problem, backward, caps)
+                }
+                _ => return self.kernels.plan(problem, operation, vector_width),
+            };
+            match across {
+                Err(error) if error.is_unsupported() => self.kernels.plan(problem, operation, vector_width),
+                across => across,
+            }
+        };
         let sums = match operation {
             Operation::Backward(backward) if backward.has_parameters() => Some(backward),
             _ => None,
@@ -352,7 +371,7 @@ impl LayerNorm {
         }
         if of_channels.is_none() || operation.finishes_rows() {
             let plan = whole(operation)?;
-            match (self.row_split.splits(&plan), operation) {
+            match (!plan.is_across() && self.row_split.splits(&plan), operation) {
                 (_, Operation::Backward(backward)) if backward.given_statistics => {
                     let of_both = Plan::backward_split(problem, backward, vector_width, caps)?;
                     plans.extend(&of_both[usize::from(!backward.needs_row_sums())..]);
@@ -375,11 +394,13 @@ impl LayerNorm {
         Ok(plans)
     }
 
-    /// Whether a plan of this normalization is another than the ladder's. Split rows are always the ladder's.
+    /// Whether a plan of this normalization is another than the ladder's. Split rows, and rows side
+    /// by side, are always the ladder's.
     #[cfg(feature = "verify")]
     pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
         let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
         plan.partial_cols == 0
+            && !plan.is_across()
             && by_ladder != Ok(plan.with_strides(Strides::Dense).with_pooled(Pooled::Nothing))
     }
 }

@@ -107,8 +107,9 @@ impl Prepared {
     /// than [`Prepared::ROW_COUNTS`] numbers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where there are more rows than the call was prepared for, and where rows are groups
-    /// and not those of whole samples; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
+    /// [`Error::Invalid`] where there are more rows than the call was prepared for, where rows are groups and
+    /// not those of whole samples, and where a plan [is across](Plan::is_across) and they are no multiple of
+    /// four; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         self.try_record_rows(pass, rows).map_err(|error| error.labeled(self.inner.label.as_deref()))
     }
@@ -121,6 +122,13 @@ impl Prepared {
                 rows,
                 format!("{capacity} at most, as the call was prepared"),
             ));
+        }
+        let across = self.inner.stages.iter().find(|stage| stage.plan.is_across());
+        if let Some(access_rows) = across.map(|stage| u64::from(stage.plan.access_rows()))
+            && !rows.is_multiple_of(access_rows)
+        {
+            let needs = format!("a multiple of {access_rows}: rows that lie side by side share accesses");
+            return Err(Error::invalid("rows", rows, needs));
         }
         if let Some(channels) = self.inner.stages.iter().find_map(|stage| stage.plan.channels) {
             channels.check_rows(rows)?;

@@ -93,7 +93,7 @@ impl LayerNorm {
         let mut compiled: Vec<(Plan, Arc<Compiled>)> = Vec::new();
         for operation in operations {
             let vector_width = self.vector_width(operation, options.alignment);
-            for plan in self.planned(operation, vector_width)?.iter() {
+            for plan in self.planned(operation, vector_width, options.strides)?.iter() {
                 let plan = plan
                     .with_strides(options.strides)
                     .with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));

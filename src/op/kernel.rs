@@ -87,8 +87,10 @@ impl Kernel {
 
 impl Kernel {
     /// Bytes of an array's `Sums` in the shaders, what a thread adds up over a row at a time.
-    pub(crate) const fn sums_bytes(self) -> u32 {
+    pub(crate) const fn sums_bytes(self, of_four_rows: bool) -> u32 {
         match self {
+            Self::ForwardStreamed if of_four_rows => 32,
+            Self::BackwardStreamed if of_four_rows => 48,
             Self::ForwardCached
             | Self::ForwardStreamed
             | Self::ForwardSplitStatistics

@@ -1,5 +1,6 @@
 //! Cutting a call into dispatches that keep an adapter's limits.
 
+use super::across::MOST_ROWS;
 use super::strides::{inner_columns, place_among_inner_rows};
 use super::{Caps, Kernel, Plan, Span};
 use crate::error::Error;
@@ -74,17 +75,21 @@ impl Plan {
             let mut count = (rows - first_row).min(most_rows);
             for span in spans {
                 let fit = span.rows_in_window(first_row, caps.storage_alignment, most_bytes);
+                let fit = self.in_accesses(fit, rows - first_row);
                 if fit == 0 {
-                    let (_, needs) = span.window(first_row, 1, caps.storage_alignment);
+                    let of_access = u64::from(self.access_rows()).min(rows - first_row);
+                    let (_, needs) = span.window(first_row, of_access, caps.storage_alignment);
+                    let of_access =
+                        if of_access == 1 { "one row".to_owned() } else { format!("{of_access} rows") };
                     return Err(Error::unsupported(
                         "storage buffer binding size in bytes",
                         most_bytes,
-                        format!("at least {needs} for one row"),
+                        format!("at least {needs} for {of_access}"),
                     ));
                 }
                 count = count.min(fit);
             }
-            count = self.in_samples(first_row, count);
+            count = self.in_accesses(self.in_samples(first_row, count), rows - first_row);
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
             let [first_inner_row, inner_rows] = place_among_inner_rows(first_row, inner_rows);
@@ -134,7 +139,8 @@ impl Plan {
 
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
         let workgroups = most_workgroups(caps) / u64::from(self.chunks.max(1));
-        let by_grid = (workgroups * u64::from(self.rows_at_a_time())).min(1 << 31);
+        let most = if self.is_across() { MOST_ROWS } else { 1 << 31 };
+        let by_grid = (workgroups * u64::from(self.rows_at_a_time())).min(most);
         match self.kernel {
             Kernel::BackwardReduceParameters => by_grid,
             // A slot walks its rows in a loop, whose trips are limited on some adapters.

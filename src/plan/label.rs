@@ -63,6 +63,7 @@ impl Plan {
             Strides::Dense => "",
             Strides::Rows => "/strided",
             Strides::Columns => "/outer_columns",
+            Strides::Across => "/across",
         };
         label + &self.operation.options_label()
     }

@@ -5,6 +5,7 @@
 //! the same whatever comes with it. Rows only decide how often the plan is dispatched ([`Plan::dispatches`]),
 //! and in backward how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
+mod across;
 mod caps;
 mod channels;
 mod check;
@@ -29,6 +30,8 @@ mod uniform;
 mod validate;
 
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
+#[cfg(feature = "gpu")]
+pub(crate) use across::ACCESS_ROWS;
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
 use channels::{of_gain, of_rows};
 pub use dispatch::Dispatch;
@@ -319,7 +322,7 @@ impl Plan {
             rows_per_slot: rung.rows_per_slot,
             max_partial_rows: ladder::max_partial_rows(problem.parameters(), caps),
             pooled: Pooled::Nothing,
-            strides: Strides::Dense,
+            strides: if shape.across { Strides::Across } else { Strides::Dense },
         };
         for used in plan.used() {
             if plan.storage(used.tensor) != plan.storage(used.bound) {

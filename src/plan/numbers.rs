@@ -76,7 +76,8 @@ impl Plan {
     /// Columns that the threads of a row cover in one step.
     #[must_use]
     pub const fn step_cols(&self) -> u32 {
-        self.threads_per_row.saturating_mul(self.parts() * 4)
+        let of_thread = if self.is_across() { 1 } else { self.parts() * 4 };
+        self.threads_per_row.saturating_mul(of_thread)
     }
 
     /// Partial moments or sums that a row has in scratch; 0 but in the split kernels.
@@ -88,7 +89,7 @@ impl Plan {
         }
     }
 
-    /// float32 values of a row that a thread holds or walks.
+    /// float32 values of its rows that a thread holds or walks in a row's steps.
     #[must_use]
     pub const fn values_per_thread(&self) -> u32 {
         self.steps.saturating_mul(self.parts() * 4)
@@ -120,7 +121,7 @@ impl Plan {
     /// Bytes of workgroup memory.
     #[must_use]
     pub const fn workgroup_bytes(&self) -> u32 {
-        let sums = self.kernel.sums_bytes();
+        let sums = self.kernel.sums_bytes(self.is_across());
         let reduction = self.reduction.workgroup_bytes(self.workgroup_size(), sums);
         let slots = match self.kernel {
             // A float32 of each.
@@ -167,7 +168,7 @@ impl Plan {
         let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
         // Levels of the tree over the slots of a workgroup.
         let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
-        match self.kernel {
+        let of_access = match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four
             // components.
@@ -201,6 +202,7 @@ impl Plan {
                 batches * (1 + batch * (2 + 2 * u64::from(self.parts())))
                     + 2 * u64::from(self.parts()) * (1 + slots)
             }
-        }
+        };
+        of_access.div_ceil(self.access_rows().into())
     }
 }

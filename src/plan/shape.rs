@@ -1,5 +1,6 @@
 //! The part of a problem that the ladder looks at, and how threads divide it.
 
+use super::across::ACCESS_ROWS;
 use super::{AdapterKind, Caps, Plan};
 use crate::error::Error;
 use crate::op::Stored;
@@ -15,6 +16,8 @@ pub(crate) struct RowShape {
     pub(crate) vector_width: u32,
     /// Whether accesses are of words of 64 bits.
     pub(crate) wide: bool,
+    /// Whether an access has a column of several rows.
+    pub(crate) across: bool,
 }
 
 impl RowShape {
@@ -29,12 +32,17 @@ impl RowShape {
         let has_words = caps.kind == AdapterKind::Software && caps.short_texts && caps.shader_int64;
         let wide = has_words && vector_width == WIDE && is_full && Stored::is_one(problem);
         let vector_width = if wide { 2 * narrow } else { vector_width.min(narrow) };
-        Ok(Self { cols: problem.cols, vector_width, wide })
+        Ok(Self { cols: problem.cols, vector_width, wide, across: false })
+    }
+
+    /// Of rows side by side.
+    pub(crate) const fn across(problem: &Problem) -> Self {
+        Self { cols: problem.cols, vector_width: ACCESS_ROWS, wide: false, across: true }
     }
 
     /// Columns that a thread covers in one step.
     pub(crate) const fn step_values(&self) -> u32 {
-        4 * parts(self.vector_width)
+        if self.across { 1 } else { 4 * parts(self.vector_width) }
     }
 
     /// Steps of a row's `threads`.
@@ -44,12 +52,13 @@ impl RowShape {
 
     /// vec4s of a row that each of its `threads` has.
     pub(crate) const fn vec4(&self, threads: u32) -> u32 {
-        self.steps(threads) * (self.step_values() / 4)
+        self.steps(threads) * parts(self.vector_width)
     }
 
     /// Loads of a thread that reads its part of a row once.
     pub(crate) const fn loads(&self, threads: u32) -> u32 {
-        self.steps(threads) * (self.step_values() / self.vector_width)
+        let of_step = if self.across { 1 } else { self.step_values() / self.vector_width };
+        self.steps(threads) * of_step
     }
 }
 

@@ -14,11 +14,14 @@ pub enum Strides {
     Rows,
     /// Columns may lie inside outer ones, and apart.
     Columns,
+    /// Rows lie side by side inside outer ones, and columns apart: an access has a column of four rows. Plans
+    /// of their own, [`Plan::forward_across`] and [`Plan::backward_across`].
+    Across,
 }
 
 impl Strides {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Dense, Self::Rows, Self::Columns];
+    pub const ALL: [Self; 4] = [Self::Dense, Self::Rows, Self::Columns, Self::Across];
 
     /// What a tensor that lies so needs.
     #[must_use]
@@ -33,11 +36,15 @@ impl Strides {
 
 impl Plan {
     /// The same plan for tensors of which any lies so. The sums of [`Plan::reduce_parameters`] have no rows,
-    /// and stay as they are.
+    /// and stay as they are; so do plans for rows side by side, and no other becomes one.
     #[must_use]
     pub const fn with_strides(self, strides: Strides) -> Self {
         let has_rows = !matches!(self.operation, Operation::ReduceParameters(_));
-        Self { strides: if has_rows { strides } else { Strides::Dense }, ..self }
+        match strides {
+            _ if !has_rows || self.is_across() => self,
+            Strides::Across => Self { strides: Strides::Rows, ..self },
+            strides => Self { strides, ..self },
+        }
     }
 }
 

@@ -20,7 +20,12 @@ impl Plan {
             _ => 1,
         };
         // One access less than full, where the last step is not.
-        let cols = steps * self.step_cols() - if self.is_full() { 0 } else { self.vector_width };
+        let cols = steps * self.step_cols()
+            - match (self.is_full(), self.is_across()) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => self.vector_width,
+            };
         let of_width = Self { cols, steps, chunks: 1, ..self };
         match self.channels {
             None => of_width,

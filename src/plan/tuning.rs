@@ -94,7 +94,7 @@ impl TuningEntry {
             return Err(Error::invalid(what("speedup"), self.speedup, "a positive number"));
         }
         let Some(rung) = &self.rung else { return Ok(()) };
-        let shape = RowShape { cols: *cols, vector_width: *vector_width, wide: false };
+        let shape = RowShape { cols: *cols, vector_width: *vector_width, wide: false, across: false };
         match rung.validate(&shape, operation) {
             Err(Error::Invalid { what: field, has, needs }) => Err(Error::invalid(what(&field), has, needs)),
             result => result,

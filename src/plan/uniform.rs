@@ -106,13 +106,13 @@ impl Uniform {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
             // The shader's sum wraps around to the place of row 0.
             let before = match strides {
-                Strides::Rows => first_inner_row.wrapping_mul(row_stride),
+                Strides::Rows | Strides::Across => first_inner_row.wrapping_mul(row_stride),
                 Strides::Dense | Strides::Columns => 0,
             };
             let start = start.wrapping_sub(before);
             let without_outer = match strides {
                 Strides::Columns => inner_columns.wrapping_mul(column_stride),
-                Strides::Dense | Strides::Rows => inner_rows.wrapping_mul(row_stride),
+                Strides::Dense | Strides::Rows | Strides::Across => inner_rows.wrapping_mul(row_stride),
             };
             let outer_stride = outer_stride.unwrap_or(without_outer);
             *to = [start, row_stride, column_stride, outer_stride];

@@ -1,5 +1,6 @@
 //! Numbers that no adapter and no plan can have, refused before anything divides by them.
 
+use super::across::ACCESS_ROWS;
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
 use super::{Caps, Kernel, Plan, Reduction, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
@@ -100,17 +101,21 @@ impl Plan {
         // Of 64-bit words as many again, where all of a row is in such words.
         let has_words = narrow == 16 / dtype.size() && self.cols.is_multiple_of(2 * narrow);
         let widest = if has_words && self.short { 2 * narrow } else { narrow };
+        let widest = if self.is_across() { ACCESS_ROWS } else { widest };
         if !self.vector_width.is_power_of_two() || self.vector_width > widest {
             return wrong("vector_width", self.vector_width, format!("a power of two of at most {widest}"));
         }
         for (field, value, most) in [
             ("threads_per_row", self.threads_per_row, MOST_INVOCATIONS),
             ("rows_per_workgroup", self.rows_per_workgroup, MOST_INVOCATIONS),
-            ("block_rows", self.block_rows, MOST_BLOCK_ROWS),
+            ("block_rows", self.block_rows, MOST_BLOCK_ROWS * self.access_rows()),
         ] {
             if !value.is_power_of_two() || value > most {
                 return wrong(field, value, format!("a power of two of at most {most}"));
             }
+        }
+        if self.block_rows < self.access_rows() {
+            return wrong("block_rows", self.block_rows, format!("{ACCESS_ROWS} or more, as an access has"));
         }
         if let Reduction::Subgroups(min) = self.reduction
             && !(min.is_power_of_two() && min <= MOST_INVOCATIONS)

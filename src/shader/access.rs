@@ -67,7 +67,9 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementTyp
     }
     let is_by_one = has_channels(plan, tensor)
         || (tensor == Tensor::Partials
-            && (plan.kernel == Kernel::BackwardChannelSums || plan.leaves_channel_sums()));
+            && (plan.kernel == Kernel::BackwardChannelSums
+                || plan.leaves_channel_sums()
+                || plan.is_across()));
     let vector_width = if is_by_one { 1 } else { plan.vector_width };
     match (plan.storage(tensor), vector_width) {
         (Storage::F32, 8) if plan.uses_int64() => ElementType::Vec4U64,
@@ -100,9 +102,10 @@ pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     accessors
 }
 
-/// Whether a tensor has a value for each channel, which are accessed one by one.
+/// Whether a tensor has a value for each channel, or for each column of rows side by side, which are accessed
+/// one by one.
 fn has_channels(plan: &Plan, tensor: Tensor) -> bool {
-    plan.channels.is_some() && plan.shape(tensor) == Some(Shape::Cols)
+    (plan.channels.is_some() || plan.is_across()) && plan.shape(tensor) == Some(Shape::Cols)
 }
 
 /// `load_<tensor>`, through the binding of `bound`.
@@ -137,6 +140,8 @@ fn load(plan: &Plan, tensor: Tensor, bound: Tensor) -> &'static str {
 /// `store_<tensor>`.
 fn store(plan: &Plan, tensor: Tensor) -> &'static str {
     match (plan.storage(tensor), plan.vector_width) {
+        (Storage::F32, _) if plan.is_across() => wgsl!("io/store/f32_of_rows"),
+        (_, _) if plan.is_across() => wgsl!("io/store/packed_of_rows"),
         (Storage::F32, 8) if plan.uses_int64() => wgsl!("io/store/f32_words"),
         (Storage::F32, 16) => wgsl!("io/store/f32_words_x16"),
         (_, 16) => wgsl!("io/store/packed_words"),

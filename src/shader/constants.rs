@@ -160,10 +160,14 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("COMPENSATE_SQUARES", shows.to_string()));
         }
         Kernel::ForwardStreamed => {
-            constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
+            constants.push(("WALKED", unsigned(plan.walked())));
+            constants.push(("BLOCK_ROWS", unsigned(plan.block_accesses())));
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
-        Kernel::ForwardSplitStatistics => constants.push(("RUN_STEPS", unsigned(plan.run_steps()))),
+        Kernel::ForwardSplitStatistics => {
+            constants.push(("WALKED", unsigned(plan.walked())));
+            constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
+        }
         Kernel::BackwardCached => {
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let with_dx = plan.tensors().contains(&Tensor::Dx);
@@ -177,7 +181,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         }
         Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
             constants.push(("CENTERED", centered()));
-            constants.push(("BLOCK_ROWS", unsigned(plan.block_rows)));
+            constants.push(("BLOCK_ROWS", unsigned(plan.block_accesses())));
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));
         }
         Kernel::BackwardSplitApply => constants.push(("CENTERED", centered())),

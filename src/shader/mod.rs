@@ -120,6 +120,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         Strides::Dense => wgsl!("layout/rows"),
         Strides::Rows => wgsl!("layout/strided"),
         Strides::Columns => wgsl!("layout/outer_columns"),
+        Strides::Across => wgsl!("layout/across"),
     };
     if plan.kernel == Kernel::BackwardChannelSums {
         let of_rows = with_renamed(layout, "row_start", "whole_row_start").map_err(fault)?;
@@ -129,6 +130,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         segment(&mut text, layout);
     }
     segment(&mut text, wgsl!("common/row"));
+    segment(&mut text, if plan.is_across() { wgsl!("access/of_rows") } else { wgsl!("access/of_columns") });
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));
     segment(&mut text, parts::reduction(plan));
@@ -140,11 +142,10 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     let text = set_constants(&text, &constants::constants(plan)).map_err(fault)?;
     let text = read_from_uniform(&text, &constants::from_uniform(plan)).map_err(fault)?;
     let mut source = expand_aliases(&text);
-    if plan.unroll {
-        let run = plan.short.then_some(RUN_TRIPS);
-        let limits = Limits { most_trips: MOST_TRIPS, run };
-        source = unroll(&source, &loop_bounds(plan), limits).map_err(fault)?;
-    }
+    let bounds = if plan.unroll { loop_bounds(plan) } else { Vec::new() };
+    let run = plan.short.then_some(RUN_TRIPS);
+    let limits = Limits { most_trips: MOST_TRIPS, run };
+    source = unroll(&source, &[&bounds[..], &accesses(plan)].concat(), limits).map_err(fault)?;
     Ok(Shader { label, source, bindings, uniform })
 }
 
@@ -181,6 +182,16 @@ fn loop_bounds(plan: &Plan) -> Vec<Bound> {
         && plan.workgroup_size().div_ceil(min) <= FEW_SUBGROUPS
     {
         bounds.push(("MOST_SUBGROUPS", plan.workgroup_size().div_ceil(min)));
+    }
+    bounds
+}
+
+/// Loops over accesses side by side, of which there are few: written out whatever compiles the text, as an
+/// array of what each has may take more registers than that.
+fn accesses(plan: &Plan) -> Vec<Bound> {
+    let mut bounds = vec![("WALKED", plan.walked())];
+    if plan.is_across() {
+        bounds.push(("BLOCK_ROWS", plan.block_accesses()));
     }
     bounds
 }

@@ -60,6 +60,11 @@ fn before_writing(plan: &Plan, forward: Forward) -> &'static str {
     if is_in_place && is_loaded_by_all { wgsl!("input/in_place") } else { wgsl!("input/apart") }
 }
 
+/// A segment, by what a vec4 has values of.
+fn of_access(plan: &Plan, of_columns: &'static str, of_rows: &'static str) -> &'static str {
+    if plan.is_across() { of_rows } else { of_columns }
+}
+
 fn body(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::ForwardCached => wgsl!("forward_cached"),
@@ -82,12 +87,14 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Forward(forward) => forward_parts(text, plan, forward),
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
+            segment(text, wgsl!("statistics/load"));
             segment(text, wgsl!("common/partials"));
             // Rows of partial sums are whole ones.
-            segment(text, &wgsl!("partials/of_channels").replace("row_start", "whole_row_start"));
+            segment(text, &wgsl!("partials/one_by_one").replace("row_start", "whole_row_start"));
         }
         Operation::Backward(backward) => {
             segment(text, wgsl!("common/backward"));
+            segment(text, of_access(plan, wgsl!("statistics/load"), wgsl!("statistics/load_of_rows")));
             affine(text, plan);
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
@@ -103,15 +110,17 @@ pub(super) fn operation(plan: &Plan) -> String {
                 output(text, Tensor::Dx, backward.dx);
             }
             segment(text, wgsl!("common/partials"));
-            if has_channel_sums {
-                segment(text, wgsl!("partials/of_channels"));
-            }
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
-            segment(text, if has_column_sums { wgsl!("partials/update") } else { wgsl!("partials/none") });
+            if has_channel_sums || (has_column_sums && plan.is_across()) {
+                segment(text, wgsl!("partials/one_by_one"));
+            }
+            let update = of_access(plan, wgsl!("partials/update"), wgsl!("partials/update_of_rows"));
+            segment(text, if has_column_sums { update } else { wgsl!("partials/none") });
             if plan.partial_cols > 0 {
                 segment(text, wgsl!("common/row_partials"));
             }
             if matches!(plan.kernel, Kernel::BackwardStreamed | Kernel::BackwardSplitSums) {
+                segment(text, of_access(plan, wgsl!("walk_totals/of_columns"), wgsl!("walk_totals/of_rows")));
                 segment(text, wgsl!("common/backward_walk"));
             }
             segment(text, wgsl!("common/large_dxhat"));
@@ -163,7 +172,8 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     } else {
         output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
     }
-    segment(text, if forward.statistics { wgsl!("statistics/store") } else { wgsl!("statistics/none") });
+    let store = of_access(plan, wgsl!("statistics/store"), wgsl!("statistics/store_of_rows"));
+    segment(text, if forward.statistics { store } else { wgsl!("statistics/none") });
     let running = forward.running_statistics && plan.kernel != Kernel::ForwardSplitStatistics;
     segment(text, if running { wgsl!("running/update") } else { wgsl!("running/none") });
     segment(text, wgsl!("common/forward"));
@@ -203,7 +213,7 @@ fn affine(text: &mut String, plan: &Plan) {
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let along = match plan.channels {
         Some(_) => wgsl!("along/channel"),
-        None => wgsl!("along/column"),
+        None => of_access(plan, wgsl!("along/column"), wgsl!("along/column_of_rows")),
     };
     let parts: &[&str] = match (plan.affine.has_gain() && reads_any, has_bias && reads_any) {
         // By row, as the last of dx.
@@ -247,13 +257,16 @@ mod tests {
     fn the_sums_of_a_body_take_the_bytes_that_its_kernel_has() {
         for variant in variants::all().unwrap() {
             let text = operation(&variant.plan);
-            let declared = text.split_once("alias Sums = vec").expect("every body declares its sums").1;
-            let bytes = match &declared[..1] {
-                "2" => 8,
-                "3" | "4" => 16,
-                other => panic!("sums of {other}"),
+            let declared = text.split_once("alias Sums = ").expect("every body declares its sums").1;
+            let bytes = match (declared.split_once(';').unwrap().0, variant.plan.is_across()) {
+                ("TwoSums", false) => 8,
+                ("TwoSums", true) => 32,
+                ("ThreeSums" | "vec3<f32>" | "vec4<f32>", false) => 16,
+                ("ThreeSums", true) => 48,
+                (other, _) => panic!("sums of {other}"),
             };
-            assert_eq!(variant.plan.kernel.sums_bytes(), bytes, "{}", variant.plan.label());
+            let Plan { kernel, .. } = variant.plan;
+            assert_eq!(kernel.sums_bytes(variant.plan.is_across()), bytes, "{}", variant.plan.label());
         }
     }
 }

@@ -230,6 +230,7 @@ impl Product {
             for plan in Plan::forward_split(problem, *forward, vector_width, caps)? {
                 self.keep(plan, caps);
             }
+            self.keep_across(Plan::forward_across(problem, *forward, caps), caps)?;
         }
         for backward in backwards {
             // Of channels, sums alone are no matter of these.
@@ -239,6 +240,7 @@ impl Product {
                 for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                     self.keep(plan, caps);
                 }
+                self.keep_across(Plan::backward_across(problem, *backward, caps), caps)?;
             }
             if backward.has_parameters() {
                 if problem.has_channel_sums() {
@@ -248,6 +250,17 @@ impl Product {
             }
         }
         Ok(())
+    }
+
+    /// Where there is no kernel across, the others are all that there is.
+    fn keep_across(&mut self, plan: Result<Plan, Error>, caps: &Caps) -> Result<(), Error> {
+        match plan {
+            Err(error) if error.is_unsupported() => Ok(()),
+            plan => {
+                self.keep(plan?, caps);
+                Ok(())
+            }
+        }
     }
 
     /// Which pooled and strided plans have texts of their own follows from the levels of the one that is

@@ -162,7 +162,17 @@ impl Case {
         };
         let used = self.task.operation().of_call(problem.affine);
         let width = used.into_iter().map(width).min().unwrap_or(8);
-        let strides = Strides::of(&self.layout.span(problem.cols, 4));
+        let span = self.layout.span(problem.cols, 4);
+        if span.is_across() {
+            let across = match self.task {
+                Task::Forward(forward) => Plan::forward_across(problem, forward, caps),
+                Task::Backward(backward) => Plan::backward_across(problem, backward, caps),
+            };
+            if !across.as_ref().is_err_and(Error::is_unsupported) {
+                return across;
+            }
+        }
+        let strides = Strides::of(&span);
         let whole = match self.task {
             Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
             Task::Backward(backward)

@@ -5,7 +5,9 @@
 //! fault more likely to show.
 
 use super::cases::{Case, Task};
-use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values, least_factor};
+use super::kinds::{
+    Data, INNER_ROWS, Layout, ROWS_OF_ACCESS, Residual, SavedStatistics, Values, least_factor,
+};
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Forward};
@@ -81,12 +83,13 @@ pub(super) const DTYPES: [(Dtype, Dtype); 5] = [
     (Dtype::Bf16, Dtype::F32),
 ];
 
-const LAYOUTS: [Layout; 7] = [
+const LAYOUTS: [Layout; 8] = [
     Layout::Dense,
     Layout::Slice,
     Layout::Odd,
     Layout::Heads,
     Layout::Channels,
+    Layout::Positions,
     Layout::Samples,
     Layout::Pool,
 ];
@@ -192,6 +195,13 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         }
     }
     let mut rows = rows;
+    if LAYOUTS[layout] == Layout::Positions {
+        // Where there are channels, the rows inside an outer one are their groups.
+        if level[CHANNEL] > 0 {
+            return None;
+        }
+        rows = rows.next_multiple_of(ROWS_OF_ACCESS as usize);
+    }
     if level[CHANNEL] > 0 {
         let groups = GROUPS as usize;
         if !is_rich || !affine.has_gain() || rows < groups {

@@ -143,6 +143,8 @@ pub enum Layout {
     /// Columns apart and rows side by side, inside outer rows: positions of samples that have their channels
     /// first.
     Channels,
+    /// The same on the bytes of an access to four rows: kernels of their own.
+    Positions,
     /// Columns inside outer ones, all on 16 bytes where their number allows: a channel's positions in each
     /// sample.
     Samples,
@@ -166,6 +168,12 @@ impl Layout {
                 let outer_stride = column_stride * wide + 5;
                 Span { offset: 3, stride: 1, column_stride, inner_rows, outer_stride, ..rows }
             }
+            Self::Positions => {
+                let inner_rows = 2 * u64::from(ROWS_OF_ACCESS);
+                let column_stride = inner_rows + 4;
+                let outer_stride = column_stride * wide + 4;
+                Span { offset: 4, stride: 1, column_stride, inner_rows, outer_stride, ..rows }
+            }
             Self::Samples => {
                 let inner_columns = inner_columns_of(cols);
                 let outer_column_stride = u64::from(inner_columns) + 8;
@@ -180,7 +188,7 @@ impl Layout {
         match self {
             Self::Slice => 8,
             Self::Odd => 5,
-            Self::Dense | Self::Heads | Self::Channels | Self::Samples | Self::Pool => 0,
+            Self::Dense | Self::Heads | Self::Channels | Self::Positions | Self::Samples | Self::Pool => 0,
         }
     }
 
@@ -191,6 +199,7 @@ impl Layout {
             Self::Odd => "odd",
             Self::Heads => "heads",
             Self::Channels => "channels",
+            Self::Positions => "positions",
             Self::Samples => "samples",
             Self::Pool => "pool",
         }
@@ -206,6 +215,9 @@ fn inner_columns_of(cols: u32) -> u32 {
 pub(super) fn least_factor(cols: u32) -> u32 {
     (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1)
 }
+
+/// Rows that an access of such a kernel has: calls have a multiple of them.
+pub(super) const ROWS_OF_ACCESS: u32 = 4;
 
 /// Rows inside an outer row, of which the last has fewer in most cases.
 pub(super) const INNER_ROWS: u32 = 3;

@@ -100,6 +100,8 @@ impl Choice {
         let (forward, backward) = (self.forward(operation)?, self.backward(operation, &problem)?);
         let caps = self.caps()?;
         let plan = match operation {
+            OperationFlag::Forward if self.across => Plan::forward_across(&problem, forward, &caps),
+            OperationFlag::Backward if self.across => Plan::backward_across(&problem, backward, &caps),
             OperationFlag::Forward => Plan::forward(&problem, forward, vector_width, &caps),
             OperationFlag::ForwardSplitStatistics => {
                 Plan::forward_split(&problem, forward, vector_width, &caps).map(|[first, _]| first)
@@ -120,6 +122,11 @@ impl Choice {
             }
         }
         .map_err(by_flag)?;
+        if self.across && !plan.is_across() {
+            return Err(wrong(
+                "--across is about whole rows, and --operation needs to be forward or backward",
+            ));
+        }
         let has_row_gain = forward.row_gain || backward.row_gain;
         if has_row_gain && problem.affine != Affine::None {
             return Err(wrong("--option row_gain is in place of gain and bias, and needs --affine none"));
@@ -143,7 +150,7 @@ impl Choice {
         // Sums over channels take what divides a channel, and add up one by one.
         let is_of_channels = problem.channels.is_some()
             && matches!(operation, OperationFlag::ChannelSums | OperationFlag::ReduceParameters);
-        if !is_of_channels && plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
+        if !is_of_channels && !self.across && plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
             return Err(wrong(format!(
                 "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
                 problem.cols, plan.vector_width

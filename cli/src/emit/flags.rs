@@ -63,6 +63,11 @@ pub(crate) struct Choice {
     #[arg(long, conflicts_with = "strided", help_heading = "Kernel")]
     pub(super) outer_columns: bool,
 
+    /// Rows lie side by side inside outer ones, and columns apart, as positions of samples do whose channels
+    /// come first: an access has a column of four rows: docs/emit.md
+    #[arg(long, conflicts_with_all = ["strided", "outer_columns"], help_heading = "Kernel")]
+    pub(super) across: bool,
+
     /// Forward: add a residual to x first, and write the sum
     #[arg(long, help_heading = "Kernel")]
     pub(super) residual: bool,

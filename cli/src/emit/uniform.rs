@@ -72,7 +72,7 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "mean_factor" => vec![Value::Factor(plan.row_factors().mean_factor)],
         "channels" => vec![Value::Number(plan.row_factors().channels)],
         "spatial" => vec![Value::Number(plan.row_factors().spatial)],
-        "inner_rows" | "first_inner_row" if plan.strides == Strides::Rows => {
+        "inner_rows" | "first_inner_row" if matches!(plan.strides, Strides::Rows | Strides::Across) => {
             vec![Value::Name(field.to_owned())]
         }
         "inner_columns" if plan.strides == Strides::Columns => vec![Value::Name(field.to_owned())],

@@ -1,5 +1,5 @@
 // 16-bit, four elements in 8 bytes: array<vec2<u32>>.
 // Columns beyond the row read as some column of it.
 fn load_TENSOR(row: u32, step: u32, thread: u32) -> Values {
-    return Values(unpack(BUFFER[element(PLACE_TENSOR, row, min(columns(step, 0u, thread).x, COLS - 4u)) / 4u]));
+    return Values(unpack(BUFFER[element(PLACE_TENSOR, row, readable_column(step, thread)) / 4u]));
 }

@@ -5,6 +5,7 @@
 //! Intel, NVIDIA and Adreno: more spills or halves the waves). A subgroup exchanges values without a barrier.
 //! And an adapter wants enough rows in flight, so narrow rows share a workgroup.
 
+mod across;
 mod candidates;
 mod gpu;
 mod reduce;
@@ -12,6 +13,7 @@ mod rung;
 mod software;
 mod split;
 
+pub(super) use across::across;
 pub(super) use candidates::candidates;
 pub(super) use gpu::BACKWARD_VEC4;
 pub(super) use reduce::{max_partial_rows, reduce_parameters};
@@ -233,7 +235,7 @@ fn reduction(threads: u32, caps: &Caps) -> (Reduction, u32) {
 
 fn fits(rung: &Rung, kernel: Kernel, caps: &Caps) -> bool {
     let invocations = rung.threads_per_row * rung.rows_per_workgroup;
-    let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes());
+    let bytes = rung.reduction.workgroup_bytes(invocations, kernel.sums_bytes(false));
     let combines_slots = rung.rows_per_workgroup > 1 && super::combines_slots(kernel, caps.kind);
     let slot_bytes = match kernel {
         // A float32 of each.

@@ -18,6 +18,9 @@ pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
 /// The width that is also split among workgroups.
 const WIDEST: u32 = 131_072;
 
+/// Channels of positions side by side: the first and the last stage of a network for images.
+const CHANNEL_WISE: [u32; 2] = [96, 768];
+
 /// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the
 /// style transfer of instance norm.
 const GROUP_NORMS: [[u32; 3]; 4] = [[320, 32, 4096], [640, 32, 1024], [1280, 32, 64], [64, 64, 16_384]];
@@ -67,6 +70,13 @@ fn plans(caps: &Caps) -> Vec<Plan> {
         };
         add(Plan::forward(&rms, Forward { residual: true, ..Forward::default() }, 8, caps));
         add(Plan::backward(&rms, Backward { dx: Some(Gradient::Overwrite), ..Backward::default() }, 8, caps));
+    }
+    for cols in CHANNEL_WISE {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let problem = Problem { cols, dtype, parameter_dtype: dtype, ..Problem::default() };
+            add(Plan::forward_across(&problem, statistics, caps));
+            add(Plan::backward_across(&problem, all, caps));
+        }
     }
     for [count, groups, spatial] in GROUP_NORMS {
         for dtype in [Dtype::F32, Dtype::F16] {

@@ -304,7 +304,10 @@ fn keeps_promise(plan: &Plan, form: &Form) -> Result<()> {
 /// what is used of the four.
 fn narrow_accesses(plan: &Plan) -> (u32, u32) {
     let (loads, stores) = match plan.operation {
-        Operation::Forward(forward) => (1 + u32::from(forward.residual), 2 * u32::from(forward.statistics)),
+        Operation::Forward(forward) => {
+            let of_access = if plan.is_across() { 4 } else { 1 };
+            (1 + u32::from(forward.residual), 2 * of_access * u32::from(forward.statistics))
+        }
         Operation::Backward(_) => (2 * plan.block_rows, 0),
         _ => (0, 0),
     };
