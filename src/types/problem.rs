@@ -21,6 +21,15 @@ pub struct Channels {
 }
 
 impl Channels {
+    /// Those of heads that have a gain and a bias each, `[heads, head_dim]`: the QK norm of attention whose
+    /// heads do not share their gain. A row is a head of `head_dim` columns, each a channel, and a sample is a
+    /// token: row `r` is head `r % heads` of token `r / heads`.
+    #[must_use]
+    #[doc(alias = "qk_norm", alias = "q_norm", alias = "k_norm")]
+    pub const fn of_heads(heads: u32, head_dim: u32) -> Self {
+        Self { count: heads.saturating_mul(head_dim), groups: heads, spatial: 1 }
+    }
+
     /// Channels of a group; none where there are no groups, which no valid problem has.
     #[must_use]
     pub const fn per_row(self) -> u32 {
