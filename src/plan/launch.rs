@@ -130,19 +130,22 @@ impl Plan {
     pub fn launch(&self, caps: &Caps) -> Launch {
         let gradients = self.parameter_gradients();
         let per_workgroup = self.rows_per_workgroup;
+        // Of each group that workgroups are dealt to.
+        let groups = self.dealt_groups();
+        let rows = if groups == 1 { Formula::Rows } else { Formula::Rows.over(groups) };
         let wanted = match self.rows_per_slot {
             1 => Formula::from(1_u32),
             most => Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most),
         };
         let wanted = match self.has_slot_sums() {
-            true => wanted.at_least(Formula::Rows.over_up(self.most_slots())),
+            true => wanted.at_least(rows.clone().over_up(self.most_slots())),
             false => wanted,
         };
         let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
-        let row_groups = Formula::Rows.over_up(slot_rows.clone().times(self.rows_at_a_time()));
+        let row_groups = rows.over_up(slot_rows.clone().times(self.rows_at_a_time()));
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
-            _ => row_groups.clone().times(self.chunks),
+            _ => row_groups.clone().times(groups).times(self.chunks),
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;

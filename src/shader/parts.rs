@@ -82,7 +82,7 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Forward(forward) => forward_parts(text, plan, forward),
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             // Rows of partial sums are whole ones.
             segment(text, &wgsl!("partials/of_channels").replace("row_start", "whole_row_start"));
         }
@@ -102,7 +102,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             } else {
                 output(text, Tensor::Dx, backward.dx);
             }
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             if has_channel_sums {
                 segment(text, wgsl!("partials/of_channels"));
             }
@@ -127,7 +127,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             }
         }
         Operation::ReduceParameters(backward) => {
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
         }
@@ -193,6 +193,12 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
+/// Partial sums, and where they lie.
+fn partials(text: &mut String, plan: &Plan) {
+    segment(text, if plan.deals_heads() { wgsl!("partials/of_heads") } else { wgsl!("partials/of_columns") });
+    segment(text, wgsl!("common/partials"));
+}
+
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = match plan.affine.is_zero_centered() {
@@ -202,6 +208,7 @@ fn affine(text: &mut String, plan: &Plan) {
     let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let along = match plan.channels {
+        Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),
         Some(_) => wgsl!("along/channel"),
         None => wgsl!("along/column"),
     };

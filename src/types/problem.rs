@@ -54,6 +54,12 @@ impl Channels {
         self.per_row() == 1
     }
 
+    /// Whether each column of a row is a channel, and the row has several: gain and bias are a row for each
+    /// group.
+    pub(crate) const fn is_by_column(self) -> bool {
+        self.spatial == 1 && !self.is_one_a_row()
+    }
+
     /// That rows are those of whole samples.
     pub(crate) fn check_rows(self, rows: u64) -> Result<(), Error> {
         match rows.is_multiple_of(self.groups.into()) {
@@ -213,9 +219,16 @@ impl Problem {
         Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }
     }
 
-    /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel.
+    /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel, of
+    /// which a row has several.
     pub(crate) const fn has_channel_sums(&self) -> bool {
-        matches!(self.channels, Some(channels) if !channels.is_one_a_row())
+        matches!(self.channels, Some(channels) if !channels.is_one_a_row() && !channels.is_by_column())
+    }
+
+    /// Whether gain and bias have values that are accessed one by one, as those of channels with several
+    /// columns are.
+    pub(crate) const fn has_single_parameters(&self) -> bool {
+        matches!(self.channels, Some(channels) if !channels.is_by_column())
     }
 
     /// That rows are those of whole samples, where samples have several.
