@@ -1,5 +1,5 @@
-//! QK norm: heads inside packed rows, in place, with a gain that all heads share or a gain of each head. Against
-//! the formulas in float64, written out here; what lies between the heads has to stay as it is.
+//! QK norm: heads inside packed rows, in place, with a gain that all heads share or a gain of each head.
+//! Against the formulas in float64, written out here; what lies between the heads has to stay as it is.
 
 mod support;
 
@@ -147,8 +147,8 @@ fn parameters(kind: &Kind, packed: Packed, seed: u32) -> Vec<f32> {
     mixed_values(seed, packed.dim * if kind.of_each_head { packed.heads } else { 1 })
 }
 
-/// Forward over x and backward over dy, both in place, for some heads of the same packed rows, one call after the
-/// other; the calls of each direction in one submit.
+/// Forward over x and backward over dy, both in place, for some heads of the same packed rows, one call after
+/// the other; the calls of each direction in one submit.
 fn check<T: Element>(context: &Context, all: &[Packed], kind: Kind) {
     let kind = Kind { dtype: T::DTYPE, ..kind };
     let Packed { tokens, width, .. } = all[0];
@@ -252,9 +252,8 @@ fn gains_of_each_head_hold_on_every_kernel() {
     let gpu = adapter.clone().with_ladder(AdapterKind::Gpu);
     let plain = {
         let found = pollster::block_on(wgpu_layernorm::adapters());
-        let is_its = |of: &&wgpu::Adapter| {
-            wgpu_layernorm::describe_adapter(&of.get_info()) == adapter.description()
-        };
+        let is_its =
+            |of: &&wgpu::Adapter| wgpu_layernorm::describe_adapter(&of.get_info()) == adapter.description();
         pollster::block_on(Context::open_plain(found.iter().find(is_its).unwrap())).unwrap()
     };
     for context in [&adapter, &gpu, &plain] {
@@ -277,7 +276,8 @@ fn gains_of_each_head_hold_on_every_kernel() {
 fn token_counts_change_and_calls_are_cut() {
     let packed = Packed::new(600, 40, 3, 12, 2);
     let contexts = [context(), context_with(|limits| limits.max_storage_buffer_binding_size = 16 << 10)];
-    let [x, dy, gain] = [(1, 600 * 40), (2, 600 * 40), (3, 36)].map(|(seed, count)| mixed_values(seed, count));
+    let [x, dy, gain] =
+        [(1, 600 * 40), (2, 600 * 40), (3, 36)].map(|(seed, count)| mixed_values(seed, count));
     let results = contexts.each_ref().map(|context| {
         let [x, dy, gain] = [&x, &dy, &gain].map(|values| buffer(context, values));
         let bias = buffer(context, &mixed_values(4, 36));
@@ -352,7 +352,8 @@ fn one_dispatch_serves_all_heads() {
     let context = context();
     let packed = FUSED[0][0];
     let norm = packed.norm(&context, &RMS);
-    let [x, gain] = [packed.tokens * packed.width, 128].map(|count| buffer(&context, &mixed_values(1, count)));
+    let [x, gain] =
+        [packed.tokens * packed.width, 128].map(|count| buffer(&context, &mixed_values(1, count)));
     let call = norm.prepare_forward(&ForwardBuffers {
         gain: Some((&gain).into()),
         bias: Some((&gain).into()),

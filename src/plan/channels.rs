@@ -54,7 +54,8 @@ impl Plan {
         u64::from(self.cols) * u64::from(channels)
     }
 
-    /// Whether gain and bias have values that are accessed one by one: those of channels with several columns.
+    /// Whether gain and bias have values that are accessed one by one: those of channels with several
+    /// columns.
     pub(crate) fn has_single_parameters(&self) -> bool {
         self.channels.is_some_and(|channels| !channels.is_by_column())
     }
@@ -66,8 +67,8 @@ impl Plan {
             && self.tensors().contains(&Tensor::Gain)
     }
 
-    /// Whether workgroups work on one group of each sample, so that what they leave of dgain and dbias is that
-    /// group's.
+    /// Whether workgroups work on one group of each sample, so that what they leave of dgain and dbias is
+    /// that group's.
     pub(crate) fn deals_heads(&self) -> bool {
         deals_heads(self.channels, &self.operation, self.kernel)
     }

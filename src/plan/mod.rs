@@ -180,7 +180,7 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
-            Some(_) if !backward.has_parameters() || !problem.channels.is_some_and(Channels::is_by_column) => {
+            Some(channels) if !(channels.is_by_column() && backward.has_parameters()) => {
                 ladder::backward_of_channels(shape, caps)?
             }
             _ => ladder::backward(shape, backward.has_parameters(), caps)?,

@@ -63,7 +63,8 @@ impl Plan {
         }
     }
 
-    /// The most slots of a dispatch, or of each group that they are dealt to, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
+    /// The most slots of a dispatch, or of each group that they are dealt to, a multiple of
+    /// `rows_per_workgroup`, by the partial sums that they leave.
     pub(super) fn most_slots(&self) -> u32 {
         let rows_per_workgroup = self.rows_per_workgroup.max(1);
         let most_workgroups = match (self.has_slot_sums(), self.combine_slots) {

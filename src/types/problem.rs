@@ -22,8 +22,17 @@ pub struct Channels {
 
 impl Channels {
     /// Those of heads that have a gain and a bias each, `[heads, head_dim]`: the QK norm of attention whose
-    /// heads do not share their gain. A row is a head of `head_dim` columns, each a channel, and a sample is a
-    /// token: row `r` is head `r % heads` of token `r / heads`.
+    /// heads do not share their gain. A row is a head of `head_dim` columns, each a channel, and a sample is
+    /// a token: row `r` is head `r % heads` of token `r / heads`.
+    ///
+    /// ```
+    /// use wgpu_layernorm::{Channels, Problem};
+    ///
+    /// let q_norm = Problem { channels: Some(Channels::of_heads(32, 128)), ..Problem::rms(128) };
+    /// assert_eq!(q_norm.parameters(), 32 * 128);
+    /// q_norm.validate()?;
+    /// # Ok::<(), wgpu_layernorm::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "qk_norm", alias = "q_norm", alias = "k_norm")]
     pub const fn of_heads(heads: u32, head_dim: u32) -> Self {

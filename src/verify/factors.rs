@@ -253,8 +253,8 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     (if is_rich { is_defined(&case) } else { is_plain }).then_some(case)
 }
 
-/// As few channels of a group as divide its columns, as many, one, as in instance norm, or one for each column, as
-/// in QK norm with a gain of each head.
+/// As few channels of a group as divide its columns, as many, one, as in instance norm, or one for each
+/// column, as in QK norm with a gain of each head.
 fn channels_of(cols: u32, level: usize) -> Option<Channels> {
     let least = least_factor(cols);
     let per_row = *[least, cols / least, 1, cols].get(level - 1)?;

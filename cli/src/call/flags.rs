@@ -37,8 +37,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "K")]
     pub(super) axis: Option<usize>,
 
-    /// Normalize so many heads inside each row of x, and leave the rest of it as it is (QK norm). Gain and bias
-    /// are `[D]`, which all heads share, or `[H, D]`, a row for each head
+    /// Normalize so many heads inside each row of x, and leave the rest of it as it is (QK norm). Gain and
+    /// bias are `[D]`, which all heads share, or `[H, D]`, a row for each head
     #[arg(long, value_name = "H", requires = "head_dim", conflicts_with = "cols", value_parser = parse_count)]
     pub(super) heads: Option<usize>,
 

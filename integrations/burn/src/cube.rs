@@ -79,8 +79,8 @@ impl NormOps for CubeBackend {
         call.statistics(Some(&statistics));
         call.parameter_if(Tensor::Gain, gain);
         call.output_if(Tensor::Dx, dx.as_ref());
-        // Where groups have several channels of several columns, a kernel of its own takes the sums, and backward
-        // has dx alone.
+        // Where groups have several channels of several columns, a kernel of its own takes the sums, and
+        // backward has dx alone.
         let is_apart =
             call.problem.channels.is_some_and(|channels| channels.per_row() > 1 && channels.spatial > 1);
         if dx.is_some() && (is_apart || !backward.has_parameters()) {
