@@ -173,7 +173,9 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{AdapterKind, Backward};
     use crate::shader::variants;
+    use crate::types::{Channels, Gradient, Problem};
 
     #[test]
     fn a_launch_is_the_dispatch_of_its_rows() {
@@ -214,6 +216,44 @@ mod tests {
             if plan.kernel != Kernel::BackwardReduceParameters {
                 let more = plan.dispatches(launch.most_rows + 1, &[], &caps).unwrap();
                 assert_eq!(more.len(), 2, "{} takes more than most_rows", plan.label());
+            }
+        }
+    }
+
+    /// Workgroups that are dealt to heads, as many to each.
+    #[test]
+    fn a_launch_of_heads_is_the_dispatch_of_their_rows() {
+        let backward = Backward {
+            dx: Some(Gradient::Overwrite),
+            dgain: Some(Gradient::Overwrite),
+            dbias: Some(Gradient::Overwrite),
+            ..Backward::default()
+        };
+        let most_partial_rows = |plan: &Plan, rows: u64| {
+            let fewer = [3, rows / 7, rows / 2, rows - 3].map(|rows| (rows / 3 * 3).max(3));
+            let left = fewer.map(|rows| plan.dispatches(rows, &[], &Caps::webgpu_default()).unwrap()[0]);
+            left.iter().map(|dispatch| dispatch.partial_rows).max().unwrap()
+        };
+        for (kind, cols) in [(AdapterKind::Gpu, 64), (AdapterKind::Gpu, 40_000), (AdapterKind::Software, 64)]
+        {
+            let caps = Caps { kind, ..Caps::webgpu_default() };
+            let problem = Problem { channels: Some(Channels::of_heads(3, cols)), ..Problem::layer(cols) };
+            let plan = Plan::backward(&problem, backward, 8, &caps).unwrap();
+            assert!(plan.deals_heads(), "{}", plan.label());
+            let launch = plan.launch(&caps);
+            assert_eq!(launch.most_rows % 3, 0);
+            for rows in [3, 6, 111, 4095, 3 * 65_535, 3 << 20] {
+                let rows = rows.min(launch.most_rows);
+                let [dispatch] = plan.dispatches(rows, &[], &caps).unwrap()[..] else {
+                    panic!("{rows} rows")
+                };
+                let workgroups = [0, 1].map(|axis| launch.workgroups[axis].evaluate(rows));
+                assert_eq!(workgroups, dispatch.workgroups.map(u64::from), "{rows} rows");
+                assert_eq!(launch.slot_rows.evaluate(rows), u64::from(plan.slot_rows(rows)));
+                assert_eq!(launch.partial_rows.evaluate(rows), u64::from(dispatch.partial_rows));
+                assert_eq!(launch.scratch_bytes.evaluate(rows), plan.scratch_bytes(&[dispatch]));
+                let most = most_partial_rows(&plan, rows).max(dispatch.partial_rows);
+                assert!(most <= plan.most_partial_rows(rows), "{rows} rows leave {most}");
             }
         }
     }
