@@ -5,13 +5,13 @@ mod support;
 
 use half::{bf16, f16};
 use support::{buffer, buffer_of_bytes, context, context_with, mixed_values, recorded, run, run_bytes};
-use wgpu_layernorm::plan::{AdapterKind, RowSplit};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Forward, RowSplit, Strides, Tensor};
 use wgpu_layernorm::{
-    Affine, BackwardBuffers, BufferRows, Channels, Context, Dtype, Element, Error, ForwardBuffers, LayerNorm,
-    LayerNormDescriptor, Normalization, wgpu,
+    Affine, BackwardBuffers, BufferRows, Channels, Context, Dtype, Element, Error, ForwardBuffers, Gradient,
+    LayerNorm, LayerNormDescriptor, Normalization, WarmOptions, wgpu,
 };
 
-const EPS: f64 = 1e-3;
+const EPS: f32 = 1e-3;
 
 /// Heads inside rows of `width` values, from `offset` on.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,6 @@ impl Packed {
 
     fn norm(self, context: &Context, kind: &Kind) -> LayerNorm {
         let [heads, dim] = [self.heads, self.dim].map(|count| u32::try_from(count).unwrap());
-        #[allow(clippy::cast_possible_truncation, reason = "a short number")]
         let descriptor = LayerNormDescriptor {
             cols: dim,
             dtype: kind.dtype,
@@ -58,7 +57,7 @@ impl Packed {
             normalization: kind.normalization,
             affine: Affine::GainBias,
             channels: kind.of_each_head.then(|| Channels::of_heads(heads, dim)),
-            eps: EPS as f32,
+            eps: EPS,
             row_split: kind.row_split,
             ..LayerNormDescriptor::default()
         };
@@ -110,7 +109,7 @@ fn expected(packed: Packed, kind: &Kind, x: &[f64], dy: &[f64], gain: &[f32], bi
         let gain: Vec<f64> = gain[own..own + dim].iter().map(|gain| f64::from(*gain)).collect();
         let mean = centered * mean_of(x);
         let squares: Vec<f64> = x.iter().map(|x| (x - mean).powi(2)).collect();
-        let rstd = 1.0 / (mean_of(&squares) + EPS).sqrt();
+        let rstd = 1.0 / (mean_of(&squares) + f64::from(EPS)).sqrt();
         let xhat: Vec<f64> = x.iter().map(|x| (x - mean) * rstd).collect();
         let dxhat: Vec<f64> = dy.iter().zip(&gain).map(|(dy, gain)| dy * gain).collect();
         let products: Vec<f64> = dxhat.iter().zip(&xhat).map(|(dxhat, xhat)| dxhat * xhat).collect();
@@ -376,6 +375,42 @@ fn one_dispatch_serves_all_heads() {
         ..BackwardBuffers::new(packed.rows() as u64, packed.of(&x), packed.of(&x), &statistics)
     });
     assert_eq!(plans.unwrap().len(), 2, "backward, and the sum of its sums");
+}
+
+#[test]
+fn heads_that_were_warmed_compile_nothing_more() {
+    let context = context();
+    let packed = FUSED[0][0];
+    let norm = packed.norm(&context, &RMS);
+    let overwrite = Some(Gradient::Overwrite);
+    norm.warm(&WarmOptions {
+        forward: &[Forward { x_in: Some(Tensor::Y), ..Forward::default() }],
+        backward: &[Backward { dgain: overwrite, dx: overwrite, ..Backward::default() }],
+        strides: Strides::Rows,
+        submit: true,
+        ..WarmOptions::default()
+    })
+    .unwrap();
+    let warmed = context.kernels().pipelines();
+    assert_eq!(warmed, 3);
+    let count = packed.tokens * packed.width;
+    let [x, dy, dx] = [1, 2, 3].map(|seed| buffer(&context, &mixed_values(seed, count)));
+    let [gain, dgain] = [1, 2].map(|seed| buffer(&context, &mixed_values(seed, 128)));
+    let statistics = buffer(&context, &mixed_values(1, 2 * packed.rows()));
+    let rows = packed.rows() as u64;
+    let forward = norm.prepare_forward(&ForwardBuffers {
+        gain: Some((&gain).into()),
+        bias: Some((&gain).into()),
+        ..ForwardBuffers::new(rows, packed.of(&x), packed.of(&x))
+    });
+    let backward = norm.prepare_backward(&BackwardBuffers {
+        gain: Some((&gain).into()),
+        dx: Some(packed.of(&dx)),
+        dgain: Some((&dgain).into()),
+        ..BackwardBuffers::new(rows, packed.of(&x), packed.of(&dy), &statistics)
+    });
+    run(&context, &[&forward.unwrap(), &backward.unwrap()], &[]);
+    assert_eq!(context.kernels().pipelines(), warmed);
 }
 
 #[test]
