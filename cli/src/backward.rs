@@ -17,9 +17,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// have a value for each channel; with batch a channel of all samples is one, and with --mode inference its
 /// running statistics are constants. With --normalization weight x is v, --gain is g, dx that of v, and dgain
 /// that of g. x is what forward normalized: its x or, with a residual, its sum. x and dy are of one shape and
-/// type, F32, F16 or BF16; gain, one value for each column or channel, is of the same type or F32. OUT gets
-/// dx, in the shape and type of x; with --gain also dgain and dbias, in the shape and type of gain. The bias
-/// itself is not needed: no gradient depends on it.
+/// type, F32, F16 or BF16; gain, one value for each column or channel, or with --heads for each value of each
+/// head, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain and
+/// dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
@@ -33,7 +33,8 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     dy: String,
 
-    /// Factor of each column, `[cols]`, or with group and instance of each channel
+    /// Factor of each column, `[cols]`, or with group and instance of each channel, or with --heads of each
+    /// value of each head
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 

@@ -16,11 +16,11 @@ use wgpu_layernorm::{Affine, Dtype, Element, KeptVariance, Real, Rows, Running};
 /// instance x is [samples, channels, ...] too, a group of a sample is a row, and gain and bias have a value
 /// for each channel; with batch a channel of all samples is one. With --normalization weight x is v and
 /// --gain is g, one for each index of --axis; y is w, and --statistics writes norm. x and the residual are
-/// F32, F16 or BF16; gain and bias, one value for each column or channel, are of the same type or F32. OUT
-/// gets y, in the shape and type of x; with --residual also sum (x + residual as stored, which is what gets
-/// normalized); with --statistics also mean and rstd of each row, F32, in the shape of the leading dimensions
-/// (group and instance: [samples, groups]). In training, batch norm also writes running_mean and
-/// running_variance, of those that are given.
+/// F32, F16 or BF16; gain and bias, one value for each column or channel, or with --heads for each value of
+/// each head, are of the same type or F32. OUT gets y, in the shape and type of x; with --residual also sum
+/// (x + residual as stored, which is what gets normalized); with --statistics also mean and rstd of each row,
+/// F32, in the shape of the leading dimensions (group and instance: [samples, groups]; heads: [..., H]). In
+/// training, batch norm also writes running_mean and running_variance, of those that are given.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -30,11 +30,12 @@ pub(crate) struct Forward {
     #[arg(long, value_name = "NAME")]
     x: String,
 
-    /// Factor of each column, `[cols]`, or with group and instance of each channel
+    /// Factor of each column, `[cols]`, or with group and instance of each channel, or with --heads of each
+    /// value of each head
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 
-    /// Summand of each column, or channel
+    /// Summand of each column or channel, as many as gain has
     #[arg(long, value_name = "NAME", requires = "gain")]
     bias: Option<String>,
 

@@ -1,16 +1,3 @@
-// Partial sums of the parameter gradients: [partial rows, PARAMETER_GRADIENTS, cols or channels] in float32,
-// dgain before dbias.
-const PARAMETER_GRADIENTS: u32 = 2u;
-
-// Their rows among all rows of partial sums.
-fn partial_dgain(partial_row: u32) -> u32 {
-    return partial_row * PARAMETER_GRADIENTS;
-}
-
-fn partial_dbias(partial_row: u32) -> u32 {
-    return partial_row * PARAMETER_GRADIENTS + PARAMETER_GRADIENTS - 1u;
-}
-
 // A compensated sum (Kahan 1965) for registers: of what rounding loses the first 16 bits are kept, of two
 // components in a word. All 32 would spill on AMD's compiler, where these take up to 24 registers a thread.
 struct PackedCompensated {

@@ -281,10 +281,10 @@ impl<'a> Call<'a> {
 
     /// The widest access that the rows and parameters among the tensors allow.
     pub(super) fn vector_width(&self) -> u32 {
-        // The others are accessed one by one, and so are parameters of channels.
+        // The others are accessed one by one, and so are parameters of channels with several columns.
         let is_wide = |placed: &&Placed<'_>| match placed.facts.shape {
             Shape::Rows => true,
-            Shape::Cols => self.channels.is_none(),
+            Shape::Cols => self.channels.is_none_or(Channels::is_by_column),
             _ => false,
         };
         let rows_and_parameters = self.tensors.iter().filter(is_wide);

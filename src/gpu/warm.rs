@@ -137,12 +137,12 @@ impl LayerNorm {
     }
 
     /// Bytes of an element of each tensor that a call accesses several elements of at once. The others,
-    /// parameters of channels among them, are accessed one by one.
+    /// parameters of channels with several columns among them, are accessed one by one.
     fn wide_element_bytes(&self, operation: Operation) -> impl Iterator<Item = u32> {
         let problem = *self.problem();
         let is_wide = move |used: &Used| match used.shape {
             Shape::Rows => true,
-            Shape::Cols => problem.channels.is_none(),
+            Shape::Cols => !problem.has_single_parameters(),
             _ => false,
         };
         let used = operation.of_call(problem.affine).into_iter().filter(is_wide);

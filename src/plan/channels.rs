@@ -2,7 +2,7 @@
 //! samples lie in dispatches.
 
 use super::strides::inner_rows;
-use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, ladder};
+use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, Tensor, ladder};
 use crate::error::Error;
 use crate::types::{Channels, Problem};
 
@@ -24,9 +24,9 @@ impl Plan {
         let Some(channels) = problem.channels else {
             return Err(Error::invalid("channels", "none", "there, for sums over the columns of each"));
         };
-        if channels.is_one_a_row() {
-            let needs = "several: a row of one channel leaves its sums in backward";
-            return Err(Error::invalid("channels of a group", 1, needs));
+        if !problem.has_channel_sums() {
+            let needs = "several with several columns each: others leave their sums in backward";
+            return Err(Error::invalid("channels of a group", channels.per_row(), needs));
         }
         let of_channel = Problem { cols: channels.spatial, ..*problem };
         let shape = RowShape::new(&of_channel, vector_width, caps)?;
@@ -52,6 +52,36 @@ impl Plan {
             _ => 1,
         };
         u64::from(self.cols) * u64::from(channels)
+    }
+
+    /// Whether gain and bias have values that are accessed one by one: those of channels with several
+    /// columns.
+    pub(crate) fn has_single_parameters(&self) -> bool {
+        self.channels.is_some_and(|channels| !channels.is_by_column())
+    }
+
+    /// Whether gain and bias, which the kernel reads, have a row for each group, as for each head of a token.
+    pub(crate) fn has_parameter_rows(&self) -> bool {
+        self.channels.is_some_and(Channels::is_by_column)
+            && self.kernel != Kernel::BackwardChannelSums
+            && self.tensors().contains(&Tensor::Gain)
+    }
+
+    /// Whether workgroups work on one group of each sample, so that what they leave of dgain and dbias is
+    /// that group's.
+    pub(crate) fn deals_heads(&self) -> bool {
+        deals_heads(self.channels, &self.operation, self.kernel)
+    }
+
+    /// The groups that workgroups are dealt to: 1 where they work on all rows.
+    pub(super) fn dealt_groups(&self) -> u32 {
+        let channels = self.channels.filter(|_| self.deals_heads());
+        channels.map_or(1, |channels| channels.groups.max(1))
+    }
+
+    /// Whether the next row of a slot has other parameters.
+    pub(crate) fn changes_parameters(&self) -> bool {
+        self.channels.is_some() && !self.deals_heads()
     }
 
     /// Whether each row of a backward kernel is a channel of a sample: its gain is that of the row.
@@ -95,10 +125,11 @@ impl Plan {
         }
     }
 
-    /// Of so many rows from `first_row` on, those that `backward_channel_sums` has in one dispatch: whole
-    /// samples, or a part of one.
+    /// Of so many rows from `first_row` on, those that one dispatch has where sums are those of samples or of
+    /// groups: whole samples, or a part of one.
     pub(super) fn in_samples(&self, first_row: u64, rows: u64) -> u64 {
-        let Some(Channels { groups, .. }) = self.channels_of_sums() else { return rows };
+        let of_samples = self.channels_of_sums().or(self.channels.filter(|_| self.deals_heads()));
+        let Some(Channels { groups, .. }) = of_samples else { return rows };
         let groups = u64::from(groups.max(1));
         match first_row % groups {
             0 if rows >= groups => rows / groups * groups,
@@ -115,6 +146,14 @@ impl Plan {
             _ => dispatch.partial_rows.max(dispatch.earlier_partial_rows),
         }
     }
+}
+
+/// [`Plan::deals_heads`].
+pub(super) fn deals_heads(channels: Option<Channels>, operation: &Operation, kernel: Kernel) -> bool {
+    let is_by_column = channels.is_some_and(Channels::is_by_column);
+    let leaves_sums = matches!(operation, Operation::Backward(backward) if backward.has_parameters());
+    let has_slots = !matches!(kernel, Kernel::BackwardChannelSums | Kernel::BackwardSplitSums);
+    is_by_column && leaves_sums && has_slots
 }
 
 /// Without the gradients of channels, where [`Plan::channel_sums`] has them.

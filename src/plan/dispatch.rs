@@ -90,6 +90,11 @@ impl Plan {
                 count = count.min(fit);
             }
             count = self.in_accesses(self.in_samples(first_row, count), rows - first_row);
+            let groups = self.dealt_groups();
+            if !count.is_multiple_of(groups.into()) {
+                let needs = format!("at least {groups}, those of a sample");
+                return Err(Error::unsupported("rows of a dispatch that sums over groups", count, needs));
+            }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
             let [first_inner_row, inner_rows] = place_among_inner_rows(first_row, inner_rows);
@@ -114,7 +119,9 @@ impl Plan {
             first_row,
             rows,
             workgroups: grid(self.workgroups(rows.into()) * self.chunks, caps.max_workgroups),
-            partial_rows: self.samples(rows.into()).unwrap_or_else(|| self.partial_rows(slots)),
+            partial_rows: self
+                .samples(rows.into())
+                .unwrap_or_else(|| self.partial_rows(slots / self.dealt_groups())),
             earlier_partial_rows,
             inner_rows: 1,
             first_inner_row: 0,
@@ -139,8 +146,10 @@ impl Plan {
 
     pub(super) fn most_rows_per_dispatch(&self, caps: &Caps) -> u64 {
         let workgroups = most_workgroups(caps) / u64::from(self.chunks.max(1));
+        // Each group may have a workgroup that is not full.
+        let rows_at_a_time = if self.deals_heads() { 1 } else { self.rows_at_a_time() };
         let most = if self.is_across() { MOST_ROWS } else { 1 << 31 };
-        let by_grid = (workgroups * u64::from(self.rows_at_a_time())).min(most);
+        let by_grid = (workgroups * u64::from(rows_at_a_time)).min(most);
         match self.kernel {
             Kernel::BackwardReduceParameters => by_grid,
             // A slot walks its rows in a loop, whose trips are limited on some adapters.
@@ -156,13 +165,14 @@ impl Plan {
                 let trips = u64::from(caps.max_loop_trips) / self.loop_trips_per_row();
                 let block_rows = u64::from(self.block_rows.max(1));
                 let rows = trips / block_rows * block_rows;
-                let by_slots = by_grid.min(rows.max(1) * u64::from(self.most_slots()));
+                let most_slots = u64::from(self.most_slots()) * u64::from(self.dealt_groups());
+                let by_slots = by_grid.min(rows.max(1) * most_slots);
                 match self.channels_of_sums() {
                     Some(Channels { groups, .. }) => {
                         let most = by_slots.min(u64::from(self.max_partial_rows) * u64::from(groups));
                         self.in_samples(0, most)
                     }
-                    None => by_slots,
+                    None => self.in_samples(0, by_slots),
                 }
             }
         }

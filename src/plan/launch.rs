@@ -130,19 +130,22 @@ impl Plan {
     pub fn launch(&self, caps: &Caps) -> Launch {
         let gradients = self.parameter_gradients();
         let per_workgroup = self.rows_per_workgroup;
+        // Of each group that workgroups are dealt to.
+        let groups = self.dealt_groups();
+        let rows = if groups == 1 { Formula::Rows } else { Formula::Rows.over(groups) };
         let wanted = match self.rows_per_slot {
             1 => Formula::from(1_u32),
             most => Formula::Rows.over(self.least_slots).at_least(1_u32).at_most(most),
         };
         let wanted = match self.has_slot_sums() {
-            true => wanted.at_least(Formula::Rows.over_up(self.most_slots())),
+            true => wanted.at_least(rows.clone().over_up(self.most_slots())),
             false => wanted,
         };
         let slot_rows = wanted.over_up(self.block_rows).times(self.block_rows);
-        let row_groups = Formula::Rows.over_up(slot_rows.clone().times(self.rows_at_a_time()));
+        let row_groups = rows.over_up(slot_rows.clone().times(self.rows_at_a_time()));
         let workgroups = match self.kernel {
             Kernel::BackwardReduceParameters => Formula::from(self.steps),
-            _ => row_groups.clone().times(self.chunks),
+            _ => row_groups.clone().times(groups).times(self.chunks),
         };
         let y = workgroups.clone().over_up(caps.max_workgroups).at_least(1_u32);
         let leaves_partials = matches!(self.operation, Operation::Backward(_)) && gradients > 0;
@@ -170,7 +173,9 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{AdapterKind, Backward};
     use crate::shader::variants;
+    use crate::types::{Channels, Gradient, Problem};
 
     #[test]
     fn a_launch_is_the_dispatch_of_its_rows() {
@@ -211,6 +216,44 @@ mod tests {
             if plan.kernel != Kernel::BackwardReduceParameters {
                 let more = plan.dispatches(launch.most_rows + 1, &[], &caps).unwrap();
                 assert_eq!(more.len(), 2, "{} takes more than most_rows", plan.label());
+            }
+        }
+    }
+
+    /// Workgroups that are dealt to heads, as many to each.
+    #[test]
+    fn a_launch_of_heads_is_the_dispatch_of_their_rows() {
+        let backward = Backward {
+            dx: Some(Gradient::Overwrite),
+            dgain: Some(Gradient::Overwrite),
+            dbias: Some(Gradient::Overwrite),
+            ..Backward::default()
+        };
+        let most_partial_rows = |plan: &Plan, rows: u64| {
+            let fewer = [3, rows / 7, rows / 2, rows - 3].map(|rows| (rows / 3 * 3).max(3));
+            let left = fewer.map(|rows| plan.dispatches(rows, &[], &Caps::webgpu_default()).unwrap()[0]);
+            left.iter().map(|dispatch| dispatch.partial_rows).max().unwrap()
+        };
+        for (kind, cols) in [(AdapterKind::Gpu, 64), (AdapterKind::Gpu, 40_000), (AdapterKind::Software, 64)]
+        {
+            let caps = Caps { kind, ..Caps::webgpu_default() };
+            let problem = Problem { channels: Some(Channels::of_heads(3, cols)), ..Problem::layer(cols) };
+            let plan = Plan::backward(&problem, backward, 8, &caps).unwrap();
+            assert!(plan.deals_heads(), "{}", plan.label());
+            let launch = plan.launch(&caps);
+            assert_eq!(launch.most_rows % 3, 0);
+            for rows in [3, 6, 111, 4095, 3 * 65_535, 3 << 20] {
+                let rows = rows.min(launch.most_rows);
+                let [dispatch] = plan.dispatches(rows, &[], &caps).unwrap()[..] else {
+                    panic!("{rows} rows")
+                };
+                let workgroups = [0, 1].map(|axis| launch.workgroups[axis].evaluate(rows));
+                assert_eq!(workgroups, dispatch.workgroups.map(u64::from), "{rows} rows");
+                assert_eq!(launch.slot_rows.evaluate(rows), u64::from(plan.slot_rows(rows)));
+                assert_eq!(launch.partial_rows.evaluate(rows), u64::from(dispatch.partial_rows));
+                assert_eq!(launch.scratch_bytes.evaluate(rows), plan.scratch_bytes(&[dispatch]));
+                let most = most_partial_rows(&plan, rows).max(dispatch.partial_rows);
+                assert!(most <= plan.most_partial_rows(rows), "{rows} rows leave {most}");
             }
         }
     }

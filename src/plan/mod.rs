@@ -33,7 +33,7 @@ pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, T
 #[cfg(feature = "gpu")]
 pub(crate) use across::ACCESS_ROWS;
 pub use caps::{AdapterKind, Caps, SubgroupSizes};
-use channels::{of_gain, of_rows};
+use channels::{deals_heads, of_gain, of_rows};
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
@@ -183,8 +183,10 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
-            Some(_) => ladder::backward_of_channels(shape, caps)?,
-            None => ladder::backward(shape, backward.has_parameters(), caps)?,
+            Some(channels) if !(channels.is_by_column() && backward.has_parameters()) => {
+                ladder::backward_of_channels(shape, caps)?
+            }
+            _ => ladder::backward(shape, backward.has_parameters(), caps)?,
         };
         Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
     }
@@ -252,7 +254,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         let (_, caps) = &shaped(problem, vector_width, caps)?;
         // Accesses to channels are one at a time.
-        let vector_width = if problem.channels.is_some() { 1 } else { vector_width };
+        let vector_width = if problem.has_single_parameters() { 1 } else { vector_width };
         let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
         let parameters = Stored::all(&parameters, problem.parameter_dtype);
         let shape = RowShape::new(&parameters, vector_width, caps)?;
@@ -283,7 +285,11 @@ impl Plan {
     ) -> Result<Self, Error> {
         // Of channels, the next row has others.
         let rung = match problem.channels {
-            Some(_) if problem.affine.has_gain() => Rung { hold_parameters: false, block_rows: 1, ..rung },
+            Some(channels)
+                if problem.affine.has_gain() && !deals_heads(Some(channels), &operation, rung.kernel) =>
+            {
+                Rung { hold_parameters: false, block_rows: 1, ..rung }
+            }
             _ => rung,
         };
         let used = operation.used(rung.kernel, problem.affine);

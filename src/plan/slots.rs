@@ -33,7 +33,8 @@ impl Plan {
     /// Workgroups of a dispatch of `rows` rows, of each chunk.
     pub(super) fn workgroups(&self, rows: u64) -> u32 {
         let in_all = u64::from(self.rows_at_a_time().max(1)) * u64::from(self.slot_rows(rows));
-        u32::try_from(rows.div_ceil(in_all)).unwrap_or(u32::MAX)
+        let groups = u64::from(self.dealt_groups());
+        u32::try_from(groups * (rows / groups).div_ceil(in_all)).unwrap_or(u32::MAX)
     }
 
     /// Rows that a slot walks of a dispatch of `rows` rows, one below the other, a multiple of `block_rows`.
@@ -42,7 +43,7 @@ impl Plan {
     #[must_use]
     pub fn slot_rows(&self, rows: u64) -> u32 {
         let wanted = (rows / u64::from(self.least_slots.max(1))).clamp(1, self.rows_per_slot.max(1).into());
-        let least = rows.div_ceil(self.most_slots().into());
+        let least = (rows / u64::from(self.dealt_groups())).div_ceil(self.most_slots().into());
         let blocks = wanted.max(least).div_ceil(self.block_rows.max(1).into());
         let slot_rows = blocks.saturating_mul(self.block_rows.max(1).into());
         u32::try_from(slot_rows).unwrap_or(u32::MAX)
@@ -62,7 +63,8 @@ impl Plan {
         }
     }
 
-    /// The most slots of a dispatch, a multiple of `rows_per_workgroup`, by the partial sums that they leave.
+    /// The most slots of a dispatch, or of each group that they are dealt to, a multiple of
+    /// `rows_per_workgroup`, by the partial sums that they leave.
     pub(super) fn most_slots(&self) -> u32 {
         let rows_per_workgroup = self.rows_per_workgroup.max(1);
         let most_workgroups = match (self.has_slot_sums(), self.combine_slots) {
@@ -73,7 +75,8 @@ impl Plan {
         most_workgroups.saturating_mul(rows_per_workgroup)
     }
 
-    /// The partial sums of the parameter gradients that `slots` slots leave: whole workgroups of them.
+    /// The partial sums of the parameter gradients that `slots` slots, or as many of each group, leave: whole
+    /// workgroups of them.
     pub(crate) const fn partial_rows(&self, slots: u32) -> u32 {
         match (self.parameter_gradients(), self.combine_slots) {
             (0, _) => 0,
@@ -99,6 +102,7 @@ impl Plan {
         let (block, least) = (u64::from(self.block_rows), u64::from(self.least_slots));
         let few = rows.div_ceil(block).min((least * (block + 1)).div_ceil(block));
         let slots = few.max(rows.div_ceil(u64::from(self.rows_per_slot).next_multiple_of(block)));
+        let slots = slots.div_ceil(self.dealt_groups().into());
         let slots = u32::try_from(slots.next_multiple_of(self.rows_per_workgroup.into())).unwrap_or(u32::MAX);
         self.partial_rows(slots.min(self.most_slots()))
     }

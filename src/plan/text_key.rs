@@ -29,6 +29,9 @@ impl Plan {
         let of_width = Self { cols, steps, chunks: 1, ..self };
         match self.channels {
             None => of_width,
+            Some(channels) if channels.is_by_column() && !is_of_chunks => {
+                Self { channels: Some(Channels { count: cols, groups: 1, spatial: 1 }), ..of_width }
+            }
             Some(channels) if is_of_channels => {
                 Self { channels: Some(Channels { spatial: cols, ..channels }), ..of_width }
             }

@@ -88,7 +88,8 @@ impl Plan {
     fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
         let updates = |dispatch: &Dispatch| match self.kernel {
             Kernel::BackwardStreamed if !self.leaves_channel_sums() => {
-                let blocks = u64::from(dispatch.rows.div_ceil(self.block_rows));
+                let rows = dispatch.rows / self.dealt_groups();
+                let blocks = u64::from(rows.div_ceil(self.block_rows));
                 blocks.next_multiple_of(self.rows_per_workgroup.into())
             }
             _ => dispatch.partial_rows.into(),

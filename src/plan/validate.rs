@@ -72,14 +72,15 @@ impl Plan {
         if let Some(channels) = self.channels {
             let per_row = if self.kernel == Kernel::BackwardChannelSums { channels.per_row() } else { 1 };
             channels.validate(self.cols.saturating_mul(per_row))?;
-            if self.affine.has_gain() && self.block_rows > 1 {
+            let changes_gain = self.affine.has_gain() && self.changes_parameters();
+            if changes_gain && self.block_rows > 1 {
                 return wrong(
                     "block_rows",
                     self.block_rows,
                     "1: of channels, each row has others".to_owned(),
                 );
             }
-            if self.affine.has_gain() && self.hold_parameters {
+            if changes_gain && self.hold_parameters {
                 let needs = "false: of channels, each row has others";
                 return Err(Error::invalid("the plan's hold_parameters", true, needs));
             }

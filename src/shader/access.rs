@@ -1,6 +1,6 @@
 //! How the elements of each storage are loaded and stored.
 
-use super::text::{for_tensor, segment};
+use super::text::{for_tensor, of_inner_row, segment};
 use crate::op::{Shape, Used};
 use crate::plan::{Kernel, Plan, Storage, Tensor};
 
@@ -93,7 +93,8 @@ pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     for Used { tensor, bound, .. } in plan.used().into_iter().filter(has_columns) {
         let is_called = |what: &str| text.contains(&format!("{what}_{}(", tensor.name()));
         if is_called("load") {
-            segment(&mut accessors, &for_tensor(load(plan, tensor, bound), tensor, bound));
+            let load = for_tensor(load(plan, tensor, bound), tensor, bound);
+            segment(&mut accessors, &if has_inner_rows(plan, tensor) { of_inner_row(&load) } else { load });
         }
         if is_called("store") {
             segment(&mut accessors, &for_tensor(store(plan, tensor), tensor, bound));
@@ -105,7 +106,12 @@ pub(super) fn accessors(plan: &Plan, text: &str) -> String {
 /// Whether a tensor has a value for each channel, or for each column of rows side by side, which are accessed
 /// one by one.
 fn has_channels(plan: &Plan, tensor: Tensor) -> bool {
-    (plan.channels.is_some() || plan.is_across()) && plan.shape(tensor) == Some(Shape::Cols)
+    (plan.has_single_parameters() || plan.is_across()) && plan.shape(tensor) == Some(Shape::Cols)
+}
+
+/// Whether a tensor has a row of values for each inner row, which those of the outer rows share.
+fn has_inner_rows(plan: &Plan, tensor: Tensor) -> bool {
+    plan.has_parameter_rows() && plan.shape(tensor) == Some(Shape::Cols)
 }
 
 /// `load_<tensor>`, through the binding of `bound`.

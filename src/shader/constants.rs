@@ -42,9 +42,9 @@ pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     fields
 }
 
-/// The channels whose gain and bias the text loads.
+/// The channels whose gain and bias the text loads one by one.
 fn reads_channels(plan: &Plan) -> Option<Channels> {
-    plan.channels.filter(|_| plan.tensors().contains(&Tensor::Gain))
+    plan.channels.filter(|_| plan.has_single_parameters() && plan.tensors().contains(&Tensor::Gain))
 }
 
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
@@ -78,9 +78,12 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         constants.push(("SPATIAL", unsigned(channels.spatial)));
         constants.push(("IS_ONE_CHANNEL", channels.is_one_an_access(plan.vector_width).to_string()));
         constants.push(("IS_ONE_CHANNEL_A_STEP", channels.is_one_a_step(plan.step_cols()).to_string()));
-        if matches!(plan.kernel, Kernel::ForwardSplitApply | Kernel::BackwardSplitApply) {
-            constants.push(("RELOAD_PARAMETERS", "true".to_owned()));
-        }
+    }
+    if plan.changes_parameters()
+        && plan.tensors().contains(&Tensor::Gain)
+        && matches!(plan.kernel, Kernel::ForwardSplitApply | Kernel::BackwardSplitApply)
+    {
+        constants.push(("RELOAD_PARAMETERS", "true".to_owned()));
     }
     let of_sums = plan.channels.filter(|_| plan.kernel == Kernel::BackwardChannelSums);
     if let Some(channels) = reads_channels(plan).or(of_sums) {

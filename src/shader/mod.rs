@@ -122,15 +122,21 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
         Strides::Columns => wgsl!("layout/outer_columns"),
         Strides::Across => wgsl!("layout/across"),
     };
+    let of_whole_rows = || with_renamed(layout, "row_start", "whole_row_start").map_err(fault);
     if plan.kernel == Kernel::BackwardChannelSums {
-        let of_rows = with_renamed(layout, "row_start", "whole_row_start").map_err(fault)?;
-        segment(&mut text, &of_rows);
+        segment(&mut text, &of_whole_rows()?);
         segment(&mut text, wgsl!("layout/runs"));
+    } else if plan.deals_heads() {
+        segment(&mut text, &of_whole_rows()?);
     } else {
         segment(&mut text, layout);
     }
+    if plan.has_parameter_rows() && !plan.deals_heads() {
+        segment(&mut text, wgsl!("layout/inner_rows"));
+    }
     segment(&mut text, wgsl!("common/row"));
     segment(&mut text, if plan.is_across() { wgsl!("access/of_rows") } else { wgsl!("access/of_columns") });
+    segment(&mut text, if plan.deals_heads() { wgsl!("slots/of_heads") } else { wgsl!("slots/of_rows") });
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));
     segment(&mut text, parts::reduction(plan));

@@ -88,7 +88,7 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
             segment(text, wgsl!("statistics/load"));
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             // Rows of partial sums are whole ones.
             segment(text, &wgsl!("partials/one_by_one").replace("row_start", "whole_row_start"));
         }
@@ -109,7 +109,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             } else {
                 output(text, Tensor::Dx, backward.dx);
             }
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
             if has_channel_sums || (has_column_sums && plan.is_across()) {
                 segment(text, wgsl!("partials/one_by_one"));
@@ -136,7 +136,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             }
         }
         Operation::ReduceParameters(backward) => {
-            segment(text, wgsl!("common/partials"));
+            partials(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
         }
@@ -203,6 +203,12 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
+/// Partial sums, and where they lie.
+fn partials(text: &mut String, plan: &Plan) {
+    segment(text, if plan.deals_heads() { wgsl!("partials/of_heads") } else { wgsl!("partials/of_columns") });
+    segment(text, wgsl!("common/partials"));
+}
+
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = match plan.affine.is_zero_centered() {
@@ -212,6 +218,7 @@ fn affine(text: &mut String, plan: &Plan) {
     let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let along = match plan.channels {
+        Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),
         Some(_) => wgsl!("along/channel"),
         None => of_access(plan, wgsl!("along/column"), wgsl!("along/column_of_rows")),
     };

@@ -20,6 +20,12 @@ pub(super) fn for_tensor(segment: &str, tensor: Tensor, bound: Tensor) -> String
         .replace("BUFFER", bound.name())
 }
 
+/// An accessor of a tensor whose rows are those of the inner rows: `along/inner_row.wgsl` says where they
+/// lie.
+pub(super) fn of_inner_row(accessor: &str) -> String {
+    accessor.replace("row_start(", "parameter_start(").replace("element(", "parameter_element(")
+}
+
 /// The constant that has the number of a tensor's place.
 pub(super) fn place_constant(tensor: Tensor) -> String {
     format!("PLACE_{}", tensor.name().to_uppercase())

@@ -179,10 +179,11 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         plan.pooled as u8,
         u8::from(plan.short),
         plan.strides as u8,
-        // Columns of each channel's own, a channel an access, and a channel a step.
-        plan.channels.map_or(0, |Channels { spatial, .. }| {
-            let [of_access, of_step] = [4, plan.step_cols()].map(|cols| spatial.is_multiple_of(cols));
-            1 + u8::from(of_access) + u8::from(of_step)
+        // Columns of each channel's own, a channel an access, a channel a step, and a channel a column.
+        plan.channels.map_or(0, |channels| {
+            let [of_access, of_step] =
+                [4, plan.step_cols()].map(|cols| channels.spatial.is_multiple_of(cols));
+            if channels.is_by_column() { 4 } else { 1 + u8::from(of_access) + u8::from(of_step) }
         }),
     ];
     let mut levels = [0; FACTORS];
@@ -302,7 +303,7 @@ fn problems() -> impl Iterator<Item = Problem> {
 /// Rows of channels, held and walked, in every type and with every affine that has a gain. Their number has
 /// no common factor with that of the adapters, so that each meets each.
 fn channel_problems() -> impl Iterator<Item = Problem> {
-    const SHAPES: [(u32, u32); 11] = [
+    const SHAPES: [(u32, u32); 17] = [
         (1, 1),
         (4, 3),
         (1, 7),
@@ -314,6 +315,12 @@ fn channel_problems() -> impl Iterator<Item = Problem> {
         (1, 8192),
         (1, 40_000),
         (2, 10),
+        (2, 1),
+        (7, 1),
+        (100, 1),
+        (384, 1),
+        (8192, 1),
+        (40_000, 1),
     ];
     let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
     dtypes.flat_map(|(dtype, parameter_dtype)| {

@@ -21,6 +21,24 @@ pub struct Channels {
 }
 
 impl Channels {
+    /// Those of heads that have a gain and a bias each, `[heads, head_dim]`: the QK norm of attention whose
+    /// heads do not share their gain. A row is a head of `head_dim` columns, each a channel, and a sample is
+    /// a token: row `r` is head `r % heads` of token `r / heads`.
+    ///
+    /// ```
+    /// use wgpu_layernorm::{Channels, Problem};
+    ///
+    /// let q_norm = Problem { channels: Some(Channels::of_heads(32, 128)), ..Problem::rms(128) };
+    /// assert_eq!(q_norm.parameters(), 32 * 128);
+    /// q_norm.validate()?;
+    /// # Ok::<(), wgpu_layernorm::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "qk_norm", alias = "q_norm", alias = "k_norm")]
+    pub const fn of_heads(heads: u32, head_dim: u32) -> Self {
+        Self { count: heads.saturating_mul(head_dim), groups: heads, spatial: 1 }
+    }
+
     /// Channels of a group; none where there are no groups, which no valid problem has.
     #[must_use]
     pub const fn per_row(self) -> u32 {
@@ -43,6 +61,12 @@ impl Channels {
     /// Whether a row is one channel, as in instance norm: then a row's sums are those of its channel.
     pub(crate) const fn is_one_a_row(self) -> bool {
         self.per_row() == 1
+    }
+
+    /// Whether each column of a row is a channel, and the row has several: gain and bias are a row for each
+    /// group.
+    pub(crate) const fn is_by_column(self) -> bool {
+        self.spatial == 1 && !self.is_one_a_row()
     }
 
     /// That rows are those of whole samples.
@@ -204,9 +228,16 @@ impl Problem {
         Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }
     }
 
-    /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel.
+    /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel, of
+    /// which a row has several.
     pub(crate) const fn has_channel_sums(&self) -> bool {
-        matches!(self.channels, Some(channels) if !channels.is_one_a_row())
+        matches!(self.channels, Some(channels) if !channels.is_one_a_row() && !channels.is_by_column())
+    }
+
+    /// Whether gain and bias have values that are accessed one by one, as those of channels with several
+    /// columns are.
+    pub(crate) const fn has_single_parameters(&self) -> bool {
+        matches!(self.channels, Some(channels) if !channels.is_by_column())
     }
 
     /// That rows are those of whole samples, where samples have several.

@@ -151,8 +151,8 @@ impl Case {
             let span = self.layout.span(problem.cols, element_bytes);
             match used.shape {
                 Shape::Rows => span.vector_width(),
-                // Values of channels are accessed one by one.
-                Shape::Cols if problem.channels.is_none() => {
+                // Values of channels with several columns are accessed one by one.
+                Shape::Cols if !problem.has_single_parameters() => {
                     Span { offset: span.offset, cols: problem.cols, element_bytes, ..Span::default() }
                         .vector_width()
                 }

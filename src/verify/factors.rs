@@ -166,11 +166,11 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
     FORWARD_ONLY.end..FORWARD_ONLY.end + 2 + Backward::CHOICES.len();
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
-/// Whether gain and bias have a value for each channel, of few channels, of many or of one.
+/// Whether gain and bias have a value for each channel, of few channels, of many, of one, or of one a column.
 pub(super) const CHANNEL: usize = OTHERS.end;
 pub(super) const FACTORS: usize = CHANNEL + 1;
 
-const CHANNELS: usize = 4;
+const CHANNELS: usize = 5;
 
 /// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
 const GROUPS: u32 = INNER_ROWS;
@@ -263,12 +263,14 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     (if is_rich { is_defined(&case) } else { is_plain }).then_some(case)
 }
 
-/// As few channels of a group as divide its columns, as many, or one, as in instance norm.
+/// As few channels of a group as divide its columns, as many, one, as in instance norm, or one for each
+/// column, as in QK norm with a gain of each head.
 fn channels_of(cols: u32, level: usize) -> Option<Channels> {
     let least = least_factor(cols);
-    let per_row = *[least, cols / least, 1].get(level - 1)?;
-    // Of few and many, each once.
-    let is_known = level == 2 && least * least == cols || level < 3 && per_row == 1;
+    let per_row = *[least, cols / least, 1, cols].get(level - 1)?;
+    // Of few and many, each once, and all of a row as such.
+    let is_known = level == 2 && least * least == cols || level < 3 && [1, cols].contains(&per_row);
+    let is_known = is_known || level == 4 && per_row == 1;
     (!is_known).then_some(Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row })
 }
 

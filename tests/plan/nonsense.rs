@@ -54,8 +54,10 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     plans.push(Plan::forward(&of_channels, *forward, *width, caps));
     plans.push(Plan::backward(&of_channels, *backward, *width, caps));
     let sums = Backward { dgain: Some(Gradient::Overwrite), ..*backward };
-    if channels.per_row() > 1 {
-        plans.push(Plan::channel_sums(&of_channels, sums, *width, caps));
+    // Sums of their own are those of channels with several columns.
+    if problem.cols > 2 && problem.cols.is_multiple_of(2) {
+        let channels = Some(Channels { count: problem.cols / 2, groups: 1, spatial: 2 });
+        plans.push(Plan::channel_sums(&Problem { channels, ..*problem }, sums, *width, caps));
     }
     plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
     // Of given statistics a plan has no other rungs.

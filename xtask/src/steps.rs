@@ -100,7 +100,10 @@ const STEPS: &[Step] = &[
     // Reports are read where there is no wgpu, too.
     Step::new("report", "check --release --package layernorm-report"),
     Step::new("docs", "doc --workspace --no-deps --release"),
-    Step::new("benches", "bench --no-run --workspace --bench forward --bench backward --bench host"),
+    Step::new(
+        "benches",
+        "bench --no-run --workspace --bench forward --bench backward --bench heads --bench host",
+    ),
     // Once each, without timing: dispatches by hand have to keep up with the texts.
     Step::new("host bench", "bench --workspace --bench host -- --test"),
 ];

@@ -37,7 +37,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "K")]
     pub(super) axis: Option<usize>,
 
-    /// Normalize so many heads inside each row of x, and leave the rest of it as it is
+    /// Normalize so many heads inside each row of x, and leave the rest of it as it is (QK norm). Gain and
+    /// bias are `[D]`, which all heads share, or `[H, D]`, a row for each head
     #[arg(long, value_name = "H", requires = "head_dim", conflicts_with = "cols", value_parser = parse_count)]
     pub(super) heads: Option<usize>,
 
@@ -45,7 +46,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "D", requires = "heads", value_parser = parse_count)]
     pub(super) head_dim: Option<usize>,
 
-    /// Values of a row before the first head
+    /// Values of a row of x before the first head
     #[arg(long, value_name = "O", requires = "heads", default_value_t = 0)]
     pub(super) offset: usize,
 

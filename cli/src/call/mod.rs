@@ -7,7 +7,7 @@ mod rows;
 pub(crate) use flags::Common;
 
 use crate::arrangement::Arrangement;
-use crate::compute::Compute;
+use crate::compute::{Compute, size};
 use crate::failure::Failure;
 use crate::files;
 use crate::output;
@@ -29,6 +29,8 @@ pub(crate) struct Call {
     /// Where the rows lie, if not one after the other.
     arrangement: Option<Arrangement>,
     is_weight_norm: bool,
+    /// Heads inside each row of x, which are the rows then.
+    heads: Option<usize>,
     /// Running mean and variance of each row.
     running: Option<[TensorInfo; 2]>,
     is_inference: bool,
@@ -97,6 +99,7 @@ impl Call {
             gain: None,
             arrangement,
             is_weight_norm: common.normalization == NormalizationFlag::Weight,
+            heads: common.heads,
             running: None,
             is_inference: common.batch.is_inference(),
         };
@@ -110,6 +113,7 @@ impl Call {
             }
         }
         if let Some(gain) = gain {
+            call.problem.channels = call.problem.channels.or(call.channels_of_heads(gain)?);
             let gain = call.parameter("--gain", gain)?;
             call.problem.parameter_dtype = gain.dtype;
             call.gain = Some(gain);
@@ -143,13 +147,28 @@ impl Call {
         Ok(tensor)
     }
 
+    /// The channels of heads that have a gain each: one for each value of each head.
+    fn channels_of_heads(&self, gain: &str) -> Result<Option<Channels>, Failure> {
+        let Some(heads) = self.heads.filter(|heads| *heads > 1) else { return Ok(None) };
+        let has = self.file.find("--gain", gain)?.elements();
+        let (heads, dim) = (size(heads)?, self.problem.cols);
+        Ok((has as u64 == u64::from(heads) * u64::from(dim)).then(|| Channels::of_heads(heads, dim)))
+    }
+
     /// A tensor of one value for each column, of the dtype of gain if there is one yet.
     pub(crate) fn parameter(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
         let tensor = self.file.find(flag, name)?;
-        let (needs, of_what) = match self.is_weight_norm() {
-            true => (self.rows, "index of --axis"),
-            false if self.problem.channels.is_some() => (self.problem.parameters() as usize, "channel of x"),
-            false => (self.problem.cols as usize, "column of x"),
+        let parameters = self.problem.parameters() as usize;
+        let (needs, of_what) = match (self.heads, self.problem.channels) {
+            _ if self.is_weight_norm() => (self.rows, "index of --axis".to_owned()),
+            (Some(_), Some(_)) => (parameters, "value of each head, as gain has".to_owned()),
+            (Some(heads), None) if heads > 1 && self.gain.is_none() => {
+                let of_all = parameters.saturating_mul(heads);
+                (parameters, format!("value of a head, or {of_all}, one for each value of each head"))
+            }
+            (Some(_), None) => (parameters, "value of a head, as all heads share them".to_owned()),
+            (None, Some(_)) => (parameters, "channel of x".to_owned()),
+            (None, None) => (parameters, "column of x".to_owned()),
         };
         if tensor.elements() != needs {
             return Err(Failure::WrongCall(format!(

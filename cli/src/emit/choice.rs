@@ -89,9 +89,11 @@ impl Choice {
         let problem = self.problem();
         problem.validate().map_err(by_flag)?;
         let operation = self.operation.unwrap_or(OperationFlag::Forward);
-        if operation == OperationFlag::ChannelSums && problem.channels.is_none_or(|it| it.per_row() == 1) {
+        let are_apart = |channels: Channels| channels.per_row() > 1 && channels.spatial > 1;
+        if operation == OperationFlag::ChannelSums && !problem.channels.is_some_and(are_apart) {
             return Err(wrong(
-                "--operation channel-sums needs --channels and --groups, with several channels to a group",
+                "--operation channel-sums needs --channels and --groups, with several channels to a group and several \
+                 columns to a channel",
             ));
         }
         let vector_width = self.vector_width.unwrap_or(8);

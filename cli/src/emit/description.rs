@@ -146,7 +146,7 @@ impl Description {
                     shape: shape(plan, used.shape),
                     // A word may hold two values, of which each can be the first.
                     start_multiple: match used.shape {
-                        Shape::Cols if plan.channels.is_some() => 1,
+                        Shape::Cols if has_single_parameters(plan) => 1,
                         _ if plan.vector_width == 1 => 1,
                         _ => values_per_element,
                     },
@@ -220,6 +220,11 @@ impl PlannedFor {
             max_loop_trips: Some(caps.max_loop_trips).filter(|trips| *trips < u32::MAX),
         }
     }
+}
+
+/// Whether gain and bias have a value for each channel, and channels have several columns.
+fn has_single_parameters(plan: &Plan) -> bool {
+    plan.channels.is_some_and(|channels| channels.spatial > 1 || channels.per_row() == 1)
 }
 
 /// Values of a row, of which a kernel may walk a channel at a time.

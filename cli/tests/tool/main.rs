@@ -6,6 +6,7 @@ mod compare;
 mod destinations;
 mod emit;
 mod files;
+mod heads;
 mod inputs;
 mod invariances;
 mod norms;

@@ -16,6 +16,7 @@ fn room_with_tensors() -> Room {
         ("gain", Tensor::f32(&[4], &ramp(4))),
         ("gain16", Tensor::f16(&[4], &ramp(4))),
         ("gain_bf16", Tensor::bf16(&[4], &ramp(4))),
+        ("pair", Tensor::f32(&[2], &ramp(2))),
         ("long", Tensor::f32(&[5], &ramp(5))),
     ];
     files::write(&room.path("in"), &tensors);
@@ -92,6 +93,9 @@ fn wrong_flags_and_tensors() {
     forward(&[&heads[..], &["--offset", "1"]].concat(), &["x", "rows of 4", "--offset 1", "5"]);
     forward(&[&heads[..], &["--cols", "2"]].concat(), &["--cols", "--heads"]);
     forward(&[&heads[..], &["--normalization", "channel"]].concat(), &["--heads", "channel"]);
+    forward(&[&heads[..], &["--gain", "long"]].concat(), &["--gain", "long", "5", "2, one", "or 4, one"]);
+    forward(&[&heads[..], &["--gain", "gain", "--bias", "long"]].concat(), &["--bias", "4", "each head"]);
+    forward(&[&heads[..], &["--gain", "pair", "--bias", "gain"]].concat(), &["--bias", "2", "share"]);
     let one = ["--x", "x", "--heads", "1", "--head-dim", "2", "--residual", "x"];
     forward(&one, &["--residual", "--heads", "sum"]);
     let group = ["--x", "x", "--normalization", "group"];

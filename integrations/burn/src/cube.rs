@@ -18,7 +18,7 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use std::sync::Arc;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Span, Strides, Tensor};
-use wgpu_layernorm::{Error, Gradient, Problem};
+use wgpu_layernorm::{Channels, Error, Gradient, Problem};
 
 impl NormOps for CubeBackend {
     fn norm_forward(x: FloatTensor<Self>, inputs: Inputs<Self>, norm: Norm, keep: bool) -> Outputs<Self> {
@@ -79,8 +79,10 @@ impl NormOps for CubeBackend {
         call.statistics(Some(&statistics));
         call.parameter_if(Tensor::Gain, gain);
         call.output_if(Tensor::Dx, dx.as_ref());
-        // Where groups have several channels, a kernel of its own takes the sums, and backward has dx alone.
-        let is_apart = call.problem.channels.is_some_and(|channels| channels.per_row() > 1);
+        // Where groups have several channels of several columns, a kernel of its own takes the sums, and
+        // backward has dx alone.
+        let is_apart =
+            call.problem.channels.is_some_and(|channels| channels.per_row() > 1 && channels.spatial > 1);
         if dx.is_some() && (is_apart || !backward.has_parameters()) {
             call.run(Stage::Backward(backward));
         }
@@ -202,10 +204,12 @@ impl Call {
     }
 
     fn kernel(&self, stage: Stage) -> Result<Arc<Kernel>, Error> {
-        // Statistics are accessed one by one, and so are parameters of channels.
+        // Statistics are accessed one by one, and so are parameters of channels with several columns.
+        let is_by_column = |channels: Channels| channels.spatial == 1 && channels.per_row() > 1;
+        let has_wide_parameters = self.problem.channels.is_none_or(is_by_column);
         let is_wide = |bound: &&Bound| match bound.tensor {
             Tensor::X | Tensor::Residual | Tensor::Y | Tensor::Sum | Tensor::Dy | Tensor::Dx => true,
-            Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => self.problem.channels.is_none(),
+            Tensor::Gain | Tensor::Bias | Tensor::Dgain | Tensor::Dbias => has_wide_parameters,
             _ => false,
         };
         let wide = self.tensors.iter().filter(is_wide);
