@@ -52,7 +52,7 @@ pub(crate) use uniform::Outer;
 pub use uniform::{Numbers, Place, Uniform};
 
 use crate::error::Error;
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 
 /// The rows of a problem as plans see them, and the caps to plan with.
 fn shaped(problem: &Problem, vector_width: u32, caps: &Caps) -> Result<(RowShape, Caps), Error> {
@@ -74,6 +74,8 @@ pub struct Plan {
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,
+    /// What is applied to each value after them.
+    pub activation: Activation,
     /// How channels lie in rows, where gain and bias have a value for each.
     pub channels: Option<Channels>,
     /// How tensors lie in their buffers, see [`Plan::storage`].
@@ -147,7 +149,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        Operation::Forward(forward).check_statistics(problem)?;
+        Operation::Forward(forward).check_problem(problem)?;
         if forward.given_statistics {
             let [_, apply] = Self::forward_split(problem, forward, vector_width, caps)?;
             return Ok(apply);
@@ -172,7 +174,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        Operation::Backward(backward).check_statistics(problem)?;
+        Operation::Backward(backward).check_problem(problem)?;
         if backward.given_statistics {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
@@ -197,7 +199,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        Operation::Forward(forward).check_statistics(problem)?;
+        Operation::Forward(forward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
         Ok([
@@ -225,7 +227,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        Operation::Backward(backward).check_statistics(problem)?;
+        Operation::Backward(backward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
@@ -283,7 +285,7 @@ impl Plan {
             Some(_) if problem.affine.has_gain() => Rung { hold_parameters: false, block_rows: 1, ..rung },
             _ => rung,
         };
-        let used = operation.used(rung.kernel, problem.affine);
+        let used = operation.used(rung.kernel, problem.affine, problem.activation);
         let has_partials = used.iter().any(|used| used.tensor == Tensor::RowPartials);
         let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
         let plan = Self {
@@ -292,6 +294,7 @@ impl Plan {
             cols: shape.cols,
             normalization: problem.normalization,
             affine: problem.affine,
+            activation: problem.activation,
             channels: problem.channels,
             storages: Storages::new(|stored| storage(stored.dtype(problem))),
             vector_width: shape.vector_width,

@@ -42,9 +42,10 @@ pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     fields
 }
 
-/// The channels whose gain and bias the text loads.
+/// The channels whose gain and bias the text loads; not where each run of columns is one of them.
 fn reads_channels(plan: &Plan) -> Option<Channels> {
-    plan.channels.filter(|_| plan.tensors().contains(&Tensor::Gain))
+    let by_run = plan.kernel == Kernel::BackwardChannelSums;
+    plan.channels.filter(|_| !by_run && plan.tensors().contains(&Tensor::Gain))
 }
 
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
