@@ -1,5 +1,5 @@
-//! `SiLU` after gain and bias, in every norm that takes it, against formulas of its own in float64; difference
-//! quotients; values of z from one end of float32 to the other; in place, and with rows split.
+//! `SiLU` after gain and bias, in every norm that takes it, against formulas of its own in float64;
+//! difference quotients; values of z from one end of float32 to the other; in place, and with rows split.
 
 mod support;
 

@@ -133,9 +133,9 @@ impl Operation {
         }
     }
 
-    /// That the options go with the problem. Statistics can be given or kept where there are mean and variance.
-    /// Where they are given, a row of backward has one gain and one bias at most. Rows that have a gain each
-    /// have no activation.
+    /// That the options go with the problem. Statistics can be given or kept where there are mean and
+    /// variance. Where they are given, a row of backward has one gain and one bias at most. Rows that have a
+    /// gain each have no activation.
     pub(crate) fn check_problem(&self, problem: &Problem) -> Result<(), Error> {
         let (given, running) = match self {
             Self::Forward(forward) => (forward.given_statistics, forward.running_statistics),

@@ -13,8 +13,8 @@ impl Activation {
         }
     }
 
-    /// The gradient of z, from that of y. NaN with an activation where dy is not finite: infinity times what is
-    /// next to 0 would be anything.
+    /// The gradient of z, from that of y. NaN with an activation where dy is not finite: infinity times what
+    /// is next to 0 would be anything.
     pub(crate) fn gradient(self, z: f64, dy: f64) -> f64 {
         match self {
             Self::None => dy,

@@ -77,8 +77,8 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, bias, dgain and dbias that do not fit
-/// [`Problem::affine`] and [`Problem::activation`], and for one of mean and variance, or both for another norm than layer norm;
-/// [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Problem::affine`] and [`Problem::activation`], and for one of mean and variance, or both for another
+/// norm than layer norm; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm_backward", alias = "vjp")]
 pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem: &Problem,

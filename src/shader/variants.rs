@@ -321,7 +321,8 @@ fn channel_problems() -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Some of the others with an activation: each affine and type at widths of each kernel, and rows of channels.
+/// Some of the others with an activation: each affine and type at widths of each kernel, and rows of
+/// channels.
 fn activated_problems() -> impl Iterator<Item = Problem> {
     const EVERY: usize = 7;
     let of_columns = problems().filter(|problem| problem.normalization != Normalization::L2);

@@ -333,9 +333,9 @@ mod tests {
         pairs
     }
 
-    /// What conformance runs has each pair of levels for which there is a plan. Within WebGPU's limits all have
-    /// one but rows that are split, with an activation and dsum; on a device with fewer storage buffers only calls
-    /// with more tensors have none.
+    /// What conformance runs has each pair of levels for which there is a plan. Within WebGPU's limits all
+    /// have one but rows that are split, with an activation and dsum; on a device with fewer storage buffers
+    /// only calls with more tensors have none.
     #[test]
     fn every_pair_of_levels_that_have_a_plan_is_in_what_conformance_runs() {
         let names: Vec<String> = POOL.iter().map(|(_, case)| case.name()).collect();

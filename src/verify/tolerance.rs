@@ -12,15 +12,15 @@ const LAST_PLACES: f64 = 1.0;
 pub(crate) const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
 
 /// How far an activation leaves y off, as a part of what is allowed: 14 units of the terms of what it is
-/// applied to, most of which WGSL allows exp and division, see docs/numerics.md. The same share of dy is how far
-/// its slope may be off.
+/// applied to, most of which WGSL allows exp and division, see docs/numerics.md. The same share of dy is how
+/// far its slope may be off.
 pub(crate) const fn activation_share(activation: Activation) -> f64 {
     if activation.is_some() { 14.0 / FLOAT32_UNITS } else { 1.0 }
 }
 
 /// The most that the slope of an activation changes by a change of z of at most `off`, for each unit of that
-/// change. The derivative of the slope is at most 1/2, falls off as `(2 + |z|) * exp(-|z|)`, and changes by at
-/// most 1/2 itself.
+/// change. The derivative of the slope is at most 1/2, falls off as `(2 + |z|) * exp(-|z|)`, and changes by
+/// at most 1/2 itself.
 pub(crate) fn curvature(activation: Activation, z: f64, off: f64) -> f64 {
     match activation {
         Activation::None => 0.0,
