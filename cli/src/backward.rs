@@ -39,7 +39,7 @@ pub(crate) struct Backward {
     gain: Option<String>,
 
     /// With --activation silu: summand of each column, or channel, where forward had one
-    #[arg(long, value_name = "NAME", requires = "gain")]
+    #[arg(long, value_name = "NAME")]
     bias: Option<String>,
 
     #[command(flatten)]
@@ -51,6 +51,9 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     if args.bias.is_some() && !activation.is_some() {
         let what = "--bias: no gradient depends on it without --activation silu";
         return Err(Failure::WrongCall(what.to_owned()));
+    }
+    if args.bias.is_some() && args.gain.is_none() {
+        return Err(Failure::WrongCall("--bias needs --gain".to_owned()));
     }
     let affine = match (&args.gain, &args.bias) {
         (None, _) => Affine::None,

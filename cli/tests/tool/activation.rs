@@ -96,6 +96,7 @@ fn what_does_not_go_with_it_is_refused() {
             &["--dy", "x", "--gain", "gain", "--bias", "bias"][..],
             "--bias: no gradient depends on it without --activation silu",
         ),
+        ("backward", &["--dy", "x", "--bias", "bias", "--activation", "silu"], "--bias needs --gain"),
         (
             "forward",
             &["--normalization", "weight", "--gain", "gain", "--axis", "1", "--activation", "silu"],
