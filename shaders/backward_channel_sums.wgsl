@@ -8,7 +8,7 @@
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
 // row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_x, load_dy, load_statistics, store_partial_sum, row_sum
+// Barriers: 1, beside those of row_sum. Needs: load_x, load_dz, load_statistics, store_partial_sum, row_sum
 // (1 call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
@@ -38,7 +38,7 @@ fn channel_sums(run: u32, thread: u32, saved: RowStatistics, delta: f32, of_xhat
             var x_values = load_x(run, loaded_step, thread);
             var dy_values: Values;
             if (!of_xhat) {
-                dy_values = load_dy(run, loaded_step, thread);
+                dy_values = load_dz(run, loaded_step, thread, saved);
             }
             for (var part = 0u; part < PARTS; part++) {
                 let is_in = in_row(step, part, thread) & vec4<bool>(step < STEPS);

@@ -8,7 +8,7 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its
 // last, then leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_xhat, load_dy, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
+// Needs: load_xhat, load_dz, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
 // projecting_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a
 // row).
 
@@ -52,7 +52,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             for (var step = 0u; step < STEPS; step++) {
                 var xhat = load_xhat(row, first_step + step, thread, saved, means.delta);
-                var dy_values = load_dy(row, first_step + step, thread);
+                var dy_values = load_dz(row, first_step + step, thread, saved);
                 if (RELOAD_PARAMETERS) {
                     parameters[step] = load_parameters(row, first_step + step, thread);
                 }

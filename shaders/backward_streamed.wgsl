@@ -9,7 +9,7 @@
 // adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
 // from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dy, load_parameters,
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dz, load_parameters,
 // times_gain_plus, small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient,
 // update_partials, row_sum (2 calls a row).
 
@@ -67,7 +67,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     for (var i = 0u; i < RUN_STEPS; i++) {
                         let step = run_step + i;
                         var x_values = load_x(row, step, thread);
-                        var dy_values = load_dy(row, step, thread);
+                        var dy_values = load_dz(row, step, thread, saved[b]);
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;

@@ -22,7 +22,8 @@
 //! Normalization", 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. L2 does so
 //! too, divides by `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean.
 //! With a residual, what is normalized is `sum = x + residual` as stored, and the sum is written out if it is
-//! wanted. gain and bias may be left out, and 1 + gain may stand for the gain ([`Affine`]).
+//! wanted. gain and bias may be left out, and 1 + gain may stand for the gain ([`Affine`]). With
+//! [`Activation::Silu`] y is `z * sigmoid(z)`, z being the y above, and its gradient takes dy's place.
 //!
 //! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups
 //! of channels, with gain and bias for each channel ([`Channels`]); dgain and dbias are then sums over the
@@ -111,8 +112,8 @@ pub use gpu::{
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
-    Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, KeptVariance, Normalization,
-    Problem, Real, Rows, RowsMut, Running, Statistics,
+    Activation, Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, KeptVariance,
+    Normalization, Problem, Real, Rows, RowsMut, Running, Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

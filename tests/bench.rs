@@ -10,8 +10,8 @@ use wgpu_layernorm::plan::{
 };
 use wgpu_layernorm::verify::{self, Layout, tuned_cases};
 use wgpu_layernorm::{
-    AdapterChoice, Channels, Context, Dtype, Error, Gradient, Normalization, Problem, adapter_info_of_device,
-    adapters, tuned_adapter, wgpu,
+    Activation, AdapterChoice, Channels, Context, Dtype, Error, Gradient, Normalization, Problem,
+    adapter_info_of_device, adapters, tuned_adapter, wgpu,
 };
 
 /// As little time and memory as it can do with.
@@ -194,6 +194,8 @@ fn rows_of_channels_are_checked_and_timed() {
         of(Operation::Forward, Dtype::F32),
         of(Operation::Backward, Dtype::F32),
         of(Operation::Backward, Dtype::F16),
+        of(Operation::Forward, Dtype::F32).with_activation(Activation::Silu),
+        of(Operation::Backward, Dtype::F32).with_activation(Activation::Silu),
     ];
     for result in measure(&workloads) {
         let Measurement { workload, failures, timing, .. } = result.unwrap();

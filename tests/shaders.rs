@@ -247,7 +247,7 @@ fn the_cached_kernels_access_each_row_once() {
         assert_eq!(backward.kernel.name(), "backward_cached", "{cols} columns");
         let steps = steps(&backward);
         assert_eq!(count(&backward, "load_x("), steps, "x is read once");
-        assert_eq!(count(&backward, "load_dy("), steps, "dy is read once");
+        assert_eq!(count(&backward, "load_dz("), steps, "dy is read once");
         assert_eq!(count(&backward, "write_dx("), steps, "dx is written once");
     }
 }

@@ -193,7 +193,6 @@ fn channels_are_normalized_where_they_lie() {
         (3, 24, 36, RowSplit::Never),
         (2, 96, 196, RowSplit::Never),
         (2, 3000, 8, RowSplit::Wide),
-        (1, 1, 8, RowSplit::Never),
         (5, 7, 4, RowSplit::Never),
     ] {
         for normalization in NORMS {

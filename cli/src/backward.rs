@@ -19,7 +19,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// that of g. x is what forward normalized: its x or, with a residual, its sum. x and dy are of one shape and
 /// type, F32, F16 or BF16; gain, one value for each column or channel, or with --heads for each value of each
 /// head, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain and
-/// dbias, in the shape and type of gain. The bias itself is not needed: no gradient depends on it.
+/// dbias, in the shape and type of gain. The bias itself is not needed, as no gradient depends on it, but
+/// with --activation silu: there --bias is that of forward, and without it there is no dbias.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
@@ -38,13 +39,30 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 
+    /// With --activation silu: summand of each column, or channel, where forward had one
+    #[arg(long, value_name = "NAME")]
+    bias: Option<String>,
+
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
-    let affine = if args.gain.is_some() { Affine::GainBias } else { Affine::None };
+    let activation = args.common.activation;
+    if args.bias.is_some() && !activation.is_some() {
+        let what = "--bias: no gradient depends on it without --activation silu";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
+    if args.bias.is_some() && args.gain.is_none() {
+        return Err(Failure::WrongCall("--bias needs --gain".to_owned()));
+    }
+    let affine = match (&args.gain, &args.bias) {
+        (None, _) => Affine::None,
+        (Some(_), None) if activation.is_some() => Affine::Gain,
+        (Some(_), _) => Affine::GainBias,
+    };
     let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
+    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
     if call.kept_shapes().is_some() {
         let what = "--running-mean: gradients of --mode training are those of the batch's own statistics";
@@ -61,13 +79,14 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, &dy)
+    run(args, call, &dy, bias.as_ref())
 }
 
 fn run_typed<T: Element, P: Element>(
     args: &Backward,
     mut call: Call,
     dy: &TensorInfo,
+    bias: Option<&TensorInfo>,
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
@@ -77,11 +96,13 @@ fn run_typed<T: Element, P: Element>(
     let row_gain = call.read_row_gain()?;
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
+    let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
     let statistics = call.read_running()?;
     let inputs = BackwardInputs {
         mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
         variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
+        bias: bias.as_deref(),
         row_gain: row_gain.as_deref(),
         ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })
     };

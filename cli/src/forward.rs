@@ -19,8 +19,9 @@ use wgpu_layernorm::{Affine, Dtype, Element, KeptVariance, Real, Rows, Running};
 /// F32, F16 or BF16; gain and bias, one value for each column or channel, or with --heads for each value of
 /// each head, are of the same type or F32. OUT gets y, in the shape and type of x; with --residual also sum
 /// (x + residual as stored, which is what gets normalized); with --statistics also mean and rstd of each row,
-/// F32, in the shape of the leading dimensions (group and instance: [samples, groups]; heads: [..., H]). In
-/// training, batch norm also writes running_mean and running_variance, of those that are given.
+/// F32, in the shape of the leading dimensions (group and instance: [samples, groups]; heads: [..., H]). With
+/// --activation silu, y is z * sigmoid(z), z being what is said above. In training, batch norm also writes
+/// running_mean and running_variance, of those that are given.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\

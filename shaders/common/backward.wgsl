@@ -1,7 +1,8 @@
 // What the two backward bodies share: the terms of one row.
 //
 //     xhat    (x - mean) * rstd, less what rounding left in the saved mean
-//     dxhat   dy * gain
+//     dxhat   dy * gain                               (dz * gain where there is an activation, which takes
+//                                                     the place of dy everywhere: activation/)
 //     dx      rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
 //
 // RMS norm: the first mean is 0. L2: so it is, and the second is a sum.

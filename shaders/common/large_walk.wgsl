@@ -1,6 +1,6 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_x, load_dy, load_parameters, small_dxhat, times_gain_plus, write_dx.
+// Needs: load_x, load_dz, load_parameters, small_dxhat, times_gain_plus, write_dx.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -19,7 +19,7 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     var plain_product = vec4<f32>();
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dy(row, step, thread));
+        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dz(row, step, thread, saved));
         var x_values = load_x(row, step, thread);
         for (var part = 0u; part < PARTS; part++) {
             let term = keep_row(dxhat[part], step, part, thread) * SUM_SCALE;
@@ -51,7 +51,7 @@ fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, 
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
         let parameters = load_parameters(row, step, thread);
-        let dy_values = load_dy(row, step, thread);
+        let dy_values = load_dz(row, step, thread, saved);
         var dxhat = small_dxhat(parameters, dy_values);
         var x_values = load_x(row, step, thread);
         var dx: Values;

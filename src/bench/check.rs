@@ -142,7 +142,9 @@ impl<T: Element, P: Element> Inputs<T, P> {
             .chunks(cols)
             .zip(statistics)
             .enumerate()
-            .map(|(i, (row, statistics))| forward_terms(row, statistics, &gains.of_row(i), &biases.of_row(i)))
+            .map(|(i, (row, statistics))| {
+                forward_terms(problem.activation, row, statistics, &gains.of_row(i), &biases.of_row(i))
+            })
             .collect();
         verdict.judge(Tensor::Y, T::DTYPE, cols, &y, |row, column| {
             let terms = &terms[row];
@@ -157,6 +159,8 @@ impl<T: Element, P: Element> Inputs<T, P> {
 
     fn judge_backward(&self, outputs: &Outputs<'_>, verdict: &mut Verdict) -> Result<(), Error> {
         let Self { problem, rows, block, cols, x, second, gain, .. } = self;
+        // No other gradient depends on it.
+        let bias = self.bias.as_deref().filter(|_| problem.activation.is_some());
         let (rows, block, cols, parameters) = (*rows, *block, *cols, problem.parameters() as usize);
         let [dx] = outputs.rows[..] else {
             return Err(Error::invalid("outputs of backward", outputs.rows.len(), 1));
@@ -173,6 +177,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
                 problem,
                 &BackwardInputs {
                     gain: gain.as_deref(),
+                    bias,
                     ..BackwardInputs::new(
                         count,
                         Rows { data: x, stride: cols },
@@ -193,7 +198,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
                     &statistics(problem, count, x, None)?,
                     x,
                     dy,
-                    &reference::gains(problem, gain.as_deref()),
+                    [&reference::gains(problem, gain.as_deref()), &reference::biases(problem, bias)],
                     false,
                 ),
             ))

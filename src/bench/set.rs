@@ -60,10 +60,12 @@ impl Set {
             values.as_ref().map(|values| context.upload(label, values)).transpose()
         };
         let is_backward = matches!(workload.operation, Operation::Backward | Operation::BackwardDx);
+        // Backward reads it to make again what an activation was applied to.
+        let reads_bias = !is_backward || workload.problem.activation.is_some();
         let buffers = InputBuffers {
             inputs: tensors,
             gain: vector("gain", &inputs.gain)?,
-            bias: if is_backward { None } else { vector("bias", &inputs.bias)? },
+            bias: if reads_bias { vector("bias", &inputs.bias)? } else { None },
             statistics: is_backward
                 .then(|| {
                     let bytes = workload.rows * size_of::<Statistics>() as u64;
@@ -142,6 +144,7 @@ impl Set {
             ([x, dy], [dx], Some(statistics)) => {
                 let buffers = BackwardBuffers {
                     gain: gain.as_ref().map(Into::into),
+                    bias: bias.as_ref().map(Into::into),
                     dx: Some(dx.into()),
                     dgain: dgain.as_ref().map(Into::into),
                     dbias: dbias.as_ref().map(Into::into),

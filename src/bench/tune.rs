@@ -159,7 +159,7 @@ impl Bench {
         for set in sets {
             let (call, plans) = set.call_of(&norm, workload)?;
             // The ladder in its place would be timed against itself.
-            if !norm.is_tuned(&plans[0]) {
+            if !norm.kernels().is_tuned(norm.problem(), &plans[0]) {
                 return Err(Error::Device { doing: "planning by a rung", message: format!("{rung:?}") });
             }
             if let (Some(inputs), true) = (inputs, calls.is_empty()) {

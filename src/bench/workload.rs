@@ -1,7 +1,7 @@
 //! What is timed.
 
 use crate::error::Error;
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem, by_name};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem, by_name};
 use std::fmt;
 use std::str::FromStr;
 
@@ -114,17 +114,25 @@ impl Workload {
         self
     }
 
+    /// The same with an activation after gain and bias.
+    #[must_use]
+    pub const fn with_activation(mut self, activation: Activation) -> Self {
+        self.problem.activation = activation;
+        self
+    }
+
     /// A name that tells it from others: `forward/layer/f32/4096x1024`,
-    /// `forward/layer/f16_f32_parameters/4096x1024`, `forward/layer/f32/512x8192/256_channels_in_32`.
+    /// `forward/layer/f16_f32_parameters/4096x1024`, `forward/layer/f32/512x8192/256_channels_in_32/silu`.
     #[must_use]
     pub fn name(&self) -> String {
-        let Problem { cols, dtype, parameter_dtype, normalization, channels, .. } = self.problem;
+        let Problem { cols, dtype, parameter_dtype, normalization, channels, activation, .. } = self.problem;
+        let activation = if activation.is_some() { format!("/{activation}") } else { String::new() };
         let parameters = if parameter_dtype == dtype { "" } else { "_f32_parameters" };
         let (operation, normalization) = (self.operation.name(), normalization.name());
         let channels = channels.map_or_else(String::new, |Channels { count, groups, .. }| {
             format!("/{count}_channels_in_{groups}")
         });
-        format!("{operation}/{normalization}/{dtype}{parameters}/{}x{cols}{channels}", self.rows)
+        format!("{operation}/{normalization}/{dtype}{parameters}/{}x{cols}{channels}{activation}", self.rows)
     }
 
     /// Whether there is something to time.
@@ -195,6 +203,8 @@ mod tests {
                 .with_channels(channels)
         };
         assert_eq!(of(9).name(), "forward/layer/f32/9x8/6_channels_in_3");
+        let activated = of(9).with_activation(Activation::Silu);
+        assert_eq!(activated.name(), "forward/layer/f32/9x8/6_channels_in_3/silu");
         assert!(of(9).validate().is_ok() && of(8).validate().unwrap_err().is_invalid());
         assert!(mixed.with_parameter_dtype(Dtype::Bf16).validate().unwrap_err().is_invalid());
     }

@@ -1,6 +1,6 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place};
+use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place, check_usage};
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
 use crate::plan::{ACCESS_ROWS, Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
@@ -393,13 +393,4 @@ impl<'a> Call<'a> {
         }
         Ok(())
     }
-}
-
-pub(super) fn check_usage(name: &'static str, buffer: &wgpu::Buffer) -> Result<(), Error> {
-    let usages = buffer.usage();
-    if usages.contains(wgpu::BufferUsages::STORAGE) {
-        return Ok(());
-    }
-    let needs = "BufferUsages::STORAGE".to_owned();
-    Err(Error::BufferUsage { buffer: name, has: format!("{usages:?}"), needs })
 }

@@ -1,6 +1,7 @@
 //! A call cut into dispatches: what of each stays the same whatever rows are recorded.
 
-use super::call::{Call, Placed, check_usage};
+use super::buffers::check_usage;
+use super::call::{Call, Placed};
 use super::pipelines::Compiled;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;

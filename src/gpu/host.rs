@@ -39,7 +39,8 @@ impl HostCall {
     ) -> Result<Self, Error> {
         // Statistics that are given are those of forward, which runs before backward too.
         let forward = Operation::Forward(Forward { given_statistics: true, ..Forward::default() });
-        let [used, of_forward] = [operation, forward].map(|operation| operation.of_call(problem.affine));
+        let [used, of_forward] =
+            [operation, forward].map(|operation| operation.of_call(problem.affine, problem.activation));
         let shape_of =
             |name: &str| Some(used.iter().chain(&of_forward).find(|used| used.tensor.name() == name)?.shape);
         // All lengths, before buffers for as many rows of results are created.

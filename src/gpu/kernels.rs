@@ -7,7 +7,9 @@ use super::prepared::Inner;
 use super::scratch::{self, Scratch};
 use super::uniforms::Uniforms;
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, Operation, Plan, SubgroupSizes, TunedAdapter, Tuning};
+#[cfg(feature = "verify")]
+use crate::plan::Pooled;
+use crate::plan::{AdapterKind, Caps, Operation, Plan, Strides, SubgroupSizes, TunedAdapter, Tuning};
 use crate::shader::Dialect;
 use crate::types::Problem;
 use std::sync::Arc;
@@ -170,14 +172,38 @@ impl Kernels {
         &self.shared
     }
 
+    /// The plan of rows as a whole, of tensors that lie so.
     pub(super) fn plan(
         &self,
         problem: &Problem,
         operation: Operation,
         vector_width: u32,
+        strides: Strides,
     ) -> Result<Plan, Error> {
         let Planning { caps, adapter, tuning } = &*self.planning;
-        tuning.plan(adapter, problem, operation, vector_width, caps)
+        let across = match (operation, strides) {
+            (Operation::Forward(forward), Strides::Across) => Plan::forward_across(problem, forward, caps),
+            (Operation::Backward(backward), Strides::Across) => {
+                Plan::backward_across(problem, backward, caps)
+            }
+            _ => return tuning.plan(adapter, problem, operation, vector_width, caps),
+        };
+        match across {
+            Err(error) if error.is_unsupported() => {
+                tuning.plan(adapter, problem, operation, vector_width, caps)
+            }
+            across => across,
+        }
+    }
+
+    /// Whether a plan is another than the ladder's. Split rows, and rows side by side, are always the
+    /// ladder's.
+    #[cfg(feature = "verify")]
+    pub(crate) fn is_tuned(&self, problem: &Problem, plan: &Plan) -> bool {
+        let by_ladder = Plan::by_ladder(problem, plan.operation, plan.vector_width, self.caps());
+        plan.partial_cols == 0
+            && !plan.is_across()
+            && by_ladder != Ok(plan.with_strides(Strides::Dense).with_pooled(Pooled::Nothing))
     }
 }
 

@@ -6,10 +6,8 @@ use super::cuts::{Layout, Stage, check_windows};
 use super::kernels::Kernels;
 use super::prepared::Prepared;
 use crate::error::Error;
-#[cfg(feature = "verify")]
-use crate::plan::Pooled;
 use crate::plan::{Caps, Operation, Plan, RowSplit, Strides};
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,8 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormDescriptor<'a> {
-    /// Names bind groups and passes in graphics debuggers, and says in errors which of many normalizations it
-    /// is.
+    /// Names bind groups and passes in graphics debuggers, and in errors the normalization.
     pub label: Option<&'a str>,
     /// Values in a row, 1 to [`Problem::MAX_COLS`].
     #[doc(alias = "normalized_shape", alias = "hidden_size")]
@@ -37,6 +34,8 @@ pub struct LayerNormDescriptor<'a> {
     /// L2 with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
+    /// What is applied to each value after gain and bias. Default: nothing.
+    pub activation: Activation,
     /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one
     /// for each column.
     pub channels: Option<Channels>,
@@ -106,6 +105,7 @@ impl LayerNormDescriptor<'_> {
             residual_dtype: problem.residual_dtype,
             normalization: problem.normalization,
             affine: problem.affine,
+            activation: problem.activation,
             channels: problem.channels,
             eps: problem.eps,
             row_split: RowSplit::default(),
@@ -123,6 +123,7 @@ impl LayerNormDescriptor<'_> {
             residual_dtype: self.residual_dtype,
             normalization: self.normalization,
             affine: self.affine,
+            activation: self.activation,
             channels: self.channels,
             eps: self.eps,
         }
@@ -344,21 +345,7 @@ impl LayerNorm {
             return Ok(Arc::clone(plans));
         }
         let (problem, caps) = (&self.problem, self.caps());
-        let whole = |operation| {
-            let across = match (operation, strides) {
-                (Operation::Forward(forward), Strides::Across) => {
-                    Plan::forward_across(problem, forward, caps)
-                }
-                (Operation::Backward(backward), Strides::Across) => {
-                    Plan::backward_across(problem, backward, caps)
-                }
-                _ => return self.kernels.plan(problem, operation, vector_width),
-            };
-            match across {
-                Err(error) if error.is_unsupported() => self.kernels.plan(problem, operation, vector_width),
-                across => across,
-            }
-        };
+        let whole = |operation| self.kernels.plan(problem, operation, vector_width, strides);
         let sums = match operation {
             Operation::Backward(backward) if backward.has_parameters() => Some(backward),
             _ => None,
@@ -380,7 +367,11 @@ impl LayerNorm {
                     plans.extend(Plan::forward_split(problem, forward, vector_width, caps)?);
                 }
                 (true, Operation::Backward(backward)) => {
-                    plans.extend(Plan::backward_split(problem, backward, vector_width, caps)?);
+                    // It may take a binding more than the device has.
+                    match Plan::backward_split(problem, backward, vector_width, caps) {
+                        Err(error) if error.is_unsupported() => plans.push(plan),
+                        of_both => plans.extend(of_both?),
+                    }
                 }
                 _ => plans.push(plan),
             }
@@ -392,16 +383,6 @@ impl LayerNorm {
         let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
         planned.insert(key, Arc::clone(&plans));
         Ok(plans)
-    }
-
-    /// Whether a plan of this normalization is another than the ladder's. Split rows, and rows side
-    /// by side, are always the ladder's.
-    #[cfg(feature = "verify")]
-    pub(crate) fn is_tuned(&self, plan: &Plan) -> bool {
-        let by_ladder = Plan::by_ladder(&self.problem, plan.operation, plan.vector_width, self.caps());
-        plan.partial_cols == 0
-            && !plan.is_across()
-            && by_ladder != Ok(plan.with_strides(Strides::Dense).with_pooled(Pooled::Nothing))
     }
 }
 

@@ -108,8 +108,8 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Error::Invalid`] where there are more rows than the call was prepared for, where rows are groups and
-    /// not those of whole samples, and where a plan [is across](Plan::is_across) and they are no multiple of
-    /// four; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
+    /// not those of whole samples, and where rows lie [side by side](crate::plan::Strides::Across) and are no
+    /// multiple of four; [`Error::Device`] where wgpu fails. Nothing has been recorded then.
     pub fn record_rows(&self, pass: &mut wgpu::ComputePass<'_>, rows: u64) -> Result<(), Error> {
         self.try_record_rows(pass, rows).map_err(|error| error.labeled(self.inner.label.as_deref()))
     }

@@ -145,7 +145,7 @@ impl LayerNorm {
             Shape::Cols => !problem.has_single_parameters(),
             _ => false,
         };
-        let used = operation.of_call(problem.affine).into_iter().filter(is_wide);
+        let used = operation.of_call(problem.affine, problem.activation).into_iter().filter(is_wide);
         used.map(move |used| used.stored.dtype(&problem).size())
     }
 

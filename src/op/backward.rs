@@ -200,7 +200,9 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         stored: Stored::AsRows,
         uses: |asked| match asked.kernel {
             // dx has no part along xhat.
-            Kernel::BackwardSplitApply if asked.options.given_statistics => Uses::NONE,
+            Kernel::BackwardSplitApply if asked.options.given_statistics && !asked.activation.is_some() => {
+                Uses::NONE
+            }
             // Once more for what rounding left in the mean.
             Kernel::BackwardChannelSums if asked.options.dgain.is_some() => Uses::times(2, 0),
             _ => walked(asked),
@@ -229,8 +231,20 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| {
-            let needs_gain = !is_reduction(asked) && asked.kernel != Kernel::BackwardChannelSums;
-            Uses::READ.only_if(asked.affine.has_gain() && needs_gain)
+            let in_sums = asked.kernel != Kernel::BackwardChannelSums || asked.activation.is_some();
+            Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked) && in_sums)
+        },
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Bias,
+        role: Role::INPUT,
+        shape: Shape::Cols,
+        stored: Stored::AsParameters,
+        // What the activation was applied to is made again.
+        uses: |asked| {
+            let is_needed = asked.activation.is_some() && !is_reduction(asked);
+            Uses::READ.only_if(asked.affine.has_bias() && is_needed)
         },
         lies_in: apart,
     },

@@ -23,7 +23,7 @@ pub use tensor::{Shape, Stored, Tensor};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Affine, Gradient, Problem};
+    use crate::types::{Activation, Affine, Gradient, Problem};
     use std::collections::HashSet;
 
     /// A value that is set is the one that is got, sets no other, and has a label of its own.
@@ -52,18 +52,20 @@ mod tests {
     fn eight_bindings_are_enough() {
         let forwards: Vec<Operation> = Forward::all().into_iter().map(Operation::Forward).collect();
         let backwards: Vec<Operation> = Backward::all().into_iter().map(Operation::Backward).collect();
-        let most = |kernel: Kernel, operations: &[Operation], affine: Affine| {
+        let most_of = |kernel: Kernel, operations: &[Operation], affine: Affine, activation: Activation| {
             // A gain of each row is in place of those of each column.
             let fits = |operation: &&Operation| {
-                let problem = Problem { cols: 1, affine, ..Problem::default() };
+                let problem = Problem { cols: 1, affine, activation, ..Problem::default() };
                 affine != Affine::GainBias || operation.fits(&problem)
             };
             let count = |operation: &Operation| {
-                let used = operation.used(kernel, affine);
+                let used = operation.used(kernel, affine, activation);
                 used.iter().filter(|used| used.bound == used.tensor).count()
             };
             operations.iter().filter(fits).map(count).max()
         };
+        let most =
+            |kernel, operations: &[Operation], affine| most_of(kernel, operations, affine, Activation::None);
         // The first kernels of two over split rows are asked for no output of the second.
         let first = |operations: [Operation; 2], kernel| most(kernel, &operations, Affine::Gain);
         let residual = Forward { residual: true, ..Forward::default() };
@@ -91,5 +93,19 @@ mod tests {
             ..Backward::default()
         });
         assert_eq!(most(Kernel::BackwardChannelSums, &[gain_and_bias], Affine::GainBias), Some(4));
+
+        // With an activation backward reads the bias too, and the sums over channels gain and bias.
+        let activated = |kernel, operations| most_of(kernel, operations, Affine::GainBias, Activation::Silu);
+        for (kernel, bindings) in [
+            (Kernel::BackwardCached, 8),
+            (Kernel::BackwardStreamed, 8),
+            (Kernel::BackwardSplitApply, 9),
+            (Kernel::BackwardReduceParameters, 3),
+        ] {
+            assert_eq!(activated(kernel, &backwards), Some(bindings), "{}", kernel.name());
+        }
+        assert_eq!(activated(Kernel::ForwardCached, &forwards), Some(7));
+        assert_eq!(activated(Kernel::BackwardSplitSums, &sums), Some(6));
+        assert_eq!(activated(Kernel::BackwardChannelSums, &[gain_and_bias]), Some(6));
     }
 }

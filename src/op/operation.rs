@@ -3,7 +3,7 @@
 use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
 use crate::error::Error;
-use crate::types::{Affine, Channels, Normalization, Problem, check_kept};
+use crate::types::{Activation, Affine, Channels, Normalization, Problem, check_kept};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,23 +33,23 @@ impl Operation {
 
     /// The tensors that a kernel uses, in the order of their bindings.
     #[must_use]
-    pub fn used(&self, kernel: Kernel, affine: Affine) -> Vec<Used> {
+    pub fn used(&self, kernel: Kernel, affine: Affine, activation: Activation) -> Vec<Used> {
         match *self {
-            Self::Forward(options) => used(forward::TENSORS, Asked { kernel, affine, options }),
+            Self::Forward(options) => used(forward::TENSORS, Asked { kernel, affine, activation, options }),
             Self::Backward(options) | Self::ReduceParameters(options) => {
-                used(backward::TENSORS, Asked { kernel, affine, options })
+                used(backward::TENSORS, Asked { kernel, affine, activation, options })
             }
         }
     }
 
     /// The tensors of a call over whole rows, scratch aside.
-    pub(crate) fn of_call(&self, affine: Affine) -> Vec<Used> {
+    pub(crate) fn of_call(&self, affine: Affine, activation: Activation) -> Vec<Used> {
         let kernels: &[Kernel] = match self {
             Self::Forward(_) => &[Kernel::ForwardCached],
             Self::Backward(_) => &[Kernel::BackwardCached, Kernel::BackwardReduceParameters],
             Self::ReduceParameters(_) => &[Kernel::BackwardReduceParameters],
         };
-        let used = kernels.iter().flat_map(|kernel| self.used(*kernel, affine));
+        let used = kernels.iter().flat_map(|kernel| self.used(*kernel, affine, activation));
         used.filter(|used| used.role != Role::Scratch).collect()
     }
 
@@ -115,6 +115,16 @@ impl Operation {
         })
     }
 
+    /// Whether rows have a gain each.
+    const fn has_row_gain(&self) -> bool {
+        match self {
+            Self::Forward(forward) => forward.row_gain,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => {
+                backward.row_gain || backward.drow_gain.is_some()
+            }
+        }
+    }
+
     /// Whether mean and variance of each row are those that forward was given.
     pub(crate) const fn has_given_statistics(&self) -> bool {
         match self {
@@ -123,9 +133,10 @@ impl Operation {
         }
     }
 
-    /// That the problem has statistics which can be given or kept: mean and variance. Where they are given, a
-    /// row of backward has one gain and one bias at most.
-    pub(crate) fn check_statistics(&self, problem: &Problem) -> Result<(), Error> {
+    /// That the options go with the problem. Statistics can be given or kept where there are mean and
+    /// variance. Where they are given, a row of backward has one gain and one bias at most. Rows that have a
+    /// gain each have no activation.
+    pub(crate) fn check_problem(&self, problem: &Problem) -> Result<(), Error> {
         let (given, running) = match self {
             Self::Forward(forward) => (forward.given_statistics, forward.running_statistics),
             Self::Backward(backward) | Self::ReduceParameters(backward) => (backward.given_statistics, false),
@@ -142,32 +153,30 @@ impl Operation {
             let needs = "false where gain and bias are not a row's own";
             return Err(Error::invalid("given_statistics", true, needs));
         }
+        if self.has_row_gain() && problem.activation.is_some() {
+            let needs = "none where rows have a gain each";
+            return Err(Error::invalid("activation", problem.activation, needs));
+        }
         Ok(())
     }
 
     /// Whether a problem has the tensors that are asked for, and each in the type of the one that is written
     /// over it.
     pub(crate) fn fits(&self, problem: &Problem) -> bool {
-        let row_gain = match self {
-            Self::Forward(forward) => forward.row_gain,
-            Self::Backward(backward) | Self::ReduceParameters(backward) => {
-                backward.row_gain || backward.drow_gain.is_some()
-            }
-        };
         let has_parameters = match self {
             Self::Forward(_) => true,
             Self::Backward(backward) | Self::ReduceParameters(backward) => backward.fits(problem.affine),
         };
         // A gain of each row is in place of those of each column.
-        if row_gain && problem.affine != Affine::None {
+        if self.has_row_gain() && problem.affine != Affine::None {
             return false;
         }
-        if self.check_statistics(problem).is_err() {
+        if self.check_problem(problem).is_err() {
             return false;
         }
         let dtype = |tensor| self.facts(tensor).map(|facts| facts.stored.dtype(problem));
         let lies_well = |used: Used| dtype(used.bound) == Some(used.stored.dtype(problem));
-        has_parameters && self.of_call(problem.affine).into_iter().all(lies_well)
+        has_parameters && self.of_call(problem.affine, problem.activation).into_iter().all(lies_well)
     }
 
     /// Whether the options go together, as those of a call do.

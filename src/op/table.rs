@@ -1,7 +1,7 @@
 //! What the table of an operation is made of: a row for each tensor, and a list of options.
 
 use super::{Kernel, Shape, Stored, Tensor};
-use crate::types::Affine;
+use crate::types::{Activation, Affine};
 
 /// What a tensor is to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,7 @@ pub(super) fn label_of<O>(choices: &[Choice<O>], options: &O) -> String {
 pub(super) struct Asked<O> {
     pub(super) kernel: Kernel,
     pub(super) affine: Affine,
+    pub(super) activation: Activation,
     pub(super) options: O,
 }
 

@@ -69,7 +69,7 @@ impl Plan {
 
     fn across(problem: &Problem, operation: Operation, kernel: Kernel, caps: &Caps) -> Result<Self, Error> {
         problem.validate()?;
-        operation.check_statistics(problem)?;
+        operation.check_problem(problem)?;
         operation.check_across(problem)?;
         let caps = &caps.for_plans()?;
         let shape = &RowShape::across(problem);

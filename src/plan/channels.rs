@@ -165,10 +165,14 @@ pub(super) fn of_rows(problem: &Problem, backward: Backward) -> Backward {
 }
 
 /// The problem of a kernel over rows that reads gain only where it does: the gain of a row's own channel is
-/// what dx is multiplied by.
+/// what dx is multiplied by, and what the activation was applied to was.
 pub(super) fn of_gain(problem: &Problem, backward: &Backward) -> Problem {
     match problem.channels {
-        Some(channels) if channels.is_one_a_row() && backward.dx.is_none() => problem.without_affine(),
+        Some(channels)
+            if channels.is_one_a_row() && backward.dx.is_none() && !problem.activation.is_some() =>
+        {
+            problem.without_affine()
+        }
         _ => *problem,
     }
 }

@@ -17,6 +17,9 @@ impl Plan {
             self.threads_per_row,
             self.rows_per_workgroup,
         );
+        if self.activation.is_some() {
+            label += &format!("/{}", self.activation);
+        }
         if self.kernel.is_split() {
             label += &format!("/chunks{}", self.chunks);
         }

@@ -55,7 +55,7 @@ pub(crate) use uniform::Outer;
 pub use uniform::{Numbers, Place, Uniform};
 
 use crate::error::Error;
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 
 /// The rows of a problem as plans see them, and the caps to plan with.
 fn shaped(problem: &Problem, vector_width: u32, caps: &Caps) -> Result<(RowShape, Caps), Error> {
@@ -77,6 +77,8 @@ pub struct Plan {
     pub normalization: Normalization,
     /// Which of gain and bias there are.
     pub affine: Affine,
+    /// What is applied to each value after them.
+    pub activation: Activation,
     /// How channels lie in rows, where gain and bias have a value for each.
     pub channels: Option<Channels>,
     /// How tensors lie in their buffers, see [`Plan::storage`].
@@ -150,7 +152,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        Operation::Forward(forward).check_statistics(problem)?;
+        Operation::Forward(forward).check_problem(problem)?;
         if forward.given_statistics {
             let [_, apply] = Self::forward_split(problem, forward, vector_width, caps)?;
             return Ok(apply);
@@ -175,7 +177,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<Self, Error> {
-        Operation::Backward(backward).check_statistics(problem)?;
+        Operation::Backward(backward).check_problem(problem)?;
         if backward.given_statistics {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
@@ -184,9 +186,17 @@ impl Plan {
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
             Some(channels) if !(channels.is_by_column() && backward.has_parameters()) => {
-                ladder::backward_of_channels(shape, caps)?
+                ladder::backward_of_channels(shape, problem.activation, caps)?
             }
-            _ => ladder::backward(shape, backward.has_parameters(), caps)?,
+            _ => ladder::backward(shape, backward.has_parameters(), problem.activation, caps)?,
+        };
+        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, and where 8 values are two
+        // accesses to rows of one type.
+        let is_crowded =
+            problem.activation.is_some() || (shape.vector_width == 8 && !Stored::is_one(problem));
+        let rung = match caps.kind {
+            AdapterKind::Gpu if is_crowded => Rung { block_rows: rung.block_rows.min(2), ..rung },
+            _ => rung,
         };
         Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
     }
@@ -202,7 +212,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        Operation::Forward(forward).check_statistics(problem)?;
+        Operation::Forward(forward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
         Ok([
@@ -230,7 +240,7 @@ impl Plan {
         vector_width: u32,
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
-        Operation::Backward(backward).check_statistics(problem)?;
+        Operation::Backward(backward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
@@ -292,7 +302,7 @@ impl Plan {
             }
             _ => rung,
         };
-        let used = operation.used(rung.kernel, problem.affine);
+        let used = operation.used(rung.kernel, problem.affine, problem.activation);
         let has_partials = used.iter().any(|used| used.tensor == Tensor::RowPartials);
         let storage = |dtype| Storage::of(dtype, shape.vector_width, caps.shader_f16);
         let plan = Self {
@@ -301,6 +311,7 @@ impl Plan {
             cols: shape.cols,
             normalization: problem.normalization,
             affine: problem.affine,
+            activation: problem.activation,
             channels: problem.channels,
             storages: Storages::new(|stored| storage(stored.dtype(problem))),
             vector_width: shape.vector_width,

@@ -107,7 +107,7 @@ impl Plan {
     /// The tensors that the kernel uses, in the order of their bindings.
     #[must_use]
     pub fn used(&self) -> Vec<Used> {
-        self.operation.used(self.kernel, self.affine)
+        self.operation.used(self.kernel, self.affine, self.activation)
     }
 
     /// The tensors that the shader binds, in the order of their bindings, 1 onwards (0 is the parameters'

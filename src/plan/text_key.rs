@@ -1,7 +1,7 @@
 //! What of a plan its text depends on.
 
 use super::{Kernel, Operation, Plan};
-use crate::types::{Affine, Channels, Gradient, Normalization};
+use crate::types::{Activation, Affine, Channels, Gradient, Normalization};
 
 impl Plan {
     /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the
@@ -64,6 +64,10 @@ impl Plan {
         // reduction.
         let stored_there = |gradient: Option<Gradient>| gradient.map(|_| Gradient::Overwrite);
         match self.operation {
+            // Without y there is nothing to apply it to.
+            Operation::Forward(forward) if forward.without_y => {
+                Self { activation: Activation::None, ..walk_free }
+            }
             Operation::Forward(_) => walk_free,
             Operation::Backward(backward) => {
                 let operation = Operation::Backward(super::Backward {
@@ -71,8 +75,10 @@ impl Plan {
                     dbias: stored_there(backward.dbias),
                     ..backward
                 });
-                // Backward reads no bias.
-                Self { operation, affine: self.affine.without_bias(), ..walk_free }
+                // Without an activation backward reads no bias.
+                let reads_bias = self.activation.is_some();
+                let affine = if reads_bias { self.affine } else { self.affine.without_bias() };
+                Self { operation, affine, ..walk_free }
             }
             // It has no rows, and reads partial sums alone.
             Operation::ReduceParameters(backward) => Self {
@@ -82,6 +88,7 @@ impl Plan {
                     ..super::Backward::default()
                 }),
                 affine: Affine::None,
+                activation: Activation::None,
                 normalization: Normalization::default(),
                 ..walk_free
             },

@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    GivenStatistics, OfColumns, RowStatistics, check_given, check_length, check_problem, check_type, dot,
-    gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
+    GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
+    dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::types::check_statistics;
@@ -50,6 +50,8 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///
 /// ```text
 /// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
+/// dz    = dy * sigmoid(z) * (1 + z * sigmoid(-z))      (with `Activation::Silu`, z = gain * xhat + bias; in place of dy
+///                                                      from here on)
 /// dxhat = dy * gain                                    (gain 1 where there is none)
 /// dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
 ///         + dsum                                       (without mean_cols(dxhat) for RMS norm and L2; for L2 the sum over
@@ -67,14 +69,16 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///
 /// A NaN or an infinity in a row of x or dy makes that row of dx NaN, and no other; one in x makes all of
 /// dgain NaN; dbias and, for dy, dgain are as arithmetic has it. Where mean and variance were given, x does
-/// not count for dx, and what is not finite in dy stays in its own element of it. With 0 rows dgain and dbias
-/// become 0, or stay when accumulating.
+/// not count for dx, and what is not finite in dy stays in its own element of it. With an activation what is
+/// not finite in dy counts as NaN, x counts for all gradients, and one of its rows that is not finite makes
+/// all of dbias NaN too (where mean and variance were given, its own element counts). With 0 rows dgain and
+/// dbias become 0, or stay when accumulating.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
-/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, dgain and dbias that do not fit
-/// [`Problem::affine`], and for one of mean and variance, or both for another norm than layer norm;
-/// [`Error::BufferTooSmall`]. Nothing is written then.
+/// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain, bias, dgain and dbias that do not fit
+/// [`Problem::affine`] and [`Problem::activation`], and for one of mean and variance, or both for another
+/// norm than layer norm; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm_backward", alias = "vjp")]
 pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem: &Problem,
@@ -87,10 +91,12 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem.check_rows(rows as u64)?;
     // A gradient may always be left out.
     problem.affine.check_gain(inputs.gain.is_some())?;
+    problem.check_bias_of_backward(inputs.bias.is_some())?;
     outputs.dgain.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_gain("dgain"))?;
     outputs.dbias.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_bias("dbias"))?;
-    inputs.row_gain.map_or(Ok(()), |_| problem.affine.check_uses_row_gain("row_gain"))?;
+    inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
     check_given("gain", inputs.gain, parameters)?;
+    check_given("bias", inputs.bias, parameters)?;
     check_given("dgain", outputs.dgain.as_deref(), parameters)?;
     check_given("dbias", outputs.dbias.as_deref(), parameters)?;
     check_given("row_gain", inputs.row_gain, rows)?;
@@ -128,10 +134,10 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
             dbias: vec![0.0; if outputs.dbias.is_some() { parameters } else { 0 }],
         },
     });
-    let gain = gains(problem, inputs.gain);
+    let of_columns = [gains(problem, inputs.gain), biases(problem, inputs.bias)];
     let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
     let of_blocks =
-        map_in_order(blocks.collect(), |block| backward_block(problem, &gain, given, gradients, block));
+        map_in_order(blocks.collect(), |block| backward_block(problem, &of_columns, given, gradients, block));
 
     let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ParameterSums) -> &[f64]| {
         let Some(gradient) = gradient else { return };
@@ -166,7 +172,7 @@ struct ParameterSums {
 
 fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
-    gain: &OfColumns,
+    [gain, bias]: &[OfColumns; 2],
     given: Option<GivenStatistics<'_>>,
     [dx_gradient, parameter_gradient]: [Gradient; 2],
     block: Block<'_, T, O, D>,
@@ -178,6 +184,7 @@ fn backward_block<T: Element, O: Real, D: Element>(
     let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
     let mut drow_gain = block.drow_gain.map(|drow_gain| drow_gain.iter_mut());
     let mut xhat = vec![0.0; cols];
+    let mut dz = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
     for (i, (x, dy)) in block.x.each(cols).zip(block.dy.each(cols)).enumerate() {
         let row_number = block.first_row + i;
@@ -189,12 +196,16 @@ fn backward_block<T: Element, O: Real, D: Element>(
         for xhat in &mut xhat {
             *xhat = row.xhat(*xhat);
         }
-        let products = dy.iter().zip(&xhat).map(|(dy, xhat)| dy.to_f64() * xhat);
+        let (gain, bias) = (gain.of_row(row_number), bias.of_row(row_number));
+        for ((((dz, dy), xhat), gain), bias) in dz.iter_mut().zip(dy).zip(&xhat).zip(&*gain).zip(&*bias) {
+            *dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
+        }
+        let products = dz.iter().zip(&xhat).map(|(dz, xhat)| dz * xhat);
         add_row(problem, row_number, &mut sums.dgain, products);
-        add_row(problem, row_number, &mut sums.dbias, dy.iter().map(|dy| dy.to_f64()));
+        add_row(problem, row_number, &mut sums.dbias, dz.iter().copied());
 
-        for ((dxhat, dy), gain) in dxhat.iter_mut().zip(dy).zip(&*gain.of_row(row_number)) {
-            *dxhat = dy.to_f64() * gain;
+        for ((dxhat, dz), gain) in dxhat.iter_mut().zip(&dz).zip(&*gain) {
+            *dxhat = dz * gain;
         }
         if let Some(drow_gain) = drow_gain.as_mut().and_then(Iterator::next) {
             let sum = dot(&dxhat, &xhat);

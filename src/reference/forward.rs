@@ -1,4 +1,4 @@
-//! `y = gain * xhat + bias`
+//! `y = gain * xhat + bias`, and an activation of it.
 
 use super::{
     GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
@@ -41,6 +41,7 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 ///        1 / max(sqrt(sum_cols(sum^2)), eps)           (L2)
 /// y    = gain * (sum - mean) * rstd + bias             (gain 1 and bias 0 where there is none)
 ///        gain and bias of the column, or of its channel where the problem has channels
+///        z * sigmoid(z), z being that                 (where the problem has `Activation::Silu`; 0 where z is -infinity)
 ///        row_gain * (sum - mean) * rstd                (where rows have gains: Salimans, Kingma 2016, equation 2, for L2)
 /// mean and variance in place of the row's own, rstd = 1 / sqrt(variance + eps), where they are given
 /// running statistics as [`Running`] has them          (Ioffe, Szegedy 2015, algorithm 2)
@@ -71,7 +72,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem.check_rows(rows as u64)?;
     problem.affine.check_gain(inputs.gain.is_some())?;
     problem.affine.check_bias(inputs.bias.is_some())?;
-    inputs.row_gain.map_or(Ok(()), |_| problem.affine.check_uses_row_gain("row_gain"))?;
+    inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("row_gain", inputs.row_gain, rows)?;
@@ -195,7 +196,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
         let (gain, bias) = (gain.of_row(number), bias.of_row(number));
         for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(&*gain).zip(&*bias) {
-            *y = O::from_f64(of_row * (gain * row.xhat(*value) + bias));
+            *y = O::from_f64(of_row * problem.activation.of(gain * row.xhat(*value) + bias));
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
             *statistics = [row.mean(), row.rstd];

@@ -11,6 +11,7 @@
 //! mean, of Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the
 //! root in both. L2 is that of [`Normalization::L2`].
 
+mod activation;
 mod backward;
 mod forward;
 mod rows;

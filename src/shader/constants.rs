@@ -42,9 +42,11 @@ pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     fields
 }
 
-/// The channels whose gain and bias the text loads one by one.
+/// The channels whose gain and bias the text loads one by one; not where each run of columns is one of them.
 fn reads_channels(plan: &Plan) -> Option<Channels> {
-    plan.channels.filter(|_| plan.has_single_parameters() && plan.tensors().contains(&Tensor::Gain))
+    let by_run = plan.kernel == Kernel::BackwardChannelSums;
+    let loads = !by_run && plan.has_single_parameters();
+    plan.channels.filter(|_| loads && plan.tensors().contains(&Tensor::Gain))
 }
 
 pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {

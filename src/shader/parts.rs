@@ -3,7 +3,7 @@
 use super::Dialect;
 use super::text::{for_tensor, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
-use crate::types::{Gradient, Normalization};
+use crate::types::{Activation, Gradient, Normalization};
 
 /// How threads are numbered, where the reduction does not say it.
 pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
@@ -88,6 +88,11 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
             segment(text, wgsl!("statistics/load"));
+            if plan.activation.is_some() && plan.affine.has_gain() {
+                segment(text, wgsl!("along/run"));
+                segment(text, factors(plan));
+            }
+            gradient_of_activation(text, plan);
             partials(text, plan);
             // Rows of partial sums are whole ones.
             segment(text, &wgsl!("partials/one_by_one").replace("row_start", "whole_row_start"));
@@ -96,6 +101,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             segment(text, wgsl!("common/backward"));
             segment(text, of_access(plan, wgsl!("statistics/load"), wgsl!("statistics/load_of_rows")));
             affine(text, plan);
+            gradient_of_activation(text, plan);
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
@@ -169,6 +175,9 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     affine(text, plan);
     if plan.tensors().contains(&Tensor::RowGain) {
         segment(text, wgsl!("row_gain/y"));
+    } else if plan.activation == Activation::Silu && plan.writes(Tensor::Y) {
+        segment(text, wgsl!("activation/silu"));
+        segment(text, wgsl!("activation/silu_y"));
     } else {
         output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
     }
@@ -209,12 +218,31 @@ fn partials(text: &mut String, plan: &Plan) {
     segment(text, wgsl!("common/partials"));
 }
 
-/// gain and bias as far as the operation has them, and along which axis.
-fn affine(text: &mut String, plan: &Plan) {
-    let factors = match plan.affine.is_zero_centered() {
+/// What xhat is multiplied by: the gain, or 1 + gain.
+fn factors(plan: &Plan) -> &'static str {
+    match plan.affine.is_zero_centered() {
         true => wgsl!("affine/zero_centered_factors"),
         false => wgsl!("affine/factors"),
+    }
+}
+
+/// What dy is to the rest of backward, which knows no activation.
+fn gradient_of_activation(text: &mut String, plan: &Plan) {
+    let z = match (plan.affine.has_gain(), plan.affine.has_bias()) {
+        (false, _) => wgsl!("activation/z_none"),
+        (true, false) => wgsl!("activation/z_gain"),
+        (true, true) => wgsl!("activation/z_gain_bias"),
     };
+    let parts: &[&str] = match plan.activation {
+        Activation::None => &[wgsl!("activation/none")],
+        Activation::Silu => &[z, wgsl!("activation/silu"), wgsl!("activation/silu_dz")],
+    };
+    parts.iter().for_each(|part| segment(text, part));
+}
+
+/// gain and bias as far as the operation has them, and along which axis.
+fn affine(text: &mut String, plan: &Plan) {
+    let factors = factors(plan);
     let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let along = match plan.channels {

@@ -12,7 +12,7 @@ use crate::plan::{
     AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, Strides,
     SubgroupSizes, Tensor,
 };
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -111,7 +111,8 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     // each on an adapter of its own turn.
     let in_turn = || adapters().into_iter().cycle();
     let mixed = mixed_problems().into_iter().zip(in_turn());
-    for (problem, caps) in mixed.chain(channel_problems().zip(in_turn())) {
+    let of_channels = channel_problems().zip(in_turn());
+    for (problem, caps) in mixed.chain(of_channels).chain(activated_problems().zip(in_turn())) {
         let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
         let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
         for vector_width in VECTOR_WIDTHS {
@@ -185,6 +186,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
                 [4, plan.step_cols()].map(|cols| channels.spatial.is_multiple_of(cols));
             if channels.is_by_column() { 4 } else { 1 + u8::from(of_access) + u8::from(of_step) }
         }),
+        plan.activation as u8,
     ];
     let mut levels = [0; FACTORS];
     levels[..PLAN_FACTORS].copy_from_slice(&own);
@@ -199,7 +201,7 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
     levels
 }
 
-const PLAN_FACTORS: usize = 19;
+const PLAN_FACTORS: usize = 20;
 const FORWARD_CHOICES: usize = Forward::CHOICES.len();
 const BACKWARD_CHOICES: usize = Backward::CHOICES.len();
 
@@ -337,6 +339,15 @@ fn channel_problems() -> impl Iterator<Item = Problem> {
             })
         })
     })
+}
+
+/// Some of the others with an activation: each affine and type at widths of each kernel, and rows of
+/// channels.
+fn activated_problems() -> impl Iterator<Item = Problem> {
+    const EVERY: usize = 7;
+    let of_columns = problems().filter(|problem| problem.normalization != Normalization::L2);
+    let some = of_columns.step_by(EVERY).chain(channel_problems().step_by(EVERY));
+    some.map(|problem| Problem { activation: Activation::Silu, ..problem })
 }
 
 /// The widths of each kernel, with one of the other types of rows, layer norm and RMS norm.

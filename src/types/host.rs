@@ -139,6 +139,11 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<&'a [P]>,
+    /// Summand of each column, `[cols]`, or of each channel; given exactly when
+    /// [`Problem::affine`](crate::Problem::affine) has a bias and
+    /// [`Problem::activation`](crate::Problem::activation) is not none: other gradients do not depend on it.
+    #[doc(alias = "beta")]
+    pub bias: Option<&'a [P]>,
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
@@ -150,22 +155,23 @@ pub struct BackwardInputs<'a, T, P, D = T> {
 }
 
 impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
-    /// No gain.
+    /// No gain and no bias.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
-        Self { rows, x, dy, dsum: None, gain: None, row_gain: None, mean: None, variance: None }
+        Self { rows, x, dy, dsum: None, gain: None, bias: None, row_gain: None, mean: None, variance: None }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 7] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 8] {
         [
             ("x", Some(self.x.into())),
             ("dy", Some(self.dy.into())),
             ("dsum", self.dsum.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
+            ("bias", self.bias.map(Into::into)),
             ("row_gain", self.row_gain.map(Into::into)),
             // Of forward, which runs before.
             ("mean", self.mean.map(Into::into)),

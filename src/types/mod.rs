@@ -14,7 +14,7 @@ pub use problem::{Channels, Problem};
 pub use running::{KeptVariance, Running};
 pub(crate) use running::{check_kept, check_statistics};
 pub(crate) use words::by_name;
-pub use words::{Affine, Dtype, Gradient, Normalization};
+pub use words::{Activation, Affine, Dtype, Gradient, Normalization};
 
 #[cfg(test)]
 mod tests {
@@ -81,13 +81,14 @@ mod tests {
         let backward = BackwardInputs {
             dsum: Some(rows),
             gain: Some(&values[..]),
+            bias: Some(&values[..]),
             row_gain: Some(&values[..]),
             ..BackwardInputs::new(1, rows, rows)
         };
         let check = |operation: Operation, given: &[(&'static str, Option<HostTensor<'_>>)]| {
             // Backward's statistics are computed on the device.
             let from_host = |tensor| tensor != Tensor::Statistics;
-            for used in operation.of_call(Affine::GainBias) {
+            for used in operation.of_call(Affine::GainBias, Activation::Silu) {
                 let name = used.tensor.name();
                 let is_there = given.iter().any(|(has, given)| *has == name && given.is_some());
                 assert!(

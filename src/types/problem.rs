@@ -1,6 +1,6 @@
 //! What is computed.
 
-use super::{Affine, Dtype, Normalization};
+use super::{Activation, Affine, Dtype, Normalization};
 use crate::error::Error;
 
 /// How channels lie in rows, where gain and bias have a value for each channel and not for each column: in
@@ -128,6 +128,9 @@ pub struct Problem {
     /// a gain alone is [`rms`](Self::rms), L2 with neither [`l2`](Self::l2).
     #[doc(alias = "elementwise_affine")]
     pub affine: Affine,
+    /// What is applied to each value after gain and bias.
+    #[doc(alias = "nonlinearity")]
+    pub activation: Activation,
     /// How channels lie in rows, where gain and bias have a value for each channel; `None` where they have
     /// one for each column.
     pub channels: Option<Channels>,
@@ -150,6 +153,7 @@ impl Default for Problem {
             residual_dtype: None,
             normalization: Normalization::Layer,
             affine: Affine::GainBias,
+            activation: Activation::None,
             channels: None,
             eps: 1e-5,
         }
@@ -223,9 +227,35 @@ impl Problem {
         }
     }
 
-    /// The same rows without gain and bias.
+    /// The same rows without what comes after xhat.
     pub(crate) const fn without_affine(&self) -> Self {
-        Self { affine: Affine::None, parameter_dtype: self.dtype, ..*self }
+        Self { affine: Affine::None, activation: Activation::None, parameter_dtype: self.dtype, ..*self }
+    }
+
+    /// That rows may have a gain each, where `buffer` is that one, or its gradient.
+    pub(crate) fn check_uses_row_gain(&self, buffer: &'static str) -> Result<(), Error> {
+        let why = match (self.affine, self.activation) {
+            (Affine::None, Activation::None) => return Ok(()),
+            (Affine::None, _) => "rows have a gain each with `Activation::None` alone",
+            _ => "`affine` has a gain for each column; rows have one each with `Affine::None` alone",
+        };
+        Err(Error::UnusedBuffer { buffer, why })
+    }
+
+    /// That backward is given the bias exactly where its gradients depend on it.
+    pub(crate) fn check_bias_of_backward(&self, given: bool) -> Result<(), Error> {
+        match (self.activation.is_some() && self.affine.has_bias(), given) {
+            (true, false) => {
+                let why = "`affine` has a bias, and the gradient of the activation depends on it";
+                Err(Error::MissingBuffer { buffer: "bias", why })
+            }
+            (false, true) if self.affine.has_bias() => {
+                let why = "no gradient depends on it without an activation";
+                Err(Error::UnusedBuffer { buffer: "bias", why })
+            }
+            (false, true) => self.affine.check_uses_bias("bias"),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a kernel of its own takes the sums of dgain and dbias over the columns of each channel, of

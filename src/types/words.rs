@@ -255,15 +255,6 @@ impl Affine {
         }
     }
 
-    /// That columns have no gain, where `buffer` is that of rows, or its gradient.
-    pub(crate) fn check_uses_row_gain(self, buffer: &'static str) -> Result<(), Error> {
-        if self == Self::None {
-            return Ok(());
-        }
-        let why = "`affine` has a gain for each column; rows have one each with `Affine::None` alone";
-        Err(Error::UnusedBuffer { buffer, why })
-    }
-
     /// `none`, `gain`, `gain_bias`, `zero_centered_gain` or `zero_centered_gain_bias`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -273,6 +264,55 @@ impl Affine {
             Self::GainBias => "gain_bias",
             Self::ZeroCenteredGain => "zero_centered_gain",
             Self::ZeroCenteredGainBias => "zero_centered_gain_bias",
+        }
+    }
+}
+
+/// What is applied to each value after gain and bias, as the last of y.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[doc(alias = "nonlinearity")]
+pub enum Activation {
+    /// y is what gain and bias make of xhat.
+    #[default]
+    #[doc(alias = "identity")]
+    None,
+    /// `y = z * sigmoid(z)`, with `z = gain * xhat + bias`, as diffusion models have it after group norm. Of
+    /// -infinity it is 0, its limit there. Backward reads the bias then. Not where rows have a gain each.
+    #[doc(alias = "swish", alias = "SiLU", alias = "Swish")]
+    Silu,
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("activation", &Self::ALL, Self::name, name)
+    }
+}
+
+impl Activation {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::None, Self::Silu];
+
+    /// Whether there is one.
+    #[must_use]
+    pub const fn is_some(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// `none` or `silu`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Silu => "silu",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::cases::{Case, Task};
 use super::data::Random;
 use super::factors::{
-    AFFINE, BACKWARD_ONLY, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case,
+    ACTIVATION, AFFINE, BACKWARD_ONLY, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH, case,
 };
 use super::kinds::Data;
 use crate::covering::{self, Levels, Strength};
@@ -69,7 +69,7 @@ fn random_levels(random: &mut Random, given: [(usize, usize); 2]) -> Levels<FACT
         let (least, most) = match factor {
             _ if FORWARD_ONLY.contains(&factor) && direction != 0 => (0, 1),
             _ if BACKWARD_ONLY.contains(&factor) && direction == 0 => (0, 1),
-            _ if OTHERS.contains(&factor) || factor == CHANNEL => (0, COUNTS[factor]),
+            _ if OTHERS.contains(&factor) || [CHANNEL, ACTIVATION].contains(&factor) => (0, COUNTS[factor]),
             _ if factor > DIRECTION => (1, COUNTS[factor]),
             // Most shapes are plain, most options are for rich ones.
             0 if random.below(2) == 0 => (0, RICH.len()),
@@ -333,8 +333,9 @@ mod tests {
         pairs
     }
 
-    /// What conformance runs has each pair of levels for which there is a plan. All have one within WebGPU's
-    /// limits; on a device with fewer storage buffers only calls with more tensors have none.
+    /// What conformance runs has each pair of levels for which there is a plan. Within WebGPU's limits all
+    /// have one but rows that are split, with an activation and dsum; on a device with fewer storage buffers
+    /// only calls with more tensors have none.
     #[test]
     fn every_pair_of_levels_that_have_a_plan_is_in_what_conformance_runs() {
         let names: Vec<String> = POOL.iter().map(|(_, case)| case.name()).collect();
@@ -350,7 +351,12 @@ mod tests {
                     match levels_in(mode, *from, levels, case) {
                         Ok(Some(levels)) => possible.push((levels, (mode, name.clone()))),
                         Ok(None) => assert_eq!(from.1, RowSplit::Wide, "{adapter}: {name}"),
-                        Err(error) => *refused.entry(error.to_string()).or_default() += 1,
+                        Err(error) => {
+                            let has_dsum = matches!(case.task, Task::Backward(Backward { dsum: true, .. }));
+                            let is_known = case.problem.activation.is_some() && has_dsum;
+                            assert!(adapter == "few" || is_known, "{adapter}: {name}: {error}");
+                            *refused.entry(error.to_string()).or_default() += 1;
+                        }
                     }
                 }
             }
@@ -361,7 +367,8 @@ mod tests {
             let all = pairs_in(possible.iter().map(|(levels, _)| levels));
             let missing = all.iter().zip(&covered).position(|(is_possible, has)| *is_possible && !has);
             assert_eq!(missing, None, "{adapter}: see pairs_in");
-            assert_eq!(refused.is_empty(), adapter != "few", "{adapter}: {refused:?}");
+            let has_few = ["few", "WebGPU's limits"].contains(&adapter);
+            assert_eq!(refused.is_empty(), !has_few, "{adapter}: {refused:?}");
             let is_known = |error: &String| error.contains("storage buffers per shader stage");
             assert!(refused.keys().all(is_known), "{adapter}: {refused:?}");
         }

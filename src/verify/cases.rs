@@ -122,6 +122,9 @@ impl Case {
         if let Some(channels) = self.problem.channels {
             name += &format!("/of_{}_channels", channels.count);
         }
+        if self.problem.activation.is_some() {
+            name += &format!("/{}", self.problem.activation);
+        }
         if self.residual != Residual::Normal {
             name += &format!("/residual_{}", self.residual.name());
         }
@@ -160,7 +163,7 @@ impl Case {
                 _ => u32::MAX,
             }
         };
-        let used = self.task.operation().of_call(problem.affine);
+        let used = self.task.operation().of_call(problem.affine, problem.activation);
         let width = used.into_iter().map(width).min().unwrap_or(8);
         let span = self.layout.span(problem.cols, 4);
         if span.is_across() {

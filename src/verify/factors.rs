@@ -11,7 +11,7 @@ use super::kinds::{
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
 use crate::plan::{Backward, Forward};
-use crate::types::{Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -142,17 +142,14 @@ pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
         VALUES.len(),
         2,
     ];
-    let channels = [CHANNELS];
+    let last = [CHANNELS, Activation::ALL.len()];
     let forward = Forward::CHOICES.iter().map(|choice| choice.labels.len()).chain([RESIDUALS.len()]);
     let backward =
         Backward::CHOICES.iter().map(|choice| choice.labels.len()).chain([VALUES.len(), SAVED.len()]);
     let mut counts = [0; FACTORS];
     let others = Stored::OTHERS.iter().map(|_| 1 + Dtype::ALL.len());
-    let all = of_all
-        .into_iter()
-        .chain(forward.chain(backward).map(|levels| 1 + levels))
-        .chain(others)
-        .chain(channels);
+    let all =
+        of_all.into_iter().chain(forward.chain(backward).map(|levels| 1 + levels)).chain(others).chain(last);
     counts.iter_mut().zip(all).for_each(|(count, levels)| *count = levels);
     counts
 });
@@ -168,7 +165,9 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
 /// Whether gain and bias have a value for each channel, of few channels, of many, of one, or of one a column.
 pub(super) const CHANNEL: usize = OTHERS.end;
-pub(super) const FACTORS: usize = CHANNEL + 1;
+/// What is applied after gain and bias.
+pub(super) const ACTIVATION: usize = CHANNEL + 1;
+pub(super) const FACTORS: usize = ACTIVATION + 1;
 
 const CHANNELS: usize = 5;
 
@@ -193,6 +192,10 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         if other == dtype || problem.validate().is_err() {
             return None;
         }
+    }
+    problem.activation = Activation::ALL[level[ACTIVATION]];
+    if problem.activation.is_some() && !is_rich {
+        return None;
     }
     let mut rows = rows;
     if LAYOUTS[layout] == Layout::Positions {
@@ -252,7 +255,8 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     if case.gain != Values::Normal && !affine.has_gain() {
         return None;
     }
-    if case.bias != Values::Normal && !(affine.has_bias() && is_forward) {
+    let reads_bias = affine.has_bias() && (is_forward || problem.activation.is_some());
+    if case.bias != Values::Normal && !reads_bias {
         return None;
     }
     // On the plain shapes: storage, norm, affine, layout and direction.

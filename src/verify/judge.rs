@@ -1,11 +1,13 @@
 //! What a result is judged by: the reference's values, and the sizes of the terms that they are made of.
 
 use super::OutputError;
-use super::tolerance::{Expected, SMALLEST_NORMAL};
+use super::tolerance::{Expected, FLOAT32_UNITS, SMALLEST_NORMAL, activation_share, curvature};
 use crate::error::Error;
 use crate::plan::Tensor;
 use crate::reference::{self, ForwardOutputs, OfColumns};
-use crate::types::{Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Real, Rows, RowsMut};
+use crate::types::{
+    Activation, Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Real, Rows, RowsMut,
+};
 
 /// Errors of a call's outputs so far.
 #[derive(Debug, Default)]
@@ -58,12 +60,14 @@ pub(crate) struct RowTerms {
 pub(crate) struct ForwardTerms {
     pub(crate) row: RowTerms,
     most_xhat: f64,
+    /// What an activation multiplies terms by.
+    share: f64,
 }
 
 impl ForwardTerms {
     /// Those of a column by itself: xhat is off by a share of the row's largest, whatever its own is.
     pub(crate) fn own(&self, gain: f64, bias: f64) -> f64 {
-        gain.abs() * self.most_xhat + bias.abs()
+        self.share * (gain.abs() * self.most_xhat + bias.abs())
     }
 
     /// Those that a column is judged by.
@@ -74,6 +78,7 @@ impl ForwardTerms {
 
 /// From what is normalized in a row, and its mean and rstd.
 pub(crate) fn forward_terms<T: Real>(
+    activation: Activation,
     row: &[T],
     [mean, rstd]: [f64; 2],
     gains: &[f64],
@@ -81,13 +86,15 @@ pub(crate) fn forward_terms<T: Real>(
 ) -> ForwardTerms {
     let most_gain = gains.iter().map(|gain| gain.abs()).fold(0.0, f64::max);
     let xhat = |value: &T| ((value.to_f64() - mean) * rstd).abs();
-    let term = |((value, gain), bias): ((&T, &f64), &f64)| gain.abs() * xhat(value) + bias.abs();
+    let share = activation_share(activation);
+    let term = |((value, gain), bias): ((&T, &f64), &f64)| share * (gain.abs() * xhat(value) + bias.abs());
     ForwardTerms {
         row: RowTerms {
             terms: row.iter().zip(gains).zip(biases).map(term).fold(0.0, f64::max),
             flushed: SMALLEST_NORMAL * (1.0 + rstd * most_gain),
         },
         most_xhat: row.iter().map(xhat).fold(0.0, f64::max),
+        share,
     }
 }
 
@@ -102,6 +109,8 @@ pub(crate) struct BackwardTerms {
     pub(crate) dgain: Vec<f64>,
     pub(crate) dbias: Vec<f64>,
     pub(crate) most_rstd: f64,
+    /// The largest xhat, where it may be multiplied by a dz that was flushed.
+    most_lost: f64,
     /// Of a sum, each of which may be flushed.
     count: f64,
 }
@@ -113,7 +122,7 @@ impl BackwardTerms {
         statistics: &[[f64; 2]],
         x: &[T],
         dy: &[T],
-        gains: &OfColumns,
+        [gains, biases]: [&OfColumns; 2],
         are_given: bool,
     ) -> Self {
         let rows = statistics.len();
@@ -125,35 +134,49 @@ impl BackwardTerms {
             dgain: vec![0.0; problem.parameters() as usize],
             dbias: vec![0.0; problem.parameters() as usize],
             most_rstd: 0.0,
+            most_lost: 0.0,
             count: (x.len() as f64 / f64::from(problem.parameters())).max(1.0),
         };
         for (row, ((x, dy), [mean, rstd])) in
             x.chunks(cols).zip(dy.chunks(cols)).zip(statistics.iter().copied()).enumerate()
         {
-            let gains = gains.of_row(row);
+            let of_row = OfRow::new(problem, [mean, rstd], x);
+            let (gains, biases) = (gains.of_row(row), biases.of_row(row));
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
             let (mut most_dxhat, mut most_xhat) = (0.0_f64, 0.0_f64);
             let (mut all_products, mut all_dxhat) = (0.0_f64, 0.0_f64);
+            let mut off = OffTerms::default();
+            let mut most_gain = 0.0_f64;
             for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
                 let xhat = (x.to_f64() - mean) * rstd;
-                let dxhat = dy.to_f64() * gains[column];
+                let (gain, bias) = (gains[column], biases[column]);
+                let dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
+                let off_dz = of_row.off_dz(xhat, gain, bias, dy.to_f64());
+                let dxhat = dz * gain;
+                off.add((off_dz * gain).abs(), xhat, count);
                 mean_dxhat += dxhat / cols as f64;
                 mean_product += dxhat * xhat / count;
                 most_dxhat = most_dxhat.max(dxhat.abs());
                 most_xhat = most_xhat.max(xhat.abs());
+                most_gain = most_gain.max(gain.abs());
                 all_products += (dxhat * xhat).abs();
                 all_dxhat += dxhat.abs();
                 let parameter = problem.parameter_of(row, column);
-                terms.dgain[parameter] += (dy.to_f64() * xhat).abs();
-                terms.dbias[parameter] += dy.to_f64().abs();
+                terms.dgain[parameter] += (dz * xhat).abs() + off_dz * xhat.abs();
+                terms.dbias[parameter] += dz.abs() + off_dz;
             }
             if are_given {
                 (mean_dxhat, mean_product) = (0.0, 0.0);
+                off = OffTerms { most: off.most, ..OffTerms::default() };
             }
+            // dz may be flushed, before it is multiplied.
+            let lost =
+                if problem.activation.is_some() { most_gain * (2.0 + most_xhat * most_xhat) } else { 0.0 };
             terms.rows.push(RowTerms {
-                terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs()),
+                terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs())
+                    + rstd * (off.most + off.mean + most_xhat * off.mean_product),
                 // What the two means lose, of which the second is multiplied by xhat.
-                flushed: SMALLEST_NORMAL * (1.0 + rstd * (1.0 + most_xhat) + rstd * rstd * most_dxhat),
+                flushed: SMALLEST_NORMAL * (1.0 + rstd * (1.0 + most_xhat + lost) + rstd * rstd * most_dxhat),
             });
             terms.row_gains.push(RowTerms {
                 // xhat is off by a share of the row's largest.
@@ -161,6 +184,9 @@ impl BackwardTerms {
                 flushed: SMALLEST_NORMAL * (1.0 + all_dxhat * (1.0 + rstd)),
             });
             terms.most_rstd = terms.most_rstd.max(rstd);
+            if problem.activation.is_some() {
+                terms.most_lost = terms.most_lost.max(most_xhat);
+            }
         }
         terms
     }
@@ -181,8 +207,56 @@ impl BackwardTerms {
             |terms: &[f64]| terms.iter().copied().filter(|terms| terms.is_finite()).fold(0.0, f64::max);
         RowTerms {
             terms: most(magnitudes),
-            flushed: SMALLEST_NORMAL * (self.count + most(&self.dbias) * (1.0 + self.most_rstd)),
+            flushed: SMALLEST_NORMAL
+                * (self.count * (1.0 + self.most_lost) + most(&self.dbias) * (1.0 + self.most_rstd)),
         }
+    }
+}
+
+/// How far dz may be off in a row, in units as terms are.
+struct OfRow {
+    activation: Activation,
+    /// What xhat is off relative to: the row's largest, and what the rounded mean is made of.
+    xhat_terms: f64,
+}
+
+impl OfRow {
+    fn new<T: Real>(problem: &Problem, [mean, rstd]: [f64; 2], x: &[T]) -> Self {
+        let activation = problem.activation;
+        if !activation.is_some() {
+            return Self { activation, xhat_terms: 0.0 };
+        }
+        let most =
+            |of: &dyn Fn(f64) -> f64| x.iter().map(|x| of(x.to_f64()).abs()).fold(0.0, f64::max) * rstd;
+        let of_mean = if problem.normalization == Normalization::Layer { most(&|x| x) } else { 0.0 };
+        Self { activation, xhat_terms: most(&|x| x - mean) + of_mean }
+    }
+
+    /// The slope by itself, and by how far z is off.
+    fn off_dz(&self, xhat: f64, gain: f64, bias: f64, dy: f64) -> f64 {
+        if !self.activation.is_some() {
+            return 0.0;
+        }
+        let of_z = gain.abs() * self.xhat_terms + bias.abs();
+        let off = FLOAT32_UNITS * Dtype::F32.unit_roundoff() * of_z;
+        let by_z = curvature(self.activation, gain * xhat + bias, off) * of_z;
+        dy.abs() * (activation_share(self.activation) + by_z)
+    }
+}
+
+/// How far dxhat of the columns of a row may be off, as dx has it.
+#[derive(Default)]
+struct OffTerms {
+    most: f64,
+    mean: f64,
+    mean_product: f64,
+}
+
+impl OffTerms {
+    fn add(&mut self, off: f64, xhat: f64, count: f64) {
+        self.most = self.most.max(off);
+        self.mean += off / count;
+        self.mean_product += off * xhat.abs() / count;
     }
 }
 
@@ -195,6 +269,7 @@ pub(crate) fn statistics<T: Element>(
 ) -> Result<Vec<[f64; 2]>, Error> {
     let problem =
         Problem { affine: Affine::None, channels: None, parameter_dtype: problem.dtype, ..*problem };
+    let problem = Problem { activation: Activation::None, ..problem };
     let stride = problem.cols as usize;
     let mut y = vec![0.0; x.len()];
     let mut statistics = vec![[0.0; 2]; rows];

@@ -119,7 +119,7 @@ impl Runner<'_> {
             .zip(&expected_statistics)
             .enumerate()
             .map(|(i, (row, statistics))| {
-                forward_terms(row, *statistics, &gains.of_row(i), &biases.of_row(i))
+                forward_terms(exact.activation, row, *statistics, &gains.of_row(i), &biases.of_row(i))
             })
             .collect();
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
@@ -217,7 +217,8 @@ impl Runner<'_> {
         let (mut verdict, results) = self.execute(&prepared, call).await?;
 
         let exact = self.exact();
-        let (x, dy, gain) = (call.needed(Tensor::X)?, call.needed(Tensor::Dy)?, call.values(Tensor::Gain));
+        let (x, dy) = (call.needed(Tensor::X)?, call.needed(Tensor::Dy)?);
+        let (gain, bias) = (call.values(Tensor::Gain), call.values(Tensor::Bias));
         // What dx and the parameters' gradients are added to.
         let adds_to = |tensor, gradient| match gradient {
             Some(Gradient::Accumulate) => call.values(tensor),
@@ -249,6 +250,7 @@ impl Runner<'_> {
             row_gain: row_gain.or(backward.row_gain.then_some(&ones[..])),
             dsum: dsum.map(|dsum| dense(dsum, cols)),
             gain,
+            bias,
             ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols))
         };
         let outputs = BackwardOutputs {
@@ -261,8 +263,9 @@ impl Runner<'_> {
         };
         reference::backward(&exact, &inputs, outputs)?;
 
-        let (statistics, gains) = (self.statistics_of(x)?, reference::gains(&exact, gain));
-        let terms = BackwardTerms::new(&exact, &statistics, x, dy, &gains, given.is_some());
+        let (gains, biases) = (reference::gains(&exact, gain), reference::biases(&exact, bias));
+        let statistics = self.statistics_of(x)?;
+        let terms = BackwardTerms::new(&exact, &statistics, x, dy, [&gains, &biases], given.is_some());
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
         let of_one_column = if one_outweighs { ONE_COLUMN } else { 1.0 };
         let size = |old: Option<&[f32]>, i: usize| old.map_or(0.0, |old| old[i].to_f64().abs());
@@ -321,7 +324,7 @@ impl Runner<'_> {
         let Verdict { errors, failures } = verdict;
         Outcome {
             kernel: plan.kernel,
-            is_tuned: norm.is_tuned(plan),
+            is_tuned: norm.kernels().is_tuned(norm.problem(), plan),
             dtype: self.problem.dtype,
             errors,
             failures,

@@ -1,6 +1,6 @@
 //! How far a result may be from float64. `docs/numerics.md` derives it.
 
-use crate::types::Dtype;
+use crate::types::{Activation, Dtype};
 
 /// What float32 arithmetic may be off, in units of 2^-24 of the terms that a value is made of.
 pub const FLOAT32_UNITS: f64 = 4.0;
@@ -10,6 +10,28 @@ const LAST_PLACES: f64 = 1.0;
 
 /// The smallest normal float32: adapters may take anything below it as 0.
 pub(crate) const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
+
+/// How far an activation leaves y off, as a part of what is allowed: 14 units of the terms of what it is
+/// applied to, most of which WGSL allows exp and division, see docs/numerics.md. The same share of dy is how
+/// far its slope may be off.
+pub(crate) const fn activation_share(activation: Activation) -> f64 {
+    if activation.is_some() { 14.0 / FLOAT32_UNITS } else { 1.0 }
+}
+
+/// The most that the slope of an activation changes by a change of z of at most `off`, for each unit of that
+/// change. The derivative of the slope is at most 1/2, falls off as `(2 + |z|) * exp(-|z|)`, and changes by
+/// at most 1/2 itself.
+pub(crate) fn curvature(activation: Activation, z: f64, off: f64) -> f64 {
+    match activation {
+        Activation::None => 0.0,
+        Activation::Silu => {
+            let nearest = (z.abs() - off).max(0.0);
+            let sigmoid = 1.0 / (1.0 + (-z.abs()).exp());
+            let own = sigmoid * (1.0 - sigmoid) * (2.0 + z.abs() * (1.0 - 2.0 * sigmoid));
+            (own.abs() + 0.5 * off).min((2.0 + nearest) * (-nearest).exp()).min(0.5)
+        }
+    }
+}
 
 /// A value that the reference computed, and how to judge the value that the GPU stored in its place.
 #[derive(Clone, Copy, Debug)]

@@ -30,7 +30,7 @@ const POOL_ALIGNMENT: usize = 256;
 impl Runner<'_> {
     /// The tensors of a call, uploaded.
     pub(super) fn call(&self, operation: Operation) -> Result<Call, Error> {
-        let used = operation.of_call(self.problem.affine);
+        let used = operation.of_call(self.problem.affine, self.problem.activation);
         let mut call = Call { tensors: Vec::with_capacity(used.len()), buffers: Vec::new() };
         for used in used.iter().filter(|used| used.role != Role::Output) {
             let values = self.input(used, &call)?;

@@ -1,7 +1,9 @@
 //! Backward over buffers.
 
-use crate::{Buffers, ROWS, WrongCalls, at, norm, said, strided, vector};
-use wgpu_layernorm::{Affine, BackwardBuffers, BufferVector, Dtype, Gradient};
+use crate::{Buffers, COLS, ROWS, WrongCalls, at, norm, said, strided, vector};
+use wgpu_layernorm::{
+    Activation, Affine, BackwardBuffers, BufferVector, Dtype, Gradient, LayerNorm, LayerNormDescriptor,
+};
 
 #[test]
 fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
@@ -13,6 +15,8 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     let plain = norm(kernels, Affine::None, Dtype::F32);
     let with_gain = norm(kernels, Affine::Gain, Dtype::F32);
     let full = norm(kernels, Affine::GainBias, Dtype::F32);
+    let silu = LayerNormDescriptor { activation: Activation::Silu, ..LayerNormDescriptor::layer(COLS) };
+    let activated = LayerNorm::new(kernels, &silu).unwrap();
     let gain_at = vector(&gain, 0);
     let none = BackwardBuffers::new(ROWS, &x, &dy, &statistics);
     let backward = BackwardBuffers { dx: Some((&dx).into()), ..none };
@@ -31,6 +35,24 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
             "invalid: buffer gain was given but is not used: `affine` has no gain",
             &plain,
             BackwardBuffers { gain: gain_at, ..backward },
+        ),
+        (
+            "no bias behind an activation",
+            "invalid: buffer bias is missing: `affine` has a bias, and the gradient of the activation depends on it",
+            &activated,
+            all,
+        ),
+        (
+            "bias without use",
+            "invalid: buffer bias was given but is not used: no gradient depends on it without an activation",
+            &full,
+            BackwardBuffers { bias: gain_at, ..all },
+        ),
+        (
+            "bias in dx",
+            "invalid: dx and bias overlap: {READ_AND_WRITTEN}",
+            &activated,
+            BackwardBuffers { bias: vector(&large, 7), dx: Some(at(&large, 0)), ..all },
         ),
         (
             "stride of dy",

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Span, SubgroupSizes, Tensor};
-use wgpu_layernorm::{Affine, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Activation, Affine, Dtype, Gradient, Normalization, Problem};
+
 /// A problem with every option of a call, on an adapter.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -31,7 +32,7 @@ impl Case {
             keep(Ok(apply), of_apply);
         }
         if let Some([sums, apply]) = allowed(Plan::backward_split(problem, self.backward, width, caps)) {
-            keep(Ok(sums), 4 + count(&[self.problem.affine.has_gain()]));
+            keep(Ok(sums), 4 + count(&[self.problem.affine.has_gain(), self.reads_bias_again()]));
             keep(Ok(apply), self.backward_buffers() + 1);
         }
         if self.has_parameter_gradients() {
@@ -78,9 +79,15 @@ impl Case {
 
     pub(crate) fn backward_buffers(&self) -> usize {
         let Backward { dx, dsum, row_gain, drow_gain, x_in_dx, dy_in_dx, .. } = self.backward;
-        let inputs = [!x_in_dx, !dy_in_dx, dsum, self.problem.affine.has_gain(), true];
+        let has_gain = self.problem.affine.has_gain();
+        let inputs = [!x_in_dx, !dy_in_dx, dsum, has_gain, self.reads_bias_again(), true];
         let of_rows = [row_gain && dx.is_some(), drow_gain.is_some()];
         count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()]) + count(&of_rows)
+    }
+
+    /// Whether backward makes again what an activation was applied to.
+    pub(crate) fn reads_bias_again(&self) -> bool {
+        self.problem.activation.is_some() && self.problem.affine.has_bias()
     }
 
     pub(crate) fn reduce_buffers(&self) -> usize {
@@ -109,13 +116,15 @@ pub(crate) fn problems(cols: impl Strategy<Value = u32>) -> impl Strategy<Value 
     let dtype = prop::sample::select(&Dtype::ALL[..]);
     let normalization = prop::sample::select(vec![Normalization::Layer, Normalization::Rms]);
     let affine = prop::sample::select(vec![Affine::None, Affine::Gain, Affine::GainBias]);
-    (cols, dtype, any::<bool>(), normalization, affine).prop_map(
-        |(cols, dtype, f32_parameters, normalization, affine)| Problem {
+    let activation = prop::sample::select(&Activation::ALL[..]);
+    (cols, dtype, any::<bool>(), normalization, affine, activation).prop_map(
+        |(cols, dtype, f32_parameters, normalization, affine, activation)| Problem {
             cols,
             dtype,
             parameter_dtype: if f32_parameters { Dtype::F32 } else { dtype },
             normalization,
             affine,
+            activation,
             ..Problem::default()
         },
     )
@@ -235,8 +244,8 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
     let vector_width = prop::sample::select(vec![1, 2, 4, 8]);
     (problems(cols), vector_width, forwards(), backwards(), caps()).prop_map(
         |(problem, vector_width, forward, backward, caps)| {
-            // A gain of each row is in place of those of each column.
-            let may_have_row_gain = problem.affine == Affine::None;
+            // A gain of each row is in place of those of each column, and of what comes after them.
+            let may_have_row_gain = problem.affine == Affine::None && !problem.activation.is_some();
             // Statistics that are given or kept are those of layer norm, and those that are kept of several
             // values.
             let has_mean = problem.normalization == Normalization::Layer;

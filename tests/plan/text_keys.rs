@@ -5,7 +5,7 @@ use wgpu_layernorm::plan::{
     AdapterKind, Backward, Caps, Forward, Kernel, Plan, Pooled, SubgroupSizes, Tensor,
 };
 use wgpu_layernorm::shader::{Dialect, assemble};
-use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Activation, Affine, Channels, Dtype, Gradient, Normalization, Problem};
 
 fn adapters() -> [Caps; 3] {
     let subgroup = Some(SubgroupSizes { min: 32, max: 32 });
@@ -41,6 +41,11 @@ fn problems() -> Vec<Problem> {
             }
         }
     }
+    // Some of them with an activation.
+    let of_layer = problems.iter().filter(|problem| problem.normalization == Normalization::Layer);
+    let activated: Vec<Problem> =
+        of_layer.map(|problem| Problem { activation: Activation::Silu, ..*problem }).collect();
+    problems.extend(activated);
     problems
 }
 

@@ -44,6 +44,7 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
     let reads_parameters = !(plan.operation.name().starts_with("forward") && forward.without_y);
     let gain = times(problem.affine.has_gain() && reads_parameters, parameter);
     let bias = times(problem.affine.has_bias() && reads_parameters, parameter);
+    let bias_again = times(call.case.reads_bias_again(), parameter);
     // The gain of each row, and its gradient, in float32.
     let of_rows = |count| times(count, 4 * call.rows);
     let row_gain = of_rows(forward.row_gain);
@@ -80,7 +81,10 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
         }
         Kernel::BackwardSplitSums => {
             let left = 16 * u64::from(plan.row_partials()) * call.rows;
-            prop_assert_eq!((traffic.read, traffic.written), (2 * tensor + gain + statistics, left));
+            prop_assert_eq!(
+                (traffic.read, traffic.written),
+                (2 * tensor + gain + bias_again + statistics, left)
+            );
         }
         Kernel::BackwardCached | Kernel::BackwardStreamed | Kernel::BackwardSplitApply => {
             let partial_row = u64::from(plan.parameter_gradients()) * 4 * cols;
@@ -92,7 +96,9 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let row_gain = of_rows(backward.row_gain && backward.dx.is_some());
             let drow_gain = of_rows(backward.drow_gain.is_some());
             let added = of_rows(backward.drow_gain == Some(Gradient::Accumulate)) + row_gain;
-            let read = 2 * tensor + accumulated + dsum + statistics + gain + read_back * partial_row + added;
+            let parameters = gain + bias_again;
+            let of_rows = 2 * tensor + accumulated + dsum + statistics + added;
+            let read = of_rows + parameters + read_back * partial_row;
             let written = times(backward.dx.is_some(), tensor) + left * partial_row + drow_gain;
             if plan.kernel == Kernel::BackwardCached {
                 prop_assert_eq!((traffic.read, traffic.written), (read, written));

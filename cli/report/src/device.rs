@@ -124,6 +124,7 @@ impl Measurement {
             channels: problem
                 .channels
                 .map(|channels| OfChannels { count: channels.count, groups: channels.groups }),
+            activation: problem.activation.is_some().then(|| problem.activation.name().to_owned()),
             rows: workload.rows,
             cols: problem.cols,
             kernel: None,

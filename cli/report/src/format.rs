@@ -241,6 +241,9 @@ pub struct Measurement {
     /// which are the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<OfChannels>,
+    /// What is applied to each value after gain and bias, such as `silu`; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
     /// Number of rows.
     pub rows: u64,
     /// Values in a row.

@@ -18,6 +18,8 @@ pub struct Key {
     pub affine: String,
     /// Channels and groups of a sample, where gain and bias have a value for each channel.
     pub channels: Option<OfChannels>,
+    /// What is applied to each value after gain and bias.
+    pub activation: Option<String>,
     /// Number of rows.
     pub rows: u64,
     /// Values in a row.
@@ -43,6 +45,7 @@ impl Key {
             parameter_dtype: measurement.parameter_dtype.clone(),
             affine: measurement.affine.clone(),
             channels: measurement.channels,
+            activation: measurement.activation.clone(),
             rows: measurement.rows,
             cols: measurement.cols,
         }
@@ -93,14 +96,15 @@ impl Key {
                 _ => format!(" for each of {count} channels in {groups} groups"),
             }
         });
-        format!("{}, {norm}{affine}{channels}, {}", self.operation, self.storage())
+        let activation = self.activation.as_ref().map_or_else(String::new, |name| format!(", {name}"));
+        format!("{}, {norm}{affine}{channels}{activation}, {}", self.operation, self.storage())
     }
 }
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         fn order(key: &Key) -> impl Ord + '_ {
-            let Key { operation, normalization, dtype, parameter_dtype, affine, channels, rows, cols } = key;
+            let Key { operation, normalization, dtype, parameter_dtype, rows, cols, .. } = key;
             (
                 rank(&OPERATIONS, operation),
                 normalization,
@@ -108,8 +112,9 @@ impl Ord for Key {
                 cols,
                 rows,
                 parameter_dtype,
-                affine,
-                channels,
+                &key.affine,
+                key.channels,
+                &key.activation,
             )
         }
         order(self).cmp(&order(other))
@@ -126,9 +131,9 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, rows, cols, .. } = self;
         write!(f, "{operation}/{}/{}/{rows}x{cols}", self.norm(), self.storage())?;
-        match self.channels {
-            Some(OfChannels { count, groups }) => write!(f, "/{count}_channels_in_{groups}"),
-            None => Ok(()),
+        if let Some(OfChannels { count, groups }) = self.channels {
+            write!(f, "/{count}_channels_in_{groups}")?;
         }
+        self.activation.as_ref().map_or(Ok(()), |activation| write!(f, "/{activation}"))
     }
 }

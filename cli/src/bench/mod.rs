@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::reports::{self, Files, Plot};
 use crate::tuning::{self, TuningFlag};
-use crate::words::{dtypes, normalizations, operations, row_splits};
+use crate::words::{activations, dtypes, normalizations, operations, row_splits};
 use baseline::{Baseline, check_baseline, hold_against};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -18,7 +18,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use wgpu_layernorm::bench::{self, Bench as Timer, NamedShape, Operation, Options, Workload};
 use wgpu_layernorm::plan::{RowSplit, Tuning};
-use wgpu_layernorm::{Channels, Dtype, Normalization, Problem, wgpu};
+use wgpu_layernorm::{Activation, Channels, Dtype, Normalization, Problem, wgpu};
 
 /// Time the kernels against plain copies of the same bytes.
 ///
@@ -70,6 +70,10 @@ pub(crate) struct Bench {
     /// Groups of a sample: they divide channels and rows evenly, and the channels of a group divide cols
     #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
     groups: Option<u32>,
+
+    /// What is applied to each value after gain and bias: silu, z * sigmoid(z), or nothing
+    #[arg(long, value_parser = activations(), default_value = "none")]
+    activation: Activation,
 
     /// Whether several workgroups share a row, which changes the order of its sums: wide for rows that are
     /// too wide for a workgroup's registers, which pays where they are too few to fill the adapter
@@ -209,7 +213,8 @@ fn workloads(args: &Bench) -> Result<Vec<Workload>, Failure> {
                 for parameter_dtype in parameter_dtypes(args, *dtype)? {
                     for Shape { rows, cols } in &shapes {
                         let workload = Workload::new(*operation, *normalization, *dtype, *rows, *cols)
-                            .with_parameter_dtype(parameter_dtype);
+                            .with_parameter_dtype(parameter_dtype)
+                            .with_activation(args.activation);
                         let workload = with_channels(args, workload)?;
                         if !workloads.contains(&workload) {
                             workloads.push(workload);

@@ -3,10 +3,10 @@
 use super::batch::BatchFlags;
 use crate::compute::AdapterFlag;
 use crate::tuning::TuningFlag;
-use crate::words::NormalizationFlag;
+use crate::words::{NormalizationFlag, activations};
 use clap::Args;
 use std::path::PathBuf;
-use wgpu_layernorm::{Normalization, Problem};
+use wgpu_layernorm::{Activation, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Common {
@@ -59,6 +59,10 @@ pub(crate) struct Common {
     /// Multiply by 1 + gain, as Gemma and Qwen3-Next do
     #[arg(long)]
     pub(super) zero_centered_gain: bool,
+
+    /// What is applied to each value after gain and bias: silu, z * sigmoid(z), or nothing
+    #[arg(long, value_parser = activations(), default_value = "none")]
+    pub(crate) activation: Activation,
 
     /// Values in a row [default: the last dimension of x]
     #[arg(

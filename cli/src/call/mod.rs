@@ -89,6 +89,7 @@ impl Call {
                 parameter_dtype: x.dtype,
                 normalization: common.normalization.of_rows(),
                 affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
+                activation: common.activation,
                 channels,
                 eps: common.eps(),
                 ..Problem::default()
@@ -123,6 +124,12 @@ impl Call {
                 return Err(Failure::WrongCall(
                     "--zero-centered-gain: the g of weight norm is a norm".to_owned(),
                 ));
+            }
+            if common.activation.is_some() {
+                return Err(Failure::WrongCall(format!(
+                    "--activation {}: weight norm has none, as its y is a weight",
+                    common.activation
+                )));
             }
             // Its gain is that of rows.
             call.problem.affine = Affine::None;

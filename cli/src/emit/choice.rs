@@ -39,6 +39,7 @@ impl Choice {
             ("--parameter-dtype", self.parameter_dtype.is_some()),
             ("--normalization", self.normalization.is_some()),
             ("--affine", self.affine.is_some()),
+            ("--activation", self.activation.is_some()),
             ("--option", !self.option.is_empty()),
             ("--vector-width", self.vector_width.is_some()),
             ("--channels", self.channels.is_some()),
@@ -169,6 +170,7 @@ impl Choice {
             parameter_dtype: self.parameter_dtype.unwrap_or(dtype),
             normalization: self.normalization.unwrap_or_default(),
             affine: self.affine.unwrap_or_default(),
+            activation: self.activation.unwrap_or_default(),
             channels: self.channels.zip(self.groups).map(|(count, groups)| {
                 let per_row = count.checked_div(groups).unwrap_or(0).max(1);
                 Channels { count, groups, spatial: self.cols.unwrap_or_default() / per_row }

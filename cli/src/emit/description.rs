@@ -21,6 +21,7 @@ pub(crate) struct Description {
     cols: u32,
     normalization: &'static str,
     affine: &'static str,
+    activation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<OfChannels>,
     workgroup_size: [u32; 3],
@@ -174,6 +175,7 @@ impl Description {
             cols: plan.cols,
             normalization: plan.normalization.name(),
             affine: plan.affine.name(),
+            activation: plan.activation.name(),
             channels: plan.channels.map(|channels| {
                 let Channels { count, groups, spatial } = channels;
                 OfChannels { count, groups, spatial }

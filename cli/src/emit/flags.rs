@@ -1,10 +1,10 @@
 //! The flags that say which variant.
 
 use crate::adapters::parse_part;
-use crate::words::{Wanted, affines, dtypes, kinds, normalizations, outputs, wanted};
+use crate::words::{Wanted, activations, affines, dtypes, kinds, normalizations, outputs, wanted};
 use clap::{Args, ValueEnum};
 use wgpu_layernorm::plan::{AdapterKind, SubgroupSizes, Tensor};
-use wgpu_layernorm::{Affine, Dtype, Normalization, Problem};
+use wgpu_layernorm::{Activation, Affine, Dtype, Normalization, Problem};
 
 #[derive(Args, Debug)]
 pub(crate) struct Choice {
@@ -41,6 +41,10 @@ pub(crate) struct Choice {
     /// Which of gain and bias there are [default: gain_bias]
     #[arg(long, value_parser = affines(), help_heading = "Kernel")]
     pub(super) affine: Option<Affine>,
+
+    /// What is applied to each value after gain and bias: silu, z * sigmoid(z) [default: none]
+    #[arg(long, value_parser = activations(), help_heading = "Kernel")]
+    pub(super) activation: Option<Activation>,
 
     /// Channels of a sample, where gain and bias have a value for each: group norm, whose rows are groups
     #[arg(long, value_name = "C", requires = "groups", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Kernel")]

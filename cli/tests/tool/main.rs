@@ -1,5 +1,6 @@
 //! Drives the real binary.
 
+mod activation;
 mod batches;
 mod calls;
 mod compare;

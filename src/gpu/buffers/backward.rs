@@ -24,6 +24,10 @@ pub struct BackwardBuffers<'a> {
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and there is an
+    /// `activation`: other gradients do not depend on it.
+    #[doc(alias = "beta")]
+    pub bias: Option<BufferVector<'a>>,
     /// What forward multiplied y of each row by, `[rows]` in float32; only with
     /// [`Affine::None`](crate::Affine::None). Without dx it is not needed.
     #[doc(alias = "weight_g")]
@@ -73,6 +77,7 @@ impl<'a> BackwardBuffers<'a> {
             dy: dy.into(),
             dsum: None,
             gain: None,
+            bias: None,
             row_gain: None,
             statistics: statistics.into(),
             given_statistics: false,
@@ -90,10 +95,11 @@ impl<'a> BackwardBuffers<'a> {
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
         let given = Backward { given_statistics: self.given_statistics, ..Backward::default() };
-        Operation::Backward(given).check_statistics(problem)?;
+        Operation::Backward(given).check_problem(problem)?;
         affine.check_gain(self.gain.is_some())?;
-        self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
-        self.drow_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("drow_gain"))?;
+        problem.check_bias_of_backward(self.bias.is_some())?;
+        self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
+        self.drow_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("drow_gain"))?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
             let why = "drow_gain is its gradient, and dx depends on it";
             return Err(Error::MissingBuffer { buffer: "row_gain", why });
@@ -119,12 +125,13 @@ impl<'a> BackwardBuffers<'a> {
         self.dbias.map_or(Ok(()), |_| affine.check_uses_bias("dbias"))
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 10] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 11] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Dy, Some(self.dy.into())),
             (Tensor::Dsum, self.dsum.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
+            (Tensor::Bias, self.bias.map(Into::into)),
             (Tensor::RowGain, self.row_gain.map(Into::into)),
             (Tensor::Statistics, Some(self.statistics.into())),
             (Tensor::Dx, self.dx.map(Into::into)),
@@ -144,6 +151,7 @@ impl<'a> BackwardBuffers<'a> {
         Some(Self {
             dsum: given(Tensor::Dsum).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
+            bias: given(Tensor::Bias).map(Into::into),
             row_gain: given(Tensor::RowGain).map(Into::into),
             dx: given(Tensor::Dx).map(Into::into),
             dgain: given(Tensor::Dgain).map(Into::into),

@@ -92,7 +92,7 @@ impl<'a> ForwardBuffers<'a> {
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
-        self.row_gain.map_or(Ok(()), |_| affine.check_uses_row_gain("row_gain"))?;
+        self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         if self.y.is_some() {
             affine.check_gain(self.gain.is_some())?;
             return affine.check_bias(self.bias.is_some());

@@ -194,6 +194,16 @@ impl<'a> Place<'a> {
     }
 }
 
+/// That kernels can bind the buffer.
+pub(super) fn check_usage(name: &'static str, buffer: &wgpu::Buffer) -> Result<(), Error> {
+    let usages = buffer.usage();
+    if usages.contains(wgpu::BufferUsages::STORAGE) {
+        return Ok(());
+    }
+    let needs = "BufferUsages::STORAGE".to_owned();
+    Err(Error::BufferUsage { buffer: name, has: format!("{usages:?}"), needs })
+}
+
 impl<'a> From<&'a wgpu::Buffer> for Place<'a> {
     fn from(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, start: Start::Element(0) }
@@ -326,7 +336,7 @@ mod tests {
     use super::*;
     use crate::gpu::{AdapterChoice, Context};
     use crate::plan::{Backward, Forward, Operation, Tensor, Used};
-    use crate::types::Affine;
+    use crate::types::{Activation, Affine};
 
     /// A tensor that the tables have and a call's buffers do not know would be left out without a word.
     #[test]
@@ -335,7 +345,7 @@ mod tests {
         let buffer = context.create("all", 64).unwrap();
         let given = |_| Some(Given::at_element(&buffer, 0, None));
         let check = |operation: Operation, given: &[(Tensor, Option<Given<'_>>)]| {
-            for used in operation.of_call(Affine::GainBias) {
+            for used in operation.of_call(Affine::GainBias, Activation::Silu) {
                 let is_there = given.iter().any(|(tensor, given)| *tensor == used.tensor && given.is_some());
                 assert!(is_there, "{} of {operation:?}", used.tensor.name());
             }
@@ -356,7 +366,8 @@ mod tests {
         let buffer = context.create("all", 64).unwrap();
         // A gain of each row is in place of those of each column.
         let tensors = |operation: Operation, has_row_gain: bool| {
-            operation.of_call(if has_row_gain { Affine::None } else { Affine::GainBias })
+            let affine = if has_row_gain { Affine::None } else { Affine::GainBias };
+            operation.of_call(affine, Activation::Silu)
         };
         let given = |tensors: &[Used], tensor| {
             let is_there = tensors.iter().any(|used| used.tensor == tensor);

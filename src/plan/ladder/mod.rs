@@ -25,6 +25,7 @@ pub(super) use split::{Chunks, backward_split, forward_split};
 use super::numbers::SLOT_SUM_BYTES;
 use super::{AdapterKind, Caps, Kernel, Reduction, RowShape, SubgroupSizes};
 use crate::error::Error;
+use crate::types::Activation;
 use gpu::{
     BACKWARD_DX_VEC4, BACKWARD_MOST_THREADS, FORWARD_FEW_THREADS, FORWARD_VEC4, FORWARD_VEC4_MOST,
     GPU_BACKWARD_BLOCK_ROWS, GPU_THREADS_IN_FLIGHT, gpu, gpu_walk,
@@ -72,7 +73,15 @@ pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
     rung.map_or_else(|| streamed(Kernel::ForwardStreamed, shape, block_rows, caps), Ok)
 }
 
-pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Result<Rung, Error> {
+/// With an activation a thread holds half as much, as it makes dz from x, gain and bias: it would spill on
+/// RDNA 3.
+pub(super) fn backward(
+    shape: &RowShape,
+    parameters: bool,
+    activation: Activation,
+    caps: &Caps,
+) -> Result<Rung, Error> {
+    let share = if activation.is_some() { 2 } else { 1 };
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
@@ -80,9 +89,11 @@ pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Resul
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
-            gpu(Kernel::BackwardCached, shape, BACKWARD_VEC4, &Caps { max_invocations, ..*caps })
+            // Of single elements in 16 bits, some spill on GCN 5 with all of it.
+            let vec4 = if shape.vector_width == 1 { BACKWARD_VEC4 - 1 } else { BACKWARD_VEC4 };
+            gpu(Kernel::BackwardCached, shape, vec4 / share, &Caps { max_invocations, ..*caps })
         }
-        (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4, caps),
+        (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4 / share, caps),
     };
     let block_rows = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => software_budget(caps).backward_block_rows,
@@ -103,9 +114,14 @@ pub(super) fn backward(shape: &RowShape, parameters: bool, caps: &Caps) -> Resul
 
 /// The rung of dx alone where the gain has a value for each channel. A thread has all its gains at a time: in
 /// a workgroup of 1024 they spill on GCN 5, as the sums of gradients do.
-pub(super) fn backward_of_channels(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
+pub(super) fn backward_of_channels(
+    shape: &RowShape,
+    activation: Activation,
+    caps: &Caps,
+) -> Result<Rung, Error> {
     let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
-    backward(shape, false, &Caps { max_invocations, ..*caps }).or_else(|_| backward(shape, false, caps))
+    backward(shape, false, activation, &Caps { max_invocations, ..*caps })
+        .or_else(|_| backward(shape, false, activation, caps))
 }
 
 /// The rung of `backward_channel_sums`: a workgroup is a row, and its slots are channels.

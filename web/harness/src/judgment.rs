@@ -92,6 +92,7 @@ mod tests {
             dtype: "f32".to_owned(),
             parameter_dtype: "f32".to_owned(),
             channels: None,
+            activation: None,
             rows: 4,
             cols: 8,
             kernel: None,

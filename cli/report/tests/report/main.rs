@@ -55,6 +55,7 @@ fn measurement(operation: &str, dtype: &str, cols: u32, seconds: f64) -> Measure
         dtype: dtype.to_owned(),
         parameter_dtype: dtype.to_owned(),
         channels: None,
+        activation: None,
         rows: 128,
         cols,
         kernel: Some("forward_cached".to_owned()),
