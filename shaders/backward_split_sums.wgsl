@@ -44,6 +44,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     if (is_not_finite(sums.y) || (is_large && !is_not_finite(small.z))) {
                         sums = Sums(sums.x, small.yz);
                         squares = SMALL_SUMS;
+                    } else if (IS_LINEAR && (bitcast<u32>(small.z) & 0x7fffffffu) == 0x7f800000u) {
+                        // An infinity is one at any scale, and what rounding loses of it is NaN.
+                        sums.z = small.z;
                     }
                 }
                 if (first_row + b < rows.end && thread == 0u) {

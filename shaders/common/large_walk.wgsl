@@ -19,7 +19,10 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     var plain_product = vec4<f32>();
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        var dxhat = small_dxhat(load_parameters(row, step, thread), load_dz(row, step, thread, saved));
+        let parameters = load_parameters(row, step, thread);
+        let dy_values = load_dz(row, step, thread, saved);
+        var dxhat = small_dxhat(parameters, dy_values);
+        var unscaled_dxhat = times_gain_plus(parameters, dy_values, PerRow());
         var x_values = load_x(row, step, thread);
         for (var part = 0u; part < PARTS; part++) {
             let term = keep_row(dxhat[part], step, part, thread) * SUM_SCALE;
@@ -29,7 +32,13 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
                 sum_product = add_compensated(sum_product, term * xhat);
             }
             plain_dxhat += term;
-            plain_product = fma(term, xhat, plain_product);
+            var factor = term;
+            if (IS_LINEAR) {
+                // Beside an xhat that is infinite, what is 0 at the small scale alone counts by its sign.
+                let is_infinite = (bitcast<vec4<u32>>(xhat) & vec4<u32>(0x7fffffffu)) == vec4<u32>(0x7f800000u);
+                factor = select(term, sign(unscaled_dxhat[part]), is_infinite & (term == vec4<f32>()));
+            }
+            plain_product = fma(factor, xhat, plain_product);
         }
     }
     // What rounding loses of an infinity is NaN.
