@@ -3,6 +3,7 @@
 //     slot        the threads of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, mostly one
 //     row         threads_per_row threads side by side, walking it in STEPS steps (common/row.wgsl)
+//     access      of columns of a row, or of one column of ACCESS_ROWS rows side by side (access/)
 //
 // Both walks go over the columns once for the whole block, in runs of RUN_STEPS steps
 // (common/backward_walk.wgsl). The first takes four sums over the columns of each row. In the second a thread

@@ -278,3 +278,26 @@ fn rows_change_by_whole_accesses() {
     let untouched = (0..shape.length()).filter(|i| shape.place(*i).0 >= 44);
     assert!(untouched.into_iter().all(|i| got[0][i] == before[i].to_bits()));
 }
+
+/// A binding that holds a part of a sample's positions cuts the call, between accesses.
+#[test]
+fn a_call_is_cut_between_accesses() {
+    let shape = Shape { samples: 2, channels: 8, positions: 64 };
+    let [x, dy] = [1, 2].map(|seed| mixed_values(seed, shape.length()));
+    let whole_context = context();
+    let whole_norm = norm(&whole_context, AdapterKind::Software, shape.channels, Normalization::Layer);
+    let whole = results(&whole_context, &whole_norm, shape, [&x, &dy]);
+    // All but the last column of a sample, and 30 positions of that: 28 are whole accesses.
+    let bytes = 4 * (7 * 64 + 30);
+    let cut_context = support::context_with(|limits| limits.max_storage_buffer_binding_size = bytes);
+    let cut_norm = norm(&cut_context, AdapterKind::Software, shape.channels, Normalization::Layer);
+    let cut = results(&cut_context, &cut_norm, shape, [&x, &dy]);
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    assert_eq!(bits(&cut.y), bits(&whole.y));
+    assert_eq!(bits(&cut.statistics), bits(&whole.statistics));
+    assert_eq!(bits(&cut.dx), bits(&whole.dx));
+    for (cut, whole) in [(&cut.dgain, &whole.dgain), (&cut.dbias, &whole.dbias)] {
+        let whole: Vec<f64> = whole.iter().map(|value| f64::from(*value)).collect();
+        assert!(units(cut, &whole, shape.channels, 0.0) <= 4.0);
+    }
+}

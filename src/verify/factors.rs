@@ -5,12 +5,10 @@
 //! fault more likely to show.
 
 use super::cases::{Case, Task};
-use super::kinds::{
-    Data, INNER_ROWS, Layout, ROWS_OF_ACCESS, Residual, SavedStatistics, Values, least_factor,
-};
+use super::kinds::{Data, INNER_ROWS, Layout, Residual, SavedStatistics, Values, least_factor};
 use crate::covering::Levels;
 use crate::op::{Choice, Stored};
-use crate::plan::{Backward, Forward};
+use crate::plan::{ACCESS_ROWS, Backward, Forward};
 use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -203,7 +201,7 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         if level[CHANNEL] > 0 {
             return None;
         }
-        rows = rows.next_multiple_of(ROWS_OF_ACCESS as usize);
+        rows = rows.next_multiple_of(ACCESS_ROWS as usize);
     }
     if level[CHANNEL] > 0 {
         let groups = GROUPS as usize;

@@ -1,6 +1,6 @@
 //! What cases differ in beside the problem: where tensors lie, and what they hold.
 
-use crate::plan::Span;
+use crate::plan::{ACCESS_ROWS, Span};
 
 /// What the rows of x hold; each row a little different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl Layout {
                 Span { offset: 3, stride: 1, column_stride, inner_rows, outer_stride, ..rows }
             }
             Self::Positions => {
-                let inner_rows = 2 * u64::from(ROWS_OF_ACCESS);
+                let inner_rows = 2 * u64::from(ACCESS_ROWS);
                 let column_stride = inner_rows + 4;
                 let outer_stride = column_stride * wide + 4;
                 Span { offset: 4, stride: 1, column_stride, inner_rows, outer_stride, ..rows }
@@ -215,9 +215,6 @@ fn inner_columns_of(cols: u32) -> u32 {
 pub(super) fn least_factor(cols: u32) -> u32 {
     (2..=cols).find(|factor| cols.is_multiple_of(*factor)).unwrap_or(1)
 }
-
-/// Rows that an access of such a kernel has: calls have a multiple of them.
-pub(super) const ROWS_OF_ACCESS: u32 = 4;
 
 /// Rows inside an outer row, of which the last has fewer in most cases.
 pub(super) const INNER_ROWS: u32 = 3;

@@ -11,9 +11,9 @@ use crate::plan::{AdapterKind, Caps, Kernel, Reduction, RowShape};
 const GPU_SLOTS: u32 = 16;
 const GPU_THREADS: u32 = 16;
 
-/// Software: accesses of a slot, all of whose lanes together have a kilobyte of float32 side by side for each
-/// column. With less the strides between columns, mostly a power of two, miss in every cache (0.27 of the
-/// copy with one access, 0.65 with eight).
+/// Software: accesses of a slot's block. On lavapipe one ran at 0.25 of the copy, as strides between columns,
+/// mostly a power of two, miss in every cache; two at 0.46; four at no more in forward and 0.55 in backward,
+/// but their texts compile in 10 s and more (docs/lab/software-adapters.md).
 const SOFTWARE_BLOCK: u32 = 2;
 
 /// The rung of a kernel that walks rows side by side.

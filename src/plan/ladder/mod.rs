@@ -89,7 +89,7 @@ pub(super) fn backward(
         }
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
-            // Of single elements in 16 bits, some spill on GCN 5 with all of it.
+            // Accessed one by one, values of 16 bits spill on GCN 5 with all of it.
             let vec4 = if shape.vector_width == 1 { BACKWARD_VEC4 - 1 } else { BACKWARD_VEC4 };
             gpu(Kernel::BackwardCached, shape, vec4 / share, &Caps { max_invocations, ..*caps })
         }
