@@ -186,9 +186,9 @@ impl Plan {
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
             Some(channels) if !(channels.is_by_column() && backward.has_parameters()) => {
-                ladder::backward_of_channels(shape, problem.activation, caps)?
+                ladder::backward_of_channels(shape, problem, caps)?
             }
-            _ => ladder::backward(shape, backward.has_parameters(), problem.activation, caps)?,
+            _ => ladder::backward(shape, backward.has_parameters(), problem, caps)?,
         };
         // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, and where 8 values are two
         // accesses to rows of one type.

@@ -25,7 +25,8 @@ pub(super) use split::{Chunks, backward_split, forward_split};
 use super::numbers::SLOT_SUM_BYTES;
 use super::{AdapterKind, Caps, Kernel, Reduction, RowShape, SubgroupSizes};
 use crate::error::Error;
-use crate::types::Activation;
+use crate::op::Stored;
+use crate::types::Problem;
 use gpu::{
     BACKWARD_DX_VEC4, BACKWARD_MOST_THREADS, FORWARD_FEW_THREADS, FORWARD_VEC4, FORWARD_VEC4_MOST,
     GPU_BACKWARD_BLOCK_ROWS, GPU_THREADS_IN_FLIGHT, gpu, gpu_walk,
@@ -78,10 +79,10 @@ pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
 pub(super) fn backward(
     shape: &RowShape,
     parameters: bool,
-    activation: Activation,
+    problem: &Problem,
     caps: &Caps,
 ) -> Result<Rung, Error> {
-    let share = if activation.is_some() { 2 } else { 1 };
+    let share = if problem.activation.is_some() { 2 } else { 1 };
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
@@ -90,7 +91,8 @@ pub(super) fn backward(
         (AdapterKind::Gpu, true) => {
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
             // Accessed one by one, values of 16 bits spill on GCN 5 with all of it.
-            let vec4 = if shape.vector_width == 1 { BACKWARD_VEC4 - 1 } else { BACKWARD_VEC4 };
+            let are_apart = shape.vector_width == 1 && Stored::narrowest(problem).size() == 2;
+            let vec4 = if are_apart { BACKWARD_VEC4 - 1 } else { BACKWARD_VEC4 };
             gpu(Kernel::BackwardCached, shape, vec4 / share, &Caps { max_invocations, ..*caps })
         }
         (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4 / share, caps),
@@ -114,14 +116,10 @@ pub(super) fn backward(
 
 /// The rung of dx alone where the gain has a value for each channel. A thread has all its gains at a time: in
 /// a workgroup of 1024 they spill on GCN 5, as the sums of gradients do.
-pub(super) fn backward_of_channels(
-    shape: &RowShape,
-    activation: Activation,
-    caps: &Caps,
-) -> Result<Rung, Error> {
+pub(super) fn backward_of_channels(shape: &RowShape, problem: &Problem, caps: &Caps) -> Result<Rung, Error> {
     let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
-    backward(shape, false, activation, &Caps { max_invocations, ..*caps })
-        .or_else(|_| backward(shape, false, activation, caps))
+    backward(shape, false, problem, &Caps { max_invocations, ..*caps })
+        .or_else(|_| backward(shape, false, problem, caps))
 }
 
 /// The rung of `backward_channel_sums`: a workgroup is a row, and its slots are channels.
