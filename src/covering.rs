@@ -19,6 +19,8 @@ pub(crate) type Levels<const N: usize> = [u8; N];
 /// How many factors are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
+    /// Every level of a factor with every level of the first two.
+    Levels,
     /// Every two levels of two factors.
     Pairs,
     /// Every three levels of three factors.
@@ -52,10 +54,11 @@ pub(crate) fn choose<const N: usize>(
 /// All factors of combinations but the last: two, or one factor twice where pairs are combined.
 fn heads<const N: usize>(strength: Strength) -> Vec<[usize; 2]> {
     let with = |first: usize| match strength {
-        Strength::Pairs => first..first + 1,
+        Strength::Levels | Strength::Pairs => first..first + 1,
         Strength::Triples => first + 1..N,
     };
-    let all = (0..N).flat_map(|first| with(first).map(move |second| [first, second]));
+    let firsts = if strength == Strength::Levels { N.min(2) } else { N };
+    let all = (0..firsts).flat_map(|first| with(first).map(move |second| [first, second]));
     all.filter(|[_, second]| second + 1 < N).collect()
 }
 
@@ -246,7 +249,8 @@ pub(crate) mod tests {
             {
                 for (place, second) in rest.iter().enumerate() {
                     match strength {
-                        Strength::Pairs => {
+                        Strength::Levels if first.0 > 1 => {}
+                        Strength::Levels | Strength::Pairs => {
                             all.insert(vec![*first, *second]);
                         }
                         Strength::Triples => {
@@ -275,9 +279,11 @@ pub(crate) mod tests {
     #[test]
     fn what_the_pool_has_is_chosen_and_little_more() {
         let pool = pool();
-        // No array of pairs is smaller than the product of the two largest factors, no array of triples than
-        // that of three.
-        for (strength, least, most) in [(Strength::Pairs, 12, 15), (Strength::Triples, 33, 45)] {
+        // No array of pairs is smaller than the product of the two largest factors, which here are the first
+        // and have one pair less, no array of triples than that of three.
+        for (strength, least, most) in
+            [(Strength::Levels, 11, 14), (Strength::Pairs, 12, 15), (Strength::Triples, 33, 45)]
+        {
             let chosen = choose(&pool, strength, 48);
             let rows = chosen.iter().map(|row| pool[*row]);
             assert_eq!(combinations(rows, strength), combinations(pool.iter().copied(), strength));

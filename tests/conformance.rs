@@ -1,74 +1,80 @@
 //! The cases of `verify` on every adapter, in up to seven modes: with all that the adapter has; where it has
 //! subgroup operations or 16-bit floats, without them; with rows split; and on software adapters with the
 //! plans of a GPU, rows split and not; and where there are subgroups, under a false report of their sizes.
-//! The cases are one covering array, in which the mode and what the adapter's plan is are factors: what is
-//! covered does not shrink with the adapter's features. A test for each, named after adapter, mode and case.
-//! No adapter is a failure.
+//! The cases are one covering array for all software adapters, and one for each other adapter. The mode is a
+//! factor of it, and so is what the adapter's plan is: what is covered does not shrink with the adapter's
+//! features. A test for each, named after adapter, mode and case. No adapter is a failure.
+//!
+//! `LAYERNORM_CONFORMANCE`: `every_level` takes an array of each level in each mode and by each kernel,
+//! `every_case` all cases in each mode.
 
 mod faults;
 
 use faults::FAULTS;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu_layernorm::plan::{AdapterKind, RowSplit, SubgroupSizes};
-use wgpu_layernorm::{Context, adapters, describe_adapter, required_features, verify, wgpu};
+use verify::{Case, Strength};
+use wgpu_layernorm::plan::{AdapterKind, Caps, RowSplit, SubgroupSizes};
+use wgpu_layernorm::{Context, Error, adapters, describe_adapter, required_features, verify, wgpu};
+
+/// A way to open an adapter.
+type Mode = (&'static str, RowSplit, Result<Context, Error>);
+
+struct Device {
+    /// The adapter, as the names of tests have it.
+    adapter: String,
+    mode: &'static str,
+    row_split: RowSplit,
+    context: Arc<Context>,
+    /// All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a
+    /// second.
+    turn: Option<Arc<Mutex<()>>>,
+}
 
 fn main() {
     let arguments = Arguments::from_args();
-    // What `cargo xtask test --full` sets.
-    let every_case = std::env::var_os("LAYERNORM_CONFORMANCE").is_some_and(|which| which == "every_case");
+    let which = std::env::var("LAYERNORM_CONFORMANCE").ok();
+    let cases_on = match which.as_deref() {
+        None => |devices: &[Device]| verify::cases_in(&modes_of(devices), Strength::Pairs),
+        Some("every_level") => |devices: &[Device]| verify::cases_in(&modes_of(devices), Strength::Levels),
+        Some("every_case") => every_case_on,
+        Some(other) => {
+            eprintln!("LAYERNORM_CONFORMANCE is {other:?}, needs to be every_level or every_case");
+            std::process::exit(2);
+        }
+    };
     let mut by_device = Vec::new();
+    // One array for the software adapters, and one for each of the others.
+    let mut arrays = vec![Vec::new()];
     for adapter in pollster::block_on(adapters()) {
-        let open = || pollster::block_on(Context::open(&adapter));
-        let mut modes = vec![("full", RowSplit::Never, open())];
-        if !required_features(&adapter).is_empty() {
-            modes.push(("plain", RowSplit::Never, pollster::block_on(Context::open_plain(&adapter))));
-        }
-        modes.push(("split", RowSplit::Wide, open()));
-        if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
-            let with_ladder = || open().map(|context| context.with_ladder(AdapterKind::Gpu));
-            modes.push(("gpu", RowSplit::Never, with_ladder()));
-            modes.push(("split-gpu", RowSplit::Wide, with_ladder()));
-        }
-        // Sizes that are not known, and twice those that there are.
-        let sizes = [("uncertain", Some(4), Some(64)), ("misreported", None, None)];
-        for (mode, min, max) in
-            sizes.into_iter().filter(|_| adapter.features().contains(wgpu::Features::SUBGROUP))
-        {
-            let info = adapter.get_info();
-            let twice = info.subgroup_max_size * 2;
-            let sizes = SubgroupSizes { min: min.unwrap_or(twice), max: max.unwrap_or(twice) };
-            let context =
-                open().map(|context| context.with_ladder(AdapterKind::Gpu).with_subgroup_sizes(sizes));
-            modes.push((mode, RowSplit::Never, context));
-        }
-        let is_gl = adapter.get_info().backend == wgpu::Backend::Gl;
-        // All devices of a GL adapter share one GL context, and wgpu panics where a thread waits for it for a
-        // second.
-        let turn = is_gl.then(|| Arc::new(Mutex::new(())));
-        let description = describe_adapter(&adapter.get_info());
-        let prefix = |mode: &str| format!("{}/{mode}", description.replace(' ', "_"));
-        let mut names = Vec::new();
+        let info = adapter.get_info();
+        let turn = (info.backend == wgpu::Backend::Gl).then(|| Arc::new(Mutex::new(())));
+        let name = describe_adapter(&info).replace(' ', "_");
         let mut opened = Vec::new();
-        for (mode, row_split, context) in modes {
-            match context {
-                Ok(context) => opened.push((mode, row_split, Arc::new(context.with_row_split(row_split)))),
-                Err(error) => by_device.push(vec![Trial::test(prefix(mode), move || Err(error.into()))]),
+        for (mode, row_split, context) in modes(&adapter) {
+            let (adapter, turn) = (name.clone(), turn.clone());
+            match context.map(|context| Arc::new(context.with_row_split(row_split))) {
+                Ok(context) => opened.push(Device { adapter, mode, row_split, context, turn }),
+                Err(error) => {
+                    by_device.push(vec![Trial::test(format!("{name}/{mode}"), move || Err(error.into()))]);
+                }
             }
         }
-        let plans_from: Vec<_> =
-            opened.iter().map(|(_, row_split, context)| (context.caps(), *row_split)).collect();
-        let cases = if every_case { every_case_in(plans_from.len()) } else { verify::cases_in(&plans_from) };
-        for (place, (mode, _, context)) in opened.iter().enumerate() {
-            let cases: Vec<_> =
-                cases.iter().filter(|(taken, _)| *taken == place).map(|(_, case)| *case).collect();
-            names.extend(cases.iter().map(|case| fault_name(mode, case)));
-            by_device.push(trials_on(&prefix(mode), mode, cases, context, turn.as_ref()));
+        match info.device_type {
+            wgpu::DeviceType::Cpu => arrays[0].extend(opened),
+            _ => arrays.push(opened),
         }
-        by_device.push(vec![Trial::test(
-            format!("{}/known_faults_name_tests", description.replace(' ', "_")),
-            move || faults::check_names(FAULTS, "conformance/", &description, &names).map_err(Failed::from),
-        )]);
+    }
+    for devices in arrays {
+        let mut cases = vec![Vec::new(); devices.len()];
+        for (place, case) in cases_on(&devices) {
+            cases[place].push(case);
+        }
+        let runs: Vec<_> = devices.into_iter().zip(cases).collect();
+        for of_adapter in runs.chunk_by(|(one, _), (next, _)| one.adapter == next.adapter) {
+            by_device.push(vec![known_faults_name_tests(of_adapter)]);
+        }
+        by_device.extend(runs.into_iter().map(|(device, cases)| trials_on(&device, cases)));
     }
     if by_device.is_empty() {
         let message = "no adapter: `cargo xtask adapter` installs a software one on Debian and Ubuntu";
@@ -77,8 +83,38 @@ fn main() {
     libtest_mimic::run(&arguments, spread(by_device)).exit();
 }
 
-fn every_case_in(modes: usize) -> Vec<(usize, verify::Case)> {
-    (0..modes).flat_map(|mode| verify::cases().into_iter().map(move |case| (mode, case))).collect()
+/// The ways to open an adapter, and the rows that are split there.
+fn modes(adapter: &wgpu::Adapter) -> Vec<Mode> {
+    let open = || pollster::block_on(Context::open(adapter));
+    let mut modes = vec![("full", RowSplit::Never, open())];
+    if !required_features(adapter).is_empty() {
+        modes.push(("plain", RowSplit::Never, pollster::block_on(Context::open_plain(adapter))));
+    }
+    modes.push(("split", RowSplit::Wide, open()));
+    let with_ladder = || open().map(|context| context.with_ladder(AdapterKind::Gpu));
+    if adapter.get_info().device_type == wgpu::DeviceType::Cpu {
+        modes.push(("gpu", RowSplit::Never, with_ladder()));
+        modes.push(("split-gpu", RowSplit::Wide, with_ladder()));
+    }
+    if adapter.features().contains(wgpu::Features::SUBGROUP) {
+        // Sizes that are not known, and twice those that there are.
+        let twice = adapter.get_info().subgroup_max_size * 2;
+        for (mode, min, max) in [("uncertain", 4, 64), ("misreported", twice, twice)] {
+            let sizes = SubgroupSizes { min, max };
+            let context = with_ladder().map(|context| context.with_subgroup_sizes(sizes));
+            modes.push((mode, RowSplit::Never, context));
+        }
+    }
+    modes
+}
+
+/// What plans are made from.
+fn modes_of(devices: &[Device]) -> Vec<(Caps, RowSplit)> {
+    devices.iter().map(|device| (device.context.caps(), device.row_split)).collect()
+}
+
+fn every_case_on(devices: &[Device]) -> Vec<(usize, Case)> {
+    (0..devices.len()).flat_map(|place| verify::cases().into_iter().map(move |case| (place, case))).collect()
 }
 
 /// The devices' trials among each other, each device's all over the whole. A software adapter compiles on the
@@ -95,16 +131,11 @@ fn spread(by_device: Vec<Vec<Trial>>) -> Vec<Trial> {
     placed.into_iter().map(|(_, trial)| trial).collect()
 }
 
-fn trials_on(
-    prefix: &str,
-    mode: &'static str,
-    cases: Vec<verify::Case>,
-    context: &Arc<Context>,
-    turn: Option<&Arc<Mutex<()>>>,
-) -> Vec<Trial> {
-    let trial = |case: verify::Case| {
-        let (context, turn) = (Arc::clone(context), turn.map(Arc::clone));
-        Trial::test(format!("{prefix}/{}", case.name()), move || {
+fn trials_on(device: &Device, cases: Vec<Case>) -> Vec<Trial> {
+    let Device { mode, .. } = *device;
+    let trial = |case: Case| {
+        let (context, turn) = (Arc::clone(&device.context), device.turn.clone());
+        Trial::test(format!("{}/{mode}/{}", device.adapter, case.name()), move || {
             let _turn = turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
             check(&context, mode, &case)
         })
@@ -112,11 +143,24 @@ fn trials_on(
     cases.into_iter().map(trial).collect()
 }
 
-fn fault_name(mode: &str, case: &verify::Case) -> String {
+/// Of an adapter's devices.
+fn known_faults_name_tests(runs: &[(Device, Vec<Case>)]) -> Trial {
+    let names = runs
+        .iter()
+        .flat_map(|(device, cases)| cases.iter().map(|case| fault_name(device.mode, case)))
+        .collect::<Vec<_>>();
+    let Device { adapter, context, .. } = &runs[0].0;
+    let description = context.description();
+    Trial::test(format!("{adapter}/known_faults_name_tests"), move || {
+        faults::check_names(FAULTS, "conformance/", &description, &names).map_err(Failed::from)
+    })
+}
+
+fn fault_name(mode: &str, case: &Case) -> String {
     format!("conformance/{mode}/{}", case.name())
 }
 
-fn check(context: &Context, mode: &str, case: &verify::Case) -> Result<(), Failed> {
+fn check(context: &Context, mode: &str, case: &Case) -> Result<(), Failed> {
     let outcome = pollster::block_on(verify::run(context, case))?;
     let kernel = outcome.kernel.name();
     let message = outcome.failures.join("; ");

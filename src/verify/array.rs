@@ -122,32 +122,35 @@ pub fn cases() -> Vec<Case> {
     CASES.clone()
 }
 
-/// Kernel, storage of rows and of parameters, and reduction.
-const PLAN_FACTORS: usize = 4;
+/// The mode; and of the plan the kernel, storage of rows and of parameters, and reduction.
+const PLAN_FACTORS: usize = 5;
 
-/// Levels of the case, its mode, and those of its plan, whose error comes back where there is none. `None`
-/// where a mode that splits rows does not split these, and so runs what another one does.
+/// The mode and the levels of the plan, whose error comes back where there is none, and then those of the
+/// case. `None` where a mode that splits rows does not split these, and so runs what another one does.
 fn levels_in(
     mode: usize,
     (caps, row_split): (Caps, RowSplit),
     levels: &Levels<FACTORS>,
     case: &Case,
-) -> Result<Option<Levels<{ FACTORS + 1 + PLAN_FACTORS }>>, Error> {
+) -> Result<Option<Levels<{ PLAN_FACTORS + FACTORS }>>, Error> {
     let plan = case.plan(&caps, row_split)?;
     if row_split == RowSplit::Wide && plan.partial_cols == 0 {
         return Ok(None);
     }
     let [kernel, access, parameters, reduction, ..] = variants::levels(&plan);
-    let mut row = [0; FACTORS + 1 + PLAN_FACTORS];
-    row[..FACTORS].copy_from_slice(levels);
-    row[FACTORS..].copy_from_slice(&[as_level(mode), kernel, access, parameters, reduction]);
+    let mut row = [0; PLAN_FACTORS + FACTORS];
+    row[..PLAN_FACTORS].copy_from_slice(&[as_level(mode), kernel, access, parameters, reduction]);
+    row[PLAN_FACTORS..].copy_from_slice(levels);
     Ok(Some(row))
 }
 
-/// A case and the place of its mode among `modes`, each what plans are made from: between them every two
-/// levels of two factors, of which the mode is one and the kernel, its storage and its reduction are others.
+/// Cases, each with the place of its mode among `modes`, which are what plans are made from. The mode is the
+/// first factor and the kernel the second; its storage and its reduction are others.
+///
+/// With [`Strength::Levels`] every level of a case is met in every mode and by every kernel, in a third of
+/// the time that [`Strength::Pairs`] takes.
 #[must_use]
-pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
+pub fn cases_in(modes: &[(Caps, RowSplit)], strength: Strength) -> Vec<(usize, Case)> {
     let mut levels = Vec::new();
     let mut pool = Vec::new();
     for (case_levels, case) in POOL.iter() {
@@ -159,7 +162,7 @@ pub fn cases_in(modes: &[(Caps, RowSplit)]) -> Vec<(usize, Case)> {
             }
         }
     }
-    let chosen = covering::choose(&levels, Strength::Pairs, usize::MAX);
+    let chosen = covering::choose(&levels, strength, usize::MAX);
     let everywhere = (0..modes.len()).flat_map(|mode| alike().into_iter().map(move |case| (mode, case)));
     chosen.into_iter().map(|place| pool[place]).chain(everywhere).collect()
 }
@@ -287,6 +290,16 @@ mod tests {
         ..H200
     };
     const GL: Caps = Caps { max_storage_buffers: 16, ..plain(LAVAPIPE) };
+    const SWIFTSHADER: Caps = Caps {
+        subgroup: Some(SubgroupSizes { min: 4, max: 4 }),
+        shader_f16: false,
+        shader_int64: false,
+        short_texts: false,
+        max_invocations: 256,
+        max_workgroup_bytes: 16_384,
+        max_storage_buffers: 10,
+        ..LAVAPIPE
+    };
 
     /// Without what `Context::open_plain` leaves out.
     const fn plain(caps: Caps) -> Caps {
@@ -313,18 +326,20 @@ mod tests {
         modes
     }
 
-    const IN_ALL: usize = FACTORS + 1 + PLAN_FACTORS;
+    const IN_ALL: usize = PLAN_FACTORS + FACTORS;
 
     /// More than any factor has.
     const LEVELS: usize = 64;
 
-    /// Which two levels of two factors some rows have, by `[first][second][level][level]`.
-    fn pairs_in<'a>(rows: impl IntoIterator<Item = &'a Levels<IN_ALL>>) -> Vec<bool> {
+    /// Which two levels of two factors some rows have, by `[first][second][level][level]`; of the first two
+    /// factors and another, where only those are wanted.
+    fn pairs_in<'a>(rows: impl IntoIterator<Item = &'a Levels<IN_ALL>>, strength: Strength) -> Vec<bool> {
         // No hash set: the rows have 200 million pairs.
         let mut pairs = vec![false; IN_ALL * IN_ALL * LEVELS * LEVELS];
+        let firsts = if strength == Strength::Levels { 2 } else { IN_ALL };
         for levels in rows {
             let levels = levels.map(usize::from);
-            for (first, level) in levels.iter().enumerate() {
+            for (first, level) in levels.iter().enumerate().take(firsts) {
                 for (second, other) in levels.iter().enumerate().skip(first + 1) {
                     pairs[((first * IN_ALL + second) * LEVELS + level) * LEVELS + other] = true;
                 }
@@ -333,18 +348,22 @@ mod tests {
         pairs
     }
 
-    /// What conformance runs has each pair of levels for which there is a plan. Within WebGPU's limits all
-    /// have one but rows that are split, with an activation and dsum; on a device with fewer storage buffers
-    /// only calls with more tensors have none.
+    /// What conformance, and the browser's page, run has each pair of levels for which there is a plan. Within
+    /// WebGPU's limits all have one but rows that are split, with an activation and dsum; on a device with
+    /// fewer storage buffers only calls with more tensors have none.
     #[test]
     fn every_pair_of_levels_that_have_a_plan_is_in_what_conformance_runs() {
         let names: Vec<String> = POOL.iter().map(|(_, case)| case.name()).collect();
         let default = Caps::webgpu_default();
         let few = Caps { max_storage_buffers: 5, ..default };
-        for (adapter, caps) in
-            [("lavapipe", LAVAPIPE), ("GL", GL), ("H200", H200), ("WebGPU's limits", default), ("few", few)]
-        {
-            let modes = modes_of(caps);
+        for (adapter, modes, strength) in [
+            ("lavapipe and GL", [modes_of(LAVAPIPE), modes_of(GL)].concat(), Strength::Pairs),
+            ("SwiftShader", modes_of(SWIFTSHADER), Strength::Levels),
+            ("H200", modes_of(H200), Strength::Pairs),
+            ("WebGPU's limits", modes_of(default), Strength::Pairs),
+            ("a browser", vec![(default, RowSplit::Never)], Strength::Levels),
+            ("few", modes_of(few), Strength::Pairs),
+        ] {
             let (mut possible, mut refused) = (Vec::new(), BTreeMap::<String, usize>::new());
             for ((levels, case), name) in POOL.iter().zip(&names) {
                 for (mode, from) in modes.iter().enumerate() {
@@ -361,13 +380,14 @@ mod tests {
                 }
             }
             let chosen: HashSet<_> =
-                cases_in(&modes).iter().map(|(mode, case)| (*mode, case.name())).collect();
+                cases_in(&modes, strength).iter().map(|(mode, case)| (*mode, case.name())).collect();
+            println!("{adapter}: {} cases", chosen.len());
             let covered = possible.iter().filter(|(_, name)| chosen.contains(name)).map(|(levels, _)| levels);
-            let covered = pairs_in(covered);
-            let all = pairs_in(possible.iter().map(|(levels, _)| levels));
+            let covered = pairs_in(covered, strength);
+            let all = pairs_in(possible.iter().map(|(levels, _)| levels), strength);
             let missing = all.iter().zip(&covered).position(|(is_possible, has)| *is_possible && !has);
             assert_eq!(missing, None, "{adapter}: see pairs_in");
-            let has_few = ["few", "WebGPU's limits"].contains(&adapter);
+            let has_few = !["lavapipe and GL", "SwiftShader", "H200"].contains(&adapter);
             assert_eq!(refused.is_empty(), !has_few, "{adapter}: {refused:?}");
             let is_known = |error: &String| error.contains("storage buffers per shader stage");
             assert!(refused.keys().all(is_known), "{adapter}: {refused:?}");

@@ -16,6 +16,7 @@ mod run;
 pub(crate) mod tolerance;
 mod values;
 
+pub use crate::covering::Strength;
 pub use array::{cases, cases_in};
 pub use cases::{Case, Task, tuned_cases};
 pub use kinds::{Data, Layout, Residual, SavedStatistics, Values};

@@ -79,7 +79,7 @@ const HANDLERS = {
       ["Largest binding", size(adapter.max_binding_bytes)],
     ].map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, String(value)))));
     const [quick, all] = opened.cases;
-    element("quick-text").textContent = `${quick} cases: every option and kind of data once`;
+    element("quick-text").textContent = `${quick} cases: every option and kind of data in each kernel`;
     element("all-text").textContent = `${all.toLocaleString("en")} cases: rows up to a million columns`;
     element("version").textContent = opened.crate_version;
     enter("ready");

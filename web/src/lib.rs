@@ -105,10 +105,11 @@ impl Session {
     /// The adapter, and how much there is to run, as JSON.
     #[must_use]
     pub fn opened(&self) -> String {
+        let caps = self.devices[0].context.caps();
         to_json(&Opened {
             adapter: &self.report.adapter,
-            is_software: self.devices[0].context.caps().kind == AdapterKind::Software,
-            cases: [false, true].map(|all| Selection::cases(all).len() * self.devices.len()),
+            is_software: caps.kind == AdapterKind::Software,
+            cases: [false, true].map(|all| Selection::cases(all, &caps).len() * self.devices.len()),
             crate_version: env!("CARGO_PKG_VERSION"),
         })
     }

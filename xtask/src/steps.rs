@@ -43,9 +43,8 @@ const STEPS: &[Step] = &[
     Step::new("clippy", "clippy --workspace --all-targets --release -- -D warnings"),
     // With no target named this is the unit, integration and doc tests; the examples are built.
     Step::new("tests", "test --workspace --release"),
-    // The workspace again, so that nothing is built anew; what depends on the adapter. GL is without
-    // subgroups already, and compiling each kernel takes SwiftShader long: one at a time in a process,
-    // whatever the threads.
+    // The workspace again, so that nothing is built anew; what depends on the adapter. Compiling each kernel
+    // takes SwiftShader long, one at a time in a process, whatever the threads.
     Step {
         name: "SwiftShader",
         arguments: "test --workspace --release --test conformance --test accuracy --test foreign_pipeline -- --skip /backward+",
@@ -148,7 +147,8 @@ pub(crate) struct Adapters {
 pub(crate) const NOT_RUN: u8 = 3;
 
 /// What conformance reads: every case in every mode, where its default is one array of both.
-const EVERY_CASE: (&str, &str) = ("LAYERNORM_CONFORMANCE", "every_case");
+/// How much conformance runs. The step `tests` runs every pair of levels.
+const CONFORMANCE: &str = "LAYERNORM_CONFORMANCE";
 
 /// Runs the steps up to the first that fails; `full`: with every case in every mode.
 pub(crate) fn run(adapters: &Adapters, full: bool) -> Result<ExitCode> {
@@ -204,7 +204,12 @@ fn run_step(step: &Step, adapters: &Adapters, full: bool) -> Result<StepResult> 
         command.args(arguments.split(' ')).current_dir(ROOT);
         // A back end that the caller has chosen would leave out adapters that the steps are for.
         command.env_remove("WGPU_BACKEND").envs(environment.iter().cloned());
-        command.envs(full.then_some(EVERY_CASE));
+        let conformance = match step.on {
+            _ if full => Some("every_case"),
+            On::SwiftShader => Some("every_level"),
+            _ => None,
+        };
+        command.envs(conformance.map(|which| (CONFORMANCE, which)));
         // Only the step that writes the documentation may fail on its warnings: with the flag, doc tests
         // would too, on code that is an illustration.
         command.envs((step.name == "docs").then_some(("RUSTDOCFLAGS", "-D warnings")));

@@ -33,7 +33,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Cases {
-    /// Every option and every kind of data once
+    /// Every shape, option and kind of data in each kernel
     Quick,
     /// All that the library has
     All,
