@@ -109,7 +109,7 @@ pub(crate) struct BackwardTerms {
     pub(crate) dgain: Vec<f64>,
     pub(crate) dbias: Vec<f64>,
     pub(crate) most_rstd: f64,
-    /// The largest xhat, where it may be multiplied by a dz that was flushed.
+    /// The largest xhat, which may multiply a dz that was flushed.
     most_lost: f64,
     /// Of a sum, each of which may be flushed.
     count: f64,
@@ -169,9 +169,8 @@ impl BackwardTerms {
                 (mean_dxhat, mean_product) = (0.0, 0.0);
                 off = OffTerms { most: off.most, ..OffTerms::default() };
             }
-            // dz may be flushed, before it is multiplied.
-            let lost =
-                if problem.activation.is_some() { most_gain * (2.0 + most_xhat * most_xhat) } else { 0.0 };
+            // dz, or dy as it is read, may be flushed before it is multiplied.
+            let lost = most_gain * (2.0 + most_xhat * most_xhat);
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs())
                     + rstd * (off.most + off.mean + most_xhat * off.mean_product),
@@ -181,12 +180,10 @@ impl BackwardTerms {
             terms.row_gains.push(RowTerms {
                 // xhat is off by a share of the row's largest.
                 terms: all_products.max(most_dxhat * most_xhat),
-                flushed: SMALLEST_NORMAL * (1.0 + all_dxhat * (1.0 + rstd)),
+                flushed: SMALLEST_NORMAL * (cols as f64 * (1.0 + most_xhat) + all_dxhat * (1.0 + rstd)),
             });
             terms.most_rstd = terms.most_rstd.max(rstd);
-            if problem.activation.is_some() {
-                terms.most_lost = terms.most_lost.max(most_xhat);
-            }
+            terms.most_lost = terms.most_lost.max(most_xhat);
         }
         terms
     }

@@ -30,6 +30,8 @@ pub struct Session {
     devices: Vec<Device>,
     /// Opened by itself, for timestamps, when there is something to time.
     bench: Option<(Device, Bench)>,
+    /// Those of a quick run and all.
+    cases: [Vec<Case>; 2],
     selection: Selection,
     report: Report,
 }
@@ -99,17 +101,17 @@ impl Session {
             devices.push(Device::new(Mode::Plain, Context::open_plain(&adapter().await?).await?));
         }
         let report = Report::new("web", Duration::ZERO, described);
-        Ok(Self { devices, bench: None, selection: Selection::default(), report })
+        let cases = selection::quick_and_all(&devices[0].context.caps());
+        Ok(Self { devices, bench: None, cases, selection: Selection::default(), report })
     }
 
     /// The adapter, and how much there is to run, as JSON.
     #[must_use]
     pub fn opened(&self) -> String {
-        let caps = self.devices[0].context.caps();
         to_json(&Opened {
             adapter: &self.report.adapter,
-            is_software: caps.kind == AdapterKind::Software,
-            cases: [false, true].map(|all| Selection::cases(all, &caps).len() * self.devices.len()),
+            is_software: self.devices[0].context.caps().kind == AdapterKind::Software,
+            cases: self.cases.each_ref().map(|cases| cases.len() * self.devices.len()),
             crate_version: env!("CARGO_PKG_VERSION"),
         })
     }
@@ -117,7 +119,8 @@ impl Session {
     /// Starts a new report, `milliseconds` after the beginning of 1970, on some of the cases and of the
     /// benchmark: the numbers of both.
     pub fn select(&mut self, all: bool, bench: bool, milliseconds: f64) -> Vec<usize> {
-        self.selection = Selection::new(all, bench, &self.devices[0].context.caps());
+        let cases = &self.cases[usize::from(all)];
+        self.selection = Selection::new(cases, bench, &self.devices[0].context.caps());
         let since_1970 = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
         self.report = Report {
             verify: Some(self.devices.iter().map(|device| VerifyRun::of_all(device.mode)).collect()),

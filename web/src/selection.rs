@@ -17,20 +17,17 @@ pub(crate) struct Selection {
 const WIDTHS: [u32; 6] = [64, 256, 768, 2048, 8192, 32_768];
 
 impl Selection {
-    pub(crate) fn new(all: bool, bench: bool, caps: &Caps) -> Self {
+    pub(crate) fn new(cases: &[Case], bench: bool, caps: &Caps) -> Self {
         let workloads = if bench { workloads(caps.kind) } else { Vec::new() };
-        Self { cases: Self::cases(all, caps), workloads }
+        Self { cases: cases.to_vec(), workloads }
     }
+}
 
-    /// All of the library's cases; or so many that each kernel meets every shape, option, storage, layout and
-    /// kind of data.
-    pub(crate) fn cases(all: bool, caps: &Caps) -> Vec<Case> {
-        if all {
-            return verify::cases();
-        }
-        let modes = [(*caps, RowSplit::Never)];
-        verify::cases_in(&modes, Strength::Levels).into_iter().map(|(_, case)| case).collect()
-    }
+/// The cases of a quick run, so many that each kernel meets every shape, option, storage, layout and kind of
+/// data, and all of the library's. To choose them takes a second.
+pub(crate) fn quick_and_all(caps: &Caps) -> [Vec<Case>; 2] {
+    let quick = verify::cases_in(&[(*caps, RowSplit::Never)], Strength::Levels);
+    [quick.into_iter().map(|(_, case)| case).collect(), verify::cases()]
 }
 
 /// Forward in 32 and 16 bits, backward in 32, at every width: enough for a plot, in a quarter of a minute on
@@ -64,7 +61,7 @@ mod tests {
     /// What is in it, a test of the library shows.
     #[test]
     fn a_quick_run_is_less_than_half_of_all() {
-        let [quick, all] = [false, true].map(|all| Selection::cases(all, &Caps::webgpu_default()).len());
+        let [quick, all] = quick_and_all(&Caps::webgpu_default()).map(|cases| cases.len());
         assert!(quick * 2 < all, "{quick} of {all} cases are not quick");
     }
 

@@ -129,6 +129,7 @@ impl Test<'_> {
         self.browser.navigate(&page, address)?;
         self.wait_for_state(&page, &["ready"], Duration::from_secs(60))?;
         self.press(&page, "run")?;
+        self.wait_for_state(&page, &["running"], Duration::from_secs(30))?;
         let start = Instant::now();
         let done = "document.querySelector('#done').innerText";
         while number_in(&self.text(&page, done)?) < 6 {
