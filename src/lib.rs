@@ -113,7 +113,7 @@ pub use gpu::{
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
     Activation, Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, KeptVariance,
-    Normalization, Problem, Real, Rows, RowsMut, Running, Statistics,
+    Normalization, Problem, Real, RowOrder, Rows, RowsMut, Running, Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

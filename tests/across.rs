@@ -4,12 +4,12 @@
 mod support;
 
 use support::{buffer, context, mixed_values, run};
-use wgpu_layernorm::plan::{AdapterKind, Plan};
+use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Span, Strides};
 use wgpu_layernorm::reference::{self, BackwardInputs, BackwardOutputs, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::wgpu;
 use wgpu_layernorm::{
-    Affine, BackwardBuffers, BufferRows, Context, ForwardBuffers, Kernels, KernelsDescriptor, LayerNorm,
-    LayerNormDescriptor, Normalization, Rows, RowsMut,
+    Affine, BackwardBuffers, BufferRows, Channels, Context, ForwardBuffers, Gradient, Kernels,
+    KernelsDescriptor, LayerNorm, LayerNormDescriptor, Normalization, Problem, Rows, RowsMut, WarmOptions,
 };
 
 /// `[samples, channels, positions]`, with a row for each position of each sample.
@@ -300,4 +300,46 @@ fn a_call_is_cut_between_accesses() {
         let whole: Vec<f64> = whole.iter().map(|value| f64::from(*value)).collect();
         assert!(units(cut, &whole, shape.channels, 0.0) <= 4.0);
     }
+}
+
+/// Plans that other hosts launch have no check in their shaders.
+#[test]
+fn dispatches_have_whole_accesses_of_rows_side_by_side() {
+    let problem = Problem::layer(24);
+    let caps = Caps::webgpu_default();
+    let plan = Plan::forward_across(&problem, Forward::default(), &caps).unwrap();
+    let across = Span { stride: 1, cols: 24, column_stride: 40, inner_rows: 40, ..Span::default() };
+    let across = Span { outer_stride: 24 * 40, ..across };
+    assert_eq!(plan.dispatches(80, &[across; 2], &caps).unwrap().len(), 1);
+    assert_eq!(plan.launch(&caps).rows_multiple, 4);
+    for (rows, span, says) in [
+        (42, across, "rows is 42, needs to be a multiple of 4"),
+        (40, Span { offset: 1, ..across }, "the span of a tensor of rows"),
+        (40, Span { stride: 24, cols: 24, ..Span::default() }, "rows side by side"),
+    ] {
+        let error = plan.dispatches(rows, &[across, span], &caps).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let heads = Problem { channels: Some(Channels::of_heads(4, 24)), ..problem };
+    let error = Plan::forward_across(&heads, Forward::default(), &caps).unwrap_err().to_string();
+    assert!(error.contains("rows side by side") && error.contains("channels"), "{error}");
+}
+
+#[test]
+fn what_was_warmed_compiles_nothing_more_whatever_the_alignment() {
+    let context = context();
+    let shape = Shape { samples: 2, channels: 24, positions: 40 };
+    let norm = norm(&context, AdapterKind::Software, shape.channels, Normalization::Layer);
+    let overwrite = Some(Gradient::Overwrite);
+    norm.warm(&WarmOptions {
+        forward: &[Forward { statistics: true, ..Forward::default() }],
+        backward: &[Backward { dx: overwrite, dgain: overwrite, dbias: overwrite, ..Backward::default() }],
+        strides: Strides::Across,
+        ..WarmOptions::default()
+    })
+    .unwrap();
+    let warmed = norm.kernels().pipelines();
+    let values = mixed_values(1, shape.length());
+    results(&context, &norm, shape, [&values, &values]);
+    assert_eq!(norm.kernels().pipelines(), warmed);
 }

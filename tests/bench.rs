@@ -186,7 +186,7 @@ fn outputs_of_a_call_are_what_its_errors_are_of() {
 /// Group norm, whose rows of one sample have parameters of their own.
 #[test]
 fn rows_of_channels_are_checked_and_timed() {
-    let channels = Channels { count: 12, groups: 3, spatial: 20 };
+    let channels = Channels::new(12, 3, 20);
     let of = |operation, dtype| {
         Workload::new(operation, Normalization::Layer, dtype, 300, 80).with_channels(channels)
     };

@@ -132,7 +132,7 @@ fn terms_of_sums<T: Element, P: Element>(
     data: &Data<T, P>,
     statistics: &[f64],
 ) -> [f64; 2] {
-    let Channels { count, groups, spatial } = problem.channels.unwrap();
+    let Channels { count, groups, spatial, .. } = problem.channels.unwrap();
     let (mut dgain, mut dbias) = (vec![0.0; count as usize], vec![0.0; count as usize]);
     for (i, (x, dy)) in data.x.iter().zip(&data.dy).enumerate() {
         let row = i / problem.cols as usize;
@@ -499,7 +499,7 @@ fn wrong_channels_are_refused_by_name() {
     let good = problem(6, 3, 5);
     assert_eq!(good.validate(), Ok(()));
     let with =
-        |count, groups, spatial| Problem { channels: Some(Channels { count, groups, spatial }), ..good };
+        |count, groups, spatial| Problem { channels: Some(Channels::new(count, groups, spatial)), ..good };
     for (problem, says) in [
         (with(6, 0, 5), "channels.groups is 0, needs to be 1 to 16777216"),
         (with(0, 3, 5), "channels.count is 0, needs to be 1 to 16777216"),

@@ -432,7 +432,7 @@ fn wrong_calls_say_what_is_wrong() {
     refused(packed.rows() - 1, packed, &gain, &["rows is 83", "a multiple of the 4"]);
     refused(packed.rows(), packed, &short, &["gain", "508", "512"]);
     refused(40, Packed { heads: 2, ..packed }, &gain, &["x.inner_rows is 2", "4, the groups"]);
-    let channels = Some(Channels { count: 128, groups: 4, spatial: 2 });
+    let channels = Some(Channels::new(128, 4, 2));
     let descriptor = LayerNormDescriptor { channels, ..LayerNormDescriptor::rms(32) };
     let error = LayerNorm::new(context.kernels(), &descriptor).unwrap_err().to_string();
     assert!(error.contains("cols is 32") && error.contains("64"), "{error}");

@@ -116,7 +116,7 @@ impl Arrangement {
 
     /// Groups of the channels of `[samples, ..., channels]`, a channel's values one after the other.
     pub(crate) fn groups_of_last(x: &TensorInfo, channels: Channels) -> Result<Self, Failure> {
-        let Channels { count, groups, spatial } = channels;
+        let Channels { count, groups, spatial, .. } = channels;
         let [count, groups, spatial] = [count, groups, spatial].map(|value| value as usize);
         let samples = x.shape.first().copied().unwrap_or(0);
         let of_group = count / groups;

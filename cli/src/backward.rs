@@ -1,12 +1,12 @@
 //! `layernorm backward`: the gradients of a normalization, from tensors of a safetensors file.
 
-use crate::call::{Call, Common};
+use crate::call::{Call, Common, FactorFlags};
 use crate::failure::Failure;
 use crate::tensors::{self, TensorInfo};
 use clap::Args;
 use half::{bf16, f16};
 use wgpu_layernorm::reference::BackwardInputs;
-use wgpu_layernorm::{Affine, Dtype, Element, Rows};
+use wgpu_layernorm::{Dtype, Element, Rows};
 
 /// Compute the gradients of a normalization from x and the gradient of y.
 ///
@@ -20,7 +20,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, Rows};
 /// type, F32, F16 or BF16; gain, one value for each column or channel, or with --heads for each value of each
 /// head, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain and
 /// dbias, in the shape and type of gain. The bias itself is not needed, as no gradient depends on it, but
-/// with --activation silu: there --bias is that of forward, and without it there is no dbias.
+/// with --activation silu: there --bias is that of forward, and without it there is no dbias. With
+/// --scale in place of gain, OUT gets dscale and dshift of each sample.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
@@ -34,41 +35,25 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     dy: String,
 
-    /// Factor of each column, `[cols]`, or with group and instance of each channel, or with --heads of each
-    /// value of each head
-    #[arg(long, value_name = "NAME")]
-    gain: Option<String>,
-
-    /// With --activation silu: summand of each column, or channel, where forward had one
-    #[arg(long, value_name = "NAME")]
-    bias: Option<String>,
+    #[command(flatten)]
+    factors: FactorFlags,
 
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
-    let activation = args.common.activation;
-    if args.bias.is_some() && !activation.is_some() {
-        let what = "--bias: no gradient depends on it without --activation silu";
-        return Err(Failure::WrongCall(what.to_owned()));
-    }
-    if args.bias.is_some() && args.gain.is_none() {
-        return Err(Failure::WrongCall("--bias needs --gain".to_owned()));
-    }
-    let affine = match (&args.gain, &args.bias) {
-        (None, _) => Affine::None,
-        (Some(_), None) if activation.is_some() => Affine::Gain,
-        (Some(_), _) => Affine::GainBias,
-    };
-    let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
-    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
+    let factors = args.factors.factors()?;
+    let affine = factors.of_backward(args.common.activation)?;
+    let call = Call::open(&args.common, &args.x, &factors, affine)?;
+    let [_, [flag, _]] = factors.names();
+    let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
     if call.kept_shapes().is_some() {
         let what = "--running-mean: gradients of --mode training are those of the batch's own statistics";
         return Err(Failure::WrongCall(what.to_owned()));
     }
-    if call.is_weight_norm() && args.gain.is_none() {
+    if call.is_weight_norm() && factors.gain.is_none() {
         return Err(Failure::WrongCall("--normalization weight needs --gain, g".to_owned()));
     }
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
@@ -124,7 +109,8 @@ fn run_typed<T: Element, P: Element>(
         };
         outputs.push(("dgain", view));
     } else if let Some(gain) = &call.gain {
-        for (name, gradient) in [("dgain", &result.dgain), ("dbias", &result.dbias)] {
+        let [[_, dgain], [_, dbias]] = args.factors.factors()?.names();
+        for (name, gradient) in [(dgain, &result.dgain), (dbias, &result.dbias)] {
             if let Some(gradient) = gradient {
                 outputs.push((name, tensors::view(&gain.shape, gradient)?));
             }

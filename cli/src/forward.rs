@@ -1,12 +1,12 @@
 //! `layernorm forward`: normalizes a tensor of a safetensors file.
 
-use crate::call::{Call, Common};
+use crate::call::{Call, Common, FactorFlags};
 use crate::failure::Failure;
 use crate::tensors::{self, TensorInfo};
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use wgpu_layernorm::reference::ForwardInputs;
-use wgpu_layernorm::{Affine, Dtype, Element, KeptVariance, Real, Rows, Running};
+use wgpu_layernorm::{Dtype, Element, KeptVariance, Real, Rows, Running};
 
 /// Normalize a tensor: y = gain * (x - mean) * rstd + bias, for each row.
 ///
@@ -21,7 +21,8 @@ use wgpu_layernorm::{Affine, Dtype, Element, KeptVariance, Real, Rows, Running};
 /// (x + residual as stored, which is what gets normalized); with --statistics also mean and rstd of each row,
 /// F32, in the shape of the leading dimensions (group and instance: [samples, groups]; heads: [..., H]). With
 /// --activation silu, y is z * sigmoid(z), z being what is said above. In training, batch norm also writes
-/// running_mean and running_variance, of those that are given.
+/// running_mean and running_variance, of those that are given. With --scale and --shift in place of gain and
+/// bias each sample has its own.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -31,14 +32,8 @@ pub(crate) struct Forward {
     #[arg(long, value_name = "NAME")]
     x: String,
 
-    /// Factor of each column, `[cols]`, or with group and instance of each channel, or with --heads of each
-    /// value of each head
-    #[arg(long, value_name = "NAME")]
-    gain: Option<String>,
-
-    /// Summand of each column or channel, as many as gain has
-    #[arg(long, value_name = "NAME", requires = "gain")]
-    bias: Option<String>,
+    #[command(flatten)]
+    factors: FactorFlags,
 
     /// Added to x before normalizing, in the shape and type of x
     #[arg(long, value_name = "NAME")]
@@ -63,17 +58,15 @@ pub(crate) struct Forward {
 }
 
 pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
-    let affine = match (&args.gain, &args.bias) {
-        (None, _) => Affine::None,
-        (Some(_), None) => Affine::Gain,
-        (Some(_), Some(_)) => Affine::GainBias,
-    };
-    let call = Call::open(&args.common, &args.x, args.gain.as_deref(), affine)?;
-    if call.is_weight_norm() && (args.gain.is_none() || args.bias.is_some() || args.residual.is_some()) {
+    let factors = args.factors.factors()?;
+    let call = Call::open(&args.common, &args.x, &factors, factors.of_forward())?;
+    if call.is_weight_norm() && (factors.gain.is_none() || factors.bias.is_some() || args.residual.is_some())
+    {
         let what = "--normalization weight needs --gain, g, and takes neither --bias nor --residual";
         return Err(Failure::WrongCall(what.to_owned()));
     }
-    let bias = args.bias.as_ref().map(|name| call.parameter("--bias", name)).transpose()?;
+    let [_, [flag, _]] = factors.names();
+    let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
     if residual.is_some() && call.has_running() {
         let what = "--residual with --running-mean: statistics that are kept or given are those of x alone";

@@ -89,6 +89,11 @@ impl NormalizationFlag {
         matches!(self, Self::Group | Self::Instance)
     }
 
+    /// Whether rows are the last dimension, whatever else x has.
+    pub(crate) const fn is_of_plain_rows(self) -> bool {
+        matches!(self, Self::Layer | Self::Rms | Self::L2)
+    }
+
     pub(crate) const fn is_along_channels(self) -> bool {
         matches!(self, Self::Channel | Self::ChannelRms)
     }

@@ -136,8 +136,10 @@ impl<T: Element, P: Element> Inputs<T, P> {
                 ..ForwardOutputs::new(RowsMut { data: &mut expected, stride: cols })
             },
         )?;
-        let (gains, biases) =
-            (reference::gains(problem, gain.as_deref()), reference::biases(problem, bias.as_deref()));
+        let (gains, biases) = (
+            reference::gains(problem, block, gain.as_deref()),
+            reference::biases(problem, block, bias.as_deref()),
+        );
         let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(statistics)
@@ -198,7 +200,10 @@ impl<T: Element, P: Element> Inputs<T, P> {
                     &statistics(problem, count, x, None)?,
                     x,
                     dy,
-                    [&reference::gains(problem, gain.as_deref()), &reference::biases(problem, bias)],
+                    [
+                        &reference::gains(problem, count, gain.as_deref()),
+                        &reference::biases(problem, count, bias),
+                    ],
                     false,
                 ),
             ))

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(mixed.name(), "forward/layer/f16_f32_parameters/3x5");
         assert!(mixed.validate().is_ok());
         let of = |rows| {
-            let channels = Channels { count: 6, groups: 3, spatial: 4 };
+            let channels = Channels::new(6, 3, 4);
             Workload::new(Operation::Forward, Normalization::Layer, Dtype::F32, rows, 8)
                 .with_channels(channels)
         };

@@ -1,200 +1,11 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place, check_usage};
+use super::buffers::{BackwardBuffers, ForwardBuffers, Given};
+use super::placed::Placed;
 use crate::error::Error;
-use crate::op::{Facts, Role, Shape};
+use crate::op::{Role, Shape};
 use crate::plan::{ACCESS_ROWS, Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
 use crate::types::{Channels, Gradient, Problem};
-
-/// A tensor of a call: where it lies.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed<'a> {
-    pub(super) tensor: Tensor,
-    facts: Facts,
-    pub(super) buffer: &'a wgpu::Buffer,
-    pub(super) span: Span,
-    /// Rows of the tensor in the sense of `span`: 1 for gain and bias.
-    pub(super) rows: u64,
-    /// Whether the last column lies first: statistics of which rstd comes before mean.
-    pub(super) is_reversed: bool,
-}
-
-impl<'a> Placed<'a> {
-    /// The tensor as it lies in its buffer, if it can lie there.
-    fn new(
-        tensor: Tensor,
-        facts: Facts,
-        problem: &Problem,
-        rows: u64,
-        given: &Given<'a>,
-    ) -> Result<Self, Error> {
-        let Given { place, strides, rstd } = *given;
-        let element_bytes = facts.stored.dtype(problem).size();
-        let cols = problem.cols;
-        let name = tensor.name();
-        let buffer = place.buffer;
-        let placed = |span, rows| Self { tensor, facts, buffer, span, rows, is_reversed: false };
-        let span = |offset, stride, cols| Span { offset, stride, cols, element_bytes, ..Span::default() };
-        if let (Shape::Statistics, Some(rstd)) = (facts.shape, rstd) {
-            let column = |name, place: &Place<'a>| {
-                let span = span(place.offset(name, element_bytes)?, 1, 1);
-                let placed = Self { buffer: place.buffer, ..placed(span, rows) };
-                placed.check(name, place)?;
-                Ok(placed)
-            };
-            return Self::apart(&column("mean", &place)?, &column("rstd", &rstd)?);
-        }
-        let offset = place.offset(name, element_bytes)?;
-        let placed = match facts.shape {
-            Shape::Cols => placed(span(offset, 0, problem.parameters()), 1),
-            Shape::PerRow => placed(span(offset, 1, 1), rows),
-            Shape::Statistics => placed(span(offset, 2, 2), rows),
-            Shape::Rows | Shape::Partials | Shape::RowPartials => {
-                let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
-                let (inner_columns, outer_column_stride) = strides.outer_columns.unwrap_or((0, 0));
-                if strides.outer_columns.is_some()
-                    && !(inner_columns > 0 && cols.is_multiple_of(inner_columns))
-                {
-                    let needs = format!("a divisor of cols, {cols}");
-                    return Err(Error::invalid(format!("{name}.inner_columns"), inner_columns, needs));
-                }
-                let column_stride = strides.column.unwrap_or(1);
-                let (inner_rows, outer_stride) = strides.outer.unwrap_or((0, 0));
-                if strides.outer.is_some() && inner_rows == 0 {
-                    return Err(Error::invalid(format!("{name}.inner_rows"), 0, "1 or more"));
-                }
-                let span = Span { inner_columns, outer_column_stride, ..span };
-                let placed = placed(Span { column_stride, inner_rows, outer_stride, ..span }, rows);
-                placed.check_strides()?;
-                placed
-            }
-        };
-        placed.check(name, &place)?;
-        Ok(placed)
-    }
-
-    /// Mean and rstd as one tensor, whose columns lie apart.
-    fn apart(mean: &Self, rstd: &Self) -> Result<Self, Error> {
-        if mean.buffer != rstd.buffer {
-            let needs =
-                "the same, because they share a binding: lay them apart within one buffer, or side by side";
-            return Err(Error::invalid("the buffer of rstd", "another than that of mean", needs));
-        }
-        if mean.overlaps(rstd) {
-            let why = "they are two tensors, and need to lie apart";
-            return Err(Error::Overlap { written: "mean", other: "rstd", why });
-        }
-        let (offset, column_stride) = (mean.span.offset, mean.span.offset.abs_diff(rstd.span.offset));
-        let span = Span { offset: offset.min(rstd.span.offset), cols: 2, column_stride, ..mean.span };
-        Ok(Self { span, is_reversed: rstd.span.offset < offset, ..*mean })
-    }
-
-    /// That no two elements lie in one place.
-    fn check_strides(&self) -> Result<(), Error> {
-        let Span { stride, cols, column_stride, inner_rows, outer_stride, inner_columns, .. } = self.span;
-        let outer_column_stride = self.span.outer_column_stride;
-        let (name, row_stride) = (self.tensor.name(), stride);
-        if !self.span.is_strided() {
-            if stride < u64::from(cols) {
-                let needs = format!("at least cols, {cols}");
-                return Err(Error::invalid(format!("{name}.stride"), stride, needs));
-            }
-            return Ok(());
-        }
-        let in_outer = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
-        let outer = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
-        let (columns, outer_columns) = match cols.checked_div(inner_columns) {
-            None => (cols, 1),
-            Some(outer_columns) => (inner_columns, outer_columns),
-        };
-        let mut axes = [
-            ("column_stride", column_stride, u64::from(columns)),
-            ("outer_column_stride", outer_column_stride, u64::from(outer_columns)),
-            ("stride", stride, in_outer),
-            ("outer_stride", outer_stride, outer),
-        ];
-        axes.sort_by_key(|(_, stride, _)| *stride);
-        // In 128 bits, where no stride and number of rows can overflow.
-        let mut reach = 0_u128;
-        for (field, stride, count) in axes.into_iter().filter(|(.., count)| *count > 1) {
-            if u128::from(stride) <= reach {
-                let outer_columns = match inner_columns {
-                    0 => String::new(),
-                    _ => format!(", {outer_columns} outer columns {outer_column_stride} apart"),
-                };
-                let needs = format!(
-                    "at least {}, so that no two elements share a place: {name} has {columns} columns {column_stride} \
-                     apart{outer_columns}, {in_outer} rows {row_stride} apart (cols, unless said) and {outer} outer rows \
-                     {outer_stride} apart",
-                    reach + 1
-                );
-                return Err(Error::invalid(format!("{name}.{field}"), stride, needs));
-            }
-            reach = reach.saturating_add(u128::from(stride) * u128::from(count - 1));
-        }
-        Ok(())
-    }
-
-    /// Size and usage.
-    fn check(&self, name: &'static str, place: &Place<'a>) -> Result<(), Error> {
-        check_usage(name, self.buffer)?;
-        if self.rows == 0 {
-            return Ok(());
-        }
-        // In 128 bits, where no offset, stride and number of rows can overflow.
-        let Span { offset, stride, element_bytes, inner_rows, outer_stride, .. } = self.span;
-        // The sum over several axes of such lengths can, and is saturated.
-        let reach = |count: u64, stride: u64| u128::from(count - 1) * u128::from(stride);
-        let of_rows = match inner_rows {
-            0 => reach(self.rows, stride),
-            inner_rows if self.rows <= inner_rows => reach(self.rows, stride),
-            inner_rows => {
-                let whole = self.rows / inner_rows;
-                let in_whole = reach(whole, outer_stride).saturating_add(reach(inner_rows, stride));
-                let rest = self.rows % inner_rows;
-                let before_rest = u128::from(whole) * u128::from(outer_stride);
-                let in_rest = before_rest.saturating_add(reach(rest.max(1), stride));
-                if rest == 0 { in_whole } else { in_whole.max(in_rest) }
-            }
-        };
-        let elements = of_rows.saturating_add(self.span.reach_of_columns()).saturating_add(1);
-        let element_bytes = u128::from(element_bytes);
-        place.check_size(name, elements.saturating_mul(element_bytes))?;
-        // Shaders access whole words, so a tensor that ends in the middle of one needs the whole of it.
-        let bytes = elements.saturating_add(offset.into()).saturating_mul(element_bytes);
-        let bytes = bytes.min(u64::MAX.into()).next_multiple_of(4);
-        if bytes > u128::from(self.buffer.size()) {
-            return Err(Error::BufferTooSmall {
-                buffer: name,
-                has: self.buffer.size(),
-                needs: u64::try_from(bytes).unwrap_or(u64::MAX),
-                unit: "bytes",
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether any of its bytes, or of those between its rows, are among some of a buffer.
-    pub(super) fn is_within(&self, buffer: &wgpu::Buffer, begin: u64, end: u64) -> bool {
-        let parts = self.span.apart();
-        let mut parts = parts.iter().flatten().chain(parts.is_none().then_some(&self.span));
-        self.buffer == buffer
-            && self.rows > 0
-            && parts.any(|part| part.row_byte(0) < end && begin < part.end(self.rows))
-    }
-
-    fn same_rows(&self, other: &Self) -> bool {
-        self.buffer == other.buffer && self.span == other.span
-    }
-
-    /// Whether they have bytes in common.
-    fn overlaps(&self, other: &Self) -> bool {
-        self.buffer == other.buffer
-            && self.rows > 0
-            && other.rows > 0
-            && self.span.overlaps(self.rows, &other.span, other.rows)
-    }
-}
 
 /// The tensors of a call, checked.
 #[derive(Debug)]
@@ -259,7 +70,14 @@ impl<'a> Call<'a> {
         call.check_inner_rows()?;
         call.check_inner_columns()?;
         call.check_overlaps()?;
-        Ok(call)
+        Ok(match call.channels {
+            Some(channels) if channels.is_blocked() && rows > 0 => {
+                let tensors =
+                    call.tensors.into_iter().map(|placed| placed.interleaved(channels.groups)).collect();
+                Self { tensors, ..call }
+            }
+            _ => call,
+        })
     }
 
     pub(super) fn get(&self, tensor: Tensor) -> Option<&Placed<'a>> {
@@ -276,7 +94,7 @@ impl<'a> Call<'a> {
 
     /// Where the tensors lie.
     pub(super) fn spans(&self) -> Vec<Span> {
-        self.tensors.iter().map(|placed| placed.span).collect()
+        self.tensors.iter().map(Placed::span_of_call).collect()
     }
 
     /// The widest access that the rows and parameters among the tensors allow.
@@ -303,6 +121,13 @@ impl<'a> Call<'a> {
         spans().map(Strides::of).max().unwrap_or_default()
     }
 
+    /// The columns of a row of dgain and dbias, where those have a row for each group, and either a stride of
+    /// its own between them.
+    pub(super) fn cols_of_sums(&self) -> Option<u32> {
+        let sums = [Tensor::Dgain, Tensor::Dbias].into_iter().filter_map(|tensor| self.get(tensor));
+        sums.map(|placed| placed.span.inner_columns).find(|cols| *cols > 0)
+    }
+
     /// What the buffers ask for of a plan's bindings.
     pub(super) fn pooled(&self, plan: &Plan) -> Pooled {
         // The device's scratch lies with nothing else.
@@ -318,6 +143,10 @@ impl<'a> Call<'a> {
         let mut with_outer = self.tensors.iter().filter(|placed| placed.span.inner_rows > 0);
         let Some(first) = with_outer.next() else { return Ok(()) };
         let (inner_rows, name) = (first.span.inner_rows, first.tensor.name());
+        if self.channels.is_some_and(Channels::is_blocked) {
+            let needs = "none: rows of samples follow each other, with one stride between them";
+            return Err(Error::invalid(format!("{name}.inner_rows"), inner_rows, needs));
+        }
         if let Some(Channels { groups, .. }) =
             self.channels.filter(|channels| u64::from(channels.groups) != inner_rows)
         {
@@ -336,7 +165,9 @@ impl<'a> Call<'a> {
     /// That outer columns have as many inner ones in all tensors that have any, and no rows are inside outer
     /// ones beside them.
     fn check_inner_columns(&self) -> Result<(), Error> {
-        let mut with_outer = self.tensors.iter().filter(|placed| placed.span.inner_columns > 0);
+        let has_rows = |placed: &&Placed<'_>| placed.facts.shape == Shape::Rows;
+        let mut with_outer =
+            self.tensors.iter().filter(has_rows).filter(|placed| placed.span.inner_columns > 0);
         let Some(first) = with_outer.next() else { return Ok(()) };
         let (inner_columns, name) = (first.span.inner_columns, first.tensor.name());
         if let Some(other) = self.tensors.iter().find(|placed| placed.span.inner_rows > 0) {

@@ -1,8 +1,9 @@
 //! A call cut into dispatches: what of each stays the same whatever rows are recorded.
 
 use super::buffers::check_usage;
-use super::call::{Call, Placed};
+use super::call::Call;
 use super::pipelines::Compiled;
+use super::placed::Placed;
 use super::scratch::{Bytes, Part};
 use crate::error::Error;
 use crate::plan::{
@@ -186,7 +187,10 @@ impl<'c, 'a> Layout<'c, 'a> {
         plan: &Plan,
         numbers: &Numbers,
     ) -> Result<Vec<Cut>, Error> {
-        let inner_columns = inner_columns(&self.spans, plan.cols)?;
+        let inner_columns = match self.call.cols_of_sums() {
+            Some(cols) if plan.kernel == Kernel::BackwardReduceParameters => cols,
+            _ => inner_columns(&self.spans, plan.cols)?,
+        };
         let of_plan = self.dispatches[number].iter();
         of_plan
             .map(|dispatch| {
@@ -260,7 +264,10 @@ impl<'c, 'a> Layout<'c, 'a> {
             }
             Place { start, row_stride, column_stride, outer_stride }
         };
-        tensors.iter().zip(windows).map(place).collect()
+        let of_tensor = |tensor_and_window: (&Tensor, &Window)| {
+            plan.with_rows_of_parameters(*tensor_and_window.0, place(tensor_and_window))
+        };
+        tensors.iter().zip(windows).map(of_tensor).collect()
     }
 }
 

@@ -326,10 +326,14 @@ impl LayerNorm {
     /// The plans of a call, in the order of their dispatches.
     fn plans(&self, operation: Operation, call: &Call<'_>) -> Result<Vec<Plan>, Error> {
         let plans = self.planned(operation, call.vector_width(), call.strides())?;
-        if !call.shares_buffers && call.strides() == Strides::Dense {
+        let is_plain = !call.shares_buffers && call.strides() == Strides::Dense;
+        if is_plain && call.cols_of_sums().is_none() {
             return Ok(plans.to_vec());
         }
-        let as_given = |plan: &Plan| plan.with_strides(call.strides()).with_pooled(call.pooled(plan));
+        let as_given = |plan: &Plan| {
+            let plan = plan.with_strides(call.strides()).with_pooled(call.pooled(plan));
+            if call.cols_of_sums().is_some() { plan.with_sums_apart() } else { plan }
+        };
         Ok(plans.iter().map(as_given).collect())
     }
 

@@ -15,6 +15,7 @@ mod info;
 mod kernels;
 mod layer_norm;
 mod pipelines;
+mod placed;
 mod prepared;
 mod scratch;
 mod simple;

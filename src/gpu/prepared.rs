@@ -99,8 +99,9 @@ impl Prepared {
 
     /// Records the call as [`Prepared::record`] does, but over the first `rows` rows. One pass may have the
     /// same call with several numbers of rows, and each result is, bit for bit, that of a call which was
-    /// prepared for so many. Without rows nothing is done, but for dgain and dbias: what they are overwritten
-    /// with is 0.
+    /// prepared for so many; where rows lie [side by side](crate::plan::Strides::Across), if both numbers are
+    /// multiples of four. Of a [modulation](crate::Channels::of_samples), each sample has fewer tokens.
+    /// Without rows nothing is done, but for dgain and dbias: what they are overwritten with is 0.
     ///
     /// The first time a number of rows is met, its uniform is written by the queue, which is done before
     /// whatever is submitted next. From then on nothing is allocated for it, as long as there are no more

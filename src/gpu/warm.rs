@@ -28,11 +28,15 @@ pub struct WarmOptions<'a> {
     /// output.
     pub pooled: Pooled,
     /// Whether tensors of rows will lie inside outer ones, with columns apart, or with columns inside outer
-    /// ones ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one: warm them with the
-    /// `alignment` of an element. Of columns inside outer ones as many are accessed at once as the largest
-    /// power of two that divides their number, at most: warm them with the `alignment` of so many elements.
-    /// Default: dense.
+    /// ones ([`BufferRows`](crate::BufferRows)). Columns apart are accessed one by one, with the `alignment`
+    /// of an element; but where rows lie side by side, as positions whose channels come first, and all keep
+    /// to multiples of four, they are [`Strides::Across`], whatever the alignment. Of columns inside outer
+    /// ones as many are accessed at once as the largest power of two that divides their number, at most: warm
+    /// them with the `alignment` of so many elements. Default: dense.
     pub strides: Strides,
+    /// Whether dgain and dbias of heads or samples will have a stride of their own between rows
+    /// ([`BufferVector::with_row_stride`](crate::BufferVector::with_row_stride)). Default: no.
+    pub sums_apart: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
     pub pooled_scratch: bool,
     /// The most rows of a call: the device's scratch is reserved for so many. Default: 0, none is.
@@ -51,6 +55,7 @@ impl Default for WarmOptions<'_> {
             alignment: 256,
             pooled: Pooled::Nothing,
             strides: Strides::Dense,
+            sums_apart: false,
             pooled_scratch: false,
             rows: 0,
             submit: false,
@@ -89,14 +94,24 @@ impl LayerNorm {
         let operations: Vec<Operation> = forward.chain(backward).collect();
         self.check_alignment(options.alignment, &operations)?;
         let shared = self.kernels().shared();
+        // Rows of samples are rows inside outer ones, as they are numbered.
+        let strides = match self.problem().channels {
+            Some(channels) if channels.is_blocked() => options.strides.max(Strides::Rows),
+            _ => options.strides,
+        };
         let mut scratch = [0; 2];
         let mut compiled: Vec<(Plan, Arc<Compiled>)> = Vec::new();
         for operation in operations {
-            let vector_width = self.vector_width(operation, options.alignment);
-            for plan in self.planned(operation, vector_width, options.strides)?.iter() {
+            // Calls across have columns apart.
+            let vector_width = match strides {
+                Strides::Across => 1,
+                _ => self.vector_width(operation, options.alignment),
+            };
+            for plan in self.planned(operation, vector_width, strides)?.iter() {
                 let plan = plan
-                    .with_strides(options.strides)
+                    .with_strides(strides)
                     .with_pooled(plan.pooled_by(|a, b| options.share_a_buffer(a, b)));
+                let plan = if options.sums_apart { plan.with_sums_apart() } else { plan };
                 compiled.push((plan, shared.compiled(&plan)?));
                 if plan.writes(Tensor::Partials) && plan.parameter_gradients() > 0 {
                     let bytes = &mut scratch[Part::Partials as usize];

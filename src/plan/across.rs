@@ -41,15 +41,43 @@ impl Operation {
         if problem.channels.is_none() && !of_rows {
             return Ok(());
         }
-        let needs = "no channels, and nothing given or kept for each row";
-        Err(Error::unsupported("rows side by side", self.name(), needs))
+        let has = match (problem.channels.is_some(), self) {
+            (_, Self::ReduceParameters(_)) => "sums over rows",
+            (true, _) => "channels",
+            (false, _) => "a gain or statistics of each row",
+        };
+        let needs =
+            "a forward or backward call without channels, and with nothing given or kept for each row";
+        Err(Error::unsupported("the kernels for rows side by side", has, needs))
     }
 }
 
 impl Plan {
+    /// That accesses to the last rows are of rows alone, and begin where they can.
+    pub(super) fn check_across(&self, rows: u64, spans: &[Span]) -> Result<(), Error> {
+        if !self.is_across() {
+            return Ok(());
+        }
+        if !rows.is_multiple_of(self.access_rows().into()) {
+            let needs = format!("a multiple of {ACCESS_ROWS}, as an access has, where rows lie side by side");
+            return Err(Error::invalid("rows", rows, needs));
+        }
+        // Of few columns, statistics and gain look as rows do.
+        let has_rows = |span: &&Span| span.cols == self.cols && span.cols > 2 && span.stride > 0;
+        match spans.iter().filter(has_rows).find(|span| !span.is_across()) {
+            None => Ok(()),
+            Some(span) => {
+                let has = format!("{span:?}");
+                let needs =
+                    "rows side by side, with columns apart, and all strides multiples of four but theirs";
+                Err(Error::invalid("the span of a tensor of rows", has, needs))
+            }
+        }
+    }
+
     /// The plan of a forward call whose tensors of rows all [lie across](Span::is_across): four rows share an
     /// access, whatever their columns. Other rows of that order are planned as [`Plan::forward`] does, and
-    /// may differ in the last bits.
+    /// may differ in the last bits. [`Plan::dispatches`] takes multiples of four rows of it.
     ///
     /// # Errors
     /// As [`Plan::forward`]; [`Error::Unsupported`] too where gain and bias are those of channels, and where

@@ -61,7 +61,8 @@ impl Plan {
     }
 
     /// Whether gain and bias, which the kernel reads, have a row for each group, as for each head of a token.
-    pub(crate) fn has_parameter_rows(&self) -> bool {
+    #[must_use]
+    pub fn has_parameter_rows(&self) -> bool {
         self.channels.is_some_and(Channels::is_by_column)
             && self.kernel != Kernel::BackwardChannelSums
             && self.tensors().contains(&Tensor::Gain)

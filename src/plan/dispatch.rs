@@ -41,8 +41,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Unsupported`] where not even one row fits a binding or a grid, and where there would be more
-    /// than 2^20 dispatches; [`Error::Invalid`] where a span is, and those of [`Plan::validate`] and
-    /// [`Caps::validate`].
+    /// than 2^20 dispatches; [`Error::Invalid`] where a span is, where rows are not as many as the plan's
+    /// channels or accesses ask for, and those of [`Plan::validate`] and [`Caps::validate`].
     pub fn dispatches(&self, rows: u64, spans: &[Span], caps: &Caps) -> Result<Vec<Dispatch>, Error> {
         self.validate()?;
         caps.validate()?;
@@ -50,6 +50,7 @@ impl Plan {
             channels.check_rows(rows)?;
         }
         spans.iter().try_for_each(|span| span.validate(rows))?;
+        self.check_across(rows, spans)?;
         // Shaders count elements in u32; a binding this long has fewer than 2^31 of them.
         let most_bytes = caps.max_binding_bytes.min(u64::from(u32::MAX)) / 4 * 4;
         let most_rows = self.most_rows_per_dispatch(caps);

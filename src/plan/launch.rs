@@ -110,6 +110,9 @@ impl From<u32> for Formula {
 pub struct Launch {
     /// The most rows of one dispatch. A binding that is too short for that many cuts a call sooner.
     pub most_rows: u64,
+    /// The rows of a dispatch are a multiple of this: of an access's rows, or of the groups that workgroups
+    /// are dealt to.
+    pub rows_multiple: u32,
     /// The uniform's `slot_rows`.
     pub slot_rows: Formula,
     /// Workgroups in x and in y; there is one in z. The first is the uniform's `workgroups_x` too.
@@ -159,6 +162,7 @@ impl Plan {
                 Kernel::BackwardReduceParameters => self.max_partial_rows.into(),
                 _ => self.most_rows_per_dispatch(caps),
             },
+            rows_multiple: groups.max(self.access_rows()),
             slot_rows,
             workgroups: [workgroups.over_up(y.clone()), y],
             row_partials_bytes: Formula::Rows.times(self.row_partials_bytes(1)),
@@ -183,7 +187,9 @@ mod tests {
             let launch = plan.launch(&caps);
             let near = |rows: u64| [rows.saturating_sub(1), rows, rows + 1];
             let rows = [1, 4, 37, 512, 1024, 8192, 65_535 * 4, 1 << 20, launch.most_rows];
-            for rows in rows.into_iter().flat_map(near).filter(|rows| (1..=launch.most_rows).contains(rows)) {
+            let multiple = u64::from(launch.rows_multiple);
+            let is_one = |rows: &u64| (1..=launch.most_rows).contains(rows) && rows.is_multiple_of(multiple);
+            for rows in rows.into_iter().flat_map(near).filter(is_one) {
                 let dispatch = match plan.kernel {
                     Kernel::BackwardReduceParameters => {
                         plan.reduce_dispatch(u32::try_from(rows).unwrap(), &caps)
@@ -214,7 +220,7 @@ mod tests {
                 assert_eq!(launch.row_partials_bytes.evaluate(rows), plan.row_partials_bytes(rows));
             }
             if plan.kernel != Kernel::BackwardReduceParameters {
-                let more = plan.dispatches(launch.most_rows + 1, &[], &caps).unwrap();
+                let more = plan.dispatches(launch.most_rows + multiple, &[], &caps).unwrap();
                 assert_eq!(more.len(), 2, "{} takes more than most_rows", plan.label());
             }
         }

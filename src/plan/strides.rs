@@ -48,6 +48,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Of [`Plan::reduce_parameters`], the plan for dgain and dbias that have a row for each head or sample,
+    /// with a stride of their own between rows: their columns are then [`Dispatch::inner_columns`] inside an
+    /// outer column, those of a row. Other plans stay as they are.
+    ///
+    /// [`Dispatch::inner_columns`]: super::Dispatch::inner_columns
+    #[must_use]
+    pub const fn with_sums_apart(self) -> Self {
+        match self.operation {
+            Operation::ReduceParameters(_) => Self { strides: Strides::Columns, ..self },
+            _ => self,
+        }
+    }
+}
+
 /// The rows inside an outer row, as many in all tensors that have such; 1 where none has.
 pub(crate) fn inner_rows(spans: &[Span]) -> Result<u32, Error> {
     let mut given = spans.iter().map(|span| span.inner_rows).filter(|inner_rows| *inner_rows > 0);

@@ -30,7 +30,7 @@ impl Plan {
         match self.channels {
             None => of_width,
             Some(channels) if channels.is_by_column() && !is_of_chunks => {
-                Self { channels: Some(Channels { count: cols, groups: 1, spatial: 1 }), ..of_width }
+                Self { channels: Some(Channels::new(cols, 1, 1)), ..of_width }
             }
             Some(channels) if is_of_channels => {
                 Self { channels: Some(Channels { spatial: cols, ..channels }), ..of_width }
@@ -38,7 +38,7 @@ impl Plan {
             Some(channels)
                 if channels.is_one_a_row() || (channels.is_one_a_step(self.step_cols()) && !is_of_chunks) =>
             {
-                Self { channels: Some(Channels { count: 1, groups: 1, spatial: cols }), ..of_width }
+                Self { channels: Some(Channels::new(1, 1, cols)), ..of_width }
             }
             Some(_) => self,
         }
@@ -51,7 +51,7 @@ impl Plan {
     pub fn text_key(&self) -> Self {
         // How many groups there are is a number of the uniform. Without parameters, and where their gradients
         // are partial sums, channels do not matter.
-        let by_channel = |channels: Channels| Channels { count: channels.per_row(), groups: 1, ..channels };
+        let by_channel = |channels: Channels| Channels::new(channels.per_row(), 1, channels.spatial);
         let knows_channels = match self.operation {
             Operation::Forward(forward) => self.affine.has_gain() && !forward.without_y,
             Operation::Backward(_) => self.affine.has_gain() || self.channels_of_sums().is_some(),

@@ -5,8 +5,9 @@ use crate::op::{Shape, Used};
 use crate::types::{Normalization, Statistics};
 use std::ops::Add;
 
-/// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not.
-/// gain and bias, which all rows share, count once a call.
+/// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not;
+/// what a step of a row loads twice, as x behind an activation in backward, counts once. gain and bias, which
+/// all rows share, count once a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -1,6 +1,7 @@
 //! The uniform of a dispatch, for any host.
 
 use super::{Dispatch, Plan, Strides, Tensor};
+use crate::op::Shape;
 use crate::types::Running;
 use bytemuck::{Pod, Zeroable};
 
@@ -18,7 +19,9 @@ pub struct Place {
     pub column_stride: u32,
     /// From one outer row's start to the next, where each has [`Dispatch::inner_rows`] rows; with
     /// [`Strides::Columns`] from one outer column's start to the next, where each has
-    /// [`Dispatch::inner_columns`] columns. `None` where one stride tells all rows, or all columns, apart.
+    /// [`Dispatch::inner_columns`] columns. `None` where one stride tells all rows, or all columns, apart. Of
+    /// gain and bias that have a row for each head or sample, from one row's start to the next; `None` where
+    /// those follow each other.
     pub outer_stride: Option<u32>,
 }
 
@@ -160,7 +163,16 @@ impl Plan {
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], numbers: &Numbers) -> [u8; Uniform::BYTES] {
         let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = *dispatch;
         let outer = Outer { strides: self.strides, first_inner_row, inner_rows, inner_columns };
-        bytemuck::cast(Uniform::new(places, numbers, outer).of(self, dispatch))
+        let of_tensor = |(tensor, place): (&Tensor, &Place)| self.with_rows_of_parameters(*tensor, *place);
+        let places: Vec<_> = self.tensors().iter().zip(places).map(of_tensor).collect();
+        bytemuck::cast(Uniform::new(&places, numbers, outer).of(self, dispatch))
+    }
+
+    /// The place of a tensor, with the stride between its rows if it is one of parameters that have some.
+    pub(crate) fn with_rows_of_parameters(&self, tensor: Tensor, place: Place) -> Place {
+        let has_rows = self.has_parameter_rows() && self.shape(tensor) == Some(Shape::Cols);
+        let outer_stride = place.outer_stride.or(has_rows.then_some(self.cols));
+        Place { outer_stride, ..place }
     }
 
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of

@@ -1,8 +1,8 @@
 //! The gradients of forward.
 
 use super::{
-    GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
-    dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
+    GivenStatistics, OfColumns, RowStatistics, add_to, biases, check_given, check_length, check_problem,
+    check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::Stored;
 use crate::types::check_statistics;
@@ -134,7 +134,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
             dbias: vec![0.0; if outputs.dbias.is_some() { parameters } else { 0 }],
         },
     });
-    let of_columns = [gains(problem, inputs.gain), biases(problem, inputs.bias)];
+    let of_columns = [gains(problem, inputs.rows, inputs.gain), biases(problem, inputs.rows, inputs.bias)];
     let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
     let of_blocks =
         map_in_order(blocks.collect(), |block| backward_block(problem, &of_columns, given, gradients, block));
@@ -196,13 +196,13 @@ fn backward_block<T: Element, O: Real, D: Element>(
         for xhat in &mut xhat {
             *xhat = row.xhat(*xhat);
         }
-        let (gain, bias) = (gain.of_row(row_number), bias.of_row(row_number));
+        let (of_columns, gain, bias) = (gain, gain.of_row(row_number), bias.of_row(row_number));
         for ((((dz, dy), xhat), gain), bias) in dz.iter_mut().zip(dy).zip(&xhat).zip(&*gain).zip(&*bias) {
             *dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
         }
         let products = dz.iter().zip(&xhat).map(|(dz, xhat)| dz * xhat);
-        add_row(problem, row_number, &mut sums.dgain, products);
-        add_row(problem, row_number, &mut sums.dbias, dz.iter().copied());
+        of_columns.add_row(row_number, &mut sums.dgain, products);
+        of_columns.add_row(row_number, &mut sums.dbias, dz.iter().copied());
 
         for ((dxhat, dz), gain) in dxhat.iter_mut().zip(&dz).zip(&*gain) {
             *dxhat = dz * gain;
@@ -231,22 +231,6 @@ fn backward_block<T: Element, O: Real, D: Element>(
         }
     }
     sums
-}
-
-/// Adds the columns of a row to the sums of gradients, one for each column or channel.
-fn add_row(problem: &Problem, row: usize, total: &mut [f64], values: impl Iterator<Item = f64>) {
-    if problem.channels.is_none() {
-        return add_to(total, values);
-    }
-    if !total.is_empty() {
-        values.enumerate().for_each(|(column, value)| total[problem.parameter_of(row, column)] += value);
-    }
-}
-
-fn add_to(total: &mut [f64], values: impl Iterator<Item = f64>) {
-    for (total, value) in total.iter_mut().zip(values) {
-        *total += value;
-    }
 }
 
 /// Writes `values`, or adds them in float64 to what is there; rounds once.

@@ -121,8 +121,8 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
         kept: kept.as_mut().and_then(|[mean, variance]| Some([mean.next()?, variance.next()?])),
     });
     let of_rows = OfRows { given, running: inputs.running };
-    let gain = gains(problem, inputs.gain);
-    let bias = biases(problem, inputs.bias);
+    let gain = gains(problem, inputs.rows, inputs.gain);
+    let bias = biases(problem, inputs.rows, inputs.bias);
     map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, of_rows, block));
     Ok(())
 }

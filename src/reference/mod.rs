@@ -203,14 +203,35 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Factors or summands of the columns of rows: a value for each parameter.
 pub(crate) struct OfColumns {
     problem: Problem,
+    rows: usize,
     values: Vec<f64>,
 }
 
 impl OfColumns {
-    fn new<P: Real>(problem: &Problem, given: Option<&[P]>, of: impl Fn(Option<f64>) -> f64) -> Self {
+    fn new<P: Real>(
+        problem: &Problem,
+        rows: usize,
+        given: Option<&[P]>,
+        of: impl Fn(Option<f64>) -> f64,
+    ) -> Self {
         let count = problem.parameters() as usize;
         let values = (0..count).map(|place| of(given.map(|given| given[place].to_f64()))).collect();
-        Self { problem: *problem, values }
+        Self { problem: *problem, rows, values }
+    }
+
+    /// The number of its value of a column of a row.
+    fn parameter_of(&self, row: usize, column: usize) -> usize {
+        self.problem.parameter_of(self.rows, row, column)
+    }
+
+    /// Adds the columns of a row to sums, one for each of its values.
+    fn add_row(&self, row: usize, total: &mut [f64], values: impl Iterator<Item = f64>) {
+        if self.problem.channels.is_none() {
+            return add_to(total, values);
+        }
+        if !total.is_empty() {
+            values.enumerate().for_each(|(column, value)| total[self.parameter_of(row, column)] += value);
+        }
     }
 
     /// Those of a row.
@@ -219,7 +240,7 @@ impl OfColumns {
             None => Cow::Borrowed(&self.values),
             Some(_) => {
                 let columns = 0..self.problem.cols as usize;
-                columns.map(|column| self.values[self.problem.parameter_of(row, column)]).collect()
+                columns.map(|column| self.values[self.parameter_of(row, column)]).collect()
             }
         }
     }
@@ -227,15 +248,15 @@ impl OfColumns {
     /// That of a column of a row.
     #[cfg(feature = "verify")]
     pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
-        self.values[self.problem.parameter_of(row, column)]
+        self.values[self.parameter_of(row, column)]
     }
 }
 
 /// What xhat is multiplied by: 1 where there is no gain; 1 + gain, rounded to float32, where that is
 /// zero-centered.
-pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> OfColumns {
+pub(crate) fn gains<P: Real>(problem: &Problem, rows: usize, gain: Option<&[P]>) -> OfColumns {
     let is_zero_centered = problem.affine.is_zero_centered();
-    OfColumns::new(problem, gain, |gain| match gain {
+    OfColumns::new(problem, rows, gain, |gain| match gain {
         Some(gain) if is_zero_centered => <f32 as Real>::from_f64(1.0 + gain).into(),
         Some(gain) => gain,
         None => 1.0,
@@ -243,8 +264,14 @@ pub(crate) fn gains<P: Real>(problem: &Problem, gain: Option<&[P]>) -> OfColumns
 }
 
 /// What is added: 0 where there is no bias.
-pub(crate) fn biases<P: Real>(problem: &Problem, bias: Option<&[P]>) -> OfColumns {
-    OfColumns::new(problem, bias, |bias| bias.unwrap_or(0.0))
+pub(crate) fn biases<P: Real>(problem: &Problem, rows: usize, bias: Option<&[P]>) -> OfColumns {
+    OfColumns::new(problem, rows, bias, |bias| bias.unwrap_or(0.0))
+}
+
+fn add_to(total: &mut [f64], values: impl Iterator<Item = f64>) {
+    for (total, value) in total.iter_mut().zip(values) {
+        *total += value;
+    }
 }
 
 /// That the types of the call's slices are those of the problem, and the problem is in its documented ranges.

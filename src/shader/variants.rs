@@ -275,6 +275,7 @@ impl Product {
         let strides = |pooled| Strides::ALL.into_iter().map(move |strides| (pooled, strides));
         for (pooled, strides) in Pooled::ALL.into_iter().flat_map(strides) {
             let plan = plan.with_pooled(pooled).with_strides(strides);
+            let plan = if strides == Strides::Columns { plan.with_sums_apart() } else { plan };
             if (plan.pooled, plan.strides) == (pooled, strides) {
                 self.variants.push((Variant { plan, caps: *caps }, levels(&plan)));
             }
@@ -331,7 +332,7 @@ fn channel_problems() -> impl Iterator<Item = Problem> {
             let affines = Affine::ALL.into_iter().filter(|affine| affine.has_gain());
             affines.flat_map(move |affine| {
                 SHAPES.into_iter().map(move |(count, spatial)| {
-                    let channels = Some(Channels { count, groups: 1, spatial });
+                    let channels = Some(Channels::new(count, 1, spatial));
                     let cols = count * spatial;
                     let problem = Problem { cols, normalization, affine, channels, ..Problem::default() };
                     Problem { parameter_dtype, ..Stored::all(&problem, dtype) }

@@ -10,7 +10,7 @@ mod words;
 pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
-pub use problem::{Channels, Problem};
+pub use problem::{Channels, Problem, RowOrder};
 pub use running::{KeptVariance, Running};
 pub(crate) use running::{check_kept, check_statistics};
 pub(crate) use words::by_name;

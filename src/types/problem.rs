@@ -18,9 +18,59 @@ pub struct Channels {
     pub groups: u32,
     /// Values of a channel of a sample: all of its spatial dimensions.
     pub spatial: u32,
+    /// Which group a row is of. Only where each column is a channel, as in
+    /// [`of_samples`](Self::of_samples), may it be another than the default.
+    pub order: RowOrder,
+}
+
+/// How the rows of groups follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RowOrder {
+    /// One of each group, then the next of each: row `r` is of group `r % groups`.
+    #[default]
+    Interleaved,
+    /// All rows of a group, then those of the next: of `rows` rows, row `r` is of group
+    /// `r / (rows / groups)`.
+    Blocked,
 }
 
 impl Channels {
+    /// Groups of one row in each sample, where the order of rows is that of memory.
+    #[must_use]
+    pub const fn new(count: u32, groups: u32, spatial: u32) -> Self {
+        Self { count, groups, spatial, order: RowOrder::Interleaved }
+    }
+
+    /// Those of a modulation (adaLN: Peebles, Xie 2023): a gain and a bias for each of `samples` samples,
+    /// `[samples, cols]`, over rows `[samples, tokens, cols]`. With a [zero-centered
+    /// gain](crate::Affine::ZeroCenteredGainBias) that is `(1 + scale) * xhat + shift`, and dgain and dbias
+    /// are dscale and dshift: sums over the tokens of a sample. With as many samples as rows each row has its
+    /// own.
+    ///
+    /// The number of rows is a multiple of `samples`, and says how many tokens each has. A call over fewer
+    /// rows than it was prepared for has fewer tokens in each sample, as many samples, and the places of the
+    /// tokens that are left stay.
+    ///
+    /// ```
+    /// use wgpu_layernorm::{Affine, Channels, Problem};
+    ///
+    /// let modulated = Problem {
+    ///     channels: Some(Channels::of_samples(2, 1152)),
+    ///     affine: Affine::ZeroCenteredGainBias,
+    ///     eps: 1e-6,
+    ///     ..Problem::layer(1152)
+    /// };
+    /// assert_eq!(modulated.parameters(), 2 * 1152);
+    /// modulated.validate()?;
+    /// # Ok::<(), wgpu_layernorm::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "modulation", alias = "adaLN", alias = "scale_shift", alias = "modulate")]
+    pub const fn of_samples(samples: u32, cols: u32) -> Self {
+        Self { order: RowOrder::Blocked, ..Self::of_heads(samples, cols) }
+    }
+
     /// Those of heads that have a gain and a bias each, `[heads, head_dim]`: the QK norm of attention whose
     /// heads do not share their gain. A row is a head of `head_dim` columns, each a channel, and a sample is
     /// a token: row `r` is head `r % heads` of token `r / heads`.
@@ -36,7 +86,7 @@ impl Channels {
     #[must_use]
     #[doc(alias = "qk_norm", alias = "q_norm", alias = "k_norm")]
     pub const fn of_heads(heads: u32, head_dim: u32) -> Self {
-        Self { count: heads.saturating_mul(head_dim), groups: heads, spatial: 1 }
+        Self::new(heads.saturating_mul(head_dim), heads, 1)
     }
 
     /// Channels of a group; none where there are no groups, which no valid problem has.
@@ -69,12 +119,30 @@ impl Channels {
         self.spatial == 1 && !self.is_one_a_row()
     }
 
-    /// That rows are those of whole samples.
+    /// Whether all rows of a group follow each other.
+    pub(crate) const fn is_blocked(self) -> bool {
+        matches!(self.order, RowOrder::Blocked)
+    }
+
+    /// The group of a row among `rows`.
+    pub(crate) const fn group_of(self, row: usize, rows: usize) -> usize {
+        let groups = self.groups as usize;
+        match self.order {
+            RowOrder::Interleaved => row % groups,
+            RowOrder::Blocked => row / (rows / groups),
+        }
+    }
+
+    /// That rows are those of whole samples, or as many of each group.
     pub(crate) fn check_rows(self, rows: u64) -> Result<(), Error> {
-        match rows.is_multiple_of(self.groups.into()) {
-            true => Ok(()),
-            false => {
+        match (rows.is_multiple_of(self.groups.into()), self.order) {
+            (true, _) => Ok(()),
+            (false, RowOrder::Interleaved) => {
                 let needs = format!("a multiple of the {} groups of a sample", self.groups);
+                Err(Error::invalid("rows", rows, needs))
+            }
+            (false, RowOrder::Blocked) => {
+                let needs = format!("a multiple of {}: as many of each sample", self.groups);
                 Err(Error::invalid("rows", rows, needs))
             }
         }
@@ -87,7 +155,7 @@ impl Channels {
 
     /// That the fields are in their ranges and go together, for rows of so many columns.
     pub(crate) fn validate(self, cols: u32) -> Result<(), Error> {
-        let Self { count, groups, spatial } = self;
+        let Self { count, groups, spatial, .. } = self;
         for (field, value) in [("count", count), ("groups", groups), ("spatial", spatial)] {
             if value == 0 || value > Problem::MAX_COLS {
                 let field = format!("channels.{field}");
@@ -101,6 +169,11 @@ impl Channels {
         if u64::from(cols) != needs {
             let why = format!("{needs}: {} channels of a group times {spatial} values", self.per_row());
             return Err(Error::invalid("cols", cols, why));
+        }
+        if self.is_blocked() && !self.is_by_column() {
+            let has = format!("{cols} columns in channels of {spatial} values");
+            let needs = "2 or more columns in channels of 1 value: a gain for each column of each sample";
+            return Err(Error::invalid("channels of samples", has, needs));
         }
         Ok(())
     }
@@ -194,7 +267,7 @@ impl Problem {
     #[doc(alias = "group_norm", alias = "GroupNorm", alias = "instance_norm", alias = "InstanceNorm")]
     pub fn group(channels: u32, groups: u32, spatial: u32) -> Self {
         let cols = channels.checked_div(groups).unwrap_or(0).saturating_mul(spatial);
-        let channels = Some(Channels { count: channels, groups, spatial });
+        let channels = Some(Channels::new(channels, groups, spatial));
         Self { cols, channels, ..Self::default() }
     }
 
@@ -216,12 +289,12 @@ impl Problem {
         }
     }
 
-    /// The number among [`parameters`](Self::parameters) of a column of a row.
-    pub(crate) const fn parameter_of(&self, row: usize, column: usize) -> usize {
+    /// The number among [`parameters`](Self::parameters) of a column of one of `rows` rows.
+    pub(crate) const fn parameter_of(&self, rows: usize, row: usize, column: usize) -> usize {
         match self.channels {
-            Some(Channels { groups, spatial, count }) => {
-                let first = row % groups as usize * (count / groups) as usize;
-                first + column / spatial as usize
+            Some(channels) => {
+                let first = channels.group_of(row, rows) * channels.per_row() as usize;
+                first + column / channels.spatial as usize
             }
             None => column,
         }

@@ -120,7 +120,10 @@ impl Case {
             }
         }
         if let Some(channels) = self.problem.channels {
-            name += &format!("/of_{}_channels", channels.count);
+            name += &match channels.is_blocked() {
+                true => format!("/of_{}_samples", channels.groups),
+                false => format!("/of_{}_channels", channels.count),
+            };
         }
         if self.problem.activation.is_some() {
             name += &format!("/{}", self.problem.activation);
@@ -175,7 +178,10 @@ impl Case {
                 return across;
             }
         }
-        let strides = Strides::of(&span);
+        let strides = match problem.channels {
+            Some(channels) if channels.is_blocked() => Strides::Rows,
+            _ => Strides::of(&span),
+        };
         let whole = match self.task {
             Task::Forward(forward) => Plan::forward(problem, forward, width, caps),
             Task::Backward(backward)

@@ -153,6 +153,7 @@ pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
 });
 
 pub(super) const AFFINE: usize = 3;
+pub(super) const BIAS: usize = 8;
 pub(super) const DIRECTION: usize = 9;
 /// Options, and what the residual holds.
 pub(super) const FORWARD_ONLY: Range<usize> = DIRECTION + 1..DIRECTION + 2 + Forward::CHOICES.len();
@@ -161,13 +162,14 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
     FORWARD_ONLY.end..FORWARD_ONLY.end + 2 + Backward::CHOICES.len();
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
-/// Whether gain and bias have a value for each channel, of few channels, of many, of one, or of one a column.
+/// Whether gain and bias have a value for each channel, of few channels, of many, of one, or of one a column,
+/// and whether rows of a sample then follow each other.
 pub(super) const CHANNEL: usize = OTHERS.end;
 /// What is applied after gain and bias.
 pub(super) const ACTIVATION: usize = CHANNEL + 1;
 pub(super) const FACTORS: usize = ACTIVATION + 1;
 
-const CHANNELS: usize = 5;
+const CHANNELS: usize = 6;
 
 /// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
 const GROUPS: u32 = INNER_ROWS;
@@ -210,6 +212,10 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         }
         rows -= rows % groups;
         let channels = channels_of(cols, level[CHANNEL])?;
+        // Rows of samples have one stride between them.
+        if channels.is_blocked() && LAYOUTS[layout].span(cols, 4).inner_rows > 0 {
+            return None;
+        }
         // Outer columns are those of one channel.
         if channels.per_row() > 1 && LAYOUTS[layout] == Layout::Samples {
             return None;
@@ -266,14 +272,17 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
 }
 
 /// As few channels of a group as divide its columns, as many, one, as in instance norm, or one for each
-/// column, as in QK norm with a gain of each head.
+/// column, as in QK norm with a gain of each head, or in a modulation.
 fn channels_of(cols: u32, level: usize) -> Option<Channels> {
+    if level == 5 {
+        return (cols > 1).then(|| Channels::of_samples(GROUPS, cols));
+    }
     let least = least_factor(cols);
     let per_row = *[least, cols / least, 1, cols].get(level - 1)?;
     // Of few and many, each once, and all of a row as such.
     let is_known = level == 2 && least * least == cols || level < 3 && [1, cols].contains(&per_row);
     let is_known = is_known || level == 4 && per_row == 1;
-    (!is_known).then_some(Channels { count: per_row * GROUPS, groups: GROUPS, spatial: cols / per_row })
+    (!is_known).then_some(Channels::new(per_row * GROUPS, GROUPS, cols / per_row))
 }
 
 /// Options from the levels of an operation's own factors, and what is left of those: the levels of its data.

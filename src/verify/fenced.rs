@@ -154,7 +154,11 @@ impl Call {
         let begin = self.get(fenced.bound)?.begin as u64 / u64::from(fenced.span.element_bytes);
         let buffer = self.buffer(fenced.bound)?;
         let offset = begin + fenced.span.offset;
-        let given = Given::at_element(buffer, offset, Some(fenced.span.stride));
+        let Span { stride, inner_columns, outer_column_stride, .. } = fenced.span;
+        // Those of parameters that have some.
+        let of_rows = if inner_columns > 0 { outer_column_stride } else { stride };
+        let stride = if fenced.has_rows { stride } else { of_rows };
+        let given = Given::at_element(buffer, offset, Some(stride).filter(|stride| *stride > 0));
         Some(match fenced.span.column_stride {
             _ if fenced.has_rows => given.with_strides_of(&fenced.span),
             1 => given,

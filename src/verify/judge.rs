@@ -161,7 +161,7 @@ impl BackwardTerms {
                 most_gain = most_gain.max(gain.abs());
                 all_products += (dxhat * xhat).abs();
                 all_dxhat += dxhat.abs();
-                let parameter = problem.parameter_of(row, column);
+                let parameter = problem.parameter_of(rows, row, column);
                 terms.dgain[parameter] += (dz * xhat).abs() + off_dz * xhat.abs();
                 terms.dbias[parameter] += dz.abs() + off_dz;
             }

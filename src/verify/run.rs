@@ -113,7 +113,8 @@ impl Runner<'_> {
         };
         reference::forward(&exact, &inputs, outputs)?;
 
-        let (gains, biases) = (reference::gains(&exact, gain), reference::biases(&exact, bias));
+        let (gains, biases) =
+            (reference::gains(&exact, self.case.rows, gain), reference::biases(&exact, self.case.rows, bias));
         let terms: Vec<ForwardTerms> = stored
             .chunks(cols)
             .zip(&expected_statistics)
@@ -263,7 +264,8 @@ impl Runner<'_> {
         };
         reference::backward(&exact, &inputs, outputs)?;
 
-        let (gains, biases) = (reference::gains(&exact, gain), reference::biases(&exact, bias));
+        let (gains, biases) =
+            (reference::gains(&exact, self.case.rows, gain), reference::biases(&exact, self.case.rows, bias));
         let statistics = self.statistics_of(x)?;
         let terms = BackwardTerms::new(&exact, &statistics, x, dy, [&gains, &biases], given.is_some());
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);

@@ -11,7 +11,7 @@ use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
 use crate::plan::{Operation, Span, Tensor};
-use crate::types::{Dtype, Problem, Real};
+use crate::types::{Channels, Dtype, Problem, Real};
 use half::{bf16, f16};
 
 /// The nearest value of a dtype.
@@ -216,7 +216,14 @@ impl Runner<'_> {
         let plain = Span { offset: of_rows.offset, element_bytes: dtype.size(), ..Span::default() };
         let rows = self.case.rows;
         let (rows, span) = match used.shape {
-            Shape::Cols => (1, Span { cols: self.problem.parameters(), ..plain }),
+            Shape::Cols => {
+                let span = Span { cols: self.problem.parameters(), ..plain };
+                let inner_columns = self.problem.cols;
+                let outer_column_stride = u64::from(inner_columns) + self.case.layout.gap();
+                let apart = Span { inner_columns, outer_column_stride, ..span };
+                let has_rows = self.problem.channels.is_some_and(Channels::is_by_column);
+                (1, if has_rows && self.case.layout == Layout::Slice { apart } else { span })
+            }
             Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
                 // Mean and rstd.

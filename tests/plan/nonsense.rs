@@ -49,14 +49,14 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     };
     // Groups of as many channels as there are columns: two, if there can be so many.
     let groups = if problem.cols > Problem::MAX_COLS / 2 { 1 } else { 2 };
-    let channels = Channels { count: problem.cols.saturating_mul(groups), groups, spatial: 1 };
+    let channels = Channels::new(problem.cols.saturating_mul(groups), groups, 1);
     let of_channels = Problem { channels: Some(channels), ..*problem };
     plans.push(Plan::forward(&of_channels, *forward, *width, caps));
     plans.push(Plan::backward(&of_channels, *backward, *width, caps));
     let sums = Backward { dgain: Some(Gradient::Overwrite), ..*backward };
     // Sums of their own are those of channels with several columns.
     if problem.cols > 2 && problem.cols.is_multiple_of(2) {
-        let channels = Some(Channels { count: problem.cols / 2, groups: 1, spatial: 2 });
+        let channels = Some(Channels::new(problem.cols / 2, 1, 2));
         plans.push(Plan::channel_sums(&Problem { channels, ..*problem }, sums, *width, caps));
     }
     plans.push(Plan::reduce_parameters(&of_channels, *backward, *width, caps));
@@ -208,7 +208,7 @@ fn disturbed(mut plan: Plan, changes: &[(u8, u32)]) -> Plan {
             11 => plan.reduction = Reduction::Subgroups(value),
             12 => plan.combine_slots = !plan.combine_slots,
             13 => plan.storages = Storages::all(Storage::NativeF16),
-            14 => plan.channels = Some(Channels { count: value, groups: value % 7, spatial: plan.cols }),
+            14 => plan.channels = Some(Channels::new(value, value % 7, plan.cols)),
             _ => plan.kernel = Kernel::ALL[value as usize % Kernel::ALL.len()],
         }
     }

@@ -27,8 +27,7 @@ fn problems() -> Vec<Problem> {
                         problems.push(Problem { normalization, affine, ..problem });
                         if cols >= 20_000 && dtype == parameter_dtype {
                             let counts = [4, 8].into_iter().filter(|count| cols % count == 0);
-                            let channels =
-                                counts.map(|count| Channels { count, groups: 1, spatial: cols / count });
+                            let channels = counts.map(|count| Channels::new(count, 1, cols / count));
                             problems.extend(channels.map(|channels| Problem {
                                 channels: Some(channels),
                                 normalization,

@@ -232,7 +232,7 @@ fn with_channels(args: &Bench, workload: Workload) -> Result<Workload, Failure> 
     let Some((count, groups)) = args.channels.zip(args.groups) else { return Ok(workload) };
     let cols = workload.problem.cols;
     let per_row = (count / groups).max(1);
-    let workload = workload.with_channels(Channels { count, groups, spatial: cols / per_row });
+    let workload = workload.with_channels(Channels::new(count, groups, cols / per_row));
     match workload.validate() {
         Ok(()) => Ok(workload),
         Err(error) => {

@@ -56,10 +56,6 @@ pub(crate) struct Common {
     #[arg(long, value_name = "E|torch", value_parser = parse_eps, allow_negative_numbers = true)]
     eps: Option<Eps>,
 
-    /// Multiply by 1 + gain, as Gemma and Qwen3-Next do
-    #[arg(long)]
-    pub(super) zero_centered_gain: bool,
-
     /// What is applied to each value after gain and bias: silu, z * sigmoid(z), or nothing
     #[arg(long, value_parser = activations(), default_value = "none")]
     pub(crate) activation: Activation,

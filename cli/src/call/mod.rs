@@ -1,9 +1,11 @@
 //! The call that `forward` or `backward` makes: an open file, and which rows its tensors are.
 
 mod batch;
+mod factor;
 mod flags;
 mod rows;
 
+pub(crate) use factor::{FactorFlags, Factors};
 pub(crate) use flags::Common;
 
 use crate::arrangement::Arrangement;
@@ -15,8 +17,8 @@ use crate::tensors::{TensorFile, TensorInfo, file_dtype, unknown, zeroed};
 use crate::tuning;
 use crate::words::NormalizationFlag;
 use half::{bf16, f16};
-use rows::{arrangement, batch_channels, channels, cols, cols_of, leading_shape};
-use wgpu_layernorm::{Affine, Channels, Dtype, Element, Problem};
+use rows::{arrangement, batch_channels, channels, cols, cols_of, leading_shape, samples};
+use wgpu_layernorm::{Affine, Channels, Dtype, Element, Problem, RowOrder};
 
 /// An open file, and the call that x and gain in it make up.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Call {
     pub(crate) fn open(
         common: &Common,
         x: &str,
-        gain: Option<&str>,
+        factors: &Factors<'_>,
         affine: Affine,
     ) -> Result<Self, Failure> {
         let file = TensorFile::open(&common.input)?;
@@ -68,7 +70,7 @@ impl Call {
         let cols = match &arrangement {
             Some(arrangement) => cols_of(&x, arrangement.cols)?,
             None => match channels {
-                Some(Channels { count, groups, spatial }) => {
+                Some(Channels { count, groups, spatial, .. }) => {
                     cols_of(&x, (count / groups) as usize * spatial as usize)?
                 }
                 None => cols(&x, common.cols)?,
@@ -88,7 +90,7 @@ impl Call {
                 dtype: x.dtype,
                 parameter_dtype: x.dtype,
                 normalization: common.normalization.of_rows(),
-                affine: if common.zero_centered_gain { affine.zero_centered() } else { affine },
+                affine: if factors.is_zero_centered { affine.zero_centered() } else { affine },
                 activation: common.activation,
                 channels,
                 eps: common.eps(),
@@ -113,14 +115,19 @@ impl Call {
                 )));
             }
         }
-        if let Some(gain) = gain {
-            call.problem.channels = call.problem.channels.or(call.channels_of_heads(gain)?);
-            let gain = call.parameter("--gain", gain)?;
+        if let Some(gain) = factors.gain {
+            let [[flag, _], _] = factors.names();
+            if factors.is_modulation {
+                call.problem.channels = Some(call.channels_of_samples(common, gain)?);
+            } else {
+                call.problem.channels = call.problem.channels.or(call.channels_of_heads(gain)?);
+            }
+            let gain = call.parameter(flag, gain)?;
             call.problem.parameter_dtype = gain.dtype;
             call.gain = Some(gain);
         }
         if call.is_weight_norm() {
-            if common.zero_centered_gain {
+            if factors.is_zero_centered {
                 return Err(Failure::WrongCall(
                     "--zero-centered-gain: the g of weight norm is a norm".to_owned(),
                 ));
@@ -162,12 +169,33 @@ impl Call {
         Ok((has as u64 == u64::from(heads) * u64::from(dim)).then(|| Channels::of_heads(heads, dim)))
     }
 
+    /// The channels of a modulation: a value for each column of each sample, or of each row.
+    fn channels_of_samples(&self, common: &Common, scale: &str) -> Result<Channels, Failure> {
+        if !common.normalization.is_of_plain_rows() {
+            let what = "--scale needs --normalization layer, rms or l2";
+            return Err(Failure::WrongCall(what.to_owned()));
+        }
+        if self.heads.is_some() {
+            return Err(Failure::WrongCall("--scale does not go with --heads".to_owned()));
+        }
+        let scale = self.file.find("--scale", scale)?;
+        let samples = samples(&self.x, &scale, self.problem.cols, self.rows)?;
+        if self.problem.cols == 1 {
+            let what = format!("{} has rows of 1 value, and --scale needs 2 or more", self.x.label);
+            return Err(Failure::WrongCall(what));
+        }
+        Ok(Channels::of_samples(size(samples)?, self.problem.cols))
+    }
+
     /// A tensor of one value for each column, of the dtype of gain if there is one yet.
     pub(crate) fn parameter(&self, flag: &str, name: &str) -> Result<TensorInfo, Failure> {
         let tensor = self.file.find(flag, name)?;
         let parameters = self.problem.parameters() as usize;
         let (needs, of_what) = match (self.heads, self.problem.channels) {
             _ if self.is_weight_norm() => (self.rows, "index of --axis".to_owned()),
+            (_, Some(channels)) if channels.order == RowOrder::Blocked => {
+                (parameters, "column of each sample, as scale has".to_owned())
+            }
             (Some(_), Some(_)) => (parameters, "value of each head, as gain has".to_owned()),
             (Some(heads), None) if heads > 1 && self.gain.is_none() => {
                 let of_all = parameters.saturating_mul(heads);
@@ -191,10 +219,22 @@ impl Call {
                 Dtype::F32 => "F32 as x is".to_owned(),
                 dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)?),
             },
-            _ => return Ok(tensor),
+            _ => return self.check_rows_of_heads(tensor),
         };
         let has = file_dtype(tensor.dtype)?;
         Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
+    }
+
+    /// That a gain or bias of each head has a row for each, and not a column.
+    fn check_rows_of_heads(&self, tensor: TensorInfo) -> Result<TensorInfo, Failure> {
+        let Some(heads) = self.heads.filter(|_| self.problem.channels.is_some()) else { return Ok(tensor) };
+        let needs = [heads, self.problem.cols as usize];
+        if tensor.shape.len() < 2 || tensor.shape == needs {
+            return Ok(tensor);
+        }
+        let what =
+            format!("{} has shape {:?}, needs {needs:?}, a row for each head", tensor.label, tensor.shape);
+        Err(Failure::WrongCall(what))
     }
 
     /// The rows of a tensor in x's shape, one after the other.
@@ -268,7 +308,7 @@ impl Call {
         if let Some(arrangement) = &self.arrangement {
             return arrangement.rows_shape.clone();
         }
-        if let Some(channels) = self.problem.channels {
+        if let Some(channels) = self.problem.channels.filter(|channels| channels.order != RowOrder::Blocked) {
             return vec![self.rows / channels.groups as usize, channels.groups as usize];
         }
         leading_shape(&self.x.shape, self.problem.cols as usize).unwrap_or_else(|| vec![self.rows])

@@ -32,7 +32,7 @@ pub(super) fn arrangement(x: &TensorInfo, common: &Common) -> Result<Option<Arra
         (None, true) if common.channels_last => Ok(None),
         (None, true) => Arrangement::channels(x).map(Some),
         (None, false) if common.channels_last => {
-            wrong("--channels-last needs --normalization group, instance, channel or channel-rms")
+            wrong("--channels-last needs --normalization group, instance, batch, channel or channel-rms")
         }
         (None, false) => Ok(None),
     }
@@ -75,10 +75,23 @@ pub(super) fn channels(x: &TensorInfo, common: &Common) -> Result<Option<Channel
     let spatial = product(spatial).filter(|spatial| *spatial > 0);
     let numbers = [Some(count), Some(groups), spatial].map(|number| u32::try_from(number?).ok());
     match numbers {
-        [Some(count), Some(groups), Some(spatial)] => Ok(Some(Channels { count, groups, spatial })),
+        [Some(count), Some(groups), Some(spatial)] => Ok(Some(Channels::new(count, groups, spatial))),
         _ => {
             wrong(format!("{} has shape {:?}: no values of a channel, or more than can be", x.label, x.shape))
         }
+    }
+}
+
+/// How many samples a scale has a row for: its leading dimensions are the first of x's, or all rows in one.
+pub(super) fn samples(x: &TensorInfo, scale: &TensorInfo, cols: u32, rows: usize) -> Result<usize, Failure> {
+    let of_rows = leading_shape(&x.shape, cols as usize).unwrap_or_else(|| vec![rows]);
+    let of_scale = leading_shape(&scale.shape, cols as usize);
+    match of_scale.filter(|of_scale| of_rows.starts_with(of_scale) || *of_scale == [rows]) {
+        Some(of_scale) => Ok(product(&of_scale).unwrap_or(0).max(1)),
+        None => Err(Failure::WrongCall(format!(
+            "{} has shape {:?}, needs [samples, {cols}], or [{rows}, {cols}] for a row each; x has shape {:?}",
+            scale.label, scale.shape, x.shape
+        ))),
     }
 }
 
@@ -105,7 +118,7 @@ pub(super) fn batch_channels(x: &TensorInfo, common: &Common) -> Result<Channels
     let spatial = cols_of(x, x.elements() / count)?;
     let too_many = |_| Failure::WrongCall(format!("{} has shape {:?}: more than can be", x.label, x.shape));
     let count = u32::try_from(count).map_err(too_many)?;
-    Ok(Channels { count, groups: count, spatial })
+    Ok(Channels::new(count, count, spatial))
 }
 
 fn needs_channels(x: &TensorInfo) -> String {

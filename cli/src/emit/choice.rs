@@ -139,9 +139,8 @@ impl Choice {
             (true, false) => Strides::Rows,
             (false, false) => Strides::Dense,
         };
-        if strides != Strides::Dense && operation == OperationFlag::ReduceParameters {
-            let flag = if self.strided { "--strided" } else { "--outer-columns" };
-            return Err(wrong(format!("{flag} is about rows, and --operation reduce-parameters has none")));
+        if strides == Strides::Rows && operation == OperationFlag::ReduceParameters {
+            return Err(wrong("--strided is about rows, and --operation reduce-parameters has none"));
         }
         if self.outer_columns && operation == OperationFlag::ChannelSums {
             return Err(wrong(
@@ -159,7 +158,8 @@ impl Choice {
                 problem.cols, plan.vector_width
             )));
         }
-        Ok(Variant { plan: plan.with_strides(strides), caps })
+        let plan = plan.with_strides(strides);
+        Ok(Variant { plan: if self.outer_columns { plan.with_sums_apart() } else { plan }, caps })
     }
 
     fn problem(&self) -> Problem {
@@ -173,7 +173,7 @@ impl Choice {
             activation: self.activation.unwrap_or_default(),
             channels: self.channels.zip(self.groups).map(|(count, groups)| {
                 let per_row = count.checked_div(groups).unwrap_or(0).max(1);
-                Channels { count, groups, spatial: self.cols.unwrap_or_default() / per_row }
+                Channels::new(count, groups, self.cols.unwrap_or_default() / per_row)
             }),
             ..Problem::default()
         }

@@ -67,6 +67,7 @@ struct MetalBufferSizes {
 #[derive(Debug, Serialize)]
 struct Dispatch {
     most_rows: u64,
+    rows_multiple: u32,
     slot_rows: Json,
     workgroups: [Json; 3],
     partial_rows: Json,
@@ -177,7 +178,7 @@ impl Description {
             affine: plan.affine.name(),
             activation: plan.activation.name(),
             channels: plan.channels.map(|channels| {
-                let Channels { count, groups, spatial } = channels;
+                let Channels { count, groups, spatial, .. } = channels;
                 OfChannels { count, groups, spatial }
             }),
             workgroup_size: [plan.workgroup_size(), 1, 1],
@@ -186,6 +187,7 @@ impl Description {
                 .then_some(MetalBufferSizes { slot: bindings.len() + 1, bytes: 4 * bindings.len() }),
             dispatch: Dispatch {
                 most_rows: launch.most_rows,
+                rows_multiple: launch.rows_multiple,
                 slot_rows: Json(launch.slot_rows),
                 workgroups: [Json(x), Json(y), Json(Formula::Number(1))],
                 partial_rows: Json(launch.partial_rows),

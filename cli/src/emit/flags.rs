@@ -63,13 +63,14 @@ pub(crate) struct Choice {
     #[arg(long, help_heading = "Kernel")]
     pub(super) strided: bool,
 
-    /// Columns may lie inside outer ones, as the positions of a channel do in each sample: docs/emit.md
+    /// Columns may lie inside outer ones, as the positions of a channel do in each sample, or in
+    /// reduce-parameters the dgain and dbias of heads and samples: docs/emit.md
     #[arg(long, conflicts_with = "strided", help_heading = "Kernel")]
     pub(super) outer_columns: bool,
 
     /// Rows lie side by side inside outer ones, and columns apart, as positions of samples do whose channels
     /// come first: an access has a column of four rows: docs/emit.md
-    #[arg(long, conflicts_with_all = ["strided", "outer_columns"], help_heading = "Kernel")]
+    #[arg(long, conflicts_with_all = ["strided", "outer_columns", "vector_width"], help_heading = "Kernel")]
     pub(super) across: bool,
 
     /// Forward: add a residual to x first, and write the sum

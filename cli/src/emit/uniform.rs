@@ -112,7 +112,8 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
         _ => name("start"),
     };
     // Without outer rows, each row is one.
-    let outer_stride = if is_strided { name("outer_stride") } else { row_stride.clone() };
+    let has_rows = used.shape == Shape::Cols && plan.has_parameter_rows();
+    let outer_stride = if is_strided || has_rows { name("outer_stride") } else { row_stride.clone() };
     [start, row_stride, column_stride, outer_stride]
 }
 

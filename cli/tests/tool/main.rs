@@ -10,6 +10,7 @@ mod files;
 mod heads;
 mod inputs;
 mod invariances;
+mod modulation;
 mod norms;
 mod reports;
 mod tensors;

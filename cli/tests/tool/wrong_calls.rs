@@ -14,6 +14,7 @@ fn room_with_tensors() -> Room {
         ("no_cols", Tensor::f32(&[3, 0], &[])),
         ("integers", Tensor::i64(&[3, 4])),
         ("gain", Tensor::f32(&[4], &ramp(4))),
+        ("gain_of_columns", Tensor::f32(&[1, 4], &ramp(4))),
         ("gain16", Tensor::f16(&[4], &ramp(4))),
         ("gain_bf16", Tensor::bf16(&[4], &ramp(4))),
         ("pair", Tensor::f32(&[2], &ramp(2))),
@@ -96,6 +97,7 @@ fn wrong_flags_and_tensors() {
     forward(&[&heads[..], &["--gain", "long"]].concat(), &["--gain", "long", "5", "2, one", "or 4, one"]);
     forward(&[&heads[..], &["--gain", "gain", "--bias", "long"]].concat(), &["--bias", "4", "each head"]);
     forward(&[&heads[..], &["--gain", "pair", "--bias", "gain"]].concat(), &["--bias", "2", "share"]);
+    forward(&[&heads[..], &["--gain", "gain_of_columns"]].concat(), &["gain_of_columns", "[1, 4]", "[2, 2]"]);
     let one = ["--x", "x", "--heads", "1", "--head-dim", "2", "--residual", "x"];
     forward(&one, &["--residual", "--heads", "sum"]);
     let group = ["--x", "x", "--normalization", "group"];

@@ -2,13 +2,16 @@
 
 mod backward;
 mod forward;
+mod place;
 
 pub use backward::BackwardBuffers;
 pub use forward::ForwardBuffers;
+pub(crate) use place::Place;
+pub(in crate::gpu) use place::check_usage;
 
-use crate::error::Error;
 #[cfg(feature = "verify")]
 use crate::plan::Span;
+use place::Start;
 
 /// Rows of a tensor in a GPU buffer, which was created with `BufferUsages::STORAGE`.
 ///
@@ -45,6 +48,7 @@ impl GivenStrides {
 #[derive(Clone, Copy, Debug)]
 pub struct BufferVector<'a> {
     place: Place<'a>,
+    row_stride: Option<u64>,
 }
 
 /// Mean and rstd of rows in a GPU buffer, float32: side by side, two for each row
@@ -121,13 +125,22 @@ impl<'a> BufferVector<'a> {
     /// A tensor that starts `offset` elements after the start of the buffer.
     #[must_use]
     pub const fn at_element(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
-        Self { place: Place { buffer, start: Start::Element(offset) } }
+        Self { place: Place { buffer, start: Start::Element(offset) }, row_stride: None }
     }
 
     /// A tensor that starts `offset` bytes after the start of the buffer, a multiple of the element's.
     #[must_use]
     pub const fn at_byte(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
-        Self { place: Place { buffer, start: Start::Byte { offset, size: None } } }
+        Self { place: Place { buffer, start: Start::Byte { offset, size: None } }, row_stride: None }
+    }
+
+    /// The same with `stride` elements from the values of one head, or of one sample, to those of the next,
+    /// where each has a gain and a bias of its own: at least `cols`, which it is by default. So scale, shift
+    /// and gate may be chunks of the rows of one tensor, `[samples, 6 * cols]`.
+    #[must_use]
+    #[doc(alias = "chunk", alias = "modulation")]
+    pub const fn with_row_stride(self, stride: u64) -> Self {
+        Self { row_stride: Some(stride), ..self }
     }
 }
 
@@ -149,80 +162,6 @@ impl<'a> BufferStatistics<'a> {
     }
 }
 
-/// Where in a buffer a tensor starts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(super) buffer: &'a wgpu::Buffer,
-    start: Start,
-}
-
-/// In the unit that the caller gave.
-#[derive(Clone, Copy, Debug)]
-enum Start {
-    Element(u64),
-    /// With the bytes from there on that the tensor may take, where the caller gave them.
-    Byte {
-        offset: u64,
-        size: Option<u64>,
-    },
-}
-
-impl<'a> Place<'a> {
-    /// Elements of so many bytes before the tensor's first.
-    pub(super) fn offset(&self, tensor: &'static str, element_bytes: u32) -> Result<u64, Error> {
-        match self.start {
-            Start::Element(offset) => Ok(offset),
-            Start::Byte { offset, .. } if offset.is_multiple_of(element_bytes.into()) => {
-                Ok(offset / u64::from(element_bytes))
-            }
-            Start::Byte { offset, .. } => {
-                let needs = format!("a multiple of the {element_bytes} bytes of an element");
-                Err(Error::invalid(format!("the start of {tensor}"), format!("{offset} bytes"), needs))
-            }
-        }
-    }
-
-    /// That so many bytes from the start on are in the slice that was given.
-    pub(super) fn check_size(&self, buffer: &'static str, needs: u128) -> Result<(), Error> {
-        match self.start {
-            Start::Byte { size: Some(has), .. } if needs > u128::from(has) => {
-                let needs = u64::try_from(needs).unwrap_or(u64::MAX);
-                Err(Error::BufferTooSmall { buffer, has, needs, unit: "bytes" })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// That kernels can bind the buffer.
-pub(super) fn check_usage(name: &'static str, buffer: &wgpu::Buffer) -> Result<(), Error> {
-    let usages = buffer.usage();
-    if usages.contains(wgpu::BufferUsages::STORAGE) {
-        return Ok(());
-    }
-    let needs = "BufferUsages::STORAGE".to_owned();
-    Err(Error::BufferUsage { buffer: name, has: format!("{usages:?}"), needs })
-}
-
-impl<'a> From<&'a wgpu::Buffer> for Place<'a> {
-    fn from(buffer: &'a wgpu::Buffer) -> Self {
-        Self { buffer, start: Start::Element(0) }
-    }
-}
-
-impl<'a> From<wgpu::BufferSlice<'a>> for Place<'a> {
-    fn from(slice: wgpu::BufferSlice<'a>) -> Self {
-        let start = Start::Byte { offset: slice.offset(), size: Some(slice.size()) };
-        Self { buffer: slice.buffer(), start }
-    }
-}
-
-impl<'a> From<wgpu::BufferBinding<'a>> for Place<'a> {
-    fn from(wgpu::BufferBinding { buffer, offset, size }: wgpu::BufferBinding<'a>) -> Self {
-        Self { buffer, start: Start::Byte { offset, size: size.map(wgpu::BufferSize::get) } }
-    }
-}
-
 /// From what of wgpu's says where a tensor lies.
 macro_rules! from_wgpu {
     ($($from:ty),*) => {$(
@@ -235,7 +174,7 @@ macro_rules! from_wgpu {
 
         impl<'a> From<$from> for BufferVector<'a> {
             fn from(place: $from) -> Self {
-                Self { place: place.into() }
+                Self { place: place.into(), row_stride: None }
             }
         }
 
@@ -261,7 +200,7 @@ impl<'a> From<BufferVector<'a>> for BufferStatistics<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
     pub(crate) place: Place<'a>,
-    /// Of rows alone.
+    /// Of rows, and of parameters that have rows.
     pub(crate) strides: GivenStrides,
     /// Of statistics alone, where they lie apart.
     pub(crate) rstd: Option<Place<'a>>,
@@ -302,8 +241,8 @@ impl<'a> From<BufferRows<'a>> for Given<'a> {
 }
 
 impl<'a> From<BufferVector<'a>> for Given<'a> {
-    fn from(BufferVector { place }: BufferVector<'a>) -> Self {
-        Self { place, strides: GivenStrides::NONE, rstd: None }
+    fn from(BufferVector { place, row_stride }: BufferVector<'a>) -> Self {
+        Self { place, strides: GivenStrides { row: row_stride, ..GivenStrides::NONE }, rstd: None }
     }
 }
 
@@ -320,8 +259,8 @@ impl<'a> From<Given<'a>> for BufferRows<'a> {
 }
 
 impl<'a> From<Given<'a>> for BufferVector<'a> {
-    fn from(Given { place, .. }: Given<'a>) -> Self {
-        Self { place }
+    fn from(Given { place, strides, .. }: Given<'a>) -> Self {
+        Self { place, row_stride: strides.row }
     }
 }
 

@@ -80,7 +80,7 @@ fn plans(caps: &Caps) -> Vec<Plan> {
     }
     for [count, groups, spatial] in GROUP_NORMS {
         for dtype in [Dtype::F32, Dtype::F16] {
-            let channels = Some(Channels { count, groups, spatial });
+            let channels = Some(Channels::new(count, groups, spatial));
             let cols = count / groups * spatial;
             let problem = Problem { cols, dtype, parameter_dtype: dtype, channels, ..Problem::default() };
             add(Plan::forward(&problem, statistics, 8, caps));
