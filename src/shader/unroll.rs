@@ -18,8 +18,8 @@ pub(super) struct Limits {
     /// of so many, each written out.
     pub(super) run: Option<u32>,
     /// A bound whose loops stay, with their arrays turned by one element at the end of each trip: each trip
-    /// finds its element at index 0. Where an index is not a constant, Mesa makes a ladder of branches of each
-    /// access, over all elements.
+    /// finds its element at index 0. Of an access with an index that is not a constant, Mesa makes a ladder
+    /// of branches over all elements.
     pub(super) turned: Option<&'static str>,
 }
 
@@ -29,8 +29,9 @@ pub(super) struct Limits {
 ///
 /// In a loop over runs `array[NAME]` and `array[NAME * PARTS + part]` are the first elements of the array,
 /// and those behind them move up at the end of each run: after the last one all are where they were. So no
-/// index depends on the run, and the array stays in registers. A loop over the bound that is turned is the same
-/// with a trip for a run, wherever it lies; all accesses to its arrays must be in such loops.
+/// index depends on the run, and the array stays in registers. A loop over the bound that is turned is the
+/// same with a trip for a run, wherever it lies. With one access to its arrays elsewhere, by an index that is
+/// not a constant, forward 2048x2048 ran on lavapipe at 0.29 of its speed.
 ///
 /// # Errors
 /// A sentence about a loop that should be written out or turned and cannot be: it is not written as above,
@@ -71,7 +72,7 @@ fn left_over(line: &str, bounds: &[Bound], limits: Limits) -> Option<&'static st
 /// Stands where a `continue` or `break` of an unrolled loop was, which would be another loop's, or nobody's.
 const LEAVES_EARLY: &str = "LEAVES EARLY";
 
-/// Stands before a line with an index that in_turn leaves.
+/// Stands before a line with an index that `in_turn` leaves.
 const OTHER_INDEX: &str = "OTHER INDEX";
 
 fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
