@@ -143,6 +143,10 @@ impl Plan {
         match self.kernel {
             // Steps of a run that are not there are loaded all the same, and a channel may have few.
             Kernel::BackwardChannelSums if self.steps < steps && self.steps > 0 => self.steps,
+            // One by one, a step is four loads of each tensor.
+            Kernel::BackwardStreamed | Kernel::BackwardSplitSums if self.short && self.vector_width == 1 => {
+                steps / 2
+            }
             _ => steps,
         }
     }

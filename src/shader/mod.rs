@@ -150,8 +150,10 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     let mut source = expand_aliases(&text);
     let bounds = if plan.unroll { loop_bounds(plan) } else { Vec::new() };
     let run = plan.short.then_some(RUN_TRIPS);
-    let limits = Limits { most_trips: MOST_TRIPS, run };
-    source = unroll(&source, &[&bounds[..], &accesses(plan)].concat(), limits).map_err(fault)?;
+    let turned = turned(plan);
+    let limits = Limits { most_trips: MOST_TRIPS, run, turned: turned.map(|(bound, _)| bound) };
+    let bounds: Vec<_> = bounds.into_iter().chain(accesses(plan)).chain(turned).collect();
+    source = unroll(&source, &bounds, limits).map_err(fault)?;
     Ok(Shader { label, source, bindings, uniform })
 }
 
@@ -190,6 +192,14 @@ fn loop_bounds(plan: &Plan) -> Vec<Bound> {
         bounds.push(("MOST_SUBGROUPS", plan.workgroup_size().div_ceil(min)));
     }
     bounds
+}
+
+/// Loops over the rows of a block, where they stay and what is known of each row turns below a constant
+/// index: with others `backward_streamed` of 2048 columns compiled on lavapipe in 1.9 s, where it takes 0.7,
+/// and ran at 0.94 of its speed. On llvmpipe's GL naga adds no bound to loops, and Mesa unrolls these.
+fn turned(plan: &Plan) -> Option<Bound> {
+    let stays = plan.short && plan.uses_subgroups() && !plan.is_across();
+    (stays && plan.block_rows > 1).then_some(("BLOCK_ROWS", plan.block_rows))
 }
 
 /// Loops over accesses side by side, of which there are few: written out whatever compiles the text, as an

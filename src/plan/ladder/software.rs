@@ -12,7 +12,9 @@ pub(super) struct SoftwareBudget {
     pub(super) forward_loads: u32,
     /// Of x and of dy, each.
     pub(super) backward_loads: u32,
-    /// Of a chunk, in the second of the split kernels.
+    /// Of a chunk, in the second of the split kernels. With 32 loads of 64-bit words backward of 4096 columns
+    /// compiled in 3.3 s in f32 and 7.6 s in bfloat16, now in 0.75 s, and runs at 1.6 and 2.9 times the
+    /// speed.
     pub(super) split_loads: u32,
     /// Rows that `forward_streamed` works on at a time: gain and bias are loaded once for all of them.
     pub(super) forward_block_rows: u32,
@@ -30,7 +32,7 @@ pub(super) struct SoftwareBudget {
 const WITH_LANES: SoftwareBudget = SoftwareBudget {
     forward_loads: 32,
     backward_loads: 32,
-    split_loads: 32,
+    split_loads: 16,
     forward_block_rows: 8,
     backward_block_rows: 8,
 };

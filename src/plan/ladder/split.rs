@@ -86,6 +86,9 @@ const SPLIT_MOST_PARTIALS: u32 = 64;
 /// 22.3.6).
 const SPLIT_APPLY_VEC4: u32 = 4;
 
+/// The same on a software adapter, whatever its loads.
+const SOFTWARE_SPLIT_VEC4: u32 = 16;
+
 /// The part of a row that a workgroup has, for each kernel of a call.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plan) struct Chunks {
@@ -155,7 +158,9 @@ fn split(kernels: [Kernel; 2], shape: &RowShape, caps: &Caps) -> Result<[(Rung, 
             (vec4 * 4 / shape.step_values(), gpu_walk(second, GPU_THREADS_IN_FLIGHT))
         }
         AdapterKind::Software => {
-            let steps = software_budget(caps).split_loads * shape.vector_width / shape.step_values();
+            let values =
+                (software_budget(caps).split_loads * shape.vector_width).min(4 * SOFTWARE_SPLIT_VEC4);
+            let steps = values / shape.step_values();
             let (least_slots, rows_per_slot) = (SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT);
             (steps, Rung { least_slots, rows_per_slot, ..second })
         }
