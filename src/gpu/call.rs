@@ -1,6 +1,7 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, ForwardBuffers, Given, Place, check_usage};
+use super::buffers::{BackwardBuffers, CodeUnit, ForwardBuffers, Given, Place, check_usage};
+use super::spans;
 use crate::error::Error;
 use crate::op::{Facts, Role, Shape};
 use crate::plan::{ACCESS_ROWS, Backward, Forward, Numbers, Operation, Plan, Pooled, Span, Strides, Tensor};
@@ -44,12 +45,18 @@ impl<'a> Placed<'a> {
             };
             return Self::apart(&column("mean", &place)?, &column("rstd", &rstd)?);
         }
+        if facts.shape == Shape::Codes {
+            let placed = placed(spans::of_codes(cols, given)?, rows);
+            placed.check_strides()?;
+            placed.check(name, &place)?;
+            return Ok(placed);
+        }
         let offset = place.offset(name, element_bytes)?;
         let placed = match facts.shape {
             Shape::Cols => placed(span(offset, 0, problem.parameters()), 1),
             Shape::PerRow => placed(span(offset, 1, 1), rows),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
-            Shape::Rows | Shape::Partials | Shape::RowPartials => {
+            Shape::Rows | Shape::Codes | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
                 let (inner_columns, outer_column_stride) = strides.outer_columns.unwrap_or((0, 0));
                 if strides.outer_columns.is_some()
@@ -87,52 +94,6 @@ impl<'a> Placed<'a> {
         let (offset, column_stride) = (mean.span.offset, mean.span.offset.abs_diff(rstd.span.offset));
         let span = Span { offset: offset.min(rstd.span.offset), cols: 2, column_stride, ..mean.span };
         Ok(Self { span, is_reversed: rstd.span.offset < offset, ..*mean })
-    }
-
-    /// That no two elements lie in one place.
-    fn check_strides(&self) -> Result<(), Error> {
-        let Span { stride, cols, column_stride, inner_rows, outer_stride, inner_columns, .. } = self.span;
-        let outer_column_stride = self.span.outer_column_stride;
-        let (name, row_stride) = (self.tensor.name(), stride);
-        if !self.span.is_strided() {
-            if stride < u64::from(cols) {
-                let needs = format!("at least cols, {cols}");
-                return Err(Error::invalid(format!("{name}.stride"), stride, needs));
-            }
-            return Ok(());
-        }
-        let in_outer = if inner_rows == 0 { self.rows } else { self.rows.min(inner_rows) };
-        let outer = if inner_rows == 0 { 1 } else { self.rows.div_ceil(inner_rows) };
-        let (columns, outer_columns) = match cols.checked_div(inner_columns) {
-            None => (cols, 1),
-            Some(outer_columns) => (inner_columns, outer_columns),
-        };
-        let mut axes = [
-            ("column_stride", column_stride, u64::from(columns)),
-            ("outer_column_stride", outer_column_stride, u64::from(outer_columns)),
-            ("stride", stride, in_outer),
-            ("outer_stride", outer_stride, outer),
-        ];
-        axes.sort_by_key(|(_, stride, _)| *stride);
-        // In 128 bits, where no stride and number of rows can overflow.
-        let mut reach = 0_u128;
-        for (field, stride, count) in axes.into_iter().filter(|(.., count)| *count > 1) {
-            if u128::from(stride) <= reach {
-                let outer_columns = match inner_columns {
-                    0 => String::new(),
-                    _ => format!(", {outer_columns} outer columns {outer_column_stride} apart"),
-                };
-                let needs = format!(
-                    "at least {}, so that no two elements share a place: {name} has {columns} columns {column_stride} \
-                     apart{outer_columns}, {in_outer} rows {row_stride} apart (cols, unless said) and {outer} outer rows \
-                     {outer_stride} apart",
-                    reach + 1
-                );
-                return Err(Error::invalid(format!("{name}.{field}"), stride, needs));
-            }
-            reach = reach.saturating_add(u128::from(stride) * u128::from(count - 1));
-        }
-        Ok(())
     }
 
     /// Size and usage.
@@ -216,6 +177,10 @@ impl<'a> Call<'a> {
         let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
         let with_running = |running| call.numbers.with_running(running, problem.cols);
         let numbers = buffers.running.as_ref().map_or(call.numbers, with_running);
+        let numbers = match buffers.codes.map(|codes| codes.unit) {
+            Some(CodeUnit::Given(unit)) => Numbers { unit, ..numbers },
+            _ => numbers,
+        };
         Ok(Self { numbers, ..call })
     }
 
@@ -300,7 +265,9 @@ impl<'a> Call<'a> {
         if is_whole && spans().next().is_some() && spans().all(Span::is_across) {
             return Strides::Across;
         }
-        spans().map(Strides::of).max().unwrap_or_default()
+        // Codes have columns side by side whatever the others have.
+        let of_codes = self.get(Tensor::Codes).map(|codes| &codes.span);
+        spans().chain(of_codes).map(Strides::of).max().unwrap_or_default()
     }
 
     /// What the buffers ask for of a plan's bindings.

@@ -38,10 +38,11 @@ impl Operation {
             }
             Self::ReduceParameters(_) => true,
         };
-        if problem.channels.is_none() && !of_rows {
+        let has_codes = matches!(self, Self::Forward(Forward { codes: Some(_), .. }));
+        if problem.channels.is_none() && !of_rows && !has_codes {
             return Ok(());
         }
-        let needs = "no channels, and nothing given or kept for each row";
+        let needs = "no channels, no codes, and nothing given or kept for each row";
         Err(Error::unsupported("rows side by side", self.name(), needs))
     }
 }
@@ -53,7 +54,7 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::forward`]; [`Error::Unsupported`] too where gain and bias are those of channels, and where
-    /// a gain or statistics of rows are given or kept.
+    /// a gain or statistics of rows are given or kept, or y is written in codes.
     pub fn forward_across(problem: &Problem, forward: Forward, caps: &Caps) -> Result<Self, Error> {
         Self::across(problem, Operation::Forward(forward), Kernel::ForwardStreamed, caps)
     }

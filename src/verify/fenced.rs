@@ -154,7 +154,10 @@ impl Call {
         let begin = self.get(fenced.bound)?.begin as u64 / u64::from(fenced.span.element_bytes);
         let buffer = self.buffer(fenced.bound)?;
         let offset = begin + fenced.span.offset;
-        let given = Given::at_element(buffer, offset, Some(fenced.span.stride));
+        // Of codes, four to a word.
+        let of_element = if tensor == Tensor::Codes { 4 } else { 1 };
+        let stride = of_element * fenced.span.stride;
+        let given = Given::at_element(buffer, of_element * offset, Some(stride));
         Some(match fenced.span.column_stride {
             _ if fenced.has_rows => given.with_strides_of(&fenced.span),
             1 => given,

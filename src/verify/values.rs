@@ -217,6 +217,10 @@ impl Runner<'_> {
         let rows = self.case.rows;
         let (rows, span) = match used.shape {
             Shape::Cols => (1, Span { cols: self.problem.parameters(), ..plain }),
+            Shape::Codes => {
+                let words = Shape::words(self.problem.cols);
+                (rows, Span { stride: u64::from(words) + self.case.layout.gap(), cols: words, ..plain })
+            }
             Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
                 // Mean and rstd.
