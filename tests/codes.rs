@@ -5,11 +5,11 @@ mod support;
 
 use half::{bf16, f16};
 use support::{buffer, buffer_of_bytes, context, run_bytes, values};
-use wgpu_layernorm::plan::{Kernel, RowSplit};
+use wgpu_layernorm::plan::{AdapterKind, Kernel, RowSplit, SubgroupSizes};
 use wgpu_layernorm::reference::{self, ForwardInputs, ForwardOutputs};
 use wgpu_layernorm::{
     Affine, BufferRows, CodeBuffers, CodeDtype, CodeFormat, Context, Dtype, Element, ForwardBuffers,
-    LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut, Running,
+    LayerNorm, LayerNormDescriptor, Problem, Rows, RowsMut, Running, adapters,
 };
 
 /// The values of E4M3FN by their codes, 0 to 0x7e, from its definition.
@@ -119,30 +119,47 @@ fn every_rounding_is_to_the_nearest_and_ties_are_even() {
     }
 }
 
+/// By every reduction: with subgroups of one size, of any, and without; of threads that are a row, a part of a
+/// subgroup, or several.
 #[test]
 fn a_unit_makes_the_largest_y_the_largest_code() {
-    let context = context();
-    for dtype in CodeDtype::ALL {
-        for cols in [1_usize, 2, 7, 33, 1000, 20_000] {
-            for size in [1.0, 3e-30, 1e37] {
-                let mut bias: Vec<f32> = values(3, cols).into_iter().map(|value| size * value).collect();
-                // Anywhere in the row, and of either sign.
-                bias[cols * 2 / 3] = if cols % 2 == 0 { -3.0 } else { 3.0 } * size;
-                let (codes, units) = codes_of_bias(&context, &bias, CodeFormat::per_row(dtype));
-                let [unit] = units.unwrap()[..] else { panic!("one row") };
-                let expected = f64::from(3.0 * size) / f64::from(dtype.largest());
-                assert!((f64::from(unit) / expected - 1.0).abs() < 3.0 / f64::from(1 << 24), "{unit:e}");
-                assert_eq!(dtype.multiple(codes[cols * 2 / 3]).abs(), dtype.largest(), "{dtype}, {cols}");
-                for (code, value) in codes.iter().zip(&bias) {
-                    let multiple = f64::from(*value) / f64::from(unit);
-                    let off = (f64::from(dtype.multiple(*code)) - multiple).abs();
-                    let half = match dtype {
-                        CodeDtype::Int8 => 0.5,
-                        _ => 0.5 * multiple.abs().log2().floor().max(-6.0).exp2() / 8.0,
-                    };
-                    assert!(off <= half * (1.0 + 1.0 / 256.0), "{value:e} is off by {off} in {dtype}");
-                }
+    let sizes = SubgroupSizes { min: 4, max: 64 };
+    let of_gpu = || context().with_ladder(AdapterKind::Gpu);
+    let adapter = pollster::block_on(adapters()).remove(0);
+    let plain = pollster::block_on(Context::open_plain(&adapter)).unwrap();
+    for (context, columns) in [
+        (context(), &[1_usize, 2, 7, 33, 1000, 20_000][..]),
+        (of_gpu(), &[16, 33, 1000, 5000, 20_000]),
+        (of_gpu().with_subgroup_sizes(sizes), &[33, 1000, 20_000]),
+        (plain.with_ladder(AdapterKind::Gpu), &[33, 1000, 20_000]),
+    ] {
+        for dtype in CodeDtype::ALL {
+            for (cols, size) in columns.iter().flat_map(|cols| [1.0, 3e-30, 1e37].map(|size| (*cols, size))) {
+                check_unit_of_row(&context, dtype, cols, size);
             }
+        }
+    }
+}
+
+fn check_unit_of_row(context: &Context, dtype: CodeDtype, cols: usize, size: f32) {
+    let bias: Vec<f32> = values(3, cols).into_iter().map(|value| size * value).collect();
+    // Anywhere in the row, and of either sign.
+    for place in [0, cols / 3, cols - 1] {
+        let mut bias = bias.clone();
+        bias[place] = if cols % 2 == 0 { -3.0 } else { 3.0 } * size;
+        let (codes, units) = codes_of_bias(context, &bias, CodeFormat::per_row(dtype));
+        let [unit] = units.unwrap()[..] else { panic!("one row") };
+        let expected = f64::from(3.0 * size) / f64::from(dtype.largest());
+        assert!((f64::from(unit) / expected - 1.0).abs() < 3.0 / f64::from(1 << 24), "{cols}: {unit:e}");
+        assert_eq!(dtype.multiple(codes[place]).abs(), dtype.largest(), "{dtype}, {cols}");
+        for (code, value) in codes.iter().zip(&bias) {
+            let multiple = f64::from(*value) / f64::from(unit);
+            let off = (f64::from(dtype.multiple(*code)) - multiple).abs();
+            let half = match dtype {
+                CodeDtype::Int8 => 0.5,
+                _ => 0.5 * multiple.abs().log2().floor().max(-6.0).exp2() / 8.0,
+            };
+            assert!(off <= half * (1.0 + 1.0 / 256.0), "{value:e} is off by {off} in {dtype}");
         }
     }
 }
