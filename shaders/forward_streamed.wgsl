@@ -1,6 +1,6 @@
 // Forward for rows that do not fit the registers: one walk for mean and variance (common/moments.wgsl), one
-// from x to y. The second reads from cache where the rows fit there. For the unit of codes there is another one
-// between them.
+// from x to y. The second reads from cache where the rows fit there. For the unit of codes there is another
+// one between them.
 //
 //     slot        the threads of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, mostly one
@@ -10,8 +10,8 @@
 // The second walk goes over the columns once for the whole block: gain and bias are loaded once for
 // BLOCK_ROWS rows.
 //
-// Needs: finite_walk, load_stored, load_parameters, apply_affine, finish_y, write_y, store_statistics, row_sum
-// (3 calls a row); with codes larger, inverse_unit, write_codes.
+// Needs: finite_walk, load_stored, load_parameters, apply_affine, finish_y, write_y, store_statistics,
+// row_sum (3 calls a row); with codes larger, inverse_unit, write_codes.
 
 // Accesses of a slot's block, of ACCESS_ROWS rows each.
 const BLOCK_ROWS: u32 = 4u;

@@ -119,8 +119,8 @@ fn every_rounding_is_to_the_nearest_and_ties_are_even() {
     }
 }
 
-/// By every reduction: with subgroups of one size, of any, and without; of threads that are a row, a part of a
-/// subgroup, or several.
+/// By every reduction: with subgroups of one size, of any, and without; of threads that are a row, a part of
+/// a subgroup, or several.
 #[test]
 fn a_unit_makes_the_largest_y_the_largest_code() {
     let sizes = SubgroupSizes { min: 4, max: 64 };
@@ -146,7 +146,7 @@ fn check_unit_of_row(context: &Context, dtype: CodeDtype, cols: usize, size: f32
     // Anywhere in the row, and of either sign.
     for place in [0, cols / 3, cols - 1] {
         let mut bias = bias.clone();
-        bias[place] = if cols % 2 == 0 { -3.0 } else { 3.0 } * size;
+        bias[place] = if cols.is_multiple_of(2) { -3.0 } else { 3.0 } * size;
         let (codes, units) = codes_of_bias(context, &bias, CodeFormat::per_row(dtype));
         let [unit] = units.unwrap()[..] else { panic!("one row") };
         let expected = f64::from(3.0 * size) / f64::from(dtype.largest());

@@ -1,5 +1,5 @@
-// Codes in E4M3 without infinities (arXiv 2209.05433, where 0x7f is NaN): a sign, 4 bits of exponent, whose 0 is
-// -7, and 3 of fraction.
+// Codes in E4M3 without infinities (arXiv 2209.05433, where 0x7f is NaN): a sign, 4 bits of exponent, whose 0
+// is -7, and 3 of fraction.
 const LARGEST_CODE: f32 = 448.0;
 const NAN_CODE: u32 = 0x7fu;
 

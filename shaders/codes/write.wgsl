@@ -1,5 +1,6 @@
-// y in codes of 8 bits, four in a word: array<u32>. y ~ code * unit. A row of codes begins with a word and takes
-// whole ones, so that no two threads share one: a thread has four neighboring columns, however it reads them.
+// y in codes of 8 bits, four in a word: array<u32>. y ~ code * unit. A row of codes begins with a word and
+// takes whole ones, so that no two threads share one: a thread has four neighboring columns, however it reads
+// them.
 
 // The bits of 1 / unit, rounded; those of NaN where `nan` has all bits.
 fn bits_of_inverse(unit: f32, nan: u32) -> u32 {

@@ -12,7 +12,8 @@ use crate::types::{CodeFormat, Element, ForwardInputs, Problem, Statistics};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CodesResult<T> {
-    /// A code for each y, `[rows, cols]`: [`CodeDtype::multiple`](crate::CodeDtype::multiple) has what each is.
+    /// A code for each y, `[rows, cols]`: [`CodeDtype::multiple`](crate::CodeDtype::multiple) has what each
+    /// is.
     pub codes: Vec<u8>,
     /// The unit of each row, `[rows]`; none where it was given.
     #[doc(alias = "scale")]

@@ -26,8 +26,8 @@ pub struct Forward {
     /// Whether running averages of mean and variance are updated. Only for layer norm, without a residual,
     /// and not of given ones.
     pub running_statistics: bool,
-    /// Whether y is written in codes of 8 bits, and in which. Not for rows whose mean and variance are given or
-    /// kept.
+    /// Whether y is written in codes of 8 bits, and in which. Not for rows whose mean and variance are given
+    /// or kept.
     pub codes: Option<CodeDtype>,
     /// Whether the unit of all codes is given, and not found for each row and written.
     pub given_unit: bool,
@@ -155,8 +155,8 @@ impl Forward {
     ];
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
-    /// inputs, and something is wanted, codes or statistics in place of y. Those do not depend on a row's gain.
-    /// Statistics are given or kept, not both, of x itself, and without codes.
+    /// inputs, and something is wanted, codes or statistics in place of y. Those do not depend on a row's
+    /// gain. Statistics are given or kept, not both, of x itself, and without codes.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -197,8 +197,8 @@ const CODES: [Option<CodeDtype>; 3] = [None, Some(CodeDtype::Int8), Some(CodeDty
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
-/// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum that the first walk has
-/// stored, or both summands where it has not.
+/// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum
+/// that the first walk has stored, or both summands where it has not.
 pub(super) const TENSORS: &[Spec<Forward>] = &[
     Spec {
         tensor: Tensor::X,

@@ -204,7 +204,8 @@ impl Plan {
     }
 
     /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches. y is not written in codes there: [`Plan::forward`] has a kernel for it, however wide rows are.
+    /// dispatches. y is not written in codes there: [`Plan::forward`] has a kernel for it, however wide rows
+    /// are.
     ///
     /// # Errors
     /// As [`Plan::forward`].

@@ -19,9 +19,9 @@ pub struct Codes {
 /// code = round(clamp(y / unit, -largest, largest))   to the nearest code, ties to the even one
 /// ```
 ///
-/// [`forward`](super::forward) writes y without rounding where its type is `f64`. Where a unit is found, a row
-/// with a y that is not finite has NaN as its unit, and [the code of NaN](CodeDtype::code) in all columns; where
-/// it is given, so has a y that is NaN, and an infinite one is the largest code.
+/// [`forward`](super::forward) writes y without rounding where its type is `f64`. Where a unit is found, a
+/// row with a y that is not finite has NaN as its unit, and [the code of NaN](CodeDtype::code) in all
+/// columns; where it is given, so has a y that is NaN, and an infinite one is the largest code.
 ///
 /// # Errors
 /// [`Error::Invalid`] where y is not whole rows, or a unit that is given not 2^-126 to 2^126.

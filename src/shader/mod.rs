@@ -166,8 +166,8 @@ fn bindings(plan: &Plan, layout: Layout) -> Vec<Binding> {
         .collect()
 }
 
-/// Constants that are false, whose blocks a text is written without: it would compile them, and would need what
-/// they call.
+/// Constants that are false, whose blocks a text is written without: it would compile them, and would need
+/// what they call.
 fn switched_off(plan: &Plan) -> Vec<&'static str> {
     match plan.operation {
         Operation::Forward(Forward { codes: Some(_), given_unit: false, .. }) => Vec::new(),

@@ -19,7 +19,8 @@ proptest! {
 
     #[test]
     fn only_a_limit_refuses_a_plan(mut case in cases(1..=1_u32 << 20)) {
-        // What backward reads again for an activation, its split rows have a ninth for, and codes beside all else.
+        // What backward reads again for an activation, its split rows have a ninth for, and codes beside all
+        // else.
         let has_codes = case.forward.codes.is_some();
         let most_buffers = if case.reads_bias_again() || has_codes { 9 } else { 8 };
         case.caps.max_storage_buffers = case.caps.max_storage_buffers.max(most_buffers);

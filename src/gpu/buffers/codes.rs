@@ -6,8 +6,8 @@ use crate::types::CodeDtype;
 /// y in codes of 8 bits, beside y or in its place: `y ~ code * unit`, with y in float32 as it is before it is
 /// rounded to its own type. Codes saturate.
 ///
-/// A row that is not finite has NaN as its unit, and 0 (`Int8`) or NaN (`Fp8E4m3`) as its codes. A row of zeros
-/// has the [smallest unit](CodeDtype::LEAST_UNIT).
+/// A row that is not finite has NaN as its unit, and 0 (`Int8`) or NaN (`Fp8E4m3`) as its codes. A row of
+/// zeros has the [smallest unit](CodeDtype::LEAST_UNIT).
 #[derive(Clone, Copy, Debug)]
 #[doc(alias = "quantized_output")]
 pub struct CodeBuffers<'a> {
