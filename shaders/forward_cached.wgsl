@@ -7,9 +7,8 @@
 // On a GPU each row is a slot of its own. On a CPU a slot walks many, with gain and bias held between them: a
 // load costs there what a load from memory costs, wherever it is served from.
 //
-// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, write_y,
-// store_statistics,
-// row_sum (2 calls a row).
+// Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, finish_y,
+// write_y, store_statistics, row_sum (2 calls a row); with codes larger, inverse_unit, write_codes.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -19,6 +18,9 @@ const HOLD_PARAMETERS: bool = false;
 // One column may outweigh all others: each addition of a square after it costs half a unit of rstd in
 // float32, which a y of 16 bits does not show.
 const COMPENSATE_SQUARES: bool = true;
+
+// Whether y is written in codes too, for whose unit it stays in the registers of x.
+const WITH_CODES: bool = false;
 
 // Where a thread has many values, all near one size, each addition may round the same way: the sum of
 // differences from the mean, which corrects it, would be off by half a unit for each. Runs of so many vec4s
@@ -107,6 +109,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let sums = Sums(add_components(sum_c + run_c), add_components(sum_cc.sum));
         let scale = row_scale(row_sum(invocation, sums), mean);
 
+        // The bits of the largest |y| of each component.
+        var largest = vec4<u32>();
         if (has_row) {
             let offset = -scale.delta * scale.rstd;
             for (var step = 0u; step < STEPS; step++) {
@@ -117,10 +121,28 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 for (var part = 0u; part < PARTS; part++) {
                     xhat[part] = fma(x[step * PARTS + part], vec4<f32>(scale.rstd), vec4<f32>(offset));
                 }
-                let y = apply_affine(parameters[step], xhat);
+                var y = finish_y(row, apply_affine(parameters[step], xhat));
                 write_y(row, step, thread, y, scale.nan);
+                if (WITH_CODES) {
+                    largest = larger(largest, y, step, thread);
+                    for (var part = 0u; part < PARTS; part++) {
+                        x[step * PARTS + part] = y[part];
+                    }
+                }
             }
             store_row_statistics(row, thread, mean, scale);
+        }
+        if (WITH_CODES) {
+            let inverse = inverse_unit(invocation, row, has_row, thread, largest, scale.nan);
+            if (has_row) {
+                for (var step = 0u; step < STEPS; step++) {
+                    var y: Values;
+                    for (var part = 0u; part < PARTS; part++) {
+                        y[part] = x[step * PARTS + part];
+                    }
+                    write_codes(row, step, thread, y, inverse);
+                }
+            }
         }
     }
 }

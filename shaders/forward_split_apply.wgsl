@@ -9,7 +9,7 @@
 // All chunks of a row merge the same moments in the same order, and so get the same bits. gain and bias of a
 // chunk stay in registers from row to row.
 //
-// Needs: load_stored, load_parameters, apply_affine, write_y, store_normalizer, row_normalizer.
+// Needs: load_stored, load_parameters, apply_affine, finish_y, write_y, store_normalizer, row_normalizer.
 
 // Whether the next row has other parameters.
 const RELOAD_PARAMETERS: bool = false;
@@ -40,7 +40,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     parameters[step] = load_parameters(row, first_step + step, thread);
                 }
                 let xhat = normalized(load_stored(row, first_step + step, thread), normal);
-                let y = apply_affine(parameters[step], xhat);
+                let y = finish_y(row, apply_affine(parameters[step], xhat));
                 write_y(row, first_step + step, thread, y, normal.nan);
             }
             if (chunk == 0u) {

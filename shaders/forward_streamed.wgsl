@@ -1,5 +1,6 @@
 // Forward for rows that do not fit the registers: one walk for mean and variance (common/moments.wgsl), one
-// from x to y. The second reads from cache where the rows fit there.
+// from x to y. The second reads from cache where the rows fit there. For the unit of codes there is another
+// one between them.
 //
 //     slot        the threads of one row, walking its rows in blocks of BLOCK_ROWS (workgroup_rows)
 //     workgroup   rows_per_workgroup slots, mostly one
@@ -9,11 +10,15 @@
 // The second walk goes over the columns once for the whole block: gain and bias are loaded once for
 // BLOCK_ROWS rows.
 //
-// Needs: finite_walk, load_stored, load_parameters, apply_affine, write_y, store_statistics, row_sum (3 calls
-// a row).
+// Needs: finite_walk, load_stored, load_parameters, apply_affine, finish_y, write_y, store_statistics,
+// row_sum (3 calls a row); with codes larger, inverse_unit, write_codes.
 
 // Accesses of a slot's block, of ACCESS_ROWS rows each.
 const BLOCK_ROWS: u32 = 4u;
+
+// Whether y is written in codes too, and whether their unit is found for each row.
+const WITH_CODES: bool = false;
+const FINDS_UNITS: bool = false;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = thread_of(invocation.index);
@@ -46,13 +51,44 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
 
+        // Of codes, the bits of 1 / unit.
+        var inverses: array<u32, BLOCK_ROWS>;
+        if (WITH_CODES) {
+            // Nothing is written yet, as y may lie where x does.
+            var largest: array<vec4<u32>, BLOCK_ROWS>;
+            if (FINDS_UNITS) {
+                for (var step = 0u; step < STEPS; step++) {
+                    let parameters = load_parameters(block_row(first_block, slot_in_workgroup, 0u, BLOCK_ROWS), step, thread);
+                    for (var b = 0u; b < BLOCK_ROWS; b++) {
+                        let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
+                        if (row < rows.end) {
+                            let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
+                            let y = finish_y(row, apply_affine(parameters, xhat));
+                            largest[b] = larger(largest[b], y, step, thread);
+                        }
+                    }
+                }
+            }
+            for (var b = 0u; b < BLOCK_ROWS; b++) {
+                if (block_row(first_block, 0u, b, BLOCK_ROWS) < rows.end) {
+                    let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
+                    let nan = normalizers[b].nan;
+                    inverses[b] = inverse_unit(invocation, row, row < rows.end, thread, largest[b], nan);
+                }
+            }
+        }
+
         for (var step = 0u; step < STEPS; step++) {
             let parameters = load_parameters(block_row(first_block, slot_in_workgroup, 0u, BLOCK_ROWS), step, thread);
             for (var b = 0u; b < BLOCK_ROWS; b++) {
                 let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
                 if (row < rows.end) {
                     let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
-                    write_y(row, step, thread, apply_affine(parameters, xhat), normalizers[b].nan);
+                    let y = finish_y(row, apply_affine(parameters, xhat));
+                    write_y(row, step, thread, y, normalizers[b].nan);
+                    if (WITH_CODES) {
+                        write_codes(row, step, thread, y, inverses[b]);
+                    }
                 }
             }
         }

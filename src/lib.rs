@@ -104,16 +104,16 @@ pub mod verify;
 pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use gpu::{
-    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferStatistics, BufferVector, Context,
-    ForwardBuffers, ForwardResult, Kernels, KernelsDescriptor, LayerNorm, LayerNormDescriptor, Prepared,
-    WarmOptions, adapter_info_of_device, adapters, caps_of_device, describe_adapter, required_features,
-    required_limits, tuned_adapter,
+    AdapterChoice, BackwardBuffers, BackwardResult, BufferRows, BufferStatistics, BufferVector, CodeBuffers,
+    CodeUnit, CodesResult, Context, ForwardBuffers, ForwardResult, Kernels, KernelsDescriptor, LayerNorm,
+    LayerNormDescriptor, Prepared, WarmOptions, adapter_info_of_device, adapters, caps_of_device,
+    describe_adapter, required_features, required_limits, tuned_adapter,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
-    Activation, Affine, BackwardInputs, Channels, Dtype, Element, ForwardInputs, Gradient, KeptVariance,
-    Normalization, Problem, Real, RowOrder, Rows, RowsMut, Running, Statistics,
+    Activation, Affine, BackwardInputs, Channels, CodeDtype, CodeFormat, Dtype, Element, ForwardInputs,
+    Gradient, KeptVariance, Normalization, Problem, Real, RowOrder, Rows, RowsMut, Running, Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -98,7 +98,7 @@ pub(crate) fn no_match(flag: &str, requested: &str, present: &[String]) -> Failu
     Failure::WrongCall(format!("{flag}: no adapter matches {requested}; there are: {}", present.join(", ")))
 }
 
-fn explain(error: &Error) -> Failure {
+pub(crate) fn explain(error: &Error) -> Failure {
     let way_out = if error.is_unsupported() { "; --adapter cpu has no such limit" } else { "" };
     Failure::FailedRun(format!("{error}{way_out}"))
 }

@@ -1,6 +1,7 @@
 //! `layernorm forward`: normalizes a tensor of a safetensors file.
 
 use crate::call::{Call, Common, FactorFlags};
+use crate::codes::{self, CodesFlags};
 use crate::failure::Failure;
 use crate::tensors::{self, TensorInfo};
 use clap::{Args, ValueEnum};
@@ -21,8 +22,9 @@ use wgpu_layernorm::{Dtype, Element, KeptVariance, Real, Rows, Running};
 /// (x + residual as stored, which is what gets normalized); with --statistics also mean and rstd of each row,
 /// F32, in the shape of the leading dimensions (group and instance: [samples, groups]; heads: [..., H]). With
 /// --activation silu, y is z * sigmoid(z), z being what is said above. In training, batch norm also writes
-/// running_mean and running_variance, of those that are given. With --scale and --shift in place of gain and
-/// bias each sample has its own.
+/// running_mean and running_variance, of those that are given. With --codes OUT has codes in place of y, I8
+/// or F8_E4M3 in the shape of x, and without --unit units, F32 in the shape of mean. With --scale and --shift
+/// in place of gain and bias each sample has its own.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -42,6 +44,9 @@ pub(crate) struct Forward {
     /// Write mean and rstd too
     #[arg(long)]
     statistics: bool,
+
+    #[command(flatten)]
+    codes: CodesFlags,
 
     /// With batch in training: the share of the new statistics in the running ones, or with --running onnx of
     /// the old ones, 0 to 1 [default: 0.1, with --running onnx 0.9]
@@ -84,6 +89,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         return Err(Failure::WrongCall(format!("{flag}: --mode inference keeps no statistics")));
     }
     args.average()?;
+    args.codes.format(&call)?;
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -146,11 +152,20 @@ fn run_typed<T: Element, P: Element>(
         row_gain: row_gain.as_deref(),
         ..ForwardInputs::new(call.rows, Rows { data: &x, stride })
     };
-    let result = compute.forward(&call.problem, &inputs)?;
+    let (codes, result) = match args.codes.format(&call)? {
+        Some(format) => {
+            let (codes, result) = codes::forward(&compute, &call, &inputs, &format)?;
+            (Some(codes), result)
+        }
+        None => (None, compute.forward(&call.problem, &inputs)?),
+    };
 
-    let y = call.place_rows(result.y, &info)?;
+    let y = if codes.is_some() { result.y } else { call.place_rows(result.y, &info)? };
     let sum = result.sum.map(|sum| call.place_rows(sum, &info)).transpose()?;
-    let mut outputs = vec![("y", tensors::view(&call.x.shape, &y)?)];
+    let mut outputs = match &codes {
+        Some(codes) => codes.views(&call.x.shape, &call.rows_shape())?,
+        None => vec![("y", tensors::view(&call.x.shape, &y)?)],
+    };
     if let Some(sum) = &sum {
         outputs.push(("sum", tensors::view(&call.x.shape, sum)?));
     }

@@ -8,6 +8,7 @@ mod backward;
 mod batches;
 mod bench;
 mod call;
+mod codes;
 mod compare;
 mod compute;
 mod demo;

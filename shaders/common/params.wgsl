@@ -39,6 +39,8 @@ struct Params {
     // kept.
     momentum: f32,
     variance_factor: f32,
+    // What codes are multiples of, where that is given.
+    unit: f32,
     places: array<vec4<u32>, 11>,
 }
 

@@ -19,7 +19,9 @@ var<private> half: u32;
 // The sum with the lane across, where there are more than `mask` lanes to a group. All lanes ask: a subgroup
 // operation behind a branch has to be in uniform control flow, which browsers cannot see here.
 fn with_lane_across(sums: Sums, mask: u32, group: u32) -> Sums {
-    return select(sums, sums + subgroupShuffleXor(sums, mask), group > mask);
+    var both = sums;
+    both += subgroupShuffleXor(sums, mask);
+    return select(sums, both, group > mask);
 }
 
 fn row_sum(invocation: Invocation, sums: Sums) -> Sums {

@@ -1,6 +1,6 @@
 //! A call over the caller's buffers, and every rule that they must keep.
 
-use super::buffers::{BackwardBuffers, ForwardBuffers, Given};
+use super::buffers::{BackwardBuffers, CodeUnit, ForwardBuffers, Given};
 use super::placed::Placed;
 use crate::error::Error;
 use crate::op::{Role, Shape};
@@ -27,6 +27,10 @@ impl<'a> Call<'a> {
         let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
         let with_running = |running| call.numbers.with_running(running, problem.cols);
         let numbers = buffers.running.as_ref().map_or(call.numbers, with_running);
+        let numbers = match buffers.codes.map(|codes| codes.unit) {
+            Some(CodeUnit::Given(unit)) => Numbers { unit, ..numbers },
+            _ => numbers,
+        };
         Ok(Self { numbers, ..call })
     }
 
@@ -118,7 +122,9 @@ impl<'a> Call<'a> {
         if is_whole && spans().next().is_some() && spans().all(Span::is_across) {
             return Strides::Across;
         }
-        spans().map(Strides::of).max().unwrap_or_default()
+        // Codes have columns side by side whatever the others have.
+        let of_codes = self.get(Tensor::Codes).map(|codes| &codes.span);
+        spans().chain(of_codes).map(Strides::of).max().unwrap_or_default()
     }
 
     /// The columns of a row of dgain and dbias, where those have a row for each group, and either a stride of

@@ -254,7 +254,7 @@ impl Context {
             ..Forward::default()
         };
         let call = HostCall::new(self, Operation::Forward(forward), problem, inputs.rows, &inputs.given())?;
-        let buffers = ForwardBuffers::from_given(inputs.rows as u64, |tensor| call.given(tensor));
+        let buffers = ForwardBuffers::from_given(inputs.rows as u64, &forward, |tensor| call.given(tensor));
         let mut buffers = buffers.ok_or_else(no_x)?;
         if let (Some(running), Some(given)) = (&mut buffers.running, &inputs.running) {
             (running.momentum, running.kept) = (given.momentum, given.kept);
@@ -299,7 +299,8 @@ impl Context {
             Tensor::X | Tensor::Statistics | Tensor::Mean | Tensor::Variance => call.given(tensor),
             _ => None,
         };
-        let forward = norm.prepare_forward(&ForwardBuffers::from_given(rows, place).ok_or_else(no_x)?)?;
+        let forward = ForwardBuffers::from_given(rows, &Forward::default(), place).ok_or_else(no_x)?;
+        let forward = norm.prepare_forward(&forward)?;
         let buffers = BackwardBuffers::from_given(rows, &backward, |tensor| call.given(tensor));
         let backward = norm.prepare_backward(&buffers.ok_or_else(no_x)?)?;
         let results = call.run(self, &[&forward, &backward]).await?;
@@ -375,7 +376,7 @@ impl Context {
 }
 
 /// That the types of the host's slices are those of the problem.
-fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
+pub(super) fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
     if T::DTYPE != problem.dtype {
         return Err(Error::invalid("type of x", T::DTYPE, problem.dtype));
     }
@@ -390,6 +391,6 @@ fn check_types<T: Element, P: Element>(problem: &Problem) -> Result<(), Error> {
 }
 
 /// What no caller sees: x is in every call.
-fn no_x() -> Error {
+pub(super) fn no_x() -> Error {
     Error::MissingBuffer { buffer: "x", why: "the call has none" }
 }

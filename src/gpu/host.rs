@@ -76,6 +76,7 @@ impl HostCall {
                 Shape::Cols => problem.parameters().into(),
                 Shape::PerRow => rows as u64,
                 Shape::Statistics => 2 * rows as u64,
+                Shape::Codes => (rows as u64).saturating_mul(Shape::words(problem.cols).into()),
                 _ => (rows as u64).saturating_mul(cols),
             };
             let bytes = elements.saturating_mul(used.stored.dtype(problem).size().into());

@@ -8,6 +8,7 @@ mod adapters;
 mod buffers;
 mod call;
 mod caps;
+mod codes;
 mod context;
 mod cuts;
 mod host;
@@ -25,8 +26,11 @@ mod warm;
 pub use adapters::{AdapterChoice, adapters, describe_adapter};
 #[cfg(feature = "verify")]
 pub(crate) use buffers::Given;
-pub use buffers::{BackwardBuffers, BufferRows, BufferStatistics, BufferVector, ForwardBuffers};
+pub use buffers::{
+    BackwardBuffers, BufferRows, BufferStatistics, BufferVector, CodeBuffers, CodeUnit, ForwardBuffers,
+};
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
+pub use codes::CodesResult;
 pub use context::{BackwardResult, Context, ForwardResult};
 pub use info::adapter_info_of_device;
 pub use kernels::{Kernels, KernelsDescriptor};

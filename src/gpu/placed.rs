@@ -44,6 +44,12 @@ impl<'a> Placed<'a> {
             };
             return Self::apart(&column("mean", &place)?, &column("rstd", &rstd)?);
         }
+        if facts.shape == Shape::Codes {
+            let placed = placed(span_of_codes(cols, given)?, rows);
+            placed.check_strides()?;
+            placed.check(name, &place)?;
+            return Ok(placed);
+        }
         let offset = place.offset(name, element_bytes)?;
         let placed = match facts.shape {
             Shape::Cols => {
@@ -52,7 +58,7 @@ impl<'a> Placed<'a> {
             }
             Shape::PerRow => placed(span(offset, 1, 1), rows),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
-            Shape::Rows | Shape::Partials | Shape::RowPartials => {
+            Shape::Rows | Shape::Codes | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
                 let (inner_columns, outer_column_stride) = strides.outer_columns.unwrap_or((0, 0));
                 if strides.outer_columns.is_some()
@@ -235,6 +241,47 @@ impl<'a> Placed<'a> {
             }
         }
     }
+}
+
+/// The words of rows of codes, whose places are counted in codes: each row begins with a word.
+fn span_of_codes(cols: u32, given: &Given<'_>) -> Result<Span, Error> {
+    const OF_WORD: u64 = 4;
+    let name = Tensor::Codes.name();
+    let words = |field: &str, codes: u64| match codes.is_multiple_of(OF_WORD) {
+        true => Ok(codes / OF_WORD),
+        false => {
+            let needs = "a multiple of 4: a row of codes begins with a word";
+            Err(Error::invalid(format!("{name}.{field}"), codes, needs))
+        }
+    };
+    let strides = given.strides;
+    if let Some(column_stride) = strides.column.filter(|stride| *stride != 1) {
+        let needs = "1: the codes of a row lie side by side";
+        return Err(Error::invalid(format!("{name}.column_stride"), column_stride, needs));
+    }
+    if let Some((inner_columns, _)) = strides.outer_columns {
+        let needs = "none: the codes of a row lie side by side";
+        return Err(Error::invalid(format!("{name}.inner_columns"), inner_columns, needs));
+    }
+    let (inner_rows, outer_stride) = strides.outer.unwrap_or((0, 0));
+    if strides.outer.is_some() && inner_rows == 0 {
+        return Err(Error::invalid(format!("{name}.inner_rows"), 0, "1 or more"));
+    }
+    let row = Shape::words(cols);
+    let least = OF_WORD * u64::from(row);
+    let stride = strides.row.unwrap_or(least);
+    if stride < least && strides.outer.is_none() {
+        let needs = format!("at least {least}, cols rounded up to a multiple of 4");
+        return Err(Error::invalid(format!("{name}.stride"), stride, needs));
+    }
+    Ok(Span {
+        offset: words("start", given.place.offset(name, 1)?)?,
+        stride: words("stride", stride)?,
+        cols: row,
+        inner_rows,
+        outer_stride: words("outer_stride", outer_stride)?,
+        ..Span::default()
+    })
 }
 
 /// Parameters, `whole` where they follow each other, with a stride between the rows of those that have some.

@@ -2,6 +2,7 @@
 
 use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
 use super::{Kernel, Shape, Stored, Tensor};
+use crate::types::CodeDtype;
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
@@ -12,8 +13,8 @@ pub struct Forward {
     pub residual: bool,
     /// Whether the sum is not written out after all.
     pub without_sum: bool,
-    /// Whether y is left out: statistics alone are wanted, for whoever applies them elsewhere. gain and bias
-    /// are not read then.
+    /// Whether y is not written: codes are wanted in its place, or statistics alone, for whoever applies them
+    /// elsewhere. gain and bias are not read then.
     pub without_y: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,
@@ -25,6 +26,11 @@ pub struct Forward {
     /// Whether running averages of mean and variance are updated. Only for layer norm, without a residual,
     /// and not of given ones.
     pub running_statistics: bool,
+    /// Whether y is written in codes of 8 bits, and in which. Not for rows whose mean and variance are given
+    /// or kept.
+    pub codes: Option<CodeDtype>,
+    /// Whether the unit of all codes is given, and not found for each row and written.
+    pub given_unit: bool,
     /// The output whose rows are x's own, if any: y or sum.
     pub x_in: Option<Tensor>,
     /// The output whose rows are the residual's own, if any: y or sum.
@@ -50,6 +56,8 @@ impl Forward {
             row_gain: false,
             given_statistics: false,
             running_statistics: false,
+            codes: None,
+            given_unit: false,
             x_in: None,
             residual_in: None,
         }
@@ -58,6 +66,22 @@ impl Forward {
     /// Whether the sum is written out, and read by whoever reads the rows again.
     pub(crate) const fn stores_sum(&self) -> bool {
         self.residual && !self.without_sum
+    }
+
+    /// Whether y is made of the rows, be it written as it is or in codes.
+    pub(crate) const fn makes_y(&self) -> bool {
+        !self.without_y || self.codes.is_some()
+    }
+
+    /// Whether a unit is found for the codes of each row.
+    pub(crate) const fn finds_units(&self) -> bool {
+        self.codes.is_some() && !self.given_unit
+    }
+
+    /// Walks of a row that is too wide for registers: one for its moments, one that makes y, and one before
+    /// that for the unit of its codes.
+    const fn walks(&self) -> u32 {
+        1 + self.makes_y() as u32 + self.finds_units() as u32
     }
 
     /// What the first of the two split kernels does of it: the moments, and the sum where it is stored. It
@@ -73,6 +97,8 @@ impl Forward {
             row_gain: false,
             given_statistics: false,
             running_statistics: false,
+            codes: None,
+            given_unit: false,
             x_in: in_sum(self.x_in),
             residual_in: in_sum(self.residual_in),
         }
@@ -83,14 +109,14 @@ impl Forward {
         if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 6] = [
+    pub(crate) const CHOICES: [Choice<Self>; 8] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
             set: |forward, value| (forward.residual, forward.without_sum) = RESIDUALS[value],
         },
         Choice {
-            labels: &["", "/statistics", "/statistics/without_y"],
+            labels: &["", "/statistics", "/statistics/without_y", "/codes_alone"],
             get: |forward| place_of(&STATISTICS, &(forward.statistics, forward.without_y)),
             set: |forward, value| (forward.statistics, forward.without_y) = STATISTICS[value],
         },
@@ -107,6 +133,16 @@ impl Forward {
             },
         },
         Choice {
+            labels: &["", "/int8_codes", "/fp8_codes"],
+            get: |forward| place_of(&CODES, &forward.codes),
+            set: |forward, value| forward.codes = CODES[value],
+        },
+        Choice {
+            labels: &["", "/given_unit"],
+            get: |forward| usize::from(forward.given_unit),
+            set: |forward, value| forward.given_unit = value > 0,
+        },
+        Choice {
             labels: &["", "/x_in_y", "/x_in_sum"],
             get: |forward| place_of(&OUTPUTS, &forward.x_in),
             set: |forward, value| forward.x_in = OUTPUTS[value],
@@ -119,8 +155,8 @@ impl Forward {
     ];
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
-    /// inputs, and something is wanted, statistics in place of y. Those do not depend on a row's gain.
-    /// Statistics are given or kept, not both, and of x itself.
+    /// inputs, and something is wanted, codes or statistics in place of y. Those do not depend on a row's
+    /// gain. Statistics are given or kept, not both, of x itself, and without codes.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -129,13 +165,15 @@ impl Forward {
             self.residual_in.is_none() && !in_sum && !self.without_sum
         };
         let in_y = self.x_in == Some(Tensor::Y) || self.residual_in == Some(Tensor::Y);
-        let has_outputs = !self.without_y || (self.statistics && !in_y && !self.row_gain);
+        let instead_of_y = self.codes.is_some() || (self.statistics && !self.row_gain);
+        let has_outputs = !self.without_y || (instead_of_y && !in_y);
+        let has_unit = self.codes.is_some() || !self.given_unit;
         let of_rows = match (self.given_statistics, self.running_statistics) {
             (true, true) => false,
             (false, false) => true,
-            _ => !self.residual,
+            _ => !self.residual && self.codes.is_none(),
         };
-        alone && has_outputs && of_rows && (self.x_in.is_none() || self.x_in != self.residual_in)
+        alone && has_outputs && has_unit && of_rows && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
     /// All options that go together.
@@ -150,14 +188,17 @@ const OF_ROWS: [(bool, bool); 3] = [(false, false), (true, false), (false, true)
 /// Whether there is a residual, and whether its sum is left out.
 const RESIDUALS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
 
-/// Whether there are statistics, and whether y is left out for them.
-const STATISTICS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
+/// Whether there are statistics, and whether y is left out, for them or for codes.
+const STATISTICS: [(bool, bool); 4] = [(false, false), (true, false), (true, true), (false, true)];
+
+/// Which codes there are.
+const CODES: [Option<CodeDtype>; 3] = [None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)];
 
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
-/// Rows that are too wide for registers are read twice: x, or with a residual the sum that the first walk has
-/// stored, or both summands where it has not.
+/// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum
+/// that the first walk has stored, or both summands where it has not.
 pub(super) const TENSORS: &[Spec<Forward>] = &[
     Spec {
         tensor: Tensor::X,
@@ -165,7 +206,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         shape: Shape::Rows,
         stored: Stored::AsRows,
         uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
-            (Kernel::ForwardStreamed, false) if !asked.options.without_y => Uses::times(2, 0),
+            (Kernel::ForwardStreamed, false) => Uses::times(asked.options.walks(), 0),
             (Kernel::ForwardSplitApply, true) => Uses::NONE,
             _ => Uses::READ,
         },
@@ -178,7 +219,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         stored: Stored::AsResidual,
         uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
             _ if !asked.options.residual => Uses::NONE,
-            (Kernel::ForwardStreamed, false) if !asked.options.without_y => Uses::times(2, 0),
+            (Kernel::ForwardStreamed, false) => Uses::times(asked.options.walks(), 0),
             (Kernel::ForwardSplitApply, true) => Uses::NONE,
             _ => Uses::READ,
         },
@@ -189,7 +230,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && !asked.options.without_y),
+        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && asked.options.makes_y()),
         lies_in: apart,
     },
     Spec {
@@ -197,7 +238,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_bias() && !asked.options.without_y),
+        uses: |asked| Uses::READ.only_if(asked.affine.has_bias() && asked.options.makes_y()),
         lies_in: apart,
     },
     Spec {
@@ -243,7 +284,7 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         stored: Stored::AsResidual,
         uses: |asked| match asked.kernel {
             _ if !asked.options.stores_sum() => Uses::NONE,
-            Kernel::ForwardStreamed if !asked.options.without_y => Uses::READ_AND_WRITE,
+            Kernel::ForwardStreamed => Uses::times(asked.options.walks() - 1, 1),
             Kernel::ForwardSplitApply => Uses::READ,
             _ => Uses::WRITE,
         },
@@ -255,6 +296,22 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
         shape: Shape::Statistics,
         stored: Stored::F32,
         uses: |asked| Uses::WRITE.only_if(asked.options.statistics),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Codes,
+        role: Role::Output,
+        shape: Shape::Codes,
+        stored: Stored::F32,
+        uses: |asked| Uses::WRITE.only_if(asked.options.codes.is_some()),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Units,
+        role: Role::Output,
+        shape: Shape::PerRow,
+        stored: Stored::F32,
+        uses: |asked| Uses::WRITE.only_if(asked.options.finds_units()),
         lies_in: apart,
     },
     Spec {

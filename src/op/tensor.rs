@@ -25,6 +25,12 @@ pub enum Tensor {
     Sum,
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     Statistics,
+    /// y in codes of 8 bits, `[rows, cols]`, four in a word: forward.
+    #[doc(alias = "quantized")]
+    Codes,
+    /// What the codes of each row are multiples of, `[rows]` in float32: forward.
+    #[doc(alias = "scale")]
+    Units,
     /// Running mean of each row, updated: forward.
     RunningMean,
     /// Running variance of each row, updated: forward.
@@ -62,6 +68,8 @@ impl Tensor {
             Self::Y => "y",
             Self::Sum => "sum",
             Self::Statistics => "statistics",
+            Self::Codes => "codes",
+            Self::Units => "units",
             Self::RunningMean => "running_mean",
             Self::RunningVariance => "running_variance",
             Self::Dy => "dy",
@@ -86,12 +94,23 @@ pub enum Shape {
     Cols,
     /// `[rows]`: a value for each.
     PerRow,
+    /// `[rows, cols]` of one byte each, four in a word: a row begins with one, and the bytes that are left in
+    /// its last one are 0. [`words`](Self::words) counts them.
+    Codes,
     /// `[rows, 2]`: mean and rstd.
     Statistics,
     /// Scratch between two dispatches of a call: `[partial_rows, gradients, cols]`.
     Partials,
     /// Scratch between two dispatches of a call: `[rows, row_partials, 4]`.
     RowPartials,
+}
+
+impl Shape {
+    /// Words of a row of codes.
+    #[must_use]
+    pub const fn words(cols: u32) -> u32 {
+        cols.div_ceil(4)
+    }
 }
 
 /// Which of a problem's dtypes a tensor has.
@@ -106,7 +125,7 @@ pub enum Stored {
     AsY,
     /// That of the residual and the sum.
     AsResidual,
-    /// float32, whatever the problem's are.
+    /// float32, or words of 32 bits, whatever the problem's are.
     F32,
 }
 

@@ -38,16 +38,17 @@ impl Operation {
             }
             Self::ReduceParameters(_) => true,
         };
-        if problem.channels.is_none() && !of_rows {
+        let has_codes = matches!(self, Self::Forward(Forward { codes: Some(_), .. }));
+        if problem.channels.is_none() && !of_rows && !has_codes {
             return Ok(());
         }
-        let has = match (problem.channels.is_some(), self) {
-            (_, Self::ReduceParameters(_)) => "sums over rows",
-            (true, _) => "channels",
-            (false, _) => "a gain or statistics of each row",
+        let has = match (problem.channels.is_some(), has_codes, self) {
+            (.., Self::ReduceParameters(_)) => "sums over rows",
+            (true, ..) => "channels",
+            (_, true, _) => "codes",
+            _ => "a gain or statistics of each row",
         };
-        let needs =
-            "a forward or backward call without channels, and with nothing given or kept for each row";
+        let needs = "a forward or backward call without channels and codes, and with nothing given or kept for each row";
         Err(Error::unsupported("the kernels for rows side by side", has, needs))
     }
 }
@@ -81,7 +82,7 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::forward`]; [`Error::Unsupported`] too where gain and bias are those of channels, and where
-    /// a gain or statistics of rows are given or kept.
+    /// a gain or statistics of rows are given or kept, or y is written in codes.
     pub fn forward_across(problem: &Problem, forward: Forward, caps: &Caps) -> Result<Self, Error> {
         Self::across(problem, Operation::Forward(forward), Kernel::ForwardStreamed, caps)
     }

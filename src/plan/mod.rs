@@ -158,7 +158,9 @@ impl Plan {
             return Ok(apply);
         }
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
-        let rung = ladder::forward(shape, caps)?;
+        // Of the trips that an adapter lets an invocation make, codes take less than half again.
+        let trips = if forward.codes.is_some() { caps.max_loop_trips / 2 } else { caps.max_loop_trips };
+        let rung = ladder::forward(shape, &Caps { max_loop_trips: trips, ..*caps })?;
         Self::with(problem, Operation::Forward(forward), shape, rung, caps)
     }
 
@@ -202,7 +204,8 @@ impl Plan {
     }
 
     /// The plans of a forward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches.
+    /// dispatches. y is not written in codes there: [`Plan::forward`] has a kernel for it, however wide rows
+    /// are.
     ///
     /// # Errors
     /// As [`Plan::forward`].
@@ -214,6 +217,10 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         Operation::Forward(forward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
+        if let Some(codes) = forward.codes {
+            let needs = "y without codes: their unit needs all of a row";
+            return Err(Error::unsupported("what split rows write", format!("{codes} codes"), needs));
+        }
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
         Ok([
             Self::in_chunks(

@@ -1,6 +1,6 @@
 //! What follows from a plan for a workgroup, a thread and a row.
 
-use super::{Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
+use super::{Forward, Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
 use crate::types::{Channels, Normalization};
 
 /// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
@@ -172,12 +172,18 @@ impl Plan {
         let row_partials = u64::from(self.row_partials().div_ceil(self.threads_per_row.max(1)));
         // Levels of the tree over the slots of a workgroup.
         let slots = if self.combine_slots { u64::from(self.rows_per_workgroup.max(1).ilog2()) } else { 0 };
+        // Codes, and another walk and a reduction for their unit.
+        let of_codes = match self.operation {
+            Operation::Forward(forward) if forward.finds_units() => 4 * trips + reduction,
+            Operation::Forward(Forward { codes: Some(_), .. }) => 2 * trips,
+            _ => 0,
+        };
         let of_access = match self.kernel {
-            Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction,
+            Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction + of_codes,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four
             // components.
             Kernel::ForwardStreamed | Kernel::ForwardSplitStatistics => {
-                8 + 5 * trips + steps + 2 * runs + 3 * reduction
+                8 + 5 * trips + steps + 2 * runs + 3 * reduction + of_codes
             }
             // The partial moments up to three times, once a scale, in two loops each.
             Kernel::ForwardSplitApply => 4 + 6 * trips + 6 * row_partials + 3 * reduction,

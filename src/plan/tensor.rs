@@ -1,6 +1,6 @@
 //! The tensors that a plan binds, and how they lie in their buffers.
 
-use super::{Plan, Tensor};
+use super::{Forward, Operation, Plan, Tensor};
 use crate::op::{Shape, Stored, Used};
 use crate::types::Dtype;
 use std::ops::Index;
@@ -122,6 +122,11 @@ impl Plan {
     #[must_use]
     pub fn writes(&self, tensor: Tensor) -> bool {
         self.used().iter().any(|used| used.tensor == tensor && used.uses.writes > 0)
+    }
+
+    /// Whether y is written in codes.
+    pub(crate) const fn writes_codes(&self) -> bool {
+        matches!(self.operation, Operation::Forward(Forward { codes: Some(_), .. }))
     }
 
     /// How a tensor of the plan's operation is stored.

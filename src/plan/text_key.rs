@@ -53,7 +53,7 @@ impl Plan {
         // are partial sums, channels do not matter.
         let by_channel = |channels: Channels| Channels::new(channels.per_row(), 1, channels.spatial);
         let knows_channels = match self.operation {
-            Operation::Forward(forward) => self.affine.has_gain() && !forward.without_y,
+            Operation::Forward(forward) => self.affine.has_gain() && forward.makes_y(),
             Operation::Backward(_) => self.affine.has_gain() || self.channels_of_sums().is_some(),
             Operation::ReduceParameters(_) => false,
         };
@@ -65,7 +65,7 @@ impl Plan {
         let stored_there = |gradient: Option<Gradient>| gradient.map(|_| Gradient::Overwrite);
         match self.operation {
             // Without y there is nothing to apply it to.
-            Operation::Forward(forward) if forward.without_y => {
+            Operation::Forward(forward) if !forward.makes_y() => {
                 Self { activation: Activation::None, ..walk_free }
             }
             Operation::Forward(_) => walk_free,

@@ -45,13 +45,15 @@ pub struct Numbers {
     /// What a row's variance is multiplied by before it is kept there: `cols / (cols - 1)` for the unbiased
     /// one, 1 for the biased.
     pub variance_factor: f32,
+    /// That of all codes, where it is given: see [`CodeFormat`](crate::CodeFormat).
+    pub unit: f32,
 }
 
 impl Numbers {
     /// With this eps.
     #[must_use]
     pub const fn new(eps: f32) -> Self {
-        Self { eps, momentum: 0.0, variance_factor: 1.0 }
+        Self { eps, momentum: 0.0, variance_factor: 1.0, unit: 1.0 }
     }
 
     /// The same for running statistics of rows of so many columns.
@@ -86,7 +88,7 @@ pub struct Uniform {
     inner_columns: u32,
     momentum: f32,
     variance_factor: f32,
-    unused: u32,
+    unit: f32,
     places: [[u32; 4]; PLACES],
 }
 
@@ -102,8 +104,8 @@ impl Uniform {
     pub(crate) fn new(places: &[Place], numbers: &Numbers, outer: Outer) -> Self {
         let Outer { strides, first_inner_row, inner_rows, inner_columns } = outer;
         let outer = Self { inner_rows, first_inner_row, inner_columns, ..Self::zeroed() };
-        let Numbers { eps, momentum, variance_factor } = *numbers;
-        let of_call = Self { eps, momentum, variance_factor, one: 1.0, ..outer };
+        let Numbers { eps, momentum, variance_factor, unit } = *numbers;
+        let of_call = Self { eps, momentum, variance_factor, unit, one: 1.0, ..outer };
         let mut uniform = Self { workgroups_x: 1, slot_rows: 1, chunks: 1, ..of_call };
         for (to, place) in uniform.places.iter_mut().zip(places) {
             let Place { start, row_stride, column_stride, outer_stride } = *place;
@@ -218,6 +220,7 @@ mod tests {
             ("inner_columns", offset_of!(Uniform, inner_columns)),
             ("momentum", offset_of!(Uniform, momentum)),
             ("variance_factor", offset_of!(Uniform, variance_factor)),
+            ("unit", offset_of!(Uniform, unit)),
             ("places", offset_of!(Uniform, places)),
         ];
         let problem = Problem { cols: 64, ..Problem::default() };

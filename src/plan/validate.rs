@@ -69,6 +69,10 @@ impl Plan {
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
+        if self.writes_codes() && (self.kernel.is_split() || self.is_across()) {
+            let needs = "forward_cached or forward_streamed, not across, where y is written in codes";
+            return Err(Error::invalid("the plan's kernel", self.kernel, needs));
+        }
         if let Some(channels) = self.channels {
             let per_row = if self.kernel == Kernel::BackwardChannelSums { channels.per_row() } else { 1 };
             channels.validate(self.cols.saturating_mul(per_row))?;

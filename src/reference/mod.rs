@@ -13,11 +13,13 @@
 
 mod activation;
 mod backward;
+mod codes;
 mod forward;
 mod rows;
 
 pub use crate::types::{BackwardInputs, ForwardInputs};
 pub use backward::{BackwardOutputs, backward};
+pub use codes::{Codes, codes};
 pub use forward::{ForwardOutputs, forward};
 
 use crate::{Dtype, Element, Error, Normalization, Problem, Real};

@@ -16,7 +16,7 @@ pub enum ElementType {
     Vec4F32,
     /// A float16 of WGSL's own.
     F16,
-    /// A word of two 16-bit values.
+    /// A word of two 16-bit values, or of four codes.
     U32,
     /// Such a word, whose halves different threads write.
     AtomicU32,
@@ -62,6 +62,7 @@ impl ElementType {
 pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementType {
     match plan.shape(tensor) {
         Some(Shape::Statistics | Shape::PerRow) => return ElementType::F32,
+        Some(Shape::Codes) => return ElementType::U32,
         Some(Shape::RowPartials) => return ElementType::Vec4F32,
         _ => {}
     }
@@ -88,8 +89,9 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementTyp
 /// The accessors that `text` calls, of those tensors whose values lie in rows of their own.
 pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     let mut accessors = String::new();
-    let has_columns =
-        |used: &Used| !matches!(used.shape, Shape::PerRow | Shape::Statistics | Shape::RowPartials);
+    let has_columns = |used: &Used| {
+        !matches!(used.shape, Shape::Codes | Shape::PerRow | Shape::Statistics | Shape::RowPartials)
+    };
     for Used { tensor, bound, .. } in plan.used().into_iter().filter(has_columns) {
         let is_called = |what: &str| text.contains(&format!("{what}_{}(", tensor.name()));
         if is_called("load") {

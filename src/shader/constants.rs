@@ -68,7 +68,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
     let mut constants = vec![
         ("THREADS_PER_ROW", unsigned(plan.threads_per_row)),
         ("ROWS_PER_WORKGROUP", unsigned(plan.rows_per_workgroup)),
-        ("CONTIGUOUS", unsigned(plan.vector_width)),
+        // The codes of a word are one thread's.
+        ("CONTIGUOUS", unsigned(plan.vector_width.max(if plan.writes_codes() { 4 } else { 1 }))),
         ("PARTS", unsigned(plan.parts())),
         ("IS_FULL", plan.is_full().to_string()),
         ("BY_NORM", by_norm.to_string()),
@@ -161,10 +162,16 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("LARGE", format!("0x1p{}f", 61 - i64::from(plan.log2_cols()))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
             let shows = plan.storage(Tensor::Y) == Storage::F32
-                || [Tensor::Statistics, Tensor::RunningVariance].iter().any(|kept| plan.writes(*kept));
+                || [Tensor::Statistics, Tensor::RunningVariance, Tensor::Units]
+                    .iter()
+                    .any(|kept| plan.writes(*kept));
             constants.push(("COMPENSATE_SQUARES", shows.to_string()));
+            constants.push(("WITH_CODES", plan.writes_codes().to_string()));
         }
         Kernel::ForwardStreamed => {
+            constants.push(("WITH_CODES", plan.writes_codes().to_string()));
+            let finds_units = matches!(plan.operation, Operation::Forward(forward) if forward.finds_units());
+            constants.push(("FINDS_UNITS", finds_units.to_string()));
             constants.push(("WALKED", unsigned(plan.walked())));
             constants.push(("BLOCK_ROWS", unsigned(plan.block_accesses())));
             constants.push(("RUN_STEPS", unsigned(plan.run_steps())));

@@ -22,10 +22,11 @@ pub use access::ElementType;
 pub use layout::Layout;
 
 use crate::error::Error;
-use crate::plan::{Kernel, Plan, Pooled, Reduction, Strides, Tensor};
+use crate::plan::{Forward, Kernel, Operation, Plan, Pooled, Reduction, Strides, Tensor};
 use std::fmt::Write as _;
 use text::{
     bind_uniform, expand_aliases, place_constant, read_from_uniform, segment, set_constants, with_renamed,
+    without_blocks,
 };
 use unroll::{Bound, Limits, unroll};
 
@@ -139,7 +140,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     segment(&mut text, if plan.deals_heads() { wgsl!("slots/of_heads") } else { wgsl!("slots/of_rows") });
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));
-    segment(&mut text, parts::reduction(plan));
+    segment(&mut text, &parts::reduction(plan).map_err(fault)?);
     segment(&mut text, access::format(plan));
     segment(&mut text, parts::slots(plan));
     let kernel = parts::operation(plan);
@@ -147,7 +148,7 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     text += &kernel;
     let text = set_constants(&text, &constants::constants(plan)).map_err(fault)?;
     let text = read_from_uniform(&text, &constants::from_uniform(plan)).map_err(fault)?;
-    let mut source = expand_aliases(&text);
+    let mut source = without_blocks(&expand_aliases(&text), &switched_off(plan)).map_err(fault)?;
     let bounds = if plan.unroll { loop_bounds(plan) } else { Vec::new() };
     let run = plan.short.then_some(RUN_TRIPS);
     let turned = turned(plan);
@@ -165,6 +166,16 @@ fn bindings(plan: &Plan, layout: Layout) -> Vec<Binding> {
             Binding { binding, tensor, element: access::element(plan, tensor, writable), writable }
         })
         .collect()
+}
+
+/// Constants that are false, whose blocks a text is written without: it would compile them, and would need
+/// what they call.
+fn switched_off(plan: &Plan) -> Vec<&'static str> {
+    match plan.operation {
+        Operation::Forward(Forward { codes: Some(_), given_unit: false, .. }) => Vec::new(),
+        Operation::Forward(Forward { codes: Some(_), .. }) => vec!["FINDS_UNITS"],
+        _ => vec!["WITH_CODES"],
+    }
 }
 
 /// Loops of more trips stay loops: 32 vec4s a thread are what a software adapter holds of a row, and a GPU

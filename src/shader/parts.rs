@@ -1,9 +1,9 @@
 //! Which segments a plan's text is made of.
 
 use super::Dialect;
-use super::text::{for_tensor, segment};
+use super::text::{for_tensor, of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
-use crate::types::{Activation, Gradient, Normalization};
+use crate::types::{Activation, CodeDtype, Gradient, Normalization};
 
 /// How threads are numbered, where the reduction does not say it.
 pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
@@ -18,14 +18,19 @@ pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
     }
 }
 
-pub(super) fn reduction(plan: &Plan) -> &'static str {
-    match plan.reduction {
+/// The segment that adds up over a row; and once more for the largest, where units of codes are found.
+pub(super) fn reduction(plan: &Plan) -> Result<String, String> {
+    let sum = match plan.reduction {
         Reduction::Thread => wgsl!("common/reduce_thread"),
         Reduction::Lanes => wgsl!("common/reduce_lanes"),
         Reduction::Adaptive => wgsl!("common/reduce_adaptive"),
         Reduction::Subgroup => wgsl!("common/reduce_subgroup"),
         Reduction::Subgroups(_) => wgsl!("common/reduce_subgroups"),
         Reduction::Workgroup => wgsl!("common/reduce_workgroup"),
+    };
+    match plan.operation {
+        Operation::Forward(forward) if forward.finds_units() => Ok(sum.to_owned() + &of_largest(sum)?),
+        _ => Ok(sum.to_owned()),
     }
 }
 
@@ -173,14 +178,14 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, stored);
     }
     affine(text, plan);
-    if plan.tensors().contains(&Tensor::RowGain) {
-        segment(text, wgsl!("row_gain/y"));
-    } else if plan.activation == Activation::Silu && plan.writes(Tensor::Y) {
-        segment(text, wgsl!("activation/silu"));
-        segment(text, wgsl!("activation/silu_y"));
-    } else {
-        output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
-    }
+    let of_y: &[&str] = match plan.activation {
+        _ if plan.tensors().contains(&Tensor::RowGain) => &[wgsl!("row_gain/y")],
+        Activation::Silu if forward.makes_y() => &[wgsl!("activation/silu"), wgsl!("activation/silu_y")],
+        _ => &[wgsl!("activation/none_y")],
+    };
+    of_y.iter().for_each(|part| segment(text, part));
+    output(text, Tensor::Y, plan.writes(Tensor::Y).then_some(Gradient::Overwrite));
+    codes(text, forward);
     let store = of_access(plan, wgsl!("statistics/store"), wgsl!("statistics/store_of_rows"));
     segment(text, if forward.statistics { store } else { wgsl!("statistics/none") });
     let running = forward.running_statistics && plan.kernel != Kernel::ForwardSplitStatistics;
@@ -210,6 +215,17 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         _ => &[wgsl!("common/cached"), first_of_row(plan), before_writing(plan, forward)],
     };
     parts.iter().for_each(|part| segment(text, part));
+}
+
+/// What y becomes where it is written in codes.
+fn codes(text: &mut String, forward: Forward) {
+    let format = match forward.codes {
+        None => return,
+        Some(CodeDtype::Int8) => wgsl!("codes/int8"),
+        Some(CodeDtype::Fp8E4m3) => wgsl!("codes/fp8"),
+    };
+    let unit = if forward.finds_units() { wgsl!("codes/unit_of_row") } else { wgsl!("codes/given_unit") };
+    [format, wgsl!("codes/write"), unit].into_iter().for_each(|part| segment(text, part));
 }
 
 /// Partial sums, and where they lie.
@@ -243,7 +259,10 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = factors(plan);
-    let reads_any = !matches!(plan.operation, Operation::Forward(Forward { without_y: true, .. }));
+    let reads_any = match plan.operation {
+        Operation::Forward(forward) => forward.makes_y(),
+        _ => true,
+    };
     let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
     let along = match plan.channels {
         Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),

@@ -40,6 +40,31 @@ pub(super) fn with_renamed(segment: &str, function: &str, name: &str) -> Result<
     }
 }
 
+/// The functions of a reduction again, for the largest in place of the sum: `row_max` for `row_sum`. It
+/// shares what lies in workgroup memory. Largest are 0 at least, so that 0 stands for what is not there.
+pub(super) fn of_largest(reduction: &str) -> Result<String, String> {
+    let mut text = String::new();
+    for (function, name) in [("with_lane_across", "with_largest_across"), ("row_sum", "row_max")] {
+        let Some((_, rest)) = reduction.split_once(&format!("fn {function}(")) else { continue };
+        let (body, _) = rest.split_once("\n}\n").ok_or(format!("`{function}` has no end"))?;
+        text += &format!("\nfn {name}({body}\n}}\n");
+    }
+    let text =
+        text.replace("subgroupAdd(", "subgroupMax(").replace("with_lane_across(", "with_largest_across(");
+    let largest = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        match line.trim().strip_suffix(';').and_then(|code| code.split_once(" += ")) {
+            Some((total, term)) => format!("{indent}{total} = max({total}, {term});\n"),
+            None => format!("{line}\n"),
+        }
+    };
+    let text: String = text.lines().map(largest).collect();
+    match text.contains("fn row_max(") {
+        true => Ok(text),
+        false => Err("the reduction has no `row_sum`".to_owned()),
+    }
+}
+
 /// The declaration of the uniform with the number of its binding.
 pub(super) fn bind_uniform(params: &str, binding: u32) -> Result<String, String> {
     const DECLARED: &str = "@binding(0) var<uniform>";
@@ -96,6 +121,32 @@ pub(super) fn read_from_uniform(text: &str, fields: &[(&str, &str)]) -> Result<S
     Ok(lines.join("\n"))
 }
 
+/// The text without the blocks `if (NAME) {` of constants that are false. A block ends with the brace beneath
+/// its `if`, and has no `else`.
+///
+/// # Errors
+/// A sentence about a block that has no such end.
+pub(super) fn without_blocks(text: &str, switched_off: &[&str]) -> Result<String, String> {
+    let mut kept = String::with_capacity(text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let code = line.trim_start();
+        let condition = code.strip_prefix("if (").and_then(|rest| rest.strip_suffix(") {"));
+        if !condition.is_some_and(|name| switched_off.contains(&name)) {
+            kept.push_str(line);
+            kept.push('\n');
+            continue;
+        }
+        let indent = &line[..line.len() - code.len()];
+        let is_end = |line: &str| line.strip_prefix(indent).is_some_and(|rest| rest.starts_with('}'));
+        match lines.find(|line| is_end(line)) {
+            Some(end) if end.trim_start() == "}" => {}
+            _ => return Err(format!("a block that is left out has no end of its own: {code}")),
+        }
+    }
+    Ok(kept)
+}
+
 /// The text with what each `alias NAME = TYPE;` stands for in place of NAME. For naga an alias is a type of
 /// its own: where the same type occurs without it too, the SPIR-V has a type twice and the HLSL a function.
 pub(super) fn expand_aliases(text: &str) -> String {
@@ -120,6 +171,27 @@ pub(super) fn expand_aliases(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_of_constants_that_are_false_are_left_out() {
+        let text = "\
+    a();
+    if (OFF) {
+        if (b) {
+            c();
+        }
+    }
+    if (ON) {
+        d();
+    }
+";
+        let expected = "a();\n    if (ON) {\n        d();\n    }\n";
+        assert_eq!(without_blocks(text, &["OFF"]).unwrap(), expected);
+        let with_else = text.replace("    }\n    if (ON)", "    } else {\n    }\n    if (ON)");
+        for wrong in [with_else, "if (OFF) {\n".to_owned()] {
+            assert!(without_blocks(&wrong, &["OFF"]).unwrap_err().contains("no end"), "{wrong}");
+        }
+    }
 
     #[test]
     fn aliases_are_expanded_one_in_another() {
@@ -179,6 +251,32 @@ fn f() -> u32 {
         for wrong in [&once.repeat(2), "fn starts(row: u32) {}"] {
             assert!(with_renamed(wrong, "start", "whole_start").unwrap_err().contains("times"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_largest_is_found_where_sums_are_taken() {
+        let sum = "\
+var<workgroup> sums: array<Sums, 2>;
+
+fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
+    var total = subgroupAdd(sums);
+    for (var i = 0u; i < 2u; i += 1u) {
+        total += sums[i];
+    }
+    return total;
+}
+";
+        let largest = "
+fn row_max(invocation: Invocation, sums: Sums) -> Sums {
+    var total = subgroupMax(sums);
+    for (var i = 0u; i < 2u; i += 1u) {
+        total = max(total, sums[i]);
+    }
+    return total;
+}
+";
+        assert_eq!(of_largest(sum).unwrap(), largest);
+        assert!(of_largest("fn other() {\n}\n").unwrap_err().contains("row_sum"));
     }
 
     #[test]

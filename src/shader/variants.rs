@@ -230,8 +230,10 @@ impl Product {
     ) -> Result<(), Error> {
         for forward in forwards {
             self.keep(Plan::forward(problem, *forward, vector_width, caps)?, caps);
-            for plan in Plan::forward_split(problem, *forward, vector_width, caps)? {
-                self.keep(plan, caps);
+            if forward.codes.is_none() {
+                for plan in Plan::forward_split(problem, *forward, vector_width, caps)? {
+                    self.keep(plan, caps);
+                }
             }
             self.keep_across(Plan::forward_across(problem, *forward, caps), caps)?;
         }

@@ -1,11 +1,13 @@
 //! What is computed: the words that the reference, the plans and the GPU path share.
 
+mod codes;
 mod host;
 mod number;
 mod problem;
 mod running;
 mod words;
 
+pub use codes::{CodeDtype, CodeFormat};
 #[cfg(feature = "gpu")]
 pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};

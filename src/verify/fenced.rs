@@ -158,7 +158,10 @@ impl Call {
         // Those of parameters that have some.
         let of_rows = if inner_columns > 0 { outer_column_stride } else { stride };
         let stride = if fenced.has_rows { stride } else { of_rows };
-        let given = Given::at_element(buffer, offset, Some(stride).filter(|stride| *stride > 0));
+        // Of codes, four to a word.
+        let of_element = if tensor == Tensor::Codes { 4 } else { 1 };
+        let stride = Some(of_element * stride).filter(|stride| *stride > 0);
+        let given = Given::at_element(buffer, of_element * offset, stride);
         Some(match fenced.span.column_stride {
             _ if fenced.has_rows => given.with_strides_of(&fenced.span),
             1 => given,

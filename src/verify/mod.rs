@@ -7,6 +7,7 @@
 mod array;
 mod asked;
 mod cases;
+mod codes;
 pub(crate) mod data;
 mod factors;
 mod fenced;

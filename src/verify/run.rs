@@ -3,12 +3,13 @@
 use super::Outcome;
 use super::asked::check_asked;
 use super::cases::{Case, Task};
+use super::codes::{CodesOf, GIVEN_UNIT};
 use super::fenced::{Call, Results, poison};
 use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms};
 use super::kinds::{Layout, SavedStatistics, Values};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
-use crate::gpu::{BackwardBuffers, Context, ForwardBuffers, LayerNorm, Prepared};
+use crate::gpu::{BackwardBuffers, CodeUnit, Context, ForwardBuffers, LayerNorm, Prepared};
 use crate::op::Stored;
 use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
@@ -33,7 +34,7 @@ pub async fn run(context: &Context, case: &Case) -> Result<Outcome, Error> {
     }
     let call = runner.call(case.task.operation())?;
     let mut outcome = match case.task {
-        Task::Forward(_) => runner.forward(&norm, &call).await?,
+        Task::Forward(forward) => runner.forward(&norm, &call, &forward).await?,
         Task::Backward(backward) => runner.backward(&norm, &call, &backward).await?,
     };
     outcome.failures.extend(failures);
@@ -63,10 +64,13 @@ impl Runner<'_> {
         Stored::all(self.problem, Dtype::F32)
     }
 
-    async fn forward(&self, norm: &LayerNorm, call: &Call) -> Result<Outcome, Error> {
+    async fn forward(&self, norm: &LayerNorm, call: &Call, options: &Forward) -> Result<Outcome, Error> {
         let (rows, cols) = (self.case.rows, self.cols);
-        let buffers = ForwardBuffers::from_given(rows as u64, |tensor| call.given(tensor))
+        let mut buffers = ForwardBuffers::from_given(rows as u64, options, |tensor| call.given(tensor))
             .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        if let (Some(codes), true) = (&mut buffers.codes, options.given_unit) {
+            codes.unit = CodeUnit::Given(GIVEN_UNIT);
+        }
         check_asked(self.case.task.operation(), norm.forward_asked(&buffers)?)?;
         let plan = first_plan(norm.plan_forward(&buffers)?)?;
         let prepared = norm.prepare_forward(&buffers)?;
@@ -124,20 +128,29 @@ impl Runner<'_> {
             })
             .collect();
         let one_outweighs = [self.case.gain, self.case.bias].contains(&Values::OneHuge);
+        let of_y = |row: usize, column: usize| {
+            let of_row = &terms[row];
+            let own = row_gain.map_or(1.0, |row_gain| ROW_GAIN * row_gain[row].to_f64().abs());
+            let (gain, bias) = (gains.at(row, column), biases.at(row, column));
+            // Beside a column that outweighs the others, those are judged by their own gains.
+            let terms = if one_outweighs {
+                ONE_COLUMN * of_row.own(gain, bias)
+            } else {
+                of_row.of_column(gain, bias)
+            };
+            let flushed = of_row.row.flushed * own.max(1.0);
+            Expected { value: expected_y[row * cols + column], terms: own * terms, flushed }
+        };
         if let Some((dtype, y)) = results.get(Tensor::Y) {
-            verdict.judge(Tensor::Y, dtype, cols, y, |row, column| {
-                let of_row = &terms[row];
-                let own = row_gain.map_or(1.0, |row_gain| ROW_GAIN * row_gain[row].to_f64().abs());
-                let (gain, bias) = (gains.at(row, column), biases.at(row, column));
-                // Beside a column that outweighs the others, those are judged by their own gains.
-                let terms = if one_outweighs {
-                    ONE_COLUMN * of_row.own(gain, bias)
-                } else {
-                    of_row.of_column(gain, bias)
-                };
-                let flushed = of_row.row.flushed * own.max(1.0);
-                Expected { value: expected_y[row * cols + column], terms: own * terms, flushed }
-            });
+            verdict.judge(Tensor::Y, dtype, cols, y, of_y);
+        }
+        let units = results.get(Tensor::Units).map(|(_, units)| units);
+        if let (Some(dtype), Some((_, words))) = (options.codes, results.get(Tensor::Codes)) {
+            let codes = CodesOf { dtype, cols, y: of_y, units };
+            if let Some(units) = units {
+                codes.judge_units(&mut verdict, units);
+            }
+            codes.judge_codes(&mut verdict, words);
         }
         let most_x: Vec<f64> =
             stored.chunks(cols).map(|row| row.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max)).collect();
@@ -173,8 +186,9 @@ impl Runner<'_> {
     async fn written_sum(&self, norm: &LayerNorm, verdict: &mut Verdict) -> Result<Vec<f32>, Error> {
         let forward = Forward { residual: true, statistics: true, without_y: true, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
-        let buffers = ForwardBuffers::from_given(self.case.rows as u64, |tensor| call.given(tensor))
-            .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        let buffers =
+            ForwardBuffers::from_given(self.case.rows as u64, &forward, |tensor| call.given(tensor))
+                .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
         let (of_sum, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
         verdict.failures.extend(of_sum.failures);
         let (dtype, sum) = results
@@ -189,8 +203,9 @@ impl Runner<'_> {
         let given_statistics = self.case.task.operation().has_given_statistics();
         let forward = Forward { statistics: true, without_y: true, given_statistics, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
-        let buffers = ForwardBuffers::from_given(self.case.rows as u64, |tensor| call.given(tensor))
-            .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
+        let buffers =
+            ForwardBuffers::from_given(self.case.rows as u64, &forward, |tensor| call.given(tensor))
+                .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
         let (verdict, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
         let saved = results.get(Tensor::Statistics).map(|(_, values)| values.to_vec());
         let saved = saved.ok_or(Error::MissingBuffer { buffer: "statistics", why: "backward reads them" })?;

@@ -224,6 +224,10 @@ impl Runner<'_> {
                 let has_rows = self.problem.channels.is_some_and(Channels::is_by_column);
                 (1, if has_rows && self.case.layout == Layout::Slice { apart } else { span })
             }
+            Shape::Codes => {
+                let words = Shape::words(self.problem.cols);
+                (rows, Span { stride: u64::from(words) + self.case.layout.gap(), cols: words, ..plain })
+            }
             Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
                 // Mean and rstd.

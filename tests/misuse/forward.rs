@@ -50,7 +50,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
         ),
         (
             "no output",
-            "invalid: buffer y is missing: at least one of y and statistics must be given",
+            "invalid: buffer y is missing: at least one of y, codes and statistics must be given",
             &plain,
             ForwardBuffers { y: None, statistics: None, ..forward },
         ),

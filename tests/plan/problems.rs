@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Span, SubgroupSizes, Tensor};
-use wgpu_layernorm::{Activation, Affine, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Activation, Affine, CodeDtype, Dtype, Gradient, Normalization, Problem};
 
 /// A problem with every option of a call, on an adapter.
 #[derive(Clone, Debug)]
@@ -48,11 +48,12 @@ impl Case {
     pub(crate) fn forward_buffers(&self) -> usize {
         let Forward { residual, without_sum, without_y, statistics, row_gain, x_in, residual_in, .. } =
             self.forward;
-        let affine = if without_y { Affine::None } else { self.problem.affine };
+        let affine = if self.makes_y() { self.problem.affine } else { Affine::None };
         let inputs =
             [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
         let of_call = count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain]);
-        of_call + self.mean_and_variance()
+        let Forward { codes, given_unit, .. } = self.forward;
+        of_call + self.mean_and_variance() + count(&[codes.is_some(), codes.is_some() && !given_unit])
     }
 
     /// Those of the kernels in turn, with the partial moments of rows. The second reads x, or the sum, where
@@ -69,6 +70,11 @@ impl Case {
         let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, row_gain];
         let partials = usize::from(!self.forward.given_statistics);
         [count(&first), inputs + count(&second) + partials + self.mean_and_variance()]
+    }
+
+    /// Whether y is made, be it written as it is or in codes.
+    pub(crate) fn makes_y(&self) -> bool {
+        !self.forward.without_y || self.forward.codes.is_some()
     }
 
     /// Given or running ones.
@@ -190,13 +196,17 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
         (Some(Tensor::Sum), Some(Tensor::Y)),
     ]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let codes = prop::sample::select(vec![None, None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)]);
+    let codes = (codes, any::<bool>());
     let of_rows = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
-    (flags, places, of_rows).prop_map(
+    (flags, places, of_rows, codes).prop_map(
         |(
             (residual, statistics, without_sum, without_y, row_gain),
             (x_in, residual_in),
             (given, running),
+            (codes, given_unit),
         )| {
+            let codes = codes.filter(|_| !given && !running);
             let residual = residual && !given && !running;
             let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
             let residual_in = residual_in.filter(|_| residual);
@@ -204,11 +214,13 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
             Forward {
                 residual,
                 without_sum: without_sum && residual && !lies_in(Tensor::Sum),
-                without_y: without_y && statistics && !row_gain && !lies_in(Tensor::Y),
+                without_y: without_y && (codes.is_some() || (statistics && !row_gain)) && !lies_in(Tensor::Y),
                 statistics,
                 row_gain,
                 given_statistics: given,
                 running_statistics: running,
+                codes,
+                given_unit: given_unit && codes.is_some(),
                 x_in,
                 residual_in,
             }

@@ -261,6 +261,14 @@ impl Call {
         Ok(values)
     }
 
+    /// The codes of rows where x has their values.
+    pub(crate) fn place_codes(&self, rows: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let Some(arrangement) = &self.arrangement else { return Ok(rows) };
+        let mut codes = zeroed("codes", self.x.elements())?;
+        arrangement.scatter(&rows, &mut codes);
+        Ok(codes)
+    }
+
     /// Whether rows have a gain each, and columns none.
     pub(crate) const fn is_weight_norm(&self) -> bool {
         self.is_weight_norm

@@ -6,10 +6,10 @@ use super::uniform::{Uniform, Value};
 use crate::failure::Failure;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
-use wgpu_layernorm::Channels;
-use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Operation, Plan, Shape, Tensor};
+use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Forward, Operation, Plan, Shape, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::translate::Module;
+use wgpu_layernorm::{Channels, CodeDtype};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Description {
@@ -144,7 +144,7 @@ impl Description {
                     element: bound.element.name(),
                     element_bytes,
                     values_per_element,
-                    dtype: storage.dtype().name(),
+                    dtype: dtype_of_codes(plan, used.shape).unwrap_or(storage.dtype().name()),
                     shape: shape(plan, used.shape),
                     // A word may hold two values, of which each can be the first.
                     start_multiple: match used.shape {
@@ -239,6 +239,12 @@ fn row_cols(plan: &Plan) -> u32 {
     }
 }
 
+/// Of codes, four in a word.
+fn dtype_of_codes(plan: &Plan, shape: Shape) -> Option<&'static str> {
+    let Operation::Forward(Forward { codes: Some(codes), .. }) = plan.operation else { return None };
+    (shape == Shape::Codes).then(|| if codes == CodeDtype::Int8 { "int8x4" } else { "fp8_e4m3x4" })
+}
+
 fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     let rows = |name: &str| Value::Name(name.to_owned());
     match shape {
@@ -246,6 +252,7 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
         Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
         Shape::Cols => vec![Value::Number(plan.parameters())],
         Shape::PerRow => vec![rows("rows")],
+        Shape::Codes => vec![rows("rows"), Value::Number(Shape::words(plan.cols))],
         Shape::Partials => {
             let gradients = Value::Number(plan.parameter_gradients());
             vec![rows("partial_rows"), gradients, Value::Number(plan.parameters())]
@@ -258,7 +265,7 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
 mod tests {
     use super::super::needs::subgroup_sizes;
     use super::*;
-    use wgpu_layernorm::plan::{Forward, SubgroupSizes};
+    use wgpu_layernorm::plan::SubgroupSizes;
     use wgpu_layernorm::shader::variants;
     use wgpu_layernorm::{Dtype, Problem};
 

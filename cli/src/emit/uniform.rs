@@ -63,7 +63,10 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         }
         "momentum" | "variance_factor" if keeps_statistics(plan) => vec![Value::Name(field.to_owned())],
         "momentum" => vec![Value::Number(0)],
-        "one" | "variance_factor" => vec![Value::Number(1)],
+        "unit" if matches!(plan.operation, Operation::Forward(Forward { given_unit: true, .. })) => {
+            vec![Value::Name(field.to_owned())]
+        }
+        "one" | "variance_factor" | "unit" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
         "cols" => vec![Value::Number(plan.cols)],
         "steps" => vec![Value::Number(plan.steps)],
@@ -101,7 +104,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let [row_stride, column_stride] = match used.shape {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
         Shape::Cols => [Value::Number(0), Value::Number(1)],
-        Shape::PerRow => [name("row_stride"), Value::Number(1)],
+        Shape::PerRow | Shape::Codes => [name("row_stride"), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
         _ if is_strided => [name("row_stride"), name("column_stride")],
@@ -136,7 +139,7 @@ mod tests {
                 let word = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
                 match value[..] {
                     // A one of the field `one` is a float.
-                    [Value::Number(1)] if name == "one" || name == "variance_factor" => {
+                    [Value::Number(1)] if ["one", "variance_factor", "unit"].contains(&name.as_str()) => {
                         assert_eq!(f32::from_bits(word), 1.0);
                     }
                     [Value::Number(number)] if name != "inner_rows" => {

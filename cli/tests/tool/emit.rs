@@ -53,6 +53,27 @@ fn each_language_is_itself() {
 }
 
 #[test]
+fn codes_are_described_as_words_of_four() {
+    let with = |options: &[&str]| description(&[&["--cols", "1022"], options].concat());
+    let codes = ["--option", "fp8_codes", "--option", "codes_alone"];
+    let per_row = with(&codes);
+    let binding = |name: &str| {
+        let all = per_row["bindings"].as_array().unwrap();
+        all.iter().find(|binding| binding["name"] == name).unwrap_or_else(|| panic!("{name}")).clone()
+    };
+    let words = binding("codes");
+    assert_eq!((&words["element"], &words["dtype"]), (&"u32".into(), &"fp8_e4m3x4".into()));
+    assert_eq!((&words["shape"], &words["access"]), (&json!(["rows", 256]), &"read_write".into()));
+    assert_eq!(binding("units")["shape"], json!(["rows"]));
+    let unit = |description: &Value| {
+        let fields = description["uniform"]["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["name"] == "unit").unwrap()["value"].clone()
+    };
+    assert_eq!(unit(&per_row), json!([1]));
+    assert_eq!(unit(&with(&[&codes[..], &["--option", "given_unit"]].concat())), json!(["unit"]));
+}
+
+#[test]
 fn a_description_has_what_a_host_needs() {
     let forward =
         description(&["--cols", "1024", "--dtype", "f16", "--parameter-dtype", "f32", "--residual"]);

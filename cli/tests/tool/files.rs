@@ -32,6 +32,10 @@ impl Tensor {
         Self { dtype: Dtype::I64, shape: shape.to_vec(), bytes }
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn values(&self) -> Vec<f32> {
         let (pairs, _) = self.bytes.as_chunks::<2>();
         let (words, _) = self.bytes.as_chunks::<4>();

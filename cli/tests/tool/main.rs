@@ -3,6 +3,7 @@
 mod activation;
 mod batches;
 mod calls;
+mod codes;
 mod compare;
 mod destinations;
 mod emit;

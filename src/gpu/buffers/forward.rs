@@ -1,9 +1,9 @@
 //! The buffers of a forward call.
 
-use super::{BufferRows, BufferStatistics, BufferVector, Given};
+use super::{BufferRows, BufferStatistics, BufferVector, CodeBuffers, CodeUnit, Given};
 use crate::error::Error;
 use crate::plan::{Forward, Tensor};
-use crate::types::{Problem, Running, check_statistics};
+use crate::types::{CodeDtype, Problem, Running, check_statistics};
 
 /// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
 /// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
@@ -17,10 +17,12 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
-    /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain and y or codes are
+    /// given.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
-    /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and y is given.
+    /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and y or codes are
+    /// given.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// What y of each row is multiplied by at last, `[rows]` in float32: the g of weight norm. Only with
@@ -38,9 +40,12 @@ pub struct ForwardBuffers<'a> {
     /// residual, and not beside [`mean`](Self::mean).
     #[doc(alias = "track_running_stats")]
     pub running: Option<Running<BufferVector<'a>>>,
-    /// Output, `[rows, cols]`; may be left out where statistics are wanted, for a kernel of the caller's that
-    /// applies them.
+    /// Output, `[rows, cols]`; may be left out where codes are wanted, or statistics, for a kernel of the
+    /// caller's that applies them.
     pub y: Option<BufferRows<'a>>,
+    /// Output: y in codes of 8 bits. Not where mean and variance are given or kept.
+    #[doc(alias = "quantized", alias = "int8", alias = "fp8")]
+    pub codes: Option<CodeBuffers<'a>>,
     /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without
     /// it the sum is rounded all the same, and normalized as it would be stored.
     pub sum: Option<BufferRows<'a>>,
@@ -67,6 +72,7 @@ impl<'a> ForwardBuffers<'a> {
             variance: None,
             running: None,
             y: Some(y.into()),
+            codes: None,
             sum: None,
             statistics: None,
             scratch: None,
@@ -84,6 +90,13 @@ impl<'a> ForwardBuffers<'a> {
         Self { y: None, statistics: Some(statistics.into()), ..Self::new(rows, x, x) }
     }
 
+    /// x and codes alone.
+    #[must_use]
+    pub fn codes(rows: u64, x: impl Into<BufferRows<'a>>, codes: CodeBuffers<'a>) -> Self {
+        let x = x.into();
+        Self { y: None, codes: Some(codes), ..Self::new(rows, x, x) }
+    }
+
     /// That the tensors go together, and with the problem.
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
@@ -93,7 +106,16 @@ impl<'a> ForwardBuffers<'a> {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
-        if self.y.is_some() {
+        if let Some(codes) = &self.codes {
+            if self.mean.is_some() || self.running.is_some() {
+                let why = "rows whose mean and variance are given or kept are written without codes";
+                return Err(Error::UnusedBuffer { buffer: "codes", why });
+            }
+            if let CodeUnit::Given(unit) = codes.unit {
+                CodeDtype::check_unit("codes.unit", unit)?;
+            }
+        }
+        if self.y.is_some() || self.codes.is_some() {
             affine.check_gain(self.gain.is_some())?;
             return affine.check_bias(self.bias.is_some());
         }
@@ -112,12 +134,12 @@ impl<'a> ForwardBuffers<'a> {
             Some(_) => Ok(()),
             None => Err(Error::MissingBuffer {
                 buffer: "y",
-                why: "at least one of y and statistics must be given",
+                why: "at least one of y, codes and statistics must be given",
             }),
         }
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 12] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 14] {
         [
             (Tensor::X, Some(self.x.into())),
             (Tensor::Residual, self.residual.map(Into::into)),
@@ -129,13 +151,22 @@ impl<'a> ForwardBuffers<'a> {
             (Tensor::RunningMean, self.running.map(|running| running.mean.into())),
             (Tensor::RunningVariance, self.running.map(|running| running.variance.into())),
             (Tensor::Y, self.y.map(Into::into)),
+            (Tensor::Codes, self.codes.map(|codes| codes.codes.into())),
+            (Tensor::Units, self.codes.and_then(|codes| codes.units()).map(Into::into)),
             (Tensor::Sum, self.sum.map(Into::into)),
             (Tensor::Statistics, self.statistics.map(Into::into)),
         ]
     }
 
-    /// The inverse, with running statistics as they are by default: None without x.
-    pub(crate) fn from_given(rows: u64, given: impl Fn(Tensor) -> Option<Given<'a>>) -> Option<Self> {
+    /// The inverse, with the type of codes that `options` say, 1 as a unit that is given, and running
+    /// statistics as they are by default: None without x.
+    pub(crate) fn from_given(
+        rows: u64,
+        options: &Forward,
+        given: impl Fn(Tensor) -> Option<Given<'a>>,
+    ) -> Option<Self> {
+        let unit = given(Tensor::Units).map_or(CodeUnit::Given(1.0), |units| CodeUnit::PerRow(units.into()));
+        let codes = options.codes.zip(given(Tensor::Codes));
         let running = given(Tensor::RunningMean).zip(given(Tensor::RunningVariance));
         Some(Self {
             mean: given(Tensor::Mean).map(Into::into),
@@ -148,6 +179,7 @@ impl<'a> ForwardBuffers<'a> {
             y: given(Tensor::Y).map(Into::into),
             sum: given(Tensor::Sum).map(Into::into),
             statistics: given(Tensor::Statistics).map(Into::into),
+            codes: codes.map(|(dtype, codes)| CodeBuffers { dtype, codes: codes.into(), unit }),
             ..Self::new(rows, given(Tensor::X)?, given(Tensor::X)?)
         })
     }
@@ -162,6 +194,8 @@ impl<'a> ForwardBuffers<'a> {
             row_gain: self.row_gain.is_some(),
             given_statistics: self.mean.is_some(),
             running_statistics: self.running.is_some(),
+            codes: self.codes.map(|codes| codes.dtype),
+            given_unit: self.codes.is_some_and(|codes| codes.units().is_none()),
             x_in: lies_in(Tensor::X),
             residual_in: lies_in(Tensor::Residual),
         }

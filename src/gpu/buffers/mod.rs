@@ -1,13 +1,13 @@
 //! The caller's buffers, and where in them tensors lie.
 
 mod backward;
+mod codes;
 mod forward;
 mod place;
 
-pub use backward::BackwardBuffers;
-pub use forward::ForwardBuffers;
 pub(crate) use place::Place;
 pub(in crate::gpu) use place::check_usage;
+pub use {backward::BackwardBuffers, codes::CodeBuffers, codes::CodeUnit, forward::ForwardBuffers};
 
 #[cfg(feature = "verify")]
 use crate::plan::Span;
@@ -289,11 +289,13 @@ mod tests {
                 assert!(is_there, "{} of {operation:?}", used.tensor.name());
             }
         };
-        let forward = ForwardBuffers::from_given(1, given).unwrap();
-        Forward::all().into_iter().for_each(|options| check(Operation::Forward(options), &forward.given()));
+        for options in Forward::all() {
+            let of_all = ForwardBuffers::from_given(1, &options, given).unwrap();
+            check(Operation::Forward(options), &of_all.given());
+        }
         for options in Backward::all() {
-            let backward = BackwardBuffers::from_given(1, &options, given).unwrap();
-            check(Operation::Backward(options), &backward.given());
+            let of_all = BackwardBuffers::from_given(1, &options, given).unwrap();
+            check(Operation::Backward(options), &of_all.given());
         }
     }
 
@@ -318,7 +320,7 @@ mod tests {
         };
         for options in Forward::all() {
             let tensors = tensors(Operation::Forward(options), options.row_gain);
-            let buffers = ForwardBuffers::from_given(1, |tensor| given(&tensors, tensor)).unwrap();
+            let buffers = ForwardBuffers::from_given(1, &options, |tensor| given(&tensors, tensor)).unwrap();
             assert_eq!(buffers.options(|tensor| lies_in(&tensors, tensor)), options);
         }
         // A call says once what becomes of the gradients of parameters.
