@@ -8,8 +8,10 @@
 
 use std::process::{Command, ExitCode};
 use wgpu_layernorm::{
-    BackwardBuffers, Context, Dtype, ForwardBuffers, Kernels, LayerNorm, LayerNormDescriptor, Prepared,
-    adapters, plan::RowSplit, wgpu,
+    BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, Kernels, LayerNorm, LayerNormDescriptor,
+    Prepared, WarmOptions, adapters,
+    plan::{Backward, Forward, RowSplit},
+    wgpu,
 };
 
 const ROWS: u64 = 8;
@@ -136,7 +138,7 @@ fn main() -> ExitCode {
         print_table();
         return ExitCode::SUCCESS;
     }
-    let slow = slow_kernels();
+    let slow = [slow_kernels(), warmed_kernels()].concat();
     slow.iter().for_each(|slow| println!("FAILED: {slow}"));
     println!("{} passed, {} failed", usize::from(slow.is_empty()), usize::from(!slow.is_empty()));
     if slow.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -165,6 +167,39 @@ fn slow_kernels() -> Vec<String> {
                     "{call:?} {dtype} {cols} on {name}: {seconds:.2} s, {MOST_SECONDS} allowed"
                 ));
             }
+        }
+    }
+    slow
+}
+
+/// What is compiled by a first call although it was warmed: a driver may compile a kernel for the numbers of
+/// its uniform, so it has to be run as calls run it.
+fn warmed_kernels() -> Vec<String> {
+    let overwrite = Some(Gradient::Overwrite);
+    let backward = Backward { dx: overwrite, dgain: overwrite, dbias: overwrite, ..Backward::default() };
+    let mut slow = Vec::new();
+    for (context, cols) in contexts().iter().flat_map(|context| [1024, 2048].map(|cols| (context, cols))) {
+        let kernels = Kernels::new(context.device(), context.queue());
+        let norm = LayerNorm::new(&kernels, &LayerNormDescriptor::layer(cols)).expect("it is valid");
+        let buffers = Buffers::new(context.device(), cols);
+        let options = WarmOptions {
+            forward: &[Forward::default()],
+            backward: &[backward],
+            submit: true,
+            ..WarmOptions::default()
+        };
+        let before = cpu_seconds();
+        norm.warm(&options).expect("the options are valid");
+        pollster::block_on(context.run(&[], &[&buffers.statistics])).expect("the queue is waited for");
+        let warmed = cpu_seconds();
+        let calls = [Call::Forward, Call::Backward].map(|call| buffers.prepare(&norm, call));
+        let calls = calls.each_ref();
+        pollster::block_on(context.run(&calls, &[&buffers.statistics])).expect("the calls run");
+        let [warming, first] = [warmed - before, cpu_seconds() - warmed];
+        println!("warming {cols} columns: {warming:.2} s, the first calls: {first:.2} s");
+        if first > warming / 4.0 {
+            let name = context.description();
+            slow.push(format!("{cols} columns on {name}: warmed in {warming:.2} s, then {first:.2} s"));
         }
     }
     slow

@@ -4,10 +4,11 @@ use super::checked;
 use super::layer_norm::LayerNorm;
 use super::pipelines::Compiled;
 use super::scratch::Part;
-use super::uniforms::Uniforms;
+use super::uniforms::{Reserved, Uniforms};
 use crate::error::Error;
 use crate::plan::{
-    Backward, Forward, Numbers, Operation, Outer, Plan, Pooled, Shape, Span, Strides, Tensor, Uniform, Used,
+    Backward, Caps, Dispatch, Forward, Kernel, Numbers, Operation, Outer, Place, Plan, Pooled, Shape, Span,
+    Strides, Tensor, Uniform, Used,
 };
 use std::sync::Arc;
 
@@ -41,9 +42,10 @@ pub struct WarmOptions<'a> {
     pub pooled_scratch: bool,
     /// The most rows of a call: the device's scratch is reserved for so many. Default: 0, none is.
     pub rows: u64,
-    /// Whether each kernel is also run over no rows, since some drivers (Mesa's software adapters are of
-    /// them) compile when a kernel first runs and not when its pipeline is created. That is a submit to the
-    /// queue, which is not waited for. Default: no.
+    /// Whether each kernel is also run over a few rows of zeros, in buffers that are freed again, since some
+    /// drivers (Mesa's software adapters are of them) compile when a kernel first runs and not when its
+    /// pipeline is created. That is a submit to the queue, which is not waited for. Kernels whose fewest rows
+    /// take more than 64 MiB are left to their first call. Default: no.
     pub submit: bool,
 }
 
@@ -125,7 +127,7 @@ impl LayerNorm {
             shared.reserve_scratch(scratch)?;
         }
         if options.submit {
-            self.run_over_no_rows(&compiled)?;
+            self.run_over_few_rows(&compiled)?;
         }
         Ok(())
     }
@@ -164,24 +166,29 @@ impl LayerNorm {
         used.map(move |used| used.stored.dtype(&problem).size())
     }
 
-    /// Runs each kernel with a workgroup that finds no rows, over buffers that nobody sees.
-    fn run_over_no_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
+    /// Runs each kernel over a few rows of zeros, in buffers that nobody sees. Over no rows it would not do:
+    /// where the branches of a text depend on numbers of the uniform, some drivers compile it for those that a
+    /// dispatch has, and without rows nothing is left of it.
+    fn run_over_few_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
-        let outer = Outer { strides: Strides::Dense, first_inner_row: 0, inner_rows: 1, inner_columns: 1 };
-        let uniform = Uniform::new(&[], &Numbers::new(self.problem().eps), outer);
-        let reserved = [shared.uniforms.reserve(&shared.device, &uniform)?];
-        // A kernel that has its width from this uniform has no columns.
-        let most_cols = self.problem().cols.max(self.problem().parameters());
-        let size = u64::from(most_cols).next_multiple_of(8) * 4 + 256;
-        checked(&shared.device, "running kernels over no rows", || {
+        let numbers = Numbers { unit: 1.0, ..Numbers::new(self.problem().eps) };
+        let trials = compiled.iter().map(|(plan, compiled)| Ok((Trial::new(plan, self.caps())?, compiled)));
+        let trials: Vec<_> = trials.collect::<Result<_, Error>>()?;
+        // What is too large for that is compiled by its first call.
+        let most_bytes = self.caps().max_binding_bytes.min(MOST_TRIAL_BYTES);
+        let trials: Vec<_> = trials.into_iter().filter(|(trial, _)| trial.bytes <= most_bytes).collect();
+        let reserve =
+            |(trial, _): &(Trial<'_>, _)| shared.uniforms.reserve(&shared.device, &trial.uniform(&numbers));
+        let reserved: Vec<Reserved> = trials.iter().map(reserve).collect::<Result<_, Error>>()?;
+        let size = trials.iter().map(|(trial, _)| trial.bytes).max().unwrap_or(0);
+        checked(&shared.device, "running kernels over a few rows", || {
             Uniforms::write(&shared.queue, &reserved);
-            let [super::uniforms::Reserved { slot, .. }] = &reserved;
             let mut encoder =
                 shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut buffers: Vec<wgpu::Buffer> = Vec::new();
-            for (plan, compiled) in compiled {
-                let count = plan.tensors().len();
+            for ((trial, compiled), Reserved { slot, .. }) in trials.iter().zip(&reserved) {
+                let count = trial.plan.tensors().len();
                 while buffers.len() < count {
                     buffers.push(shared.device.create_buffer(&wgpu::BufferDescriptor {
                         label: Some("layer_norm/warm"),
@@ -209,12 +216,68 @@ impl LayerNorm {
                 });
                 pass.set_pipeline(&compiled.pipeline);
                 pass.set_bind_group(0, &bind_group, &[slot.offset]);
-                pass.dispatch_workgroups(1, 1, 1);
+                let [x, y] = trial.dispatch.workgroups;
+                pass.dispatch_workgroups(x, y, 1);
             }
             drop(pass);
             shared.queue.submit([encoder.finish()]);
         })?;
         shared.uniforms.publish(&reserved);
         Ok(())
+    }
+}
+
+/// The most bytes of a buffer for rows that nobody sees.
+const MOST_TRIAL_BYTES: u64 = 64 << 20;
+
+/// A dispatch over as few rows as a plan's may have, each tensor in a buffer of its own.
+struct Trial<'a> {
+    plan: &'a Plan,
+    dispatch: Dispatch,
+    places: Vec<Place>,
+    /// Of the longest buffer.
+    bytes: u64,
+}
+
+impl<'a> Trial<'a> {
+    fn new(plan: &'a Plan, caps: &Caps) -> Result<Self, Error> {
+        let inner_rows = plan.inner_rows(&[])?.max(plan.access_rows());
+        let dispatch = match plan.kernel {
+            Kernel::BackwardReduceParameters => plan.reduce_dispatch(1, caps),
+            _ => Dispatch { inner_rows, ..plan.dispatch(0, inner_rows, 0, caps) },
+        };
+        let row_cols = u32::try_from(plan.row_cols()).unwrap_or(u32::MAX);
+        let place_and_bytes = |tensor: &Tensor| {
+            let (row_stride, column_stride) = match plan.shape(*tensor) {
+                Some(Shape::Rows) if plan.is_across() => (1, inner_rows),
+                Some(Shape::Rows) => (row_cols, 1),
+                Some(Shape::Codes) => (Shape::words(row_cols), 1),
+                Some(Shape::Statistics) => (2, 1),
+                Some(Shape::PerRow) => (1, 1),
+                Some(Shape::RowPartials) => (4 * plan.row_partials(), 1),
+                Some(Shape::Cols | Shape::Partials) | None => (0, 1),
+            };
+            let place = match plan.shape(*tensor) {
+                Some(Shape::Partials) => plan.place_of_partials(),
+                _ => Place { row_stride, column_stride, ..Place::default() },
+            };
+            let elements = match plan.shape(*tensor) {
+                Some(Shape::Partials) => plan.scratch_bytes(&[dispatch]) / 4,
+                Some(Shape::Cols) => plan.parameters().into(),
+                _ if plan.is_across() => u64::from(inner_rows) * u64::from(row_cols.max(2)),
+                _ => u64::from(inner_rows) * u64::from(row_stride),
+            };
+            (plan.with_rows_of_parameters(*tensor, place), 4 * elements)
+        };
+        let (places, bytes): (Vec<Place>, Vec<u64>) = plan.tensors().iter().map(place_and_bytes).unzip();
+        // Accesses are of 32 bytes at most.
+        let bytes = bytes.into_iter().max().unwrap_or(0).next_multiple_of(32).max(32);
+        Ok(Self { plan, dispatch, places, bytes })
+    }
+
+    fn uniform(&self, numbers: &Numbers) -> Uniform {
+        let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = self.dispatch;
+        let outer = Outer { strides: self.plan.strides, first_inner_row, inner_rows, inner_columns };
+        Uniform::new(&self.places, numbers, outer).of(self.plan, &self.dispatch)
     }
 }

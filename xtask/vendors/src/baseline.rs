@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use wgpu_layernorm::plan::{Backward, Caps, Forward, Plan, Strides};
-use wgpu_layernorm::{Affine, Channels, Dtype, Gradient, Normalization, Problem};
+use wgpu_layernorm::{Affine, Channels, CodeDtype, Dtype, Gradient, Normalization, Problem};
 
 /// The plans for an adapter with these caps.
 pub(crate) fn baseline(caps: &Caps) -> Vec<Plan> {
@@ -20,6 +20,9 @@ const WIDEST: u32 = 131_072;
 
 /// Channels of positions side by side: the first and the last stage of a network for images.
 const CHANNEL_WISE: [u32; 2] = [96, 768];
+
+/// Columns of modulated rows: two sizes of diffusion transformers.
+const MODULATED: [u32; 2] = [1152, 3072];
 
 /// Channels, groups and values of a channel: the first, widest and deepest of a diffusion U-Net, and the
 /// style transfer of instance norm.
@@ -69,7 +72,22 @@ fn plans(caps: &Caps) -> Vec<Plan> {
             ..Problem::default()
         };
         add(Plan::forward(&rms, Forward { residual: true, ..Forward::default() }, 8, caps));
+        for codes in CodeDtype::ALL {
+            let alone = Forward { codes: Some(codes), without_y: true, ..Forward::default() };
+            add(Plan::forward(&rms, alone, 8, caps));
+        }
         add(Plan::backward(&rms, Backward { dx: Some(Gradient::Overwrite), ..Backward::default() }, 8, caps));
+    }
+    for cols in MODULATED {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let channels = Some(Channels::of_samples(2, cols));
+            let affine = Affine::ZeroCenteredGainBias;
+            let problem =
+                Problem { cols, dtype, parameter_dtype: dtype, affine, channels, ..Problem::default() };
+            let of_samples = |plan: Plan| plan.with_strides(Strides::Rows);
+            add(Plan::forward(&problem, statistics, 8, caps).map(of_samples));
+            add(Plan::backward(&problem, all, 8, caps).map(of_samples));
+        }
     }
     for cols in CHANNEL_WISE {
         for dtype in [Dtype::F32, Dtype::F16] {
