@@ -167,8 +167,8 @@ impl LayerNorm {
     }
 
     /// Runs each kernel over a few rows of zeros, in buffers that nobody sees. Over no rows it would not do:
-    /// where the branches of a text depend on numbers of the uniform, some drivers compile it for those that a
-    /// dispatch has, and without rows nothing is left of it.
+    /// where the branches of a text depend on numbers of the uniform, some drivers compile it for those that
+    /// a dispatch has, and without rows nothing is left of it.
     fn run_over_few_rows(&self, compiled: &[(Plan, Arc<Compiled>)]) -> Result<(), Error> {
         let shared = self.kernels().shared();
         let numbers = Numbers { unit: 1.0, ..Numbers::new(self.problem().eps) };
