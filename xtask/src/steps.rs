@@ -101,7 +101,7 @@ const STEPS: &[Step] = &[
     Step::new("docs", "doc --workspace --no-deps --release"),
     Step::new(
         "benches",
-        "bench --no-run --workspace --bench forward --bench backward --bench heads --bench host",
+        "bench --no-run --workspace --bench forward --bench backward --bench heads --bench ways --bench host",
     ),
     // Once each, without timing: dispatches by hand have to keep up with the texts.
     Step::new("host bench", "bench --workspace --bench host -- --test"),
