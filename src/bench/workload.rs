@@ -142,6 +142,10 @@ impl Workload {
     pub fn validate(&self) -> Result<(), Error> {
         self.problem.validate()?;
         self.problem.check_rows(self.rows)?;
+        if self.problem.channels.is_some_and(Channels::is_blocked) {
+            let needs = "groups whose rows take turns: outputs are checked by blocks of rows";
+            return Err(Error::invalid("channels of a workload", "samples", needs));
+        }
         // So that every size in bytes, all tensors together, is far below 2^63.
         let most = (1_u64 << 40) / u64::from(self.problem.cols);
         if self.rows == 0 || self.rows > most {

@@ -50,6 +50,10 @@ impl<'a> Placed<'a> {
             placed.check(name, &place)?;
             return Ok(placed);
         }
+        if let (Shape::PerRow, Some(stride)) = (facts.shape, strides.row.filter(|stride| *stride != 1)) {
+            let needs = "none: its values, one for each row, follow each other";
+            return Err(Error::invalid(format!("{name}.row_stride"), stride, needs));
+        }
         let offset = place.offset(name, element_bytes)?;
         let placed = match facts.shape {
             Shape::Cols => {

@@ -44,8 +44,8 @@ pub struct WarmOptions<'a> {
     pub rows: u64,
     /// Whether each kernel is also run over a few rows of zeros, in buffers that are freed again, since some
     /// drivers (Mesa's software adapters are of them) compile when a kernel first runs and not when its
-    /// pipeline is created. That is a submit to the queue, which is not waited for. Kernels whose fewest rows
-    /// take more than 64 MiB are left to their first call. Default: no.
+    /// pipeline is created. That is a submit to the queue, which is not waited for. Kernels with a
+    /// tensor whose fewest rows take more than 64 MiB are left to their first call. Default: no.
     pub submit: bool,
 }
 

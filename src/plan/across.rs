@@ -49,7 +49,7 @@ impl Operation {
             _ => "a gain or statistics of each row",
         };
         let needs = "a forward or backward call without channels and codes, and with nothing given or kept for each row";
-        Err(Error::unsupported("the kernels for rows side by side", has, needs))
+        Err(Error::unsupported("the call over rows side by side", format!("one with {has}"), needs))
     }
 }
 

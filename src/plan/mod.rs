@@ -219,7 +219,7 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         if let Some(codes) = forward.codes {
             let needs = "y without codes: their unit needs all of a row";
-            return Err(Error::unsupported("what split rows write", format!("{codes} codes"), needs));
+            return Err(Error::unsupported("the output of split rows", format!("{codes} codes"), needs));
         }
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
         Ok([
@@ -272,6 +272,13 @@ impl Plan {
         let (_, caps) = &shaped(problem, vector_width, caps)?;
         // Accesses to channels are one at a time.
         let vector_width = if problem.has_single_parameters() { 1 } else { vector_width };
+        // Nor does one reach from a head's or sample's row into the next, which may lie apart.
+        let vector_width = match problem.channels {
+            Some(_) if vector_width.is_power_of_two() => {
+                largest_common_power_of_two(vector_width, problem.cols.into())
+            }
+            _ => vector_width,
+        };
         let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
         let parameters = Stored::all(&parameters, problem.parameter_dtype);
         let shape = RowShape::new(&parameters, vector_width, caps)?;

@@ -46,7 +46,11 @@ impl Channels {
     /// `[samples, cols]`, over rows `[samples, tokens, cols]`. With a [zero-centered
     /// gain](crate::Affine::ZeroCenteredGainBias) that is `(1 + scale) * xhat + shift`, and dgain and dbias
     /// are dscale and dshift: sums over the tokens of a sample. With as many samples as rows each row has its
-    /// own.
+    /// own. `samples * cols` is at most [`Problem::MAX_COLS`], and x fits one binding: rows of one token of
+    /// all samples are never apart. Larger tensors take a call for some samples at a time.
+    ///
+    /// [`LayerNorm`](crate::LayerNorm) takes rows as they lie. A [`Plan`](crate::plan::Plan) numbers them one
+    /// of each sample, then the next of each, and its host says so by places, as docs/emit.md has it.
     ///
     /// The number of rows is a multiple of `samples`, and says how many tokens each has. A call over fewer
     /// rows than it was prepared for has fewer tokens in each sample, as many samples, and the places of the
@@ -158,8 +162,11 @@ impl Channels {
         let Self { count, groups, spatial, .. } = self;
         for (field, value) in [("count", count), ("groups", groups), ("spatial", spatial)] {
             if value == 0 || value > Problem::MAX_COLS {
-                let field = format!("channels.{field}");
-                return Err(Error::invalid(field, value, format!("1 to {}", Problem::MAX_COLS)));
+                let of_all =
+                    if self.spatial == 1 { ": a value for each column of each head or sample" } else { "" };
+                let needs =
+                    format!("1 to {}{}", Problem::MAX_COLS, if field == "count" { of_all } else { "" });
+                return Err(Error::invalid(format!("channels.{field}"), value, needs));
             }
         }
         if !count.is_multiple_of(groups) {

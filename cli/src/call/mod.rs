@@ -219,10 +219,22 @@ impl Call {
                 Dtype::F32 => "F32 as x is".to_owned(),
                 dtype => format!("{dtype} as x is, or F32", dtype = file_dtype(dtype)?),
             },
-            _ => return self.check_rows_of_heads(tensor),
+            _ => {
+                return self
+                    .check_rows_of_heads(tensor)
+                    .and_then(|tensor| self.check_rows_of_samples(tensor));
+            }
         };
         let has = file_dtype(tensor.dtype)?;
         Err(Failure::WrongCall(format!("{} is {has}, needs to be {needs}", tensor.label)))
+    }
+
+    /// That a scale or shift has a row for each sample, and not a column.
+    fn check_rows_of_samples(&self, tensor: TensorInfo) -> Result<TensorInfo, Failure> {
+        if self.problem.channels.is_some_and(|channels| channels.order == RowOrder::Blocked) {
+            samples(&self.x, &tensor, self.problem.cols, self.rows)?;
+        }
+        Ok(tensor)
     }
 
     /// That a gain or bias of each head has a row for each, and not a column.

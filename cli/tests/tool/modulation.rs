@@ -88,11 +88,13 @@ fn what_is_no_modulation_is_refused() {
             ("gain", Tensor::f32(&[COLS], &ramp(COLS))),
             ("scale", Tensor::f32(&[SAMPLES, COLS], &ramp(SAMPLES * COLS))),
             ("tokens", Tensor::f32(&[TOKENS, COLS], &ramp(TOKENS * COLS))),
+            ("turned", Tensor::f32(&[COLS, SAMPLES], &ramp(SAMPLES * COLS))),
         ],
     );
     for (flags, says) in [
         (&["--scale", "tokens"][..], "tokens has shape [3, 4], needs [samples, 4], or [6, 4] for a row each"),
         (&["--scale", "scale", "--shift", "tokens"], "needs 8, one for each column of each sample"),
+        (&["--scale", "scale", "--shift", "turned"], "turned has shape [4, 2], needs [samples, 4]"),
         (&["--scale", "scale", "--gain", "gain"], "cannot be used with"),
         (&["--shift", "scale"], "--shift needs --scale"),
         (&["--scale-offset", "1"], "--scale-offset needs --scale"),
