@@ -5,7 +5,10 @@
 //!
 //! The gain of each head is the same, so that all calls have to give the same bits: that is looked at first.
 
-use std::time::{Duration, Instant};
+#[path = "support/turns.rs"]
+mod turns;
+
+use turns::time;
 use wgpu::util::DeviceExt as _;
 use wgpu_layernorm::{
     AdapterChoice, Affine, BackwardBuffers, BufferRows, Channels, Context, ForwardBuffers, LayerNorm,
@@ -116,15 +119,4 @@ fn rows_of(context: &Context, contestant: &Contestant) -> Vec<u32> {
         true => bits.chunks(WIDTH).flat_map(|token| token[..HEADS * DIM].to_vec()).collect(),
         false => bits,
     }
-}
-
-/// A submit of the call alone.
-fn time(context: &Context, call: &Prepared) -> Duration {
-    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    call.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-    let commands = encoder.finish();
-    let start = Instant::now();
-    context.queue().submit([commands]);
-    context.device().poll(wgpu::PollType::wait_indefinitely()).expect("the device is there");
-    start.elapsed()
 }

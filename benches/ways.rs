@@ -4,7 +4,10 @@
 //!
 //!     cargo bench --features gpu --bench ways
 
-use std::time::{Duration, Instant};
+#[path = "support/turns.rs"]
+mod turns;
+
+use turns::time;
 use wgpu::util::DeviceExt as _;
 use wgpu_layernorm::{
     AdapterChoice, Affine, BackwardBuffers, BufferRows, BufferVector, Channels, CodeBuffers, CodeDtype,
@@ -178,15 +181,4 @@ fn backward(context: &Context) -> Vec<Contestant> {
         Contestant { name, call, bytes: 4 * (3 * VALUES + 2 * ROWS) }
     })
     .into()
-}
-
-/// A submit of the call alone.
-fn time(context: &Context, call: &Prepared) -> Duration {
-    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    call.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-    let commands = encoder.finish();
-    let start = Instant::now();
-    context.queue().submit([commands]);
-    context.device().poll(wgpu::PollType::wait_indefinitely()).expect("the device is there");
-    start.elapsed()
 }

@@ -4,7 +4,10 @@
 mod support;
 
 use half::{bf16, f16};
-use support::{buffer, buffer_of_bytes, context, context_with, mixed_values, recorded, run, run_bytes};
+use support::{
+    assert_close, buffer, buffer_of_bytes, context, context_with, mixed_values, recorded, run, run_bytes,
+    wide,
+};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Forward, RowSplit, Strides, Tensor};
 use wgpu_layernorm::{
     Affine, BackwardBuffers, BufferRows, Channels, Context, Dtype, Element, Error, ForwardBuffers, Gradient,
@@ -123,19 +126,6 @@ fn expected(packed: Packed, kind: &Kind, x: &[f64], dy: &[f64], gain: &[f32], bi
         all.statistics.extend([mean, rstd]);
     }
     all
-}
-
-fn assert_close(what: &str, got: &[f64], expected: &[f64], share: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let most = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
-    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let is_close = (got - expected).abs() <= share * most;
-        assert!(is_close, "{what} at {i}: {got} is not {expected}");
-    }
-}
-
-fn wide<T: Element>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|value| value.to_f64()).collect()
 }
 
 fn elements<T: Element>(bytes: &[u8]) -> Vec<T> {

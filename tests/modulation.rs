@@ -4,11 +4,11 @@
 mod support;
 
 use half::{bf16, f16};
-use support::{buffer, buffer_of_bytes, context, mixed_values, recorded, run, run_bytes};
+use support::{assert_close, buffer, buffer_of_bytes, context, mixed_values, recorded, run, run_bytes, wide};
 use wgpu_layernorm::plan::{AdapterKind, Backward, Forward, RowSplit};
 use wgpu_layernorm::{
     Affine, BackwardBuffers, BufferRows, BufferVector, Channels, Context, Dtype, Element, ForwardBuffers,
-    Gradient, LayerNorm, LayerNormDescriptor, Normalization, WarmOptions, wgpu,
+    Gradient, LayerNorm, LayerNormDescriptor, Normalization, Prepared, WarmOptions, wgpu,
 };
 
 const EPS: f32 = 1e-6;
@@ -111,23 +111,52 @@ fn expected(of: Modulated, x: &[f64], dy: &[f64], modulation: &[f32], before: &[
     all
 }
 
-fn assert_close(what: &str, got: &[f64], expected: &[f64], share: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let most = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
-    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!((got - expected).abs() <= share * most, "{what} at {i}: {got} is not {expected}");
-    }
-}
-
-fn wide<T: Element>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|value| value.to_f64()).collect()
-}
-
 fn narrow<T: Element>(seed: u32, count: usize) -> Vec<T> {
     mixed_values(seed, count).into_iter().map(|value| T::from_f64(value.into())).collect()
 }
 
-/// Forward and backward, with scale, shift and their gradients as chunks of one tensor each.
+/// What forward and backward are over, with scale, shift and their gradients as chunks of one tensor each.
+struct Tensors {
+    /// x, dy, y and dx.
+    rows: [wgpu::Buffer; 4],
+    modulation: wgpu::Buffer,
+    gradients: wgpu::Buffer,
+    statistics: wgpu::Buffer,
+}
+
+impl Tensors {
+    fn new(
+        context: &Context,
+        of: Modulated,
+        rows: [wgpu::Buffer; 4],
+        [modulation, gradients]: [&[f32]; 2],
+    ) -> Self {
+        let [modulation, gradients] = [modulation, gradients].map(|values| buffer(context, values));
+        Self { rows, modulation, gradients, statistics: buffer(context, &mixed_values(5, 2 * of.rows())) }
+    }
+
+    /// Forward, and backward from its statistics.
+    fn prepare(&self, of: Modulated, norm: &LayerNorm) -> [Prepared; 2] {
+        let Self { rows: [x, dy, y, dx], modulation, gradients, statistics } = self;
+        let rows = of.rows() as u64;
+        let forward = norm.prepare_forward(&ForwardBuffers {
+            gain: Some(of.of(modulation, SCALE)),
+            bias: Some(of.of(modulation, SHIFT)),
+            statistics: Some(statistics.into()),
+            ..ForwardBuffers::new(rows, x, y)
+        });
+        let backward = norm.prepare_backward(&BackwardBuffers {
+            gain: Some(of.of(modulation, SCALE)),
+            dx: Some(dx.into()),
+            dgain: Some(of.of(gradients, SCALE)),
+            dbias: Some(of.of(gradients, SHIFT)),
+            ..BackwardBuffers::new(rows, x, dy, statistics)
+        });
+        [forward.unwrap(), backward.unwrap()]
+    }
+}
+
+/// Forward and backward.
 fn check<T: Element>(context: &Context, of: Modulated) {
     let count = of.rows() * of.cols;
     let (x, dy) = (narrow::<T>(1, count), narrow::<T>(2, count));
@@ -135,29 +164,14 @@ fn check<T: Element>(context: &Context, of: Modulated) {
     let (modulation, before) = (mixed_values(3, in_chunks), mixed_values(4, in_chunks));
     let expected = expected(of, &wide(&x), &wide(&dy), &modulation, &before);
     let upload = |values: &[T]| buffer_of_bytes(context, bytemuck::cast_slice(values));
-    let [x_buffer, dy_buffer, y, dx] = [&x, &dy, &x, &x].map(|values| upload(values));
-    let [modulation, gradients] = [&modulation, &before].map(|values| buffer(context, values));
-    let statistics = buffer(context, &mixed_values(5, 2 * of.rows()));
-    let norm = of.norm(context, T::DTYPE);
-    let rows = of.rows() as u64;
-    let forward = norm.prepare_forward(&ForwardBuffers {
-        gain: Some(of.of(&modulation, SCALE)),
-        bias: Some(of.of(&modulation, SHIFT)),
-        statistics: Some((&statistics).into()),
-        ..ForwardBuffers::new(rows, &x_buffer, &y)
-    });
-    let backward = norm.prepare_backward(&BackwardBuffers {
-        gain: Some(of.of(&modulation, SCALE)),
-        dx: Some((&dx).into()),
-        dgain: Some(of.of(&gradients, SCALE)),
-        dbias: Some(of.of(&gradients, SHIFT)),
-        ..BackwardBuffers::new(rows, &x_buffer, &dy_buffer, &statistics)
-    });
-    let (forward, backward) = (forward.unwrap(), backward.unwrap());
+    let rows = [&x, &dy, &x, &x].map(|values| upload(values));
+    let tensors = Tensors::new(context, of, rows, [&modulation, &before]);
+    let [forward, backward] = tensors.prepare(of, &of.norm(context, T::DTYPE));
+    let Tensors { rows: [_, _, y, dx], gradients, statistics, .. } = &tensors;
     if of.row_split == RowSplit::Never {
         assert_eq!((forward.dispatch_count(), backward.dispatch_count()), (1, 2), "{of:?}");
     }
-    let outputs = [&y, &dx, &statistics, &gradients];
+    let outputs = [y, dx, statistics, gradients];
     let after = run_bytes(context, &[&forward, &backward], &outputs);
     let rows_of = |bytes: &[u8]| -> Vec<f64> { wide(&bytemuck::pod_collect_to_vec::<u8, T>(bytes)[..count]) };
     let floats = |bytes: &[u8]| -> Vec<f64> { wide(&bytemuck::pod_collect_to_vec::<u8, f32>(bytes)) };
@@ -256,26 +270,11 @@ fn fewer_rows_are_fewer_tokens_of_each_sample() {
     let in_chunks = of.samples * of.chunks * of.cols;
     let (modulation, before) = (mixed_values(3, in_chunks), mixed_values(4, in_chunks));
     let norm = of.norm(&context, Dtype::F32);
-    let [x_buffer, dy_buffer] = [&x, &dy].map(|values| buffer(&context, values));
-    let modulation_buffer = buffer(&context, &modulation);
-    let [y, dx] = [6, 7].map(|seed| buffer(&context, &mixed_values(seed, count)));
-    let gradients = buffer(&context, &before);
-    let statistics = buffer(&context, &mixed_values(5, 2 * of.rows()));
-    let rows = of.rows() as u64;
-    let forward = norm.prepare_forward(&ForwardBuffers {
-        gain: Some(of.of(&modulation_buffer, SCALE)),
-        bias: Some(of.of(&modulation_buffer, SHIFT)),
-        statistics: Some((&statistics).into()),
-        ..ForwardBuffers::new(rows, &x_buffer, &y)
-    });
-    let backward = norm.prepare_backward(&BackwardBuffers {
-        gain: Some(of.of(&modulation_buffer, SCALE)),
-        dx: Some((&dx).into()),
-        dgain: Some(of.of(&gradients, SCALE)),
-        dbias: Some(of.of(&gradients, SHIFT)),
-        ..BackwardBuffers::new(rows, &x_buffer, &dy_buffer, &statistics)
-    });
-    let (forward, backward) = (forward.unwrap(), backward.unwrap());
+    let rows =
+        [&x, &dy, &mixed_values(6, count), &mixed_values(7, count)].map(|values| buffer(&context, values));
+    let tensors = Tensors::new(&context, of, rows, [&modulation, &before]);
+    let [forward, backward] = tensors.prepare(of, &norm);
+    let Tensors { rows: [_, _, y, dx], gradients, .. } = &tensors;
     for tokens in [17, 40, 1] {
         let is_there = |element: usize| element / of.cols % of.tokens < tokens;
         let first = |values: &[f32]| -> Vec<f64> {
@@ -283,15 +282,15 @@ fn fewer_rows_are_fewer_tokens_of_each_sample() {
         };
         let fewer = Modulated { tokens, ..of };
         let expected = expected(fewer, &first(&x), &first(&dy), &modulation, &before);
-        support::write(&context, &y, &mixed_values(6, count));
-        support::write(&context, &gradients, &before);
+        support::write(&context, y, &mixed_values(6, count));
+        support::write(&context, gradients, &before);
         let commands = recorded(&context, |pass| {
             for call in [&forward, &backward] {
                 call.record_rows(pass, fewer.rows() as u64).unwrap();
             }
         });
         context.queue().submit([commands]);
-        let after = run(&context, &[], &[&y, &dx, &gradients]);
+        let after = run(&context, &[], &[y, dx, gradients]);
         let [y, dx, gradients] =
             [0, 1, 2].map(|i| after[i].iter().map(|bits| f32::from_bits(*bits)).collect::<Vec<f32>>());
         assert_close("y", &first(&y), &expected.y, 1e-6);

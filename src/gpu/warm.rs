@@ -7,8 +7,8 @@ use super::scratch::Part;
 use super::uniforms::{Reserved, Uniforms};
 use crate::error::Error;
 use crate::plan::{
-    Backward, Caps, Dispatch, Forward, Kernel, Numbers, Operation, Outer, Place, Plan, Pooled, Shape, Span,
-    Strides, Tensor, Uniform, Used,
+    Backward, Caps, Dispatch, Forward, Kernel, Numbers, Operation, Place, Plan, Pooled, Shape, Span, Strides,
+    Tensor, Uniform, Used,
 };
 use std::sync::Arc;
 
@@ -267,7 +267,7 @@ impl<'a> Trial<'a> {
                 _ if plan.is_across() => u64::from(inner_rows) * u64::from(row_cols.max(2)),
                 _ => u64::from(inner_rows) * u64::from(row_stride),
             };
-            (plan.with_rows_of_parameters(*tensor, place), 4 * elements)
+            (place, 4 * elements)
         };
         let (places, bytes): (Vec<Place>, Vec<u64>) = plan.tensors().iter().map(place_and_bytes).unzip();
         // Accesses are of 32 bytes at most.
@@ -276,8 +276,6 @@ impl<'a> Trial<'a> {
     }
 
     fn uniform(&self, numbers: &Numbers) -> Uniform {
-        let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = self.dispatch;
-        let outer = Outer { strides: self.plan.strides, first_inner_row, inner_rows, inner_columns };
-        Uniform::new(&self.places, numbers, outer).of(self.plan, &self.dispatch)
+        self.plan.uniform_of(&self.dispatch, &self.places, numbers)
     }
 }

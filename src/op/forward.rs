@@ -14,7 +14,7 @@ pub struct Forward {
     /// Whether the sum is not written out after all.
     pub without_sum: bool,
     /// Whether y is not written: codes are wanted in its place, or statistics alone, for whoever applies them
-    /// elsewhere. gain and bias are not read then.
+    /// elsewhere. For statistics alone gain and bias are not read.
     pub without_y: bool,
     /// Whether mean and rstd are written.
     pub statistics: bool,

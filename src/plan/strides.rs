@@ -46,9 +46,7 @@ impl Plan {
             strides => Self { strides, ..self },
         }
     }
-}
 
-impl Plan {
     /// Of [`Plan::reduce_parameters`], the plan for dgain and dbias that have a row for each head or sample,
     /// with a stride of their own between rows: their columns are then [`Dispatch::inner_columns`] inside an
     /// outer column, those of a row. Other plans stay as they are.

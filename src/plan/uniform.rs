@@ -163,11 +163,16 @@ impl Plan {
     /// [`Plan::place_of_partials`].
     #[must_use]
     pub fn uniform(&self, dispatch: &Dispatch, places: &[Place], numbers: &Numbers) -> [u8; Uniform::BYTES] {
+        bytemuck::cast(self.uniform_of(dispatch, places, numbers))
+    }
+
+    /// The same before it is bytes.
+    pub(crate) fn uniform_of(&self, dispatch: &Dispatch, places: &[Place], numbers: &Numbers) -> Uniform {
         let Dispatch { first_inner_row, inner_rows, inner_columns, .. } = *dispatch;
         let outer = Outer { strides: self.strides, first_inner_row, inner_rows, inner_columns };
         let of_tensor = |(tensor, place): (&Tensor, &Place)| self.with_rows_of_parameters(*tensor, *place);
         let places: Vec<_> = self.tensors().iter().zip(places).map(of_tensor).collect();
-        bytemuck::cast(Uniform::new(&places, numbers, outer).of(self, dispatch))
+        Uniform::new(&places, numbers, outer).of(self, dispatch)
     }
 
     /// The place of a tensor, with the stride between its rows if it is one of parameters that have some.

@@ -36,7 +36,7 @@ pub enum RowOrder {
 }
 
 impl Channels {
-    /// Groups of one row in each sample, where the order of rows is that of memory.
+    /// Of rows that take turns ([`RowOrder::Interleaved`]), as in group norm and instance norm.
     #[must_use]
     pub const fn new(count: u32, groups: u32, spatial: u32) -> Self {
         Self { count, groups, spatial, order: RowOrder::Interleaved }

@@ -3,7 +3,7 @@
 
 use wgpu_layernorm::wgpu::{self, util::DeviceExt};
 use wgpu_layernorm::{
-    AdapterChoice, Context, Prepared, adapters, describe_adapter, required_features, required_limits,
+    AdapterChoice, Context, Element, Prepared, adapters, describe_adapter, required_features, required_limits,
 };
 
 pub(crate) fn context() -> Context {
@@ -74,4 +74,18 @@ pub(crate) fn run(context: &Context, calls: &[&Prepared], outputs: &[&wgpu::Buff
 
 pub(crate) fn run_bytes(context: &Context, calls: &[&Prepared], outputs: &[&wgpu::Buffer]) -> Vec<Vec<u8>> {
     pollster::block_on(context.run(calls, outputs)).unwrap()
+}
+
+/// That each is within a share of the largest of what is expected, or of 1.
+pub(crate) fn assert_close(what: &str, got: &[f64], expected: &[f64], share: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let most = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let is_close = (got - expected).abs() <= share * most;
+        assert!(is_close, "{what} at {i}: {got} is not {expected}");
+    }
+}
+
+pub(crate) fn wide<T: Element>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|value| value.to_f64()).collect()
 }

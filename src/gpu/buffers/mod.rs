@@ -135,8 +135,8 @@ impl<'a> BufferVector<'a> {
     }
 
     /// The same with `stride` elements from the values of one head, or of one sample, to those of the next,
-    /// where each has a gain and a bias of its own: at least `cols`, which it is by default. So scale, shift
-    /// and gate may be chunks of the rows of one tensor, `[samples, 6 * cols]`. Values of rows, such as
+    /// where each has a gain and a bias of its own: at least `cols`, which it is by default. So scale and
+    /// shift may be chunks of the rows of one tensor, `[samples, 6 * cols]`. Values of rows, such as
     /// statistics, follow each other, whatever is said here.
     ///
     /// A binding reaches from the first of these rows to the last. Browsers refuse two that overlap if one is
