@@ -4,6 +4,7 @@
 mod support;
 
 use half::{bf16, f16};
+use safetensors::SafeTensors;
 use support::{buffer, buffer_of_bytes, context, run_bytes, values};
 use wgpu_layernorm::plan::{AdapterKind, Kernel, RowSplit, SubgroupSizes};
 use wgpu_layernorm::reference::{self, ForwardInputs, ForwardOutputs};
@@ -49,6 +50,19 @@ fn nearest(dtype: CodeDtype, multiple: f64) -> u8 {
         (false, _) => code,
         (true, CodeDtype::Int8) => code.wrapping_neg(),
         (true, _) => code | 0x80,
+    }
+}
+
+/// See tests/vectors/README.md.
+#[test]
+fn the_table_is_that_of_pytorch() {
+    let bytes = include_bytes!("vectors/family.safetensors");
+    let tensors = SafeTensors::deserialize(bytes).unwrap();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensors.tensor("fp8.values").unwrap().data());
+    let codes = tensors.tensor("fp8.codes").unwrap();
+    assert!(values.len() > 700);
+    for (value, code) in values.iter().zip(codes.data()) {
+        assert_eq!(nearest(CodeDtype::Fp8E4m3, f64::from(*value)), *code, "{value:e}");
     }
 }
 

@@ -16,6 +16,7 @@ mod norms;
 mod reports;
 mod tensors;
 mod tune;
+mod vectors;
 mod wrong_calls;
 
 use assert_cmd::Command;
