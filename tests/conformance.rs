@@ -12,6 +12,7 @@ mod faults;
 
 use faults::FAULTS;
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use verify::{Case, Strength};
 use wgpu_layernorm::plan::{AdapterKind, Caps, RowSplit, SubgroupSizes};
@@ -160,6 +161,22 @@ fn fault_name(mode: &str, case: &Case) -> String {
     format!("conformance/{mode}/{}", case.name())
 }
 
+/// What is said of the smallest case that shows a failure, for the first ones: it takes minutes.
+fn smallest(context: &Context, case: &Case) -> String {
+    static LEFT: AtomicUsize = AtomicUsize::new(3);
+    let take_one = |left: usize| left.checked_sub(1);
+    if LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err() {
+        return String::new();
+    }
+    match pollster::block_on(verify::smallest(context, case)) {
+        Ok(Some((case, outcome))) => {
+            format!("\nThe smallest case that shows it: {}: {}", case.name(), outcome.failures.join("; "))
+        }
+        Ok(None) => "\nNo smaller case shows it".to_owned(),
+        Err(error) => format!("\nLooking for a smaller case: {error}"),
+    }
+}
+
 fn check(context: &Context, mode: &str, case: &Case) -> Result<(), Failed> {
     let outcome = pollster::block_on(verify::run(context, case))?;
     let kernel = outcome.kernel.name();
@@ -169,7 +186,7 @@ fn check(context: &Context, mode: &str, case: &Case) -> Result<(), Failed> {
     let is_excusable = beyond.clone().count() == outcome.failures.len()
         && beyond.clone().all(|error| error.units <= 2.0 * error.allowed);
     if !outcome.failures.is_empty() && !is_excusable {
-        return Err(format!("{kernel}: {message}").into());
+        return Err(format!("{kernel}: {message}{}", smallest(context, case)).into());
     }
     let result = if outcome.failures.is_empty() { Ok(()) } else { Err(message) };
     faults::judge(FAULTS, &context.description(), kernel, &fault_name(mode, case), result)

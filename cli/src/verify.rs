@@ -10,14 +10,15 @@ use clap::Args;
 use indicatif::ProgressBar;
 use layernorm_report::{Mode, Report, VerifyRun, faults, legend, verification};
 use wgpu_layernorm::plan::{RowSplit, Tuning};
-use wgpu_layernorm::verify::{self, Case};
+use wgpu_layernorm::verify::{self, Case, Outcome};
 use wgpu_layernorm::{Context, wgpu};
 
 /// Check every kernel against the float64 reference on this machine's adapters.
 ///
 /// Runs a fixed set of cases on each adapter in two modes: full, with all that the adapter offers, and plain,
 /// without subgroup operations and 16-bit floats. Prints the worst error for each kernel and dtype in units
-/// of the storage type's rounding. What an adapter cannot run counts as not supported, never as passed. Exit
+/// of the storage type's rounding. Of the first failures it looks for the smallest case that
+/// shows them. What an adapter cannot run counts as not supported, never as passed. Exit
 /// code 1 on any failure, on an adapter where no case passed, and where there is no adapter. With --tuning,
 /// the cases of the file's own widths come first, and the run fails if none of them ran on a tuned plan. On a
 /// software adapter, which compiles every kernel for the CPU, it takes long.
@@ -45,6 +46,9 @@ pub(crate) struct Verify {
     #[command(flatten)]
     files: Files,
 }
+
+/// Failures on a device that are reduced to the smallest case that shows them, which runs some dozens.
+const MAX_REDUCED: usize = 3;
 
 /// Failures that are printed; the report has all.
 const MAX_LISTED: usize = 20;
@@ -134,9 +138,13 @@ fn check(device: &Device<'_>, cases: &[Case], bar: &ProgressBar, tuned: &mut Tun
     let mut run = VerifyRun::of_all(mode);
     match context {
         Ok(context) => {
+            let mut left = MAX_REDUCED;
             let context = tuning::apply(context, tuning).with_row_split(row_split);
             for case in cases {
-                let result = pollster::block_on(verify::run(&context, case));
+                let mut result = pollster::block_on(verify::run(&context, case));
+                if let Ok(outcome) = &mut result {
+                    add_smallest(&context, case, outcome, &mut left);
+                }
                 tuned.all += 1;
                 tuned.tuned += usize::from(result.as_ref().is_ok_and(|outcome| outcome.is_tuned));
                 run.add(case, &result);
@@ -146,6 +154,21 @@ fn check(device: &Device<'_>, cases: &[Case], bar: &ProgressBar, tuned: &mut Tun
         Err(error) => run.error = Some(error.to_string()),
     }
     run
+}
+
+/// Adds to what is wrong the smallest case that shows it too, of the first cases that fail.
+fn add_smallest(context: &Context, case: &Case, outcome: &mut Outcome, left: &mut usize) {
+    if outcome.failures.is_empty() || *left == 0 {
+        return;
+    }
+    *left -= 1;
+    outcome.failures.push(match pollster::block_on(verify::smallest(context, case)) {
+        Ok(Some((smallest, outcome))) => {
+            format!("the smallest case that shows it is {}: {}", smallest.name(), outcome.failures.join("; "))
+        }
+        Ok(None) => "no smaller case shows it".to_owned(),
+        Err(error) => format!("looking for a smaller case: {error}"),
+    });
 }
 
 fn outcome(run: &VerifyRun) -> String {

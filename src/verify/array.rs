@@ -186,5 +186,8 @@ fn alike() -> [Case; 3] {
     })
 }
 
+mod smaller;
 #[cfg(test)]
 mod tests;
+
+pub use smaller::smallest;

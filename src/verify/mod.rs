@@ -18,7 +18,7 @@ pub(crate) mod tolerance;
 mod values;
 
 pub use crate::covering::Strength;
-pub use array::{cases, cases_in};
+pub use array::{cases, cases_in, smallest};
 pub use cases::{Case, Task, tuned_cases};
 pub use kinds::{Data, Layout, Residual, SavedStatistics, Values};
 pub use run::run;
