@@ -2,7 +2,8 @@
 // first lane leaves the sum in workgroup memory, and after one barrier every thread adds up all of them. Many
 // are spread over the lanes of its subgroup: one thread adding up as many as 256 would be slower, and off by
 // dozens of units where they are alike. Barriers: 1. Needs: Sums, Invocation, WORKGROUP_SIZE. Any subgroups
-// of SUBGROUP_MIN lanes and more will do, full or not: what counts is how many there really are.
+// of SUBGROUP_MIN lanes and more will do. Where they are not all full, nobody knows which lanes there are,
+// and every thread adds up all sums itself.
 //
 // Calls use the halves of `subgroup_sums` in turn: a thread that is still reading one half is never more than
 // one barrier behind the threads that write the other.
@@ -22,7 +23,7 @@ fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
     let first = half * MOST_SUBGROUPS;
     half = 1u - half;
     let subgroup_sum = subgroupAdd(sums);
-    if (invocation.lane == 0u) {
+    if (invocation.lane == subgroupBroadcastFirst(invocation.lane)) {
         subgroup_sums[first + invocation.subgroup] = subgroup_sum;
     }
     workgroupBarrier();
@@ -36,11 +37,14 @@ fn row_sum(invocation: Invocation, sums: Sums) -> Sums {
         }
         return total;
     }
+    let are_full = subgroups * invocation.subgroup_size == WORKGROUP_SIZE;
+    let lanes = select(1u, invocation.subgroup_size, are_full);
+    let lane = select(0u, invocation.lane, are_full);
     // As many trips for all lanes, so that all take part in what follows.
-    for (var group = 0u; group < subgroups; group += invocation.subgroup_size) {
-        if (group + invocation.lane < subgroups) {
-            total += subgroup_sums[first + group + invocation.lane];
+    for (var group = 0u; group < subgroups; group += lanes) {
+        if (group + lane < subgroups) {
+            total += subgroup_sums[first + group + lane];
         }
     }
-    return subgroupAdd(total);
+    return select(total, subgroupAdd(total), are_full);
 }
