@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::driver::Driver;
+use crate::table;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wgpu_layernorm::plan::{Plan, Tensor};
+use wgpu_layernorm::plan::{Kernel, Operation, Plan, Tensor};
 use wgpu_layernorm::translate::{Checks, Module};
 
 /// Global loads or stores: how many of each width in bits.
@@ -71,7 +72,7 @@ pub(crate) fn compile(
 
 /// The bits that every access of a plan's vectors has at least; `None` where rows may start anywhere, and
 /// each value is accessed alone.
-pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
+fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
     if plan.vector_width == 1 {
         return Ok(None);
     }
@@ -84,6 +85,48 @@ pub(crate) fn promised_bits(plan: &Plan) -> Result<Option<u32>> {
 /// How many are narrower than `bits`.
 pub(crate) fn narrower(widths: &Widths, bits: u32) -> u32 {
     widths.range(..bits).map(|(_, count)| count).sum()
+}
+
+/// No access narrower than the plan promises.
+pub(crate) fn keeps_promise(plan: &Plan, form: &Form) -> Result<()> {
+    let Some(bits) = promised_bits(plan)? else { return Ok(()) };
+    let (narrow_loads, narrow_stores) = narrow_accesses(plan);
+    for (what, widths, allowed) in
+        [("loads", &form.loads, narrow_loads), ("stores", &form.stores, narrow_stores)]
+    {
+        if widths.is_empty() {
+            return Err(format!("no global {what} in the assembly"));
+        }
+        let narrow = narrower(widths, bits);
+        if narrow > allowed {
+            return Err(format!(
+                "{narrow} global {what} narrower than {bits} bits, where {allowed} are expected: {}",
+                table::shown(widths)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Loads and stores that a text makes of less than a vector: the row's first column, which its values are
+/// shifted by, mean and rstd (of each row of a block: its loop is unrolled), and of a chunk's moments or sums
+/// what is used of the four.
+fn narrow_accesses(plan: &Plan) -> (u32, u32) {
+    let (loads, stores) = match plan.operation {
+        Operation::Forward(forward) => {
+            let of_access = if plan.is_across() { 4 } else { 1 };
+            (1 + u32::from(forward.residual), 2 * of_access * u32::from(forward.statistics))
+        }
+        Operation::Backward(_) => (2 * plan.block_rows, 0),
+        _ => (0, 0),
+    };
+    let of_chunks = match plan.kernel {
+        // The first chunk's mean and two walks over all chunks, at scale 1 and again scaled.
+        Kernel::ForwardSplitApply => 6,
+        Kernel::BackwardSplitApply => 1,
+        _ => 0,
+    };
+    (loads + of_chunks, stores)
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ fn worker(
     plans: &dyn Fn(For) -> Result<HashMap<String, Plan>>,
 ) -> Result<()> {
     match compiler.vendor() {
-        Some(vendor) => vendor.serve(family, &plans(vendor.whose)?),
+        Some(vendor) => vendor.serve(family, plans),
         None if compiler == Compiler::Dxc => {
             dxc::serve(library.ok_or("--library is missing")?, &plans(For::All)?)
         }

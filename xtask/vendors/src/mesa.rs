@@ -5,14 +5,15 @@ use crate::baseline::baseline;
 use crate::compiled::{self, Compiled, Form, ReadAccesses};
 use crate::driver::Driver;
 use crate::outcome::Outcome;
-use crate::table::{self, Row, Table};
+use crate::table::{Row, Table};
 use crate::work::{For, Text};
 use crate::{Options, Result, bar, servers, shims, tools};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
-use wgpu_layernorm::plan::{Caps, Kernel, Operation, Plan};
+use wgpu_layernorm::plan::{Caps, Plan};
 use wgpu_layernorm::translate::Checks;
 
 /// A vendor whose compiler is a driver of Mesa's.
@@ -197,19 +198,32 @@ impl Vendor {
         command
     }
 
-    pub(crate) fn serve(&self, family: &str, plans: &HashMap<String, Plan>) -> Result<()> {
+    /// Answers with what the driver makes of plans. `plans` makes the product first, which takes seconds: a
+    /// process that is asked for the table's alone does not wait for it.
+    pub(crate) fn serve(
+        &self,
+        family: &str,
+        plans: &dyn Fn(For) -> Result<HashMap<String, Plan>>,
+    ) -> Result<()> {
         let driver = Driver::open()?;
         let caps = (self.caps)(family);
         let chosen = baseline(&caps);
-        servers::serve(|question| {
+        let variants = OnceCell::new();
+        let find = |question: &str| {
             let plan = match question.split_once(' ') {
                 Some(("baseline", number)) => {
                     number.parse().ok().and_then(|number: usize| chosen.get(number))
                 }
-                Some(("variant", label)) => plans.get(label),
+                Some(("variant", label)) => {
+                    let variants = variants.get_or_init(|| plans(self.whose));
+                    variants.as_ref().map_err(String::clone)?.get(label)
+                }
                 _ => None,
             };
-            let compiled = plan.ok_or_else(|| format!("no such question: {question}")).and_then(|plan| {
+            plan.ok_or_else(|| format!("no such question: {question}"))
+        };
+        servers::serve(|question| {
+            let compiled = find(question).and_then(|plan| {
                 // Loops are left to a compiler that does not see through wgpu's bounds by hosts alone that
                 // add none.
                 let checks = if plan.unroll || caps.unrolls_loops { Checks::Wgpu } else { Checks::None };
@@ -231,7 +245,7 @@ impl Vendor {
             return Err(format!("{} lanes a subgroup, fewer than {}", form.subgroup_size, self.least_lanes));
         }
         if self.wide.contains(&family) {
-            keeps_promise(plan, form)?;
+            compiled::keeps_promise(plan, form)?;
         }
         Ok(form)
     }
@@ -276,48 +290,6 @@ fn only_form(compiled: &Compiled) -> Result<&Form> {
 fn shown(lanes: &BTreeMap<u32, usize>) -> String {
     let lanes: Vec<String> = lanes.iter().map(|(lanes, count)| format!("{lanes} lanes {count}")).collect();
     lanes.join(", ")
-}
-
-/// No access narrower than the plan promises.
-fn keeps_promise(plan: &Plan, form: &Form) -> Result<()> {
-    let Some(bits) = compiled::promised_bits(plan)? else { return Ok(()) };
-    let (narrow_loads, narrow_stores) = narrow_accesses(plan);
-    for (what, widths, allowed) in
-        [("loads", &form.loads, narrow_loads), ("stores", &form.stores, narrow_stores)]
-    {
-        if widths.is_empty() {
-            return Err(format!("no global {what} in the assembly"));
-        }
-        let narrow = compiled::narrower(widths, bits);
-        if narrow > allowed {
-            return Err(format!(
-                "{narrow} global {what} narrower than {bits} bits, where {allowed} are expected: {}",
-                table::shown(widths)
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Loads and stores that a text makes of less than a vector: the row's first column, which its values are
-/// shifted by, mean and rstd (of each row of a block: its loop is unrolled), and of a chunk's moments or sums
-/// what is used of the four.
-fn narrow_accesses(plan: &Plan) -> (u32, u32) {
-    let (loads, stores) = match plan.operation {
-        Operation::Forward(forward) => {
-            let of_access = if plan.is_across() { 4 } else { 1 };
-            (1 + u32::from(forward.residual), 2 * of_access * u32::from(forward.statistics))
-        }
-        Operation::Backward(_) => (2 * plan.block_rows, 0),
-        _ => (0, 0),
-    };
-    let of_chunks = match plan.kernel {
-        // The first chunk's mean and two walks over all chunks, at scale 1 and again scaled.
-        Kernel::ForwardSplitApply => 6,
-        Kernel::BackwardSplitApply => 1,
-        _ => 0,
-    };
-    (loads + of_chunks, stores)
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ pub(super) fn rust(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<Pat
     let clang = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
     let is_there = || {
         let files = fs::read_dir(&clang).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libclang"))
+        files.into_iter().any(|file| is_libclang(&file.file_name().to_string_lossy()))
     };
     if !is_there() {
         tools::apt(LIBCLANG, "there is no libclang", install)?;
@@ -143,4 +143,33 @@ pub(super) fn rust(room: &Path, install: bool, say: &dyn Fn(&str)) -> Result<Pat
     )?;
     remove(&room.join("rust-target"))?;
     Ok(root.join("bin"))
+}
+
+/// Whether a file is the library that bindgen loads, whatever its version: `libclang-14.so.1`, and not
+/// `libclang-cpp.so.14`, which has another interface.
+fn is_libclang(file: &str) -> bool {
+    let rest = file.strip_prefix("libclang").unwrap_or_default();
+    let rest = rest
+        .strip_prefix('-')
+        .map_or(rest, |version| version.trim_start_matches(|c: char| c.is_ascii_digit()));
+    rest == ".so" || rest.starts_with(".so.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_known_from_other_libraries_of_its_project() {
+        for file in
+            ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.so.14.0.6", "libclang-15.so"]
+        {
+            assert!(is_libclang(file), "{file}");
+        }
+        for file in
+            ["libclang-cpp.so.14", "libclang-cpp14.so", "libclang_rt.asan.so", "libclang.a", "liblldb.so", ""]
+        {
+            assert!(!is_libclang(file), "{file}");
+        }
+    }
 }
