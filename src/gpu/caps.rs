@@ -2,7 +2,7 @@
 
 use super::adapter_info_of_device;
 use crate::plan::quirks::{self, AdapterNames, Backend};
-use crate::plan::{AdapterKind, Caps, SubgroupSizes, TunedAdapter};
+use crate::plan::{AdapterKind, Caps, RegisterBudget, SubgroupSizes, TunedAdapter};
 
 /// The features that the kernels gain from, as far as the adapter has them: subgroup operations and 16-bit
 /// floats, and on a software adapter 64-bit integers. None is required.
@@ -43,6 +43,7 @@ pub fn caps_of_device(device: &wgpu::Device) -> Caps {
         shader_int64,
         unrolls_loops: false,
         short_texts: false,
+        registers: RegisterBudget::MOST,
         max_invocations: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),

@@ -54,6 +54,57 @@ pub struct SubgroupSizes {
     pub max: u32,
 }
 
+/// What a thread of a GPU holds of rows in registers: the most that the ladder gives it, or less where a
+/// driver's compiler puts some of it into memory. Written with `..`, over [`MOST`](Self::MOST).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RegisterBudget {
+    /// vec4s of its row that a thread of `forward_cached` holds.
+    pub forward_vec4: u32,
+    /// The same where a residual is added to the row.
+    pub residual_vec4: u32,
+    /// vec4s of x, and as many of dy, that a thread of `backward_cached` holds beside the sums of dgain and
+    /// dbias.
+    pub backward_vec4: u32,
+    /// Rows that a thread of `backward_streamed` works on at a time, a power of two.
+    pub block_rows: u32,
+}
+
+impl RegisterBudget {
+    /// What AMD's compiler carries without a spill, what is fastest on NVIDIA's GPUs, and what is taken where
+    /// nothing is known. No adapter has more.
+    pub const MOST: Self = Self {
+        // 8 where that carries the row, else 16: 8192 columns with 128 invocations, 16,384 with 256, which
+        // beats more threads (H200: 1024x16384 at 0.85 of the copy, 0.70 with 512, 0.63 with 1024).
+        forward_vec4: 16,
+        residual_vec4: 16,
+        // x, dy, the sums of dgain and of dbias: four times this.
+        backward_vec4: 4,
+        // The updates of the partial sums in memory, two reads and two writes of a float32 row, then cost at
+        // most a quarter of the rows' own traffic.
+        block_rows: 4,
+    };
+
+    /// The fields, each with its name.
+    pub(super) const fn fields(&self) -> [(&'static str, u32); 4] {
+        [
+            ("registers.forward_vec4", self.forward_vec4),
+            ("registers.residual_vec4", self.residual_vec4),
+            ("registers.backward_vec4", self.backward_vec4),
+            ("registers.block_rows", self.block_rows),
+        ]
+    }
+
+    /// The less of both, of each.
+    pub(super) fn at_most(self, other: Self) -> Self {
+        Self {
+            forward_vec4: self.forward_vec4.min(other.forward_vec4),
+            residual_vec4: self.residual_vec4.min(other.residual_vec4),
+            backward_vec4: self.backward_vec4.min(other.backward_vec4),
+            block_rows: self.block_rows.min(other.block_rows),
+        }
+    }
+}
+
 /// The capabilities of an adapter or device that decide between plans. Written with `..`, over
 /// [`webgpu_default`](Self::webgpu_default), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +130,8 @@ pub struct Caps {
     /// are any: Mesa's compiler takes a time that grows with the square of a text. Others take longer for
     /// what makes them short.
     pub short_texts: bool,
+    /// What a thread of a GPU holds of rows in registers.
+    pub registers: RegisterBudget,
     /// Invocations in a workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
@@ -111,6 +164,7 @@ impl Caps {
             shader_int64: false,
             unrolls_loops: false,
             short_texts: false,
+            registers: RegisterBudget::MOST,
             max_invocations: 256,
             max_workgroup_bytes: 16_384,
             max_storage_buffers: 8,
@@ -122,7 +176,8 @@ impl Caps {
     }
 
     /// The caps that an adapter reports, corrected by what is known of its driver: which one has full
-    /// subgroups, unrolls loops, stops them early, or is better with fewer invocations than it allows.
+    /// subgroups, unrolls loops, stops them early, spills registers that others do not, or is better with
+    /// fewer invocations than it allows.
     /// `caps_of_device` does so by itself; this is for hosts without wgpu. What an adapter does not report,
     /// it does not get.
     ///

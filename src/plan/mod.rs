@@ -32,7 +32,7 @@ mod validate;
 pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, Tensor, Used, Uses};
 #[cfg(feature = "gpu")]
 pub(crate) use across::ACCESS_ROWS;
-pub use caps::{AdapterKind, Caps, SubgroupSizes};
+pub use caps::{AdapterKind, Caps, RegisterBudget, SubgroupSizes};
 use channels::{deals_heads, of_gain, of_rows};
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
@@ -160,7 +160,7 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         // Of the trips that an adapter lets an invocation make, codes take less than half again.
         let trips = if forward.codes.is_some() { caps.max_loop_trips / 2 } else { caps.max_loop_trips };
-        let rung = ladder::forward(shape, &Caps { max_loop_trips: trips, ..*caps })?;
+        let rung = ladder::forward(shape, forward.residual, &Caps { max_loop_trips: trips, ..*caps })?;
         Self::with(problem, Operation::Forward(forward), shape, rung, caps)
     }
 

@@ -1,6 +1,6 @@
 //! What follows from a plan for a workgroup, a thread and a row.
 
-use super::{Forward, Kernel, Operation, Plan, Reduction, Storage, Stored, ladder, shape};
+use super::{Forward, Kernel, Operation, Plan, Reduction, RegisterBudget, Storage, Stored, ladder, shape};
 use crate::types::{Channels, Normalization};
 
 /// Of a thread's part of a slot's partial sum in workgroup memory: four float32.
@@ -137,7 +137,7 @@ impl Plan {
     pub const fn run_steps(&self) -> u32 {
         let vec4 = match self.operation {
             Operation::Forward(_) => ladder::RUN_VEC4,
-            _ => ladder::BACKWARD_VEC4,
+            _ => RegisterBudget::MOST.backward_vec4,
         };
         let steps = vec4 / self.parts();
         match self.kernel {

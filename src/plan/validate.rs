@@ -2,7 +2,7 @@
 
 use super::across::ACCESS_ROWS;
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
-use super::{Caps, Kernel, Plan, Reduction, Storage, Stored, SubgroupSizes};
+use super::{Caps, Kernel, Plan, Reduction, RegisterBudget, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
 use crate::types::{Dtype, Problem};
 
@@ -44,6 +44,15 @@ impl Caps {
         }
         if self.storage_alignment < 4 || !self.storage_alignment.is_power_of_two() {
             return Err(Error::invalid("storage_alignment", self.storage_alignment, "a power of two from 4"));
+        }
+        let most = RegisterBudget::MOST.fields();
+        for ((field, value), (_, most)) in self.registers.fields().into_iter().zip(most) {
+            if value == 0 || value > most {
+                return Err(Error::invalid(field, value, format!("1 to {most}")));
+            }
+        }
+        if !self.registers.block_rows.is_power_of_two() {
+            return Err(Error::invalid("registers.block_rows", self.registers.block_rows, "a power of two"));
         }
         Ok(())
     }

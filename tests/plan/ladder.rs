@@ -2,9 +2,9 @@
 
 use super::problems::{f32_of, subgroups_of_32};
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, Span, SubgroupSizes,
+    AdapterKind, Backward, Caps, Forward, Kernel, Plan, Reduction, RegisterBudget, Span, SubgroupSizes,
 };
-use wgpu_layernorm::{Dtype, Gradient, Problem};
+use wgpu_layernorm::{Activation, Dtype, Gradient, Problem};
 const BOTH_PARAMETERS: Backward = Backward {
     dx: Some(Gradient::Overwrite),
     dgain: Some(Gradient::Overwrite),
@@ -297,4 +297,77 @@ fn split_rows_fill_the_adapter() {
     assert_eq!((workgroups(&statistics), workgroups(&apply)), ([128, 1], [256, 1]));
     let [sums, apply] = Plan::backward_split(&problem, BOTH_PARAMETERS, 8, &caps).unwrap();
     assert_eq!((workgroups(&sums), workgroups(&apply)), ([128, 1], [256, 1]));
+}
+
+/// A driver that spills what others hold gets more threads or another kernel, field by field of its budget.
+#[test]
+fn a_smaller_register_budget_is_kept() {
+    let most = RegisterBudget::MOST;
+    let caps = |registers| Caps { max_invocations: 1024, registers, ..subgroups_of_32() };
+    let few_threads = |registers| Caps { max_invocations: 256, ..caps(registers) };
+    let forward = |cols, residual, caps: &Caps| {
+        let options = Forward { residual, ..Forward::default() };
+        let plan = Plan::forward(&f32_of(cols), options, 8, caps).unwrap();
+        (plan.kernel, plan.threads_per_row, plan.steps)
+    };
+    let backward = |cols, options: Backward, caps: &Caps| {
+        let plan = Plan::backward(&f32_of(cols), options, 8, caps).unwrap();
+        (plan.kernel, plan.threads_per_row, plan.steps)
+    };
+    let dx_alone = Backward { dx: Some(Gradient::Overwrite), ..Backward::new() };
+
+    let eight = RegisterBudget { forward_vec4: 8, ..most };
+    assert_eq!(forward(16_384, false, &caps(most)), (Kernel::ForwardCached, 256, 16));
+    assert_eq!(forward(16_384, false, &caps(eight)), (Kernel::ForwardCached, 512, 8));
+    assert_eq!(forward(16_384, false, &few_threads(eight)), (Kernel::ForwardStreamed, 256, 16));
+    assert_eq!(forward(16_384, true, &few_threads(eight)), (Kernel::ForwardCached, 256, 16));
+    let eight = RegisterBudget { residual_vec4: 8, ..most };
+    assert_eq!(forward(16_384, true, &few_threads(eight)), (Kernel::ForwardStreamed, 256, 16));
+    assert_eq!(forward(16_384, false, &few_threads(eight)), (Kernel::ForwardCached, 256, 16));
+    let four = RegisterBudget { forward_vec4: 4, ..most };
+    assert_eq!(forward(2048, false, &caps(four)), (Kernel::ForwardCached, 128, 4));
+
+    let two = RegisterBudget { backward_vec4: 2, ..most };
+    assert_eq!(backward(4096, BOTH_PARAMETERS, &caps(most)), (Kernel::BackwardCached, 256, 4));
+    assert_eq!(backward(4096, BOTH_PARAMETERS, &caps(two)), (Kernel::BackwardCached, 512, 2));
+    assert_eq!(backward(4096, BOTH_PARAMETERS, &few_threads(two)), (Kernel::BackwardStreamed, 256, 4));
+    assert_eq!(backward(4096, dx_alone, &caps(two)), (Kernel::BackwardCached, 128, 8));
+
+    for block_rows in [4, 2, 1] {
+        let caps = caps(RegisterBudget { block_rows, ..most });
+        let plan = Plan::backward(&f32_of(40_000), BOTH_PARAMETERS, 8, &caps).unwrap();
+        assert_eq!((plan.kernel, plan.block_rows), (Kernel::BackwardStreamed, block_rows));
+    }
+}
+
+/// With the least of it there are plans still, of every kind.
+#[test]
+fn a_register_budget_of_one_is_enough() {
+    let registers = RegisterBudget { forward_vec4: 1, residual_vec4: 1, backward_vec4: 1, block_rows: 1 };
+    let caps = Caps { registers, ..subgroups_of_32() };
+    for cols in [1, 64, 4096, 40_000] {
+        for activation in [Activation::None, Activation::Silu] {
+            let problem = Problem { activation, ..f32_of(cols) };
+            for vector_width in [1, 8] {
+                Plan::forward(&problem, Forward::default(), vector_width, &caps).unwrap();
+                Plan::backward(&problem, BOTH_PARAMETERS, vector_width, &caps).unwrap();
+                Plan::reduce_parameters(&problem, BOTH_PARAMETERS, vector_width, &caps).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_register_budget_that_no_ladder_has_is_refused() {
+    let most = RegisterBudget::MOST;
+    for (registers, message) in [
+        (RegisterBudget { forward_vec4: 0, ..most }, "registers.forward_vec4 is 0, needs to be 1 to 16"),
+        (RegisterBudget { backward_vec4: 5, ..most }, "registers.backward_vec4 is 5, needs to be 1 to 4"),
+        (RegisterBudget { block_rows: 3, ..most }, "registers.block_rows is 3, needs to be a power of two"),
+    ] {
+        let caps = Caps { registers, ..subgroups_of_32() };
+        let error = Plan::forward(&f32_of(64), Forward::default(), 8, &caps).unwrap_err();
+        assert!(!error.is_unsupported());
+        assert_eq!(error.to_string(), message);
+    }
 }

@@ -3,11 +3,11 @@
 
 use super::config;
 use super::limits::limits_are_kept;
-use super::problems::{Case, cases, cols, f32_of, subgroups_of_32};
+use super::problems::{Case, cases, cols, f32_of, registers, subgroups_of_32};
 use proptest::prelude::*;
 use wgpu_layernorm::plan::{
-    AdapterKind, Backward, Caps, Forward, Kernel, Operation, Plan, Reduction, Rung, Span, Storage, Storages,
-    SubgroupSizes, TunedAdapter, Tuning,
+    AdapterKind, Backward, Caps, Forward, Kernel, Operation, Plan, Reduction, RegisterBudget, Rung, Span,
+    Storage, Storages, SubgroupSizes, TunedAdapter, Tuning,
 };
 use wgpu_layernorm::shader::{Dialect, assemble};
 use wgpu_layernorm::{Channels, Error, Gradient, Problem};
@@ -126,6 +126,14 @@ fn widths_that_are_none_are_refused_by_every_constructor() {
     }
 }
 
+/// Of a ladder, or what none has.
+fn any_registers() -> impl Strategy<Value = RegisterBudget> {
+    let wrong = (number(), number(), number()).prop_map(|(forward_vec4, backward_vec4, block_rows)| {
+        RegisterBudget { forward_vec4, backward_vec4, block_rows, ..RegisterBudget::MOST }
+    });
+    prop_oneof![3 => registers(), 1 => wrong]
+}
+
 /// A device may have any limit; 0 of what the kernels take is unsupported.
 fn any_caps() -> impl Strategy<Value = Caps> {
     let kind = prop::sample::select(vec![AdapterKind::Gpu, AdapterKind::Software]);
@@ -137,7 +145,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
     ];
     let alignment = prop_oneof![3 => (2..=31_u32).prop_map(|log2| 1 << log2), 1 => number()];
     (
-        (kind, subgroup, any::<[bool; 5]>(), number(), number()),
+        (kind, subgroup, any::<[bool; 5]>(), any_registers(), number(), number()),
         (number(), number(), long_number(), alignment, number()),
     )
         .prop_map(
@@ -146,6 +154,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                     kind,
                     subgroup,
                     [full_subgroups, shader_f16, shader_int64, unrolls_loops, short_texts],
+                    registers,
                     max_invocations,
                     max_workgroup_bytes,
                 ),
@@ -158,6 +167,7 @@ fn any_caps() -> impl Strategy<Value = Caps> {
                 shader_int64,
                 unrolls_loops,
                 short_texts,
+                registers,
                 max_invocations,
                 max_workgroup_bytes,
                 max_storage_buffers,

@@ -1,7 +1,9 @@
 //! Problems, adapters and calls, drawn at random.
 
 use proptest::prelude::*;
-use wgpu_layernorm::plan::{AdapterKind, Backward, Caps, Forward, Plan, Span, SubgroupSizes, Tensor};
+use wgpu_layernorm::plan::{
+    AdapterKind, Backward, Caps, Forward, Plan, RegisterBudget, Span, SubgroupSizes, Tensor,
+};
 use wgpu_layernorm::{Activation, Affine, CodeDtype, Dtype, Gradient, Normalization, Problem};
 
 /// A problem with every option of a call, on an adapter.
@@ -137,6 +139,18 @@ pub(crate) fn problems(cols: impl Strategy<Value = u32>) -> impl Strategy<Value 
 }
 
 /// All that WebGPU allows, and on the side of storage bindings less, so that calls are cut into dispatches.
+/// The most, or any less.
+pub(crate) fn registers() -> impl Strategy<Value = RegisterBudget> {
+    let less = (1..=16_u32, 1..=16_u32, 1..=4_u32, 0..=2_u32);
+    let less = less.prop_map(|(forward_vec4, residual_vec4, backward_vec4, log2)| RegisterBudget {
+        forward_vec4,
+        residual_vec4,
+        backward_vec4,
+        block_rows: 1 << log2,
+    });
+    prop_oneof![1 => Just(RegisterBudget::MOST), 1 => less]
+}
+
 pub(crate) fn caps() -> impl Strategy<Value = Caps> {
     let subgroup = prop::option::of((2..=7_u32, 2..=7_u32))
         .prop_map(|sizes| sizes.map(|(a, b)| SubgroupSizes { min: 1 << a.min(b), max: 1 << a.max(b) }));
@@ -150,7 +164,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
     ];
     let trips = prop::sample::select(vec![u32::MAX, Caps::LAVAPIPE_22_LOOP_TRIPS]);
     (
-        (kind, subgroup, any::<[bool; 5]>(), invocations, workgroup_bytes),
+        (kind, subgroup, any::<[bool; 5]>(), registers(), invocations, workgroup_bytes),
         (4..=32_u32, workgroups, binding_bytes, 5..=8_u32, trips),
     )
         .prop_map(
@@ -159,6 +173,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
                     kind,
                     subgroup,
                     [full_subgroups, shader_f16, shader_int64, unrolls_loops, short_texts],
+                    registers,
                     invocations,
                     workgroup_bytes,
                 ),
@@ -172,6 +187,7 @@ pub(crate) fn caps() -> impl Strategy<Value = Caps> {
                     shader_int64,
                     unrolls_loops,
                     short_texts,
+                    registers,
                     max_invocations: invocations,
                     max_workgroup_bytes: workgroup_bytes,
                     max_storage_buffers: buffers,

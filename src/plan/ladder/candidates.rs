@@ -1,11 +1,11 @@
 //! What tuning tries beside the ladder's own rung.
 
-use super::gpu::{BACKWARD_DX_VEC4, FORWARD_VEC4_MOST, GPU_THREADS_IN_FLIGHT, GPU_WORKGROUP_ROWS, gpu_walk};
+use super::gpu::{BACKWARD_DX_VEC4, GPU_THREADS_IN_FLIGHT, GPU_WORKGROUP_ROWS, gpu_walk};
 use super::rung::MOST_VEC4;
 use super::software::{SOFTWARE_LANES, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT, software_threads};
 use super::{Rung, reduction, rung, threads_that_fill};
 use crate::error::Error;
-use crate::plan::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RowShape};
+use crate::plan::{AdapterKind, Caps, Kernel, Operation, Plan, Reduction, RegisterBudget, RowShape};
 use crate::types::Problem;
 
 /// The rungs that tuning tries for a call beside the ladder's own, which is the first. Each gives another
@@ -25,7 +25,9 @@ pub(in crate::plan) fn candidates(
         return Ok(vec![own.rung()]);
     }
     let (cached, streamed, held_vec4) = match operation {
-        Operation::Forward(_) => (Kernel::ForwardCached, Kernel::ForwardStreamed, FORWARD_VEC4_MOST),
+        Operation::Forward(_) => {
+            (Kernel::ForwardCached, Kernel::ForwardStreamed, RegisterBudget::MOST.forward_vec4)
+        }
         _ => (Kernel::BackwardCached, Kernel::BackwardStreamed, BACKWARD_DX_VEC4),
     };
     let shape = RowShape::new(problem, vector_width, caps)?;

@@ -18,29 +18,18 @@ pub(super) const GPU_WORKGROUP_ROWS: u32 = 64;
 /// with values.
 const GPU_THREADS: [(u32, u32); 4] = [(16, 4), (64, 8), (128, 16), (1024, 32)];
 
-/// vec4s of the row that a thread holds in registers.
+/// vec4s of the row that a thread holds before the row gets more threads, as far as there are any; then up
+/// to [`RegisterBudget::forward_vec4`](crate::plan::RegisterBudget::forward_vec4).
 pub(super) const FORWARD_VEC4: u32 = 8;
 
-/// Where 8 vec4 a thread do not carry 8192 columns (128 invocations a workgroup), 16 do, without spills. So
-/// they do 16384 with 256 threads, which beats more threads (H200: 1024x16384 at 0.85 of the copy, 0.70 with
-/// 512, 0.63 with 1024).
-pub(super) const FORWARD_VEC4_MOST: u32 = 16;
-
 pub(super) const FORWARD_FEW_THREADS: u32 = 256;
-
-/// x, dy, the sums of dgain and of dbias: four times this.
-pub(in crate::plan) const BACKWARD_VEC4: u32 = 4;
 
 /// A workgroup of 1024 leaves a thread of AMD's GCN 5 64 registers, of which the two sums spill more than 180
 /// (Mesa 22.3.6); Intel's compiler spills there too.
 pub(super) const BACKWARD_MOST_THREADS: u32 = 512;
 
-/// Without the two sums.
+/// vec4s of x, and as many of dy, without the two sums.
 pub(super) const BACKWARD_DX_VEC4: u32 = 8;
-
-/// GPU: rows that `backward_streamed` works on between two updates of its partial sums in memory: the updates
-/// (two reads and two writes of a float32 row) then cost at most a quarter of the rows' own traffic.
-pub(super) const GPU_BACKWARD_BLOCK_ROWS: u32 = 4;
 
 /// The rung of a kernel that holds its row in a GPU's registers, `budget` vec4 a thread, or `None` where the
 /// row is too wide.

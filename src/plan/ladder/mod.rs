@@ -15,7 +15,6 @@ mod split;
 
 pub(super) use across::across;
 pub(super) use candidates::candidates;
-pub(super) use gpu::BACKWARD_VEC4;
 pub(super) use reduce::{max_partial_rows, reduce_parameters};
 pub use rung::Rung;
 pub(super) use rung::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
@@ -23,13 +22,13 @@ pub use split::RowSplit;
 pub(super) use split::{Chunks, backward_split, forward_split};
 
 use super::numbers::SLOT_SUM_BYTES;
-use super::{AdapterKind, Caps, Kernel, Reduction, RowShape, SubgroupSizes};
+use super::{AdapterKind, Caps, Kernel, Reduction, RegisterBudget, RowShape, SubgroupSizes};
 use crate::error::Error;
 use crate::op::Stored;
 use crate::types::Problem;
 use gpu::{
-    BACKWARD_DX_VEC4, BACKWARD_MOST_THREADS, FORWARD_FEW_THREADS, FORWARD_VEC4, FORWARD_VEC4_MOST,
-    GPU_BACKWARD_BLOCK_ROWS, GPU_THREADS_IN_FLIGHT, gpu, gpu_walk,
+    BACKWARD_DX_VEC4, BACKWARD_MOST_THREADS, FORWARD_FEW_THREADS, FORWARD_VEC4, GPU_THREADS_IN_FLIGHT, gpu,
+    gpu_walk,
 };
 use software::{
     SOFTWARE_LANES, SOFTWARE_LEAST_SLOTS, SOFTWARE_ROWS_PER_SLOT, SOFTWARE_VEC4, software, software_budget,
@@ -52,7 +51,7 @@ pub(super) const RUN_VEC4: u32 = 8;
 /// slots for all rows.
 pub(super) const MOST_STREAMED_BLOCKS: u32 = 4;
 
-pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
+pub(super) fn forward(shape: &RowShape, residual: bool, caps: &Caps) -> Result<Rung, Error> {
     let rung = match caps.kind {
         AdapterKind::Software => {
             software(Kernel::ForwardCached, shape, software_budget(caps).forward_loads, caps)
@@ -61,8 +60,10 @@ pub(super) fn forward(shape: &RowShape, caps: &Caps) -> Result<Rung, Error> {
         AdapterKind::Gpu => {
             let max_invocations = caps.max_invocations.min(FORWARD_FEW_THREADS);
             let few_threads = Caps { max_invocations, ..*caps };
-            let rungs =
-                [(FORWARD_VEC4, &few_threads), (FORWARD_VEC4_MOST, &few_threads), (FORWARD_VEC4, caps)];
+            let registers = &caps.registers;
+            let most = if residual { registers.residual_vec4 } else { registers.forward_vec4 };
+            let few = FORWARD_VEC4.min(most);
+            let rungs = [(few, &few_threads), (most, &few_threads), (few, caps)];
             rungs.into_iter().find_map(|(budget, caps)| gpu(Kernel::ForwardCached, shape, budget, caps))
         }
     };
@@ -82,6 +83,7 @@ pub(super) fn backward(
     problem: &Problem,
     caps: &Caps,
 ) -> Result<Rung, Error> {
+    let registers = &caps.registers;
     let share = if problem.activation.is_some() { 2 } else { 1 };
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
@@ -92,14 +94,15 @@ pub(super) fn backward(
             let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
             // Accessed one by one, values of 16 bits spill on GCN 5 with all of it.
             let are_apart = shape.vector_width == 1 && Stored::narrowest(problem).size() == 2;
-            let vec4 = if are_apart { BACKWARD_VEC4 - 1 } else { BACKWARD_VEC4 };
-            gpu(Kernel::BackwardCached, shape, vec4 / share, &Caps { max_invocations, ..*caps })
+            let most = RegisterBudget::MOST.backward_vec4 - u32::from(are_apart);
+            let vec4 = (registers.backward_vec4.min(most) / share).max(1);
+            gpu(Kernel::BackwardCached, shape, vec4, &Caps { max_invocations, ..*caps })
         }
         (AdapterKind::Gpu, false) => gpu(Kernel::BackwardCached, shape, BACKWARD_DX_VEC4 / share, caps),
     };
     let block_rows = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => software_budget(caps).backward_block_rows,
-        (AdapterKind::Gpu, true) => GPU_BACKWARD_BLOCK_ROWS,
+        (AdapterKind::Gpu, true) => registers.block_rows,
         (AdapterKind::Gpu, false) => 1,
     };
     let rung = match rung {

@@ -7,7 +7,7 @@ use crate::mesa::{Source, Spilled, Vendor};
 use crate::shims;
 use crate::table::{A_TWENTIETH, Column, Figure, Margin, Table};
 use crate::work::For;
-use wgpu_layernorm::plan::{AdapterKind, Caps, SubgroupSizes};
+use wgpu_layernorm::plan::{AdapterBackend, AdapterKind, AdapterNames, Caps, SubgroupSizes};
 
 /// Adreno 6xx and 7xx, by their numbers.
 pub(crate) const ADRENO: Vendor = Vendor {
@@ -115,19 +115,26 @@ fn bits_of_type(name: &str) -> Option<u32> {
     }
 }
 
-/// What an adapter of these tells wgpu: Mesa 25.0.7, `layernorm adapters` behind the library. wgpu wants
-/// 16-bit values in uniforms too before it offers 16-bit floats. Of 1024 invocations plans take 256, by the
-/// library's quirks.
+/// What an adapter of these tells wgpu, Mesa 25.0.7, `layernorm adapters` behind the library; and what the
+/// library's quirks make of it. wgpu wants 16-bit values in uniforms too before it offers 16-bit floats.
 fn caps(family: &str) -> Caps {
-    Caps {
+    let name = format!("Turnip Adreno (TM) {family}");
+    let adapter = AdapterNames {
+        backend: AdapterBackend::Vulkan,
+        vendor: 0x5143,
+        name: &name,
+        driver: "turnip Mesa driver, Mesa 25.0.7",
+    };
+    let reported = Caps {
         kind: AdapterKind::Gpu,
         subgroup: (family != "630").then_some(SubgroupSizes { min: 64, max: 128 }),
-        max_invocations: 256,
+        max_invocations: 2048,
         max_workgroup_bytes: 32_768,
         max_storage_buffers: 64,
         storage_alignment: 16,
         ..Caps::webgpu_default()
-    }
+    };
+    reported.corrected_for(&adapter)
 }
 
 #[cfg(test)]

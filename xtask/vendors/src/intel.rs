@@ -7,7 +7,7 @@ use crate::mesa::{Source, Spilled, Vendor};
 use crate::shims;
 use crate::table::{A_TWENTIETH, Column, Figure, Margin, Table};
 use crate::work::For;
-use wgpu_layernorm::plan::{AdapterKind, Caps, SubgroupSizes};
+use wgpu_layernorm::plan::{AdapterBackend, AdapterKind, AdapterNames, Caps, SubgroupSizes};
 
 /// Gen 9, Gen 12 and the first discrete ones, by Mesa's names.
 pub(crate) const INTEL: Vendor = Vendor {
@@ -123,9 +123,21 @@ fn access(message: &str) -> Result<Option<(bool, u32)>> {
     }
 }
 
-/// What an adapter of these tells wgpu: Mesa 22.3.6, `layernorm adapters` behind the library.
-fn caps(_: &str) -> Caps {
-    Caps {
+/// What an adapter of these tells wgpu, Mesa 22.3.6, `layernorm adapters` behind the library; and what the
+/// library's quirks make of it.
+fn caps(family: &str) -> Caps {
+    let name = match family {
+        "skl" => "Intel(R) HD Graphics 530 (SKL GT2)",
+        "tgl" => "Intel(R) Xe Graphics (TGL GT2)",
+        _ => "Intel(R) Arc(tm) A770M Graphics (DG2)",
+    };
+    let adapter = AdapterNames {
+        backend: AdapterBackend::Vulkan,
+        vendor: 0x8086,
+        name,
+        driver: "Intel open-source Mesa driver, Mesa 22.3.6",
+    };
+    let reported = Caps {
         kind: AdapterKind::Gpu,
         subgroup: Some(SubgroupSizes { min: 8, max: 32 }),
         shader_f16: true,
@@ -135,7 +147,8 @@ fn caps(_: &str) -> Caps {
         max_binding_bytes: 1 << 30,
         storage_alignment: 16,
         ..Caps::webgpu_default()
-    }
+    };
+    reported.corrected_for(&adapter)
 }
 
 #[cfg(test)]
