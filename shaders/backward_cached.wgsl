@@ -15,9 +15,9 @@
 //
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
-// Needs: load_x, load_dz, load_parameters, times_gain_plus, small_sums, small_means, known_means,
+// Needs: load_source, load_dz, load_parameters, times_gain_plus, small_sums, small_means, known_means,
 // write_large_dx, row_residue, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row),
-// slot_sum (2 calls for each of VECTORS), partial_row_of, leaves_sum.
+// slot_sum (2 calls for each of VECTORS), partial_row_of, leaves_sum, count_clamped.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -58,11 +58,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         var sum_dxhat = vec4<f32>();
         var sum_product = vec4<f32>();
         for (var step = 0u; step < STEPS; step++) {
-            var x_values = load_x(row, step, thread);
+            var source_values = load_source(row, step, thread);
             var dy_values = load_dz(row, step, thread, saved);
             for (var part = 0u; part < PARTS; part++) {
                 let i = step * PARTS + part;
-                xhat[i] = keep_row(saved_xhat(x_values[part], saved), step, part, thread);
+                xhat[i] = keep_row(saved_xhat(source_values[part], saved), step, part, thread);
                 dy_values[part] = keep_row(dy_values[part], step, part, thread);
                 dy[i] = dy_values[part];
             }
@@ -166,4 +166,5 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
         }
     }
+    count_clamped(invocation, workgroup, thread);
 }

@@ -8,7 +8,7 @@
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
 // row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_x, load_dz, load_statistics, store_partial_sum, row_sum
+// Barriers: 1, beside those of row_sum. Needs: load_source, load_dz, load_statistics, store_partial_sum, row_sum
 // (1 call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
@@ -35,14 +35,14 @@ fn channel_sums(run: u32, thread: u32, saved: RowStatistics, delta: f32, of_xhat
         for (var i = 0u; i < RUN_STEPS; i++) {
             let step = run_step + i;
             let loaded_step = min(step, STEPS - 1u);
-            var x_values = load_x(run, loaded_step, thread);
+            var source_values = load_source(run, loaded_step, thread);
             var dy_values: Values;
             if (!of_xhat) {
                 dy_values = load_dz(run, loaded_step, thread, saved);
             }
             for (var part = 0u; part < PARTS; part++) {
                 let is_in = in_row(step, part, thread) & vec4<bool>(step < STEPS);
-                let xhat = channel_xhat(x_values[part], dy_values[part], saved, delta);
+                let xhat = channel_xhat(source_values[part], dy_values[part], saved, delta);
                 if (of_xhat) {
                     sum_xhat += select(vec4<f32>(), xhat, is_in);
                 } else {
@@ -63,7 +63,7 @@ var<workgroup> slot_means: array<f32, ROWS_PER_WORKGROUP>;
 
 // What rounding left in the saved mean of a row, as row_means has it.
 fn row_delta(invocation: Invocation, row: u32, slot: u32, thread: u32, saved: RowStatistics) -> f32 {
-    if (!(CENTERED && WITH_DGAIN)) {
+    if (FROM_Y || !(CENTERED && WITH_DGAIN)) {
         return 0.0;
     }
     var own = Sums();

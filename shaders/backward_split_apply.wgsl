@@ -10,7 +10,7 @@
 //
 // Needs: load_xhat, load_dz, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
 // projecting_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a
-// row).
+// row), count_clamped.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -95,4 +95,5 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             update_partials(partial_dbias(partial_row), first_step + step, thread, dbias, is_first);
         }
     }
+    count_clamped(invocation, workgroup, thread);
 }

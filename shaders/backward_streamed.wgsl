@@ -10,9 +10,9 @@
 // adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
 // from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_x, load_dz, load_parameters,
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, load_dz, load_parameters,
 // times_gain_plus, small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient,
-// update_partials, row_sum (2 calls a row).
+// update_partials, row_sum (2 calls a row), count_clamped.
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = thread_of(invocation.index);
@@ -67,11 +67,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 if (row < rows.end) {
                     for (var i = 0u; i < RUN_STEPS; i++) {
                         let step = run_step + i;
-                        var x_values = load_x(row, step, thread);
+                        var source_values = load_source(row, step, thread);
                         var dy_values = load_dz(row, step, thread, saved[b]);
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
-                            let xhat = saved_xhat(x_values[part], saved[b]) - means[b].delta;
+                            let xhat = saved_xhat(source_values[part], saved[b]) - means[b].delta;
                             dx[part] = means[b].factor * projected(xhat, dx[part], means[b]);
                             let factor = gain_factor(xhat, dy_values[part], saved[b]);
                             sum_dgain[i][part] = fma(dy_values[part], factor, sum_dgain[i][part]);
@@ -100,4 +100,5 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
         is_first = false;
     }
+    count_clamped(invocation, workgroup, thread);
 }

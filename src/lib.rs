@@ -113,7 +113,8 @@ pub use gpu::{
 pub use gpu::{layer_norm, rms_norm};
 pub use types::{
     Activation, Affine, BackwardInputs, Channels, CodeDtype, CodeFormat, Dtype, Element, ForwardInputs,
-    Gradient, KeptVariance, Normalization, Problem, Real, RowOrder, Rows, RowsMut, Running, Statistics,
+    Gradient, KeptVariance, LEAST_GAIN, Normalization, Problem, Real, RowOrder, Rows, RowsMut, Running,
+    Statistics,
 };
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -2,11 +2,12 @@
 
 use crate::call::{Call, Common, FactorFlags};
 use crate::failure::Failure;
+use crate::output;
 use crate::tensors::{self, TensorInfo};
 use clap::Args;
 use half::{bf16, f16};
 use wgpu_layernorm::reference::BackwardInputs;
-use wgpu_layernorm::{Dtype, Element, Rows};
+use wgpu_layernorm::{Dtype, Element, LEAST_GAIN, Problem, Rows};
 
 /// Compute the gradients of a normalization from x and the gradient of y.
 ///
@@ -22,14 +23,32 @@ use wgpu_layernorm::{Dtype, Element, Rows};
 /// dbias, in the shape and type of gain. The bias itself is not needed, as no gradient depends on it, but
 /// with --activation silu: there --bias is that of forward, and without it there is no dbias. With
 /// --scale in place of gain, OUT gets dscale and dshift of each sample.
+///
+/// With --y and --rstd in place of --x, x need not be kept: xhat = (y - bias) / gain. y is what forward wrote,
+/// in the shape and type that x would have, and rstd what it wrote with --statistics; --bias is then that of
+/// forward, and without it there is no dbias. Exact without gain; with it as good as y tells xhat, and not at
+/// all where |gain| is below --least-gain: there xhat counts as 0.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
       --x 00.embeddings.LayerNorm.x --dy 00.embeddings.LayerNorm.dy --gain 00.embeddings.LayerNorm.gain")]
 pub(crate) struct Backward {
     /// What forward normalized, [..., cols], or with group, instance and channel [samples, channels, ...]
-    #[arg(long, value_name = "NAME")]
-    x: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "y", conflicts_with = "y")]
+    x: Option<String>,
+
+    /// In place of x, what forward wrote, in the shape and type of x; not with weight, --activation or --mode
+    /// inference
+    #[arg(long, value_name = "NAME", requires = "rstd")]
+    y: Option<String>,
+
+    /// With --y: what forward wrote as rstd, a value for each row
+    #[arg(long, value_name = "NAME", requires = "y", conflicts_with = "x")]
+    rstd: Option<String>,
+
+    /// With --y: the least |gain| that xhat is made with (|1 + gain| where the offset is 1) [default: 2^-8]
+    #[arg(long, value_name = "V", requires = "y", value_parser = parse_least_gain, allow_negative_numbers = true)]
+    least_gain: Option<f32>,
 
     /// Gradient of y, in the shape and type of x
     #[arg(long, value_name = "NAME")]
@@ -44,8 +63,15 @@ pub(crate) struct Backward {
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let factors = args.factors.factors()?;
-    let affine = factors.of_backward(args.common.activation)?;
-    let call = Call::open(&args.common, &args.x, &factors, affine)?;
+    let affine = factors.of_backward(args.common.activation, args.y.is_some())?;
+    let call = match (&args.x, &args.y) {
+        (_, Some(y)) => Call::open(&args.common, ("--y", y), &factors, affine)?,
+        (x, None) => Call::open(&args.common, ("--x", x.as_deref().unwrap_or_default()), &factors, affine)?,
+    };
+    let rstd = args.rstd.as_ref().map(|name| call.rstd(name)).transpose()?;
+    if rstd.is_some() {
+        call.check_from_y()?;
+    }
     let [_, [flag, _]] = factors.names();
     let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
@@ -64,14 +90,32 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, &dy, bias.as_ref())
+    run(args, call, &dy, [bias.as_ref(), rstd.as_ref()])
+}
+
+fn parse_least_gain(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(least) if least.is_finite() && least >= f32::MIN_POSITIVE => Ok(least),
+        _ => Err("needs to be a number of 2^-126 or more".to_owned()),
+    }
+}
+
+/// Says how many gains are too small for xhat to be made with.
+fn note_small_gains<P: Element>(problem: &Problem, gain: Option<&[P]>, least: f32) {
+    let offset = if problem.affine.is_zero_centered() { 1.0 } else { 0.0 };
+    let is_small = |gain: &&P| (gain.to_f64() + offset).abs() < f64::from(least);
+    let count = gain.unwrap_or_default().iter().filter(is_small).count();
+    if count > 0 {
+        let of_all = format!("{count} of {} gains are below --least-gain {least}", problem.parameters());
+        output::note(&format!("{of_all}: xhat counts as 0 there, and their dgain is 0"));
+    }
 }
 
 fn run_typed<T: Element, P: Element>(
     args: &Backward,
     mut call: Call,
     dy: &TensorInfo,
-    bias: Option<&TensorInfo>,
+    [bias, rstd]: [Option<&TensorInfo>; 2],
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
@@ -82,14 +126,24 @@ fn run_typed<T: Element, P: Element>(
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
+    let rstd: Option<Vec<f32>> = rstd.map(|tensor| call.file.read(tensor)).transpose()?;
     let statistics = call.read_running()?;
+    let least_gain = args.least_gain.unwrap_or(LEAST_GAIN);
+    if rstd.is_some() {
+        note_small_gains(&call.problem, gain.as_deref(), least_gain);
+    }
+    // What stands for x is y where rstd is given.
+    let source = Rows { data: &x[..], stride };
     let inputs = BackwardInputs {
+        y: rstd.as_ref().map(|_| source),
+        rstd: rstd.as_deref(),
+        least_gain,
         mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
         variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
         row_gain: row_gain.as_deref(),
-        ..BackwardInputs::new(call.rows, Rows { data: &x, stride }, Rows { data: &of_y, stride })
+        ..BackwardInputs::new(call.rows, source, Rows { data: &of_y, stride })
     };
     let result = compute.backward(&call.problem, &inputs)?;
 

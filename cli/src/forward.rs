@@ -64,7 +64,7 @@ pub(crate) struct Forward {
 
 pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     let factors = args.factors.factors()?;
-    let call = Call::open(&args.common, &args.x, &factors, factors.of_forward())?;
+    let call = Call::open(&args.common, ("--x", &args.x), &factors, factors.of_forward())?;
     if call.is_weight_norm() && (factors.gain.is_none() || factors.bias.is_some() || args.residual.is_some())
     {
         let what = "--normalization weight needs --gain, g, and takes neither --bias nor --residual";

@@ -1,7 +1,7 @@
 // The gradient of what SiLU was applied to, which is made again: from xhat by the saved statistics, so that
 // every walk over a row has the same.
 fn load_dz(row: u32, step: u32, thread: u32, saved: RowStatistics) -> Values {
-    var xhat = load_x(row, step, thread);
+    var xhat = load_source(row, step, thread);
     for (var part = 0u; part < PARTS; part++) {
         xhat[part] = saved_xhat(xhat[part], saved);
     }

@@ -1,6 +1,6 @@
 // What the two backward bodies share: the terms of one row.
 //
-//     xhat    (x - mean) * rstd, less what rounding left in the saved mean
+//     xhat    (x - mean) * rstd, less what rounding left in the saved mean, or as y shows it (source/)
 //     dxhat   dy * gain                               (dz * gain where there is an activation, which takes
 //                                                     the place of dy everywhere: activation/)
 //     dx      rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
@@ -14,6 +14,9 @@ alias Sums = ThreeSums;
 const CENTERED: bool = true;
 // Whether a row is one column, of which xhat is 0.
 const IS_ONE_COLUMN: bool = false;
+// Whether xhat is what y shows of it. Columns may be missing then, and what is off in the others is what
+// rounding left of y: neither its mean nor its part of dx tells what to take out.
+const FROM_Y: bool = false;
 // Which sums over rows are wanted.
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
@@ -31,13 +34,6 @@ const SHOWS_RESIDUE: bool = true;
 struct RowStatistics {
     mean: PerRow,
     rstd: PerRow,
-}
-
-// xhat by the saved statistics. Where the deviation is large, in quarters, so that no difference overflows.
-fn saved_xhat(x: vec4<f32>, saved: RowStatistics) -> vec4<f32> {
-    let is_large = saved.rstd < PerRow(1.0);
-    let difference = scaled_difference(x, saved.mean, select(PerRow(1.0), PerRow(0.25), is_large));
-    return difference * (saved.rstd * select(PerRow(1.0), PerRow(4.0), is_large));
 }
 
 // What dy counts for in dgain. Of one column xhat is 0, as compilers may know: they would take 0 times what
@@ -93,10 +89,11 @@ fn row_means(sums: Sums, rstd: PerRow) -> RowMeans {
     let nan = bits_if_not_finite(rstd) | bits_if(is_large & PerRowBool(!WIDE_RANGE && !IS_LINEAR));
     if (CENTERED) {
         let row_rstd = select(rstd, PerRow(), IS_ONE_COLUMN);
+        let delta = select(means[0], PerRow(), FROM_Y);
         // An infinity of dy would be taken from itself.
-        let product = sums[2] - select(means[0] * sums[1], PerRow(), is_not_finite(sums[1]));
-        let dxhat_xhat = means[2] - means[0] * means[1];
-        return RowMeans(means[0], means[1], dxhat_xhat, product, sums[1], row_rstd, row_rstd, is_large, nan);
+        let product = sums[2] - select(delta * sums[1], PerRow(), is_not_finite(sums[1]));
+        let dxhat_xhat = means[2] - delta * means[1];
+        return RowMeans(delta, means[1], dxhat_xhat, product, sums[1], row_rstd, row_rstd, is_large, nan);
     }
     return RowMeans(PerRow(), PerRow(), product_mean(means[2], rstd), sums[2], sums[1], rstd, rstd, is_large, nan);
 }
@@ -118,6 +115,9 @@ struct RowResidue {
 // by definition, 0 and mean_cols(dxhat * xhat) * eps * rstd^2, or 0 for L2. Where eps outweighs the variance
 // nothing cancels.
 fn row_residue(sums: Sums, means: RowMeans) -> RowResidue {
+    if (FROM_Y) {
+        return RowResidue();
+    }
     let left = means_of(sums);
     let from_eps = select((params.eps * means.rstd) * means.rstd, PerRow(), BY_NORM);
     let dx_xhat = (left[1] - means.dxhat_xhat * from_eps) / (1.0 - from_eps);

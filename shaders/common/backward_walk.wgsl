@@ -33,7 +33,7 @@ fn load_block_statistics(block: Block) -> array<RowStatistics, BLOCK_ROWS> {
 const LARGE_DXHAT: f32 = 0x1p103f;
 
 // Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there.
-// Needs: load_x, load_dz, load_parameters, times_gain_plus.
+// Needs: load_source, load_dz, load_parameters, times_gain_plus.
 //
 // Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions
 // to one growing sum would show, most where the terms are alike.
@@ -70,12 +70,12 @@ fn walk_sums(
                     let step = run_step + i;
                     // Steps beyond the last are those of another workgroup, which may be at work on them.
                     let loaded_step = min(step, end_step - 1u);
-                    var x_values = load_x(row, loaded_step, thread);
+                    var source_values = load_source(row, loaded_step, thread);
                     var dy_values = load_dz(row, loaded_step, thread, saved[b]);
                     var dxhat = times_gain_plus(parameters[i], dy_values, PerRow());
                     for (var part = 0u; part < PARTS; part++) {
                         let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);
-                        let xhat = saved_xhat(x_values[part], saved[b]);
+                        let xhat = saved_xhat(source_values[part], saved[b]);
                         let row_xhat = select(vec4<f32>(), unfactored(xhat), is_in);
                         let row_dxhat = select(vec4<f32>(), dxhat[part], is_in);
                         run_xhat += row_xhat;

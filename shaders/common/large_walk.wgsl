@@ -1,6 +1,6 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_x, load_dz, load_parameters, small_dxhat, times_gain_plus, write_dx.
+// Needs: load_source, load_dz, load_parameters, small_dxhat, times_gain_plus, write_dx.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -23,10 +23,10 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
         let dy_values = load_dz(row, step, thread, saved);
         var dxhat = small_dxhat(parameters, dy_values);
         var unscaled_dxhat = times_gain_plus(parameters, dy_values, PerRow());
-        var x_values = load_x(row, step, thread);
+        var source_values = load_source(row, step, thread);
         for (var part = 0u; part < PARTS; part++) {
             let term = keep_row(dxhat[part], step, part, thread) * SUM_SCALE;
-            let xhat = keep_row(saved_xhat(x_values[part], saved) - delta, step, part, thread);
+            let xhat = keep_row(saved_xhat(source_values[part], saved) - delta, step, part, thread);
             if (COMPENSATE_LARGE) {
                 sum_dxhat = add_compensated(sum_dxhat, term);
                 sum_product = add_compensated(sum_product, term * xhat);
@@ -62,10 +62,10 @@ fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, 
         let parameters = load_parameters(row, step, thread);
         let dy_values = load_dz(row, step, thread, saved);
         var dxhat = small_dxhat(parameters, dy_values);
-        var x_values = load_x(row, step, thread);
+        var source_values = load_source(row, step, thread);
         var dx: Values;
         for (var part = 0u; part < PARTS; part++) {
-            let xhat = saved_xhat(x_values[part], saved) - means.delta;
+            let xhat = saved_xhat(source_values[part], saved) - means.delta;
             dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
             if (ACCESS_ROWS > 1u) {
                 var plain = times_gain_plus(parameters, dy_values, -means.dxhat);

@@ -39,7 +39,7 @@ struct Params {
     // kept.
     momentum: f32,
     variance_factor: f32,
-    // What codes are multiples of, where that is given.
+    // What codes are multiples of, where that is given. In backward from y the least |gain| (source/).
     unit: f32,
     places: array<vec4<u32>, 11>,
 }

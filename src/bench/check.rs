@@ -12,7 +12,9 @@ use crate::plan::Tensor;
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{BackwardInputs, Element, ForwardInputs, Problem, Rows, RowsMut};
 use crate::verify::data::{Random, fill_row};
-use crate::verify::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms, statistics};
+use crate::verify::judge::{
+    BackwardTerms, ForwardTerms, RowTerms, Source, Verdict, forward_terms, statistics,
+};
 use crate::verify::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::verify::{Data, OutputError};
 
@@ -198,7 +200,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
                 BackwardTerms::new(
                     problem,
                     &statistics(problem, count, x, None)?,
-                    x,
+                    Source::X(x),
                     dy,
                     [
                         &reference::gains(problem, count, gain.as_deref()),

@@ -37,7 +37,10 @@ impl<'a> Call<'a> {
     pub(super) fn backward(problem: &Problem, buffers: &BackwardBuffers<'a>) -> Result<Self, Error> {
         buffers.check(problem)?;
         let operation = Operation::Backward(Backward::default());
-        let call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
+        let mut call = Self::place(&operation, problem, buffers.rows, &buffers.given(), buffers.scratch)?;
+        if buffers.y.is_some() {
+            call.numbers.unit = buffers.least_gain;
+        }
         let in_dx = |input: &&Placed<'_>| call.lies_in(input.tensor) == Some(Tensor::Dx);
         if let Some(input) = call.tensors.iter().find(in_dx)
             && buffers.dx_gradient == Gradient::Accumulate

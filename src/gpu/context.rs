@@ -6,14 +6,15 @@
 
 use super::adapters::{AdapterChoice, adapters, describe_adapter};
 use super::buffers::{BackwardBuffers, ForwardBuffers};
-use super::host::HostCall;
+use super::host::{HostCall, check_length};
 use super::kernels::Kernels;
 use super::layer_norm::LayerNorm;
+use super::results::{BackwardResult, ForwardResult};
 use super::{adapter_info_of_device, required_features, required_limits};
 use crate::error::Error;
-use crate::op::Stored;
+use crate::op::{Stored, check_source};
 use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, SubgroupSizes, Tensor, Tuning};
-use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem, Statistics};
+use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open device, and the normalizations that it has been asked for, so that only the first call with a
@@ -23,56 +24,6 @@ pub struct Context {
     kernels: Kernels,
     norms: Arc<Mutex<Vec<Arc<LayerNorm>>>>,
     row_split: RowSplit,
-}
-
-/// What [`Context::forward`] computes.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ForwardResult<T> {
-    /// `[rows, cols]`, one row after the other.
-    pub y: Vec<T>,
-    /// `x + residual`, `[rows, cols]`; with a residual.
-    pub sum: Option<Vec<T>>,
-    /// Mean and rstd of each row; empty by [`Context::forward_without_statistics`].
-    #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
-    pub statistics: Vec<Statistics>,
-    /// Running mean of each row after the call; with those before it.
-    pub running_mean: Option<Vec<f32>>,
-    /// Running variance of each row, likewise.
-    pub running_variance: Option<Vec<f32>>,
-}
-
-impl<T> ForwardResult<T> {
-    /// y alone.
-    #[must_use]
-    pub const fn new(y: Vec<T>) -> Self {
-        Self { y, sum: None, statistics: Vec::new(), running_mean: None, running_variance: None }
-    }
-}
-
-/// What [`Context::backward`] computes.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct BackwardResult<T, P> {
-    /// `[rows, cols]`, one row after the other.
-    #[doc(alias = "grad_input")]
-    pub dx: Vec<T>,
-    /// `[cols]`, or a value for each channel, where the problem has a gain.
-    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
-    pub dgain: Option<Vec<P>>,
-    /// `[cols]`, or a value for each channel, where the problem has a bias.
-    #[doc(alias = "grad_bias", alias = "dbeta")]
-    pub dbias: Option<Vec<P>>,
-    /// The gradient of `row_gain`, `[rows]`, where there is one.
-    pub drow_gain: Option<Vec<f32>>,
-}
-
-impl<T, P> BackwardResult<T, P> {
-    /// dx alone.
-    #[must_use]
-    pub const fn new(dx: Vec<T>) -> Self {
-        Self { dx, dgain: None, dbias: None, drow_gain: None }
-    }
 }
 
 impl Context {
@@ -270,8 +221,9 @@ impl Context {
         })
     }
 
-    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too.
-    /// Holds its thread as [`Context::forward`] does.
+    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too; from
+    /// y ([`BackwardInputs::from_y`]) they are the rstd that is given. Holds its thread as
+    /// [`Context::forward`] does.
     ///
     /// # Errors
     /// As [`Context::forward`].
@@ -281,8 +233,10 @@ impl Context {
         inputs: &BackwardInputs<'_, T, P>,
     ) -> Result<BackwardResult<T, P>, Error> {
         check_types::<T, P>(problem)?;
+        check_source(problem, inputs)?;
         let norm = self.layer_norm(problem)?;
         let rows = inputs.rows as u64;
+        let from_y = inputs.y.is_some();
         let affine = problem.affine;
         let wanted = |is_there: bool| is_there.then_some(Gradient::Overwrite);
         let backward = Backward {
@@ -292,23 +246,43 @@ impl Context {
             row_gain: inputs.row_gain.is_some(),
             drow_gain: wanted(inputs.row_gain.is_some()),
             given_statistics: inputs.mean.is_some(),
+            from_y,
+            clamped: from_y && affine.has_gain() && problem.channels.is_none() && inputs.dsum.is_none(),
             ..Backward::default()
         };
-        let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &inputs.given())?;
+        let mut given = inputs.given().to_vec();
+        // Nobody reads the mean.
+        let rstds = inputs.rstd.unwrap_or_default().iter().take(inputs.rows);
+        let saved: Vec<f32> = rstds.flat_map(|rstd| [0.0, *rstd]).collect();
+        if let Some(rstd) = inputs.rstd {
+            check_length("rstd", rstd.len(), inputs.rows as u128)?;
+            given.push(("statistics", Some(saved[..].into())));
+        }
+        let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &given)?;
         let place = |tensor| match tensor {
             Tensor::X | Tensor::Statistics | Tensor::Mean | Tensor::Variance => call.given(tensor),
             _ => None,
         };
-        let forward = ForwardBuffers::from_given(rows, &Forward::default(), place).ok_or_else(no_x)?;
-        let forward = norm.prepare_forward(&forward)?;
+        let forward = match from_y {
+            true => None,
+            false => {
+                let forward = ForwardBuffers::from_given(rows, &Forward::default(), place);
+                Some(norm.prepare_forward(&forward.ok_or_else(no_x)?)?)
+            }
+        };
         let buffers = BackwardBuffers::from_given(rows, &backward, |tensor| call.given(tensor));
-        let backward = norm.prepare_backward(&buffers.ok_or_else(no_x)?)?;
-        let results = call.run(self, &[&forward, &backward]).await?;
+        let buffers = BackwardBuffers { least_gain: inputs.least_gain, ..buffers.ok_or_else(no_x)? };
+        let backward = norm.prepare_backward(&buffers)?;
+        let calls: Vec<_> = forward.iter().chain([&backward]).collect();
+        let results = call.run(self, &calls).await?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts columns")]
+        let count = |clamped: Vec<f32>| clamped.first().map(|clamped| *clamped as u32);
         Ok(BackwardResult {
             dx: results.of(Tensor::Dx).unwrap_or_default(),
             dgain: results.of(Tensor::Dgain),
             dbias: results.of(Tensor::Dbias),
             drow_gain: results.of(Tensor::DrowGain),
+            clamped: results.of(Tensor::Clamped).filter(|_| rows > 0).and_then(count),
         })
     }
 

@@ -48,6 +48,7 @@ impl HostCall {
             let Some(values) = values else { continue };
             match (values.stride, shape_of(name)) {
                 (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
+                (None, Some(Shape::Statistics)) => check_length(name, values.elements, 2 * rows as u128)?,
                 (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
                 (None, Some(_)) => check_length(name, values.elements, problem.parameters().into())?,
                 (None, None) => {}
@@ -75,6 +76,7 @@ impl HostCall {
             let elements = match used.shape {
                 Shape::Cols => problem.parameters().into(),
                 Shape::PerRow => rows as u64,
+                Shape::One => 1,
                 Shape::Statistics => 2 * rows as u64,
                 Shape::Codes => (rows as u64).saturating_mul(Shape::words(problem.cols).into()),
                 _ => (rows as u64).saturating_mul(cols),
@@ -133,7 +135,7 @@ fn check_rows(
 }
 
 /// Here and not by the buffer's size, which is rounded up to whole words.
-fn check_length(buffer: &'static str, elements: usize, needs: u128) -> Result<(), Error> {
+pub(super) fn check_length(buffer: &'static str, elements: usize, needs: u128) -> Result<(), Error> {
     if needs > elements as u128 {
         let (has, needs) = (elements as u64, u64::try_from(needs).unwrap_or(u64::MAX));
         return Err(Error::BufferTooSmall { buffer, has, needs, unit: "elements" });

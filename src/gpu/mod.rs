@@ -18,6 +18,7 @@ mod layer_norm;
 mod pipelines;
 mod placed;
 mod prepared;
+mod results;
 mod scratch;
 mod simple;
 mod uniforms;
@@ -31,11 +32,12 @@ pub use buffers::{
 };
 pub use caps::{caps_of_device, required_features, required_limits, tuned_adapter};
 pub use codes::CodesResult;
-pub use context::{BackwardResult, Context, ForwardResult};
+pub use context::Context;
 pub use info::adapter_info_of_device;
 pub use kernels::{Kernels, KernelsDescriptor};
 pub use layer_norm::{LayerNorm, LayerNormDescriptor};
 pub use prepared::Prepared;
+pub use results::{BackwardResult, ForwardResult};
 #[cfg(not(target_arch = "wasm32"))]
 pub use simple::{layer_norm, rms_norm};
 pub use warm::WarmOptions;

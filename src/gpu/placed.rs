@@ -28,7 +28,7 @@ impl<'a> Placed<'a> {
         rows: u64,
         given: &Given<'a>,
     ) -> Result<Self, Error> {
-        let Given { place, strides, rstd } = *given;
+        let Given { place, strides, rstd, has_mean } = *given;
         let element_bytes = facts.stored.dtype(problem).size();
         let cols = problem.cols;
         let name = tensor.name();
@@ -42,7 +42,12 @@ impl<'a> Placed<'a> {
                 placed.check(name, place)?;
                 Ok(placed)
             };
-            return Self::apart(&column("mean", &place)?, &column("rstd", &rstd)?);
+            let rstd = column("rstd", &rstd)?;
+            return match has_mean {
+                true => Self::apart(&column("mean", &place)?, &rstd),
+                // What is read as mean is rstd, and does not count.
+                false => Ok(Self { span: Span { cols: 2, column_stride: 0, ..rstd.span }, ..rstd }),
+            };
         }
         if facts.shape == Shape::Codes {
             let placed = placed(span_of_codes(cols, given)?, rows);
@@ -61,6 +66,7 @@ impl<'a> Placed<'a> {
                 placed(with_row_stride(whole, name, strides.row, problem)?, 1)
             }
             Shape::PerRow => placed(span(offset, 1, 1), rows),
+            Shape::One => placed(span(offset, 0, 1), 1),
             Shape::Statistics => placed(span(offset, 2, 2), rows),
             Shape::Rows | Shape::Codes | Shape::Partials | Shape::RowPartials => {
                 let span = span(offset, strides.row.unwrap_or(cols.into()), cols);
@@ -237,7 +243,7 @@ impl<'a> Placed<'a> {
     pub(super) fn interleaved(self, groups: u32) -> Self {
         let groups = u64::from(groups);
         match self.facts.shape {
-            Shape::Cols => self,
+            Shape::Cols | Shape::One => self,
             _ => {
                 let stride = (self.rows / groups).saturating_mul(self.span.stride);
                 let outer_stride = self.span.stride;

@@ -255,7 +255,7 @@ impl<'a> Trial<'a> {
                 Some(Shape::Statistics) => (2, 1),
                 Some(Shape::PerRow) => (1, 1),
                 Some(Shape::RowPartials) => (4 * plan.row_partials(), 1),
-                Some(Shape::Cols | Shape::Partials) | None => (0, 1),
+                Some(Shape::Cols | Shape::One | Shape::Partials) | None => (0, 1),
             };
             let place = match plan.shape(*tensor) {
                 Some(Shape::Partials) => plan.place_of_partials(),
@@ -264,6 +264,7 @@ impl<'a> Trial<'a> {
             let elements = match plan.shape(*tensor) {
                 Some(Shape::Partials) => plan.scratch_bytes(&[dispatch]) / 4,
                 Some(Shape::Cols) => plan.parameters().into(),
+                Some(Shape::One) => 1,
                 _ if plan.is_across() => u64::from(inner_rows) * u64::from(row_cols.max(2)),
                 _ => u64::from(inner_rows) * u64::from(row_stride),
             };

@@ -26,7 +26,13 @@ pub struct Backward {
     /// Whether mean and variance of each row were given to forward, and are constants: batch norm in
     /// inference. Only for layer norm, without gain and bias of columns.
     pub given_statistics: bool,
-    /// Whether dx is written over x.
+    /// Whether xhat is made from forward's y, in place of x: of the statistics rstd alone counts then. Not
+    /// where there is an activation, rows have a gain each, or mean and variance were given to forward.
+    pub from_y: bool,
+    /// Whether the columns are counted whose gain is too small for that. Only beside dx, without dsum, with
+    /// which it would take more bindings than every device has, and where gain has a value for each column.
+    pub clamped: bool,
+    /// Whether dx is written over x, or over y where xhat is made from that.
     pub x_in_dx: bool,
     /// Whether dx is written over dy.
     pub dy_in_dx: bool,
@@ -51,6 +57,8 @@ impl Backward {
             row_gain: false,
             drow_gain: None,
             given_statistics: false,
+            from_y: false,
+            clamped: false,
             x_in_dx: false,
             dy_in_dx: false,
         }
@@ -78,6 +86,8 @@ impl Backward {
             row_gain: false,
             drow_gain: None,
             given_statistics: self.given_statistics,
+            from_y: self.from_y,
+            clamped: false,
             x_in_dx: false,
             dy_in_dx: false,
         }
@@ -89,7 +99,7 @@ impl Backward {
         !self.given_statistics || self.has_parameters() || self.drow_gain.is_some()
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 8] = [
+    pub(crate) const CHOICES: [Choice<Self>; 9] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
@@ -121,6 +131,11 @@ impl Backward {
             set: |backward, value| backward.given_statistics = value > 0,
         },
         Choice {
+            labels: &["", "/from_y", "/from_y/clamped"],
+            get: |backward| place_of(&SOURCES, &(backward.from_y, backward.clamped)),
+            set: |backward, value| (backward.from_y, backward.clamped) = SOURCES[value],
+        },
+        Choice {
             labels: &["", "/x_in_dx"],
             get: |backward| usize::from(backward.x_in_dx),
             set: |backward, value| backward.x_in_dx = value > 0,
@@ -143,7 +158,17 @@ impl Backward {
             true => self.dx.is_some() || self.drow_gain.is_some(),
             false => self.drow_gain.is_none(),
         };
+        // What y was multiplied by in all columns is no matter of a gain for each, and of given statistics dx
+        // needs no xhat.
+        let of_y = match self.from_y {
+            true => {
+                let may_count = self.dx.is_some() && !self.dsum;
+                !self.row_gain && !self.given_statistics && (may_count || !self.clamped)
+            }
+            false => !self.clamped,
+        };
         (self.dx.is_some() || self.has_parameters() || self.drow_gain.is_some())
+            && of_y
             && fits
             && has_place
             && has_gain
@@ -156,6 +181,9 @@ impl Backward {
 }
 
 const GRADIENTS: [Option<Gradient>; 3] = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
+
+/// Whether xhat is made from y, and whether columns are counted whose gain is too small for that.
+const SOURCES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
 
 /// Whether rows have a gain each, and what becomes of its gradient.
 const ROW_GAINS: [(bool, Option<Gradient>); 4] =
@@ -175,6 +203,21 @@ const fn walked(asked: &Asked<Backward>) -> Uses {
         Kernel::BackwardStreamed => Uses::times(2, 0),
         Kernel::BackwardReduceParameters => Uses::NONE,
         _ => Uses::READ,
+    }
+}
+
+/// What xhat is made of.
+const fn source(asked: &Asked<Backward>) -> Uses {
+    match asked.kernel {
+        // dx has no part along xhat.
+        Kernel::BackwardSplitApply if asked.options.given_statistics && !asked.activation.is_some() => {
+            Uses::NONE
+        }
+        // Once more for what rounding left in the mean.
+        Kernel::BackwardChannelSums if asked.options.dgain.is_some() && !asked.options.from_y => {
+            Uses::times(2, 0)
+        }
+        _ => walked(asked),
     }
 }
 
@@ -198,15 +241,7 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         role: Role::Input { in_place: &[Tensor::Dx] },
         shape: Shape::Rows,
         stored: Stored::AsRows,
-        uses: |asked| match asked.kernel {
-            // dx has no part along xhat.
-            Kernel::BackwardSplitApply if asked.options.given_statistics && !asked.activation.is_some() => {
-                Uses::NONE
-            }
-            // Once more for what rounding left in the mean.
-            Kernel::BackwardChannelSums if asked.options.dgain.is_some() => Uses::times(2, 0),
-            _ => walked(asked),
-        },
+        uses: |asked| source(asked).only_if(!asked.options.from_y),
         lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
     },
     Spec {
@@ -231,7 +266,8 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| {
-            let in_sums = asked.kernel != Kernel::BackwardChannelSums || asked.activation.is_some();
+            let makes_xhat = asked.activation.is_some() || asked.options.from_y;
+            let in_sums = asked.kernel != Kernel::BackwardChannelSums || makes_xhat;
             Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked) && in_sums)
         },
         lies_in: apart,
@@ -241,12 +277,22 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         role: Role::INPUT,
         shape: Shape::Cols,
         stored: Stored::AsParameters,
-        // What the activation was applied to is made again.
+        // What the activation was applied to is made again, or xhat is made from y.
         uses: |asked| {
-            let is_needed = asked.activation.is_some() && !is_reduction(asked);
+            let counts = asked.activation.is_some() || asked.options.from_y;
+            let is_needed = counts && !is_reduction(asked);
             Uses::READ.only_if(asked.affine.has_bias() && is_needed)
         },
         lies_in: apart,
+    },
+    // After gain and bias, which it was made with.
+    Spec {
+        tensor: Tensor::Y,
+        role: Role::Input { in_place: &[Tensor::Dx] },
+        shape: Shape::Rows,
+        stored: Stored::AsY,
+        uses: |asked| source(asked).only_if(asked.options.from_y),
+        lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
     },
     Spec {
         tensor: Tensor::RowGain,
@@ -308,6 +354,14 @@ pub(super) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::PerRow,
         stored: Stored::F32,
         uses: |asked| gradient(asked.options.drow_gain).only_if(finishes_rows(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Clamped,
+        role: Role::Output,
+        shape: Shape::One,
+        stored: Stored::F32,
+        uses: |asked| Uses::WRITE.only_if(asked.options.clamped && finishes_rows(asked)),
         lies_in: apart,
     },
     Spec {

@@ -14,6 +14,7 @@ pub use backward::Backward;
 pub use forward::Forward;
 pub use kernel::Kernel;
 pub use operation::Operation;
+pub(crate) use operation::check_source;
 pub(crate) use table::Choice;
 #[cfg(feature = "gpu")]
 pub(crate) use table::Facts;
@@ -74,6 +75,9 @@ mod tests {
         let has_codes =
             |operation: &Operation| matches!(operation, Operation::Forward(Forward { codes: Some(_), .. }));
         let (with_codes, without): (Vec<_>, Vec<_>) = forwards.iter().copied().partition(has_codes);
+        let is_from_y =
+            |operation: &Operation| matches!(operation, Operation::Backward(backward) if backward.from_y);
+        let (from_y, from_x): (Vec<_>, Vec<_>) = backwards.iter().copied().partition(is_from_y);
         for kernel in [Kernel::ForwardCached, Kernel::ForwardStreamed, Kernel::ForwardSplitApply] {
             assert_eq!(most(kernel, &without, Affine::GainBias), Some(7), "{}", kernel.name());
         }
@@ -87,7 +91,13 @@ mod tests {
             (Kernel::BackwardSplitApply, 8),
             (Kernel::BackwardReduceParameters, 3),
         ] {
-            assert_eq!(most(kernel, &backwards, Affine::GainBias), Some(bindings), "{}", kernel.name());
+            assert_eq!(most(kernel, &from_x, Affine::GainBias), Some(bindings), "{}", kernel.name());
+        }
+        // From y the bias is read too, and dsum, or gains are counted.
+        for (kernel, bindings) in
+            [(Kernel::BackwardCached, 8), (Kernel::BackwardStreamed, 8), (Kernel::BackwardSplitApply, 9)]
+        {
+            assert_eq!(most(kernel, &from_y, Affine::GainBias), Some(bindings), "{}", kernel.name());
         }
         let without_affine = |kernel| most(kernel, &statistics, Affine::None);
         assert_eq!(without_affine(Kernel::ForwardSplitStatistics), Some(4));

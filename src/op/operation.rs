@@ -3,7 +3,9 @@
 use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_values, used};
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
 use crate::error::Error;
-use crate::types::{Activation, Affine, Channels, Normalization, Problem, check_kept};
+use crate::types::{
+    Activation, Affine, BackwardInputs, Channels, Normalization, Problem, check_kept, check_least_gain,
+};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +137,7 @@ impl Operation {
 
     /// That the options go with the problem. Statistics can be given or kept where there are mean and
     /// variance. Where they are given, a row of backward has one gain and one bias at most. Rows that have a
-    /// gain each have no activation.
+    /// gain each have no activation. From y backward knows no activation either, and counts gains of columns.
     pub(crate) fn check_problem(&self, problem: &Problem) -> Result<(), Error> {
         let (given, running) = match self {
             Self::Forward(forward) => (forward.given_statistics, forward.running_statistics),
@@ -152,6 +154,11 @@ impl Operation {
         if given && !by_row && !matches!(self, Self::Forward(_)) {
             let needs = "false where gain and bias are not a row's own";
             return Err(Error::invalid("given_statistics", true, needs));
+        }
+        if let Self::Backward(backward) | Self::ReduceParameters(backward) = self
+            && backward.from_y
+        {
+            check_from_y(problem, backward)?;
         }
         if self.has_row_gain() && problem.activation.is_some() {
             let needs = "none where rows have a gain each";
@@ -197,4 +204,42 @@ impl Operation {
             }
         }
     }
+}
+
+/// That y and rstd of the host are given together, and go with the problem.
+pub(crate) fn check_source<T, P, D>(
+    problem: &Problem,
+    inputs: &BackwardInputs<'_, T, P, D>,
+) -> Result<(), Error> {
+    let missing = |buffer, why| Err(Error::MissingBuffer { buffer, why });
+    match (inputs.y.is_some(), inputs.rstd.is_some()) {
+        (false, false) => return Ok(()),
+        (true, false) => return missing("rstd", "y is given in place of x, and does not tell it"),
+        (false, true) => return missing("y", "rstd is given, which goes with y in place of x"),
+        (true, true) => {}
+    }
+    let given_statistics = inputs.mean.is_some() || inputs.variance.is_some();
+    check_from_y(problem, &Backward { from_y: true, given_statistics, ..Backward::default() })?;
+    if inputs.row_gain.is_some() {
+        let why = "y is given in place of x, and rows that have a gain each need x";
+        return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+    }
+    check_least_gain(inputs.least_gain)
+}
+
+/// That a problem's xhat can be made from y, and the gains be counted that are too small for it.
+fn check_from_y(problem: &Problem, backward: &Backward) -> Result<(), Error> {
+    if problem.activation.is_some() {
+        let needs = "none where backward is from y, which does not tell what the activation was applied to";
+        return Err(Error::invalid("activation", problem.activation, needs));
+    }
+    if backward.given_statistics {
+        let needs = "false where backward is from y: it needs the statistics of the rows themselves";
+        return Err(Error::invalid("given_statistics", true, needs));
+    }
+    if backward.clamped && !(problem.affine.has_gain() && problem.channels.is_none()) {
+        let needs = "false where gain has no value for each column";
+        return Err(Error::invalid("clamped", true, needs));
+    }
+    Ok(())
 }

@@ -47,6 +47,8 @@ pub enum Tensor {
     Dbias,
     #[doc(alias = "grad_g")]
     DrowGain,
+    /// How many columns have a gain below the least, where backward is from y: one float32.
+    Clamped,
     /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
     Partials,
     /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
@@ -78,6 +80,7 @@ impl Tensor {
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",
             Self::DrowGain => "drow_gain",
+            Self::Clamped => "clamped",
             Self::Partials => "partials",
             Self::RowPartials => "row_partials",
         }
@@ -94,6 +97,8 @@ pub enum Shape {
     Cols,
     /// `[rows]`: a value for each.
     PerRow,
+    /// One value of the whole call.
+    One,
     /// `[rows, cols]` of one byte each, four in a word: a row begins with one, and the bytes that are left in
     /// its last one are 0. [`words`](Self::words) counts them.
     Codes,

@@ -31,8 +31,8 @@ impl Plan {
         let of_channel = Problem { cols: channels.spatial, ..*problem };
         let shape = RowShape::new(&of_channel, vector_width, caps)?;
         let rung = ladder::channel_sums(&shape, channels.per_row(), caps)?;
-        let Backward { dgain, dbias, .. } = backward;
-        let sums = Backward { dgain, dbias, ..Backward::default() };
+        let Backward { dgain, dbias, from_y, .. } = backward;
+        let sums = Backward { dgain, dbias, from_y, ..Backward::default() };
         Self::with(problem, Operation::Backward(sums), &shape, rung, caps)
     }
 
@@ -166,11 +166,14 @@ pub(super) fn of_rows(problem: &Problem, backward: Backward) -> Backward {
 }
 
 /// The problem of a kernel over rows that reads gain only where it does: the gain of a row's own channel is
-/// what dx is multiplied by, and what the activation was applied to was.
+/// what dx is multiplied by, what the activation was applied to was, and so was y.
 pub(super) fn of_gain(problem: &Problem, backward: &Backward) -> Problem {
     match problem.channels {
         Some(channels)
-            if channels.is_one_a_row() && backward.dx.is_none() && !problem.activation.is_some() =>
+            if channels.is_one_a_row()
+                && backward.dx.is_none()
+                && !problem.activation.is_some()
+                && !backward.from_y =>
         {
             problem.without_affine()
         }

@@ -192,10 +192,10 @@ impl Plan {
             }
             _ => ladder::backward(shape, backward.has_parameters(), problem, caps)?,
         };
-        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, and where 8 values are two
-        // accesses to rows of one type.
-        let is_crowded =
-            problem.activation.is_some() || (shape.vector_width == 8 && !Stored::is_one(problem));
+        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias, and
+        // where 8 values are two accesses to rows of one type.
+        let makes_more = problem.activation.is_some() || (backward.from_y && problem.affine.has_gain());
+        let is_crowded = makes_more || (shape.vector_width == 8 && !Stored::is_one(problem));
         let rung = match caps.kind {
             AdapterKind::Gpu if is_crowded => Rung { block_rows: rung.block_rows.min(2), ..rung },
             _ => rung,

@@ -75,8 +75,8 @@ impl Plan {
                     dbias: stored_there(backward.dbias),
                     ..backward
                 });
-                // Without an activation backward reads no bias.
-                let reads_bias = self.activation.is_some();
+                // Without an activation backward reads no bias, but from y.
+                let reads_bias = self.activation.is_some() || backward.from_y;
                 let affine = if reads_bias { self.affine } else { self.affine.without_bias() };
                 Self { operation, affine, ..walk_free }
             }

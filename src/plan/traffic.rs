@@ -65,6 +65,7 @@ impl Plan {
             Shape::Cols => walks(u64::from(self.parameters()) * element_bytes),
             Shape::Codes => walks(rows.saturating_mul(4 * u64::from(Shape::words(self.cols)))),
             Shape::PerRow => walks(rows.saturating_mul(4)),
+            Shape::One => walks(4),
             Shape::Statistics => walks(rows.saturating_mul(size_of::<Statistics>() as u64)),
             // Each chunk reads what all of the row's have left.
             Shape::RowPartials => {

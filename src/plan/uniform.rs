@@ -46,6 +46,7 @@ pub struct Numbers {
     /// one, 1 for the biased.
     pub variance_factor: f32,
     /// That of all codes, where it is given: see [`CodeFormat`](crate::CodeFormat).
+    /// In backward from y, in its place: the least |gain| that leaves enough of xhat in y.
     pub unit: f32,
 }
 

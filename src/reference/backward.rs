@@ -4,9 +4,9 @@ use super::{
     GivenStatistics, OfColumns, RowStatistics, add_to, biases, check_given, check_length, check_problem,
     check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
-use crate::op::Stored;
+use crate::op::{Stored, check_source};
 use crate::types::check_statistics;
-use crate::{BackwardInputs, Element, Error, Gradient, Problem, Real, Rows, RowsMut, Running};
+use crate::{BackwardInputs, Element, Error, Gradient, Normalization, Problem, Real, Rows, RowsMut, Running};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
 /// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
@@ -50,6 +50,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///
 /// ```text
 /// xhat  = (x - mean) * rstd                            (mean and rstd as in forward, from x)
+///         (y - bias) / gain                            (from y in place of x, with the rstd that is given)
 /// dz    = dy * sigmoid(z) * (1 + z * sigmoid(-z))      (with `Activation::Silu`, z = gain * xhat + bias; in place of dy
 ///                                                      from here on)
 /// dxhat = dy * gain                                    (gain 1 where there is none)
@@ -63,6 +64,9 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 /// dbias = sum_rows(dy)
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite, unless mean and variance were given)
 /// ```
+///
+/// xhat from y is 0 where |gain| is below the least, and for layer norm of one column; NaN where y is not
+/// finite; and else -4096 to 4096.
 ///
 /// All in float64, statistics included; each result is rounded once, to `O` or `Q`, after it has been added
 /// to the value present where [`Gradient::Accumulate`] asks for it.
@@ -91,7 +95,8 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     problem.check_rows(rows as u64)?;
     // A gradient may always be left out.
     problem.affine.check_gain(inputs.gain.is_some())?;
-    problem.check_bias_of_backward(inputs.bias.is_some())?;
+    check_source(problem, inputs)?;
+    problem.check_bias_of_backward(inputs.bias.is_some(), inputs.y.is_some())?;
     outputs.dgain.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_gain("dgain"))?;
     outputs.dbias.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_bias("dbias"))?;
     inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
@@ -110,20 +115,31 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let has_given = [inputs.mean, inputs.variance].map(|given| given.is_some());
     check_statistics(problem, has_given, None::<&Running<()>>, false)?;
     let given = GivenStatistics::new(rows, inputs.mean, inputs.variance)?;
-    let x = inputs.x.checked("x", rows, cols)?;
+    let x = match inputs.y {
+        None => Some(inputs.x.checked("x", rows, cols)?),
+        Some(_) => None,
+    };
+    let y = inputs.y.map(|y| y.checked("y", rows, cols)).transpose()?;
+    inputs.rstd.map_or(Ok(()), |rstd| check_length("rstd", rstd.len(), rows))?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
     let dx = outputs.dx.map(|dx| dx.checked("dx", rows, cols)).transpose()?;
 
     // The column sums of a block take as much memory as 4 rows of f32: at 16 rows and more, a fraction of x.
     let block_rows = rows_per_block(rows, 16);
+    let mut x = x.map(|x| x.blocks(block_rows));
+    let mut y = y.map(|y| y.blocks(block_rows));
+    let mut rstd = inputs.rstd.map(|rstd| rstd.chunks(block_rows));
     let mut dsum = dsum.map(|dsum| dsum.blocks(block_rows));
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
     let mut drow_gain = outputs.drow_gain.map(|drow_gain| drow_gain.chunks_mut(block_rows));
-    let blocks = x.blocks(block_rows).zip(dy.blocks(block_rows)).enumerate().map(|(block, (x, dy))| Block {
+    let blocks = dy.blocks(block_rows).enumerate().map(|(block, dy)| Block {
         first_row: block * block_rows,
-        x,
+        x: x.as_mut().and_then(Iterator::next),
+        y: y.as_mut().and_then(Iterator::next),
+        rstd: rstd.as_mut().and_then(Iterator::next),
+        least_gain: inputs.least_gain,
         dy,
         dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
@@ -155,7 +171,10 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
 /// Consecutive rows of every tensor.
 struct Block<'a, T, O, D> {
     first_row: usize,
-    x: Rows<'a, T>,
+    x: Option<Rows<'a, T>>,
+    y: Option<Rows<'a, D>>,
+    rstd: Option<&'a [f32]>,
+    least_gain: f32,
     dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
@@ -186,17 +205,31 @@ fn backward_block<T: Element, O: Real, D: Element>(
     let mut xhat = vec![0.0; cols];
     let mut dz = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
-    for (i, (x, dy)) in block.x.each(cols).zip(block.dy.each(cols)).enumerate() {
+    let mut x = block.x.map(|x| x.each(cols));
+    let mut y = block.y.map(|y| y.each(cols));
+    for (i, dy) in block.dy.each(cols).enumerate() {
         let row_number = block.first_row + i;
-        for (xhat, x) in xhat.iter_mut().zip(x) {
-            *xhat = x.to_f64();
-        }
-        let of_row = given.map(|given| given.of_row(row_number));
-        let row = RowStatistics::of_row(problem, &xhat, of_row);
-        for xhat in &mut xhat {
-            *xhat = row.xhat(*xhat);
-        }
         let (of_columns, gain, bias) = (gain, gain.of_row(row_number), bias.of_row(row_number));
+        let (x, y) = (x.as_mut().and_then(Iterator::next), y.as_mut().and_then(Iterator::next));
+        let row = match (x, y, block.rstd) {
+            (None, Some(y), Some(rstd)) => {
+                for (((xhat, y), gain), bias) in xhat.iter_mut().zip(y).zip(&*gain).zip(&*bias) {
+                    *xhat = xhat_of_y(problem, y.to_f64(), *gain, *bias, block.least_gain);
+                }
+                RowStatistics::saved(problem, rstd[i])
+            }
+            (x, ..) => {
+                for (xhat, x) in xhat.iter_mut().zip(x.unwrap_or_default()) {
+                    *xhat = x.to_f64();
+                }
+                let of_row = given.map(|given| given.of_row(row_number));
+                let row = RowStatistics::of_row(problem, &xhat, of_row);
+                for xhat in &mut xhat {
+                    *xhat = row.xhat(*xhat);
+                }
+                row
+            }
+        };
         for ((((dz, dy), xhat), gain), bias) in dz.iter_mut().zip(dy).zip(&xhat).zip(&*gain).zip(&*bias) {
             *dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
         }
@@ -232,6 +265,20 @@ fn backward_block<T: Element, O: Real, D: Element>(
     }
     sums
 }
+
+/// xhat of what forward made of it.
+pub(crate) fn xhat_of_y(problem: &Problem, y: f64, gain: f64, bias: f64, least_gain: f32) -> f64 {
+    let is_alone = problem.cols == 1 && problem.normalization == Normalization::Layer;
+    match gain.abs() < least_gain.into() {
+        _ if !y.is_finite() => f64::NAN,
+        _ if is_alone => 0.0,
+        true => 0.0,
+        false => ((y - bias) / gain).clamp(-MOST_XHAT, MOST_XHAT),
+    }
+}
+
+/// The root of the most columns.
+const MOST_XHAT: f64 = 4096.0;
 
 /// Writes `values`, or adds them in float64 to what is there; rounds once.
 fn store<O: Real>(gradient: Gradient, out: &mut [O], values: impl Iterator<Item = f64>) {

@@ -18,6 +18,8 @@ mod forward;
 mod rows;
 
 pub use crate::types::{BackwardInputs, ForwardInputs};
+#[cfg(feature = "verify")]
+pub(crate) use backward::xhat_of_y;
 pub use backward::{BackwardOutputs, backward};
 pub use codes::{Codes, codes};
 pub use forward::{ForwardOutputs, forward};
@@ -109,6 +111,14 @@ impl RowStatistics {
             true => 1.0 / root,
         };
         Self { shift: mean, offset: 0.0, rstd, variance, is_linear: true, is_given: true }
+    }
+
+    /// From the rstd that forward saved of a row whose xhat is known: there is no mean. With L2 it tells whether
+    /// eps is in place of the norm, as it does on a device: 1 / eps is rounded, and the product with eps.
+    fn saved(problem: &Problem, rstd: f32) -> Self {
+        let is_by_eps = f64::from(rstd) * usable_eps(problem) >= 1.0 - 4.0 * Dtype::F32.unit_roundoff();
+        let is_linear = problem.normalization == Normalization::L2 && is_by_eps;
+        Self { shift: 0.0, offset: 0.0, rstd: rstd.into(), variance: 0.0, is_linear, is_given: false }
     }
 
     /// Of a row of values, or as they are given for it.

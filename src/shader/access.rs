@@ -61,7 +61,7 @@ impl ElementType {
 /// The type of a binding's elements.
 pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementType {
     match plan.shape(tensor) {
-        Some(Shape::Statistics | Shape::PerRow) => return ElementType::F32,
+        Some(Shape::Statistics | Shape::PerRow | Shape::One) => return ElementType::F32,
         Some(Shape::Codes) => return ElementType::U32,
         Some(Shape::RowPartials) => return ElementType::Vec4F32,
         _ => {}
@@ -90,7 +90,10 @@ pub(super) fn element(plan: &Plan, tensor: Tensor, writable: bool) -> ElementTyp
 pub(super) fn accessors(plan: &Plan, text: &str) -> String {
     let mut accessors = String::new();
     let has_columns = |used: &Used| {
-        !matches!(used.shape, Shape::Codes | Shape::PerRow | Shape::Statistics | Shape::RowPartials)
+        !matches!(
+            used.shape,
+            Shape::Codes | Shape::PerRow | Shape::One | Shape::Statistics | Shape::RowPartials
+        )
     };
     for Used { tensor, bound, .. } in plan.used().into_iter().filter(has_columns) {
         let is_called = |what: &str| text.contains(&format!("{what}_{}(", tensor.name()));

@@ -62,7 +62,9 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         // What is normalized is the sum as stored.
         Operation::Forward(Forward { residual: true, .. }) => is_wide(Tensor::Sum),
         Operation::Forward(_) => is_wide(Tensor::X),
-        Operation::Backward(_) | Operation::ReduceParameters(_) => is_wide(Tensor::X) || is_wide(Tensor::Dy),
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            is_wide(if backward.from_y { Tensor::Y } else { Tensor::X }) || is_wide(Tensor::Dy)
+        }
     };
     let by_norm = plan.is_by_norm();
     let mut constants = vec![
@@ -115,6 +117,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             let has_rows = matches!(plan.operation, Operation::Backward(_));
             if has_rows {
                 constants.push(("IS_ONE_COLUMN", (plan.row_cols() == 1).to_string()));
+                constants.push(("FROM_Y", backward.from_y.to_string()));
             }
             if has_rows && plan.kernel != Kernel::BackwardChannelSums {
                 // dy * gain of 16 bits each is in range, and so are their means and differences. The sums of
@@ -128,7 +131,8 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                     && plan.kernel != Kernel::BackwardCached
                     && (plan.leaves_channel_sums() || plan.kernel == Kernel::BackwardSplitSums);
                 let is_linear = backward.given_statistics;
-                let shows_residue = plan.storage(Tensor::Dx) == Storage::F32 && !is_linear;
+                let shows_residue =
+                    plan.storage(Tensor::Dx) == Storage::F32 && !is_linear && !backward.from_y;
                 constants.push(("SHOWS_RESIDUE", shows_residue.to_string()));
                 constants.push(("IS_LINEAR", is_linear.to_string()));
                 if !(is_linear && plan.kernel == Kernel::BackwardSplitApply) {
@@ -185,7 +189,9 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             let with_dx = plan.tensors().contains(&Tensor::Dx);
             constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
-            constants.push(("WIDE_X", is_wide(Tensor::X).to_string()));
+            // An xhat that y shows is bounded.
+            let from_y = matches!(plan.operation, Operation::Backward(backward) if backward.from_y);
+            constants.push(("WIDE_X", (is_wide(Tensor::X) && !from_y).to_string()));
         }
         Kernel::BackwardChannelSums => {
             constants.push(("CENTERED", centered()));

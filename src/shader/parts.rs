@@ -93,10 +93,11 @@ pub(super) fn operation(plan: &Plan) -> String {
         Operation::Backward(_) if plan.kernel == Kernel::BackwardChannelSums => {
             segment(text, wgsl!("common/backward"));
             segment(text, wgsl!("statistics/load"));
-            if plan.activation.is_some() && plan.affine.has_gain() {
+            if plan.tensors().contains(&Tensor::Gain) {
                 segment(text, wgsl!("along/run"));
                 segment(text, factors(plan));
             }
+            source(text, plan);
             gradient_of_activation(text, plan);
             partials(text, plan);
             // Rows of partial sums are whole ones.
@@ -106,6 +107,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             segment(text, wgsl!("common/backward"));
             segment(text, of_access(plan, wgsl!("statistics/load"), wgsl!("statistics/load_of_rows")));
             affine(text, plan);
+            source(text, plan);
             gradient_of_activation(text, plan);
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
@@ -127,6 +129,10 @@ pub(super) fn operation(plan: &Plan) -> String {
             }
             let update = of_access(plan, wgsl!("partials/update"), wgsl!("partials/update_of_rows"));
             segment(text, if has_column_sums { update } else { wgsl!("partials/none") });
+            if plan.kernel != Kernel::BackwardSplitSums {
+                let counts = backward.clamped;
+                segment(text, if counts { wgsl!("source/counted") } else { wgsl!("source/not_counted") });
+            }
             if plan.partial_cols > 0 {
                 segment(text, wgsl!("common/row_partials"));
             }
@@ -240,6 +246,26 @@ fn factors(plan: &Plan) -> &'static str {
         true => wgsl!("affine/zero_centered_factors"),
         false => wgsl!("affine/factors"),
     }
+}
+
+/// What xhat is made of in backward.
+fn source(text: &mut String, plan: &Plan) {
+    // Of given statistics dx has no part along xhat.
+    if !plan.used().iter().any(|used| matches!(used.tensor, Tensor::X | Tensor::Y)) {
+        return;
+    }
+    let from_y = matches!(plan.operation, Operation::Backward(backward) if backward.from_y);
+    let parts: &[&str] = match (from_y, plan.affine.has_gain(), plan.affine.has_bias()) {
+        (false, ..) => &[wgsl!("source/x")],
+        (true, false, _) => &[wgsl!("source/y"), wgsl!("source/shown_xhat")],
+        (true, true, false) => {
+            &[wgsl!("source/y_gain"), wgsl!("source/without_affine"), wgsl!("source/shown_xhat")]
+        }
+        (true, true, true) => {
+            &[wgsl!("source/y_gain_bias"), wgsl!("source/without_affine"), wgsl!("source/shown_xhat")]
+        }
+    };
+    parts.iter().for_each(|part| segment(text, part));
 }
 
 /// What dy is to the rest of backward, which knows no activation.

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use super::Element;
-use super::Running;
+use super::{LEAST_GAIN, Running};
 use bytemuck::{Pod, Zeroable};
 
 /// What forward keeps of a row for backward, two float32 a row, in this order.
@@ -127,8 +127,19 @@ impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
 pub struct BackwardInputs<'a, T, P, D = T> {
     /// Rows of every tensor; 0 is valid: parameter gradients become 0, or stay where they accumulate.
     pub rows: usize,
-    /// The values that forward normalized, `[rows, cols]`: its x, or its sum with a residual.
+    /// The values that forward normalized, `[rows, cols]`: its x, or its sum with a residual. Not read where
+    /// `y` is given.
     pub x: Rows<'a, T>,
+    /// What forward wrote, `[rows, cols]`, in place of x, with `rstd`: `xhat = (y - bias) / gain`. Not with
+    /// an activation, and not where rows have a gain each, or mean and variance were given to forward.
+    #[doc(alias = "memory_efficient")]
+    pub y: Option<Rows<'a, D>>,
+    /// The rstd of each row that forward saved, `[rows]`; only with `y`.
+    #[doc(alias = "inv_std")]
+    pub rstd: Option<&'a [f32]>,
+    /// With `y`, the least |gain| (|1 + gain| where that is zero-centered) that xhat is made with, 2^-126 or
+    /// more: in columns of smaller gains xhat counts as 0. [`LEAST_GAIN`](crate::LEAST_GAIN) by default.
+    pub least_gain: f32,
     /// The gradient with respect to forward's y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: Rows<'a, D>,
@@ -141,7 +152,8 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     pub gain: Option<&'a [P]>,
     /// Summand of each column, `[cols]`, or of each channel; given exactly when
     /// [`Problem::affine`](crate::Problem::affine) has a bias and
-    /// [`Problem::activation`](crate::Problem::activation) is not none: other gradients do not depend on it.
+    /// [`Problem::activation`](crate::Problem::activation) is not none, or `y` is given: else no gradient
+    /// depends on it.
     #[doc(alias = "beta")]
     pub bias: Option<&'a [P]>,
     /// What forward multiplied y of each row by, `[rows]`; only with [`Affine::None`](crate::Affine::None).
@@ -158,16 +170,37 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
     /// No gain and no bias.
     #[must_use]
     pub const fn new(rows: usize, x: Rows<'a, T>, dy: Rows<'a, D>) -> Self {
-        Self { rows, x, dy, dsum: None, gain: None, bias: None, row_gain: None, mean: None, variance: None }
+        Self {
+            rows,
+            x,
+            y: None,
+            rstd: None,
+            least_gain: LEAST_GAIN,
+            dy,
+            dsum: None,
+            gain: None,
+            bias: None,
+            row_gain: None,
+            mean: None,
+            variance: None,
+        }
+    }
+
+    /// From forward's y and rstd, in place of x; no gain and no bias.
+    #[must_use]
+    pub const fn from_y(rows: usize, y: Rows<'a, D>, dy: Rows<'a, D>, rstd: &'a [f32]) -> Self {
+        let x = Rows { data: &[], stride: y.stride };
+        Self { y: Some(y), rstd: Some(rstd), ..Self::new(rows, x, dy) }
     }
 }
 
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 8] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 9] {
         [
-            ("x", Some(self.x.into())),
+            ("x", self.y.is_none().then(|| self.x.into())),
+            ("y", self.y.map(Into::into)),
             ("dy", Some(self.dy.into())),
             ("dsum", self.dsum.map(Into::into)),
             ("gain", self.gain.map(Into::into)),

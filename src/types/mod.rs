@@ -15,8 +15,8 @@ pub use number::{Element, Real};
 pub use problem::{Channels, Problem, RowOrder};
 pub use running::{KeptVariance, Running};
 pub(crate) use running::{check_kept, check_statistics};
-pub(crate) use words::by_name;
-pub use words::{Activation, Affine, Dtype, Gradient, Normalization};
+pub use words::{Activation, Affine, Dtype, Gradient, LEAST_GAIN, Normalization};
+pub(crate) use words::{by_name, check_least_gain};
 
 #[cfg(test)]
 mod tests {
@@ -100,9 +100,11 @@ mod tests {
             }
         };
         Forward::all().into_iter().for_each(|options| check(Operation::Forward(options), &forward.given()));
-        Backward::all()
-            .into_iter()
-            .for_each(|options| check(Operation::Backward(options), &backward.given()));
+        let from_y = BackwardInputs { y: Some(rows), rstd: Some(&values[..]), ..backward };
+        Backward::all().into_iter().for_each(|options| {
+            let given = if options.from_y { from_y } else { backward };
+            check(Operation::Backward(options), &given.given());
+        });
     }
 
     #[test]

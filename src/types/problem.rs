@@ -323,8 +323,12 @@ impl Problem {
     }
 
     /// That backward is given the bias exactly where its gradients depend on it.
-    pub(crate) fn check_bias_of_backward(&self, given: bool) -> Result<(), Error> {
-        match (self.activation.is_some() && self.affine.has_bias(), given) {
+    pub(crate) fn check_bias_of_backward(&self, given: bool, from_y: bool) -> Result<(), Error> {
+        match ((self.activation.is_some() || from_y) && self.affine.has_bias(), given) {
+            (true, false) if from_y => {
+                let why = "`affine` has a bias, and xhat is made from y without it";
+                Err(Error::MissingBuffer { buffer: "bias", why })
+            }
             (true, false) => {
                 let why = "`affine` has a bias, and the gradient of the activation depends on it";
                 Err(Error::MissingBuffer { buffer: "bias", why })

@@ -354,3 +354,15 @@ impl FromStr for Gradient {
         by_name("gradient", &Self::ALL, Self::name, name)
     }
 }
+
+/// The least |gain| that backward makes xhat from y with, where the caller names no other: 2^-8. In bf16 xhat
+/// is then off by up to `2^-8 * |xhat| + |bias|`.
+pub const LEAST_GAIN: f32 = 0.003_906_25;
+
+/// That a least gain is one that can be divided by.
+pub(crate) fn check_least_gain(least_gain: f32) -> Result<(), Error> {
+    match least_gain.is_finite() && least_gain >= f32::MIN_POSITIVE {
+        true => Ok(()),
+        false => Err(Error::invalid("least_gain", least_gain, "2^-126 or more, and finite")),
+    }
+}

@@ -259,7 +259,8 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     if case.gain != Values::Normal && !affine.has_gain() {
         return None;
     }
-    let reads_bias = affine.has_bias() && (is_forward || problem.activation.is_some());
+    let from_y = matches!(case.task, Task::Backward(backward) if backward.from_y);
+    let reads_bias = affine.has_bias() && (is_forward || problem.activation.is_some() || from_y);
     if case.bias != Values::Normal && !reads_bias {
         return None;
     }

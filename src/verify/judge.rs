@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::plan::Tensor;
 use crate::reference::{self, ForwardOutputs, OfColumns};
 use crate::types::{
-    Activation, Affine, Dtype, Element, ForwardInputs, Normalization, Problem, Real, Rows, RowsMut,
+    Activation, Affine, Dtype, Element, ForwardInputs, LEAST_GAIN, Normalization, Problem, Real, Rows,
+    RowsMut,
 };
 
 /// Errors of a call's outputs so far.
@@ -98,6 +99,28 @@ pub(crate) fn forward_terms<T: Real>(
     }
 }
 
+/// What xhat of dense rows is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a, T> {
+    /// x, by mean and rstd.
+    X(&'a [T]),
+    /// Itself.
+    Xhat(&'a [f64]),
+}
+
+/// xhat as y shows it, of dense rows.
+pub(crate) fn shown_xhat(problem: &Problem, y: &[f32], [gains, biases]: [&OfColumns; 2]) -> Vec<f64> {
+    let cols = problem.cols as usize;
+    let of_row = |(row, y): (usize, &[f32])| -> Vec<f64> {
+        let (gains, biases) = (gains.of_row(row), biases.of_row(row));
+        let of_column = |((y, gain), bias): ((&f32, &f64), &f64)| {
+            reference::xhat_of_y(problem, y.to_f64(), *gain, *bias, LEAST_GAIN)
+        };
+        y.iter().zip(&*gains).zip(&*biases).map(of_column).collect()
+    };
+    y.chunks(cols).enumerate().flat_map(of_row).collect()
+}
+
 /// Sizes of the terms of gradients, from the formulas in float64.
 #[derive(Debug)]
 pub(crate) struct BackwardTerms {
@@ -120,7 +143,7 @@ impl BackwardTerms {
     pub(crate) fn new<T: Element>(
         problem: &Problem,
         statistics: &[[f64; 2]],
-        x: &[T],
+        source: Source<'_, T>,
         dy: &[T],
         [gains, biases]: [&OfColumns; 2],
         are_given: bool,
@@ -135,11 +158,16 @@ impl BackwardTerms {
             dbias: vec![0.0; problem.parameters() as usize],
             most_rstd: 0.0,
             most_lost: 0.0,
-            count: (x.len() as f64 / f64::from(problem.parameters())).max(1.0),
+            count: (dy.len() as f64 / f64::from(problem.parameters())).max(1.0),
         };
-        for (row, ((x, dy), [mean, rstd])) in
-            x.chunks(cols).zip(dy.chunks(cols)).zip(statistics.iter().copied()).enumerate()
-        {
+        for (row, (dy, [mean, rstd])) in dy.chunks(cols).zip(statistics.iter().copied()).enumerate() {
+            let (x, xhats): (&[T], Vec<f64>) = match source {
+                Source::X(x) => {
+                    let x = &x[row * cols..][..cols];
+                    (x, x.iter().map(|x| (x.to_f64() - mean) * rstd).collect())
+                }
+                Source::Xhat(xhat) => (&[], xhat[row * cols..][..cols].to_vec()),
+            };
             let of_row = OfRow::new(problem, [mean, rstd], x);
             let (gains, biases) = (gains.of_row(row), biases.of_row(row));
             let (mut mean_dxhat, mut mean_product) = (0.0, 0.0);
@@ -147,8 +175,7 @@ impl BackwardTerms {
             let (mut all_products, mut all_dxhat) = (0.0_f64, 0.0_f64);
             let mut off = OffTerms::default();
             let mut most_gain = 0.0_f64;
-            for (column, (x, dy)) in x.iter().zip(dy).enumerate() {
-                let xhat = (x.to_f64() - mean) * rstd;
+            for (column, (xhat, dy)) in xhats.iter().copied().zip(dy).enumerate() {
                 let (gain, bias) = (gains[column], biases[column]);
                 let dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
                 let off_dz = of_row.off_dz(xhat, gain, bias, dy.to_f64());

@@ -5,7 +5,7 @@ use super::asked::check_asked;
 use super::cases::{Case, Task};
 use super::codes::{CodesOf, GIVEN_UNIT};
 use super::fenced::{Call, Results, poison};
-use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Verdict, forward_terms};
+use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Source, Verdict, forward_terms, shown_xhat};
 use super::kinds::{Layout, SavedStatistics, Values};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::op::Stored;
 use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{
-    Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, Problem, Real, Rows, RowsMut, Running,
+    Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, LEAST_GAIN, Problem, Real, Rows, RowsMut, Running,
 };
 
 /// Runs a case on a device and compares every output with the reference.
@@ -235,7 +235,12 @@ impl Runner<'_> {
         let (mut verdict, results) = self.execute(&prepared, call).await?;
 
         let exact = self.exact();
-        let (x, dy) = (call.needed(Tensor::X)?, call.needed(Tensor::Dy)?);
+        let (x, dy) = (&self.x(call)[..], call.needed(Tensor::Dy)?);
+        let y = call.values(Tensor::Y);
+        let rstd: Vec<f32> = match y {
+            Some(_) => call.needed(Tensor::Statistics)?.iter().skip(1).step_by(2).copied().collect(),
+            None => Vec::new(),
+        };
         let (gain, bias) = (call.values(Tensor::Gain), call.values(Tensor::Bias));
         // What dx and the parameters' gradients are added to.
         let adds_to = |tensor, gradient| match gradient {
@@ -269,6 +274,8 @@ impl Runner<'_> {
             dsum: dsum.map(|dsum| dense(dsum, cols)),
             gain,
             bias,
+            y: y.map(|y| dense(y, cols)),
+            rstd: y.map(|_| &rstd[..]),
             ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols))
         };
         let outputs = BackwardOutputs {
@@ -283,8 +290,13 @@ impl Runner<'_> {
 
         let (gains, biases) =
             (reference::gains(&exact, self.case.rows, gain), reference::biases(&exact, self.case.rows, bias));
-        let statistics = self.statistics_of(x)?;
-        let terms = BackwardTerms::new(&exact, &statistics, x, dy, [&gains, &biases], given.is_some());
+        let statistics = match y {
+            Some(_) => rstd.iter().map(|rstd| [0.0, f64::from(*rstd)]).collect(),
+            None => self.statistics_of(x)?,
+        };
+        let xhat = y.map(|y| shown_xhat(&exact, y, [&gains, &biases]));
+        let source = xhat.as_ref().map_or(Source::X(x), |xhat| Source::Xhat(xhat));
+        let terms = BackwardTerms::new(&exact, &statistics, source, dy, [&gains, &biases], given.is_some());
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
         let of_one_column = if one_outweighs { ONE_COLUMN } else { 1.0 };
         let size = |old: Option<&[f32]>, i: usize| old.map_or(0.0, |old| old[i].to_f64().abs());
@@ -304,6 +316,12 @@ impl Runner<'_> {
                 let terms = terms * ONE_COLUMN + size(old_drow_gain, row);
                 Expected { value: expected_drow_gain[row], terms, flushed }
             });
+        }
+        if let Some((dtype, got)) = results.get(Tensor::Clamped) {
+            let is_clamped = |column: &usize| gains.at(0, *column).abs() < f64::from(LEAST_GAIN);
+            let value = (0..cols).filter(is_clamped).count() as f64;
+            let exactly = Expected { value, terms: 0.0, flushed: 0.0 };
+            verdict.judge(Tensor::Clamped, dtype, 1, got, |_, _| exactly);
         }
         for (tensor, expected, old, terms) in [
             (Tensor::Dgain, &expected_dgain, old_dgain, terms.dgain()),
@@ -364,37 +382,4 @@ fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::AdapterChoice;
-
-    /// The buffers say once what becomes of dgain and dbias.
-    #[test]
-    fn a_case_whose_options_are_lost_is_not_run() {
-        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
-        let backward = Backward {
-            dgain: Some(Gradient::Overwrite),
-            dbias: Some(Gradient::Accumulate),
-            ..Backward::default()
-        };
-        let case = Case::new(Problem::layer(4), 2, Task::Backward(backward));
-        let error = pollster::block_on(run(&context, &case)).unwrap_err();
-        assert!(error.to_string().starts_with("option dbias_accumulate is another"), "{error}");
-    }
-
-    /// Of so many sums in float32 some lie halfway between two numbers of 16 bits, where the exact sum does
-    /// not: rounded from float64 they would be other numbers than the device's.
-    #[test]
-    fn a_sum_that_is_not_written_is_the_one_that_the_device_stores() {
-        let context = Context::new_blocking(&AdapterChoice::Auto).expect("an adapter");
-        for dtype in [Dtype::F16, Dtype::Bf16] {
-            let problem = Problem { cols: 20_000, residual_dtype: Some(dtype), ..Problem::default() };
-            let forward = Forward { residual: true, without_sum: true, ..Forward::default() };
-            let case = Case::new(problem, 10, Task::Forward(forward));
-            let outcome = pollster::block_on(run(&context, &case)).unwrap();
-            assert_eq!(outcome.failures, Vec::<String>::new(), "{}", case.name());
-            let sum = outcome.errors.iter().find(|error| error.tensor == Tensor::Sum);
-            assert!(sum.is_some_and(|error| error.units > 0.0), "it is judged: {sum:?}");
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ use super::run::Runner;
 use crate::error::Error;
 use crate::op::{Role, Shape, Used};
 use crate::plan::{Operation, Span, Tensor};
-use crate::types::{Channels, Dtype, Problem, Real};
+use crate::reference::{self, ForwardOutputs};
+use crate::types::{Channels, Dtype, ForwardInputs, Problem, Real, Rows, RowsMut};
 use half::{bf16, f16};
 
 /// The nearest value of a dtype.
@@ -83,13 +84,14 @@ impl Runner<'_> {
                 }
             },
             Tensor::Dy => self.dy(dtype),
+            Tensor::Y => self.y(call, dtype)?,
             Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
             Tensor::Bias => self.values(case.bias, dtype, [1, self.parameters()], 4, 4),
             Tensor::RowGain => self.row_gain(dtype),
             Tensor::Statistics => match &self.saved {
                 Some(saved) => saved.clone(),
                 None => {
-                    let statistics = self.statistics_of(call.needed(Tensor::X)?)?;
+                    let statistics = self.statistics_of(&self.x(call))?;
                     statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
                 }
             },
@@ -97,6 +99,26 @@ impl Runner<'_> {
             Tensor::Variance => self.given_statistics(call.needed(Tensor::X)?)?[1].clone(),
             _ => self.old_values(used),
         })
+    }
+
+    /// What is normalized, be it in the call or not.
+    pub(super) fn x(&self, call: &Call) -> Vec<f32> {
+        call.values(Tensor::X).map_or_else(|| self.rows_of(self.problem.dtype, 1), <[f32]>::to_vec)
+    }
+
+    /// What forward makes of it.
+    fn y(&self, call: &Call, dtype: Dtype) -> Result<Vec<f32>, Error> {
+        let (rows, stride) = (self.case.rows, self.cols);
+        let x = self.x(call);
+        let mut y = vec![0.0; x.len()];
+        let inputs = ForwardInputs {
+            gain: call.values(Tensor::Gain),
+            bias: call.values(Tensor::Bias),
+            ..ForwardInputs::new(rows, Rows { data: &x, stride })
+        };
+        let outputs = ForwardOutputs::new(RowsMut { data: &mut y, stride });
+        reference::forward(&self.exact(), &inputs, outputs)?;
+        Ok(y.into_iter().map(|y: f64| rounded(dtype, y)).collect())
     }
 
     /// Mean and variance that are given for rows: near their own, where those are in range.
@@ -229,6 +251,7 @@ impl Runner<'_> {
                 (rows, Span { stride: u64::from(words) + self.case.layout.gap(), cols: words, ..plain })
             }
             Shape::PerRow => (rows, Span { stride: 1, cols: 1, ..plain }),
+            Shape::One => (1, Span { stride: 1, cols: 1, ..plain }),
             Shape::Statistics => {
                 // Mean and rstd.
                 let span = Span { stride: 2, cols: 2, ..plain };

@@ -89,13 +89,13 @@ impl Case {
         let Backward { dx, dsum, row_gain, drow_gain, x_in_dx, dy_in_dx, .. } = self.backward;
         let has_gain = self.problem.affine.has_gain();
         let inputs = [!x_in_dx, !dy_in_dx, dsum, has_gain, self.reads_bias_again(), true];
-        let of_rows = [row_gain && dx.is_some(), drow_gain.is_some()];
+        let of_rows = [row_gain && dx.is_some(), drow_gain.is_some(), self.backward.clamped];
         count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()]) + count(&of_rows)
     }
 
-    /// Whether backward makes again what an activation was applied to.
+    /// Whether backward makes again what an activation was applied to, or xhat from y.
     pub(crate) fn reads_bias_again(&self) -> bool {
-        self.problem.activation.is_some() && self.problem.affine.has_bias()
+        (self.problem.activation.is_some() || self.backward.from_y) && self.problem.affine.has_bias()
     }
 
     pub(crate) fn reduce_buffers(&self) -> usize {
@@ -251,8 +251,9 @@ pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
 pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
     let in_place = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
     let row_gains = prop_oneof![3 => Just(None), 1 => gradients().prop_map(Some)];
-    let options = (gradients(), gradients(), gradients(), any::<bool>(), row_gains, in_place);
-    options.prop_map(|(dx, dgain, dbias, dsum, row_gains, (x_in_dx, dy_in_dx))| {
+    let options =
+        (gradients(), gradients(), gradients(), any::<bool>(), row_gains, in_place, any::<[bool; 2]>());
+    options.prop_map(|(dx, dgain, dbias, dsum, row_gains, (x_in_dx, dy_in_dx), [from_y, clamped])| {
         let may_be_in_place = dx == Some(Gradient::Overwrite);
         Backward {
             dx,
@@ -262,6 +263,8 @@ pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
             row_gain: row_gains.is_some(),
             drow_gain: row_gains.flatten(),
             given_statistics: false,
+            from_y: from_y && row_gains.is_none(),
+            clamped: clamped && from_y && row_gains.is_none() && dx.is_some() && !dsum,
             x_in_dx: x_in_dx && may_be_in_place,
             dy_in_dx: dy_in_dx && may_be_in_place,
         }
@@ -283,7 +286,13 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
                 running_statistics: forward.running_statistics && has_mean && problem.cols > 1,
                 ..forward
             };
+            let from_y = backward.from_y && !problem.activation.is_some();
             let mut backward = Backward {
+                from_y,
+                clamped: backward.clamped
+                    && from_y
+                    && problem.affine.has_gain()
+                    && problem.channels.is_none(),
                 row_gain: backward.row_gain && may_have_row_gain,
                 drow_gain: backward.drow_gain.filter(|_| may_have_row_gain),
                 dgain: backward.dgain.filter(|_| problem.affine.has_gain()),

@@ -66,7 +66,12 @@ fn plans() -> Vec<Plan> {
                     for (dgain, dbias) in
                         gradients.iter().flat_map(|gain| gradients.map(|bias| (*gain, bias)))
                     {
-                        let backward = Backward { dx, dgain, dbias, ..Backward::default() };
+                        // Some of them from y.
+                        let from_y = dx == Some(Gradient::Overwrite)
+                            && dgain == dx
+                            && dbias != Some(Gradient::Accumulate)
+                            && !problem.activation.is_some();
+                        let backward = Backward { dx, dgain, dbias, from_y, ..Backward::default() };
                         plans.extend(Plan::backward(problem, backward, vector_width, &caps));
                         let split = Plan::backward_split(problem, backward, vector_width, &caps);
                         plans.extend(split.into_iter().flatten());

@@ -102,7 +102,8 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let parameters = gain + bias_again;
             let of_rows = 2 * tensor + accumulated + dsum + statistics + added;
             let read = of_rows + parameters + read_back * partial_row;
-            let written = times(backward.dx.is_some(), tensor) + left * partial_row + drow_gain;
+            let count = times(backward.clamped, 4);
+            let written = times(backward.dx.is_some(), tensor) + left * partial_row + drow_gain + count;
             if plan.kernel == Kernel::BackwardCached {
                 prop_assert_eq!((traffic.read, traffic.written), (read, written));
             } else if plan.kernel == Kernel::BackwardSplitApply {

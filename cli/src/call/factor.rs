@@ -12,7 +12,8 @@ pub(crate) struct FactorFlags {
     #[arg(long, value_name = "NAME")]
     gain: Option<String>,
 
-    /// Summand of each column or channel, as many as gain has; backward takes it with --activation alone
+    /// Summand of each column or channel, as many as gain has; backward takes it with --activation or --y
+    /// alone
     #[arg(long, value_name = "NAME")]
     bias: Option<String>,
 
@@ -29,8 +30,8 @@ pub(crate) struct FactorFlags {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["gain", "zero_centered_gain"])]
     scale: Option<String>,
 
-    /// Summand of each column of each sample, in the shape of scale; backward takes it with --activation
-    /// alone
+    /// Summand of each column of each sample, in the shape of scale; backward takes it with --activation or
+    /// --y alone
     #[arg(long, value_name = "NAME")]
     shift: Option<String>,
 
@@ -92,16 +93,20 @@ impl Factors<'_> {
         }
     }
 
-    /// What backward takes forward to have had: a bias, unless an activation would have to know it.
-    pub(crate) fn of_backward(&self, activation: Activation) -> Result<Affine, Failure> {
+    /// What backward takes forward to have had: a bias, unless an activation, or xhat from y, would have to
+    /// know it.
+    pub(crate) fn of_backward(&self, activation: Activation, from_y: bool) -> Result<Affine, Failure> {
         let [_, [bias, _]] = self.names();
-        if self.bias.is_some() && !activation.is_some() {
-            let what = format!("{bias}: no gradient depends on it without --activation silu");
+        let knows_bias = activation.is_some() || from_y;
+        if self.bias.is_some() && !knows_bias {
+            let what = format!(
+                "{bias}: no gradient depends on it without --activation silu, or --y in place of --x"
+            );
             return Err(Failure::WrongCall(what));
         }
         Ok(match (self.gain, self.bias) {
             (None, _) => Affine::None,
-            (Some(_), None) if activation.is_some() => Affine::Gain,
+            (Some(_), None) if knows_bias => Affine::Gain,
             (Some(_), _) => Affine::GainBias,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) rows: usize,
     pub(crate) x: TensorInfo,
     pub(crate) gain: Option<TensorInfo>,
+    /// `x`, or `y` where that is in its place.
+    name: &'static str,
     /// Where the rows lie, if not one after the other.
     arrangement: Option<Arrangement>,
     is_weight_norm: bool,
@@ -48,12 +50,13 @@ pub(crate) struct Statistics {
 impl Call {
     pub(crate) fn open(
         common: &Common,
-        x: &str,
+        (flag, x): (&'static str, &str),
         factors: &Factors<'_>,
         affine: Affine,
     ) -> Result<Self, Failure> {
         let file = TensorFile::open(&common.input)?;
-        let x = file.find("--x", x)?;
+        let name = flag.trim_start_matches('-');
+        let x = file.find(flag, x)?;
         common.batch.check(common.normalization)?;
         let is_batch_norm = common.normalization == NormalizationFlag::Batch;
         let channels = if is_batch_norm { Some(batch_channels(&x, common)?) } else { channels(&x, common)? };
@@ -99,6 +102,7 @@ impl Call {
             rows: arrangement.as_ref().map_or(x.elements() / cols as usize, |arrangement| arrangement.rows),
             file,
             x,
+            name,
             gain: None,
             arrangement,
             is_weight_norm: common.normalization == NormalizationFlag::Weight,
@@ -150,15 +154,45 @@ impl Call {
         let tensor = self.file.find(flag, name)?;
         if (tensor.dtype, &tensor.shape) != (self.x.dtype, &self.x.shape) {
             return Err(Failure::WrongCall(format!(
-                "{} is {} {:?}, needs to be {} {:?} as x is",
+                "{} is {} {:?}, needs to be {} {:?} as {} is",
                 tensor.label,
                 file_dtype(tensor.dtype)?,
                 tensor.shape,
                 file_dtype(self.x.dtype)?,
-                self.x.shape
+                self.x.shape,
+                self.name
             )));
         }
         Ok(tensor)
+    }
+
+    /// The rstd of each row, as forward writes it.
+    pub(crate) fn rstd(&self, name: &str) -> Result<TensorInfo, Failure> {
+        let tensor = self.file.find("--rstd", name)?;
+        if (tensor.dtype, tensor.elements()) != (Dtype::F32, self.rows) {
+            return Err(Failure::WrongCall(format!(
+                "{} is {} {:?}, needs to be F32 with {} values, one for each row of y",
+                tensor.label,
+                file_dtype(tensor.dtype)?,
+                tensor.shape,
+                self.rows
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// That xhat can be made from y.
+    pub(crate) fn check_from_y(&self) -> Result<(), Failure> {
+        let why = if self.is_weight_norm {
+            "--normalization weight, whose rows have a gain each"
+        } else if self.problem.activation.is_some() {
+            "--activation, as y does not tell what that was applied to"
+        } else if self.is_inference {
+            "--mode inference, whose statistics are not those of x"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::WrongCall(format!("--y does not go with {why}: give --x")))
     }
 
     /// The channels of heads that have a gain each: one for each value of each head.

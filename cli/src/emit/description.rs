@@ -252,6 +252,7 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
         Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
         Shape::Cols => vec![Value::Number(plan.parameters())],
         Shape::PerRow => vec![rows("rows")],
+        Shape::One => vec![Value::Number(1)],
         Shape::Codes => vec![rows("rows"), Value::Number(Shape::words(plan.cols))],
         Shape::Partials => {
             let gradients = Value::Number(plan.parameter_gradients());

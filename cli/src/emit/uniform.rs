@@ -66,6 +66,8 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
         "unit" if matches!(plan.operation, Operation::Forward(Forward { given_unit: true, .. })) => {
             vec![Value::Name(field.to_owned())]
         }
+        // Where xhat is made with a gain.
+        "unit" if takes_gain_from_y(plan) => vec![Value::Name("least_gain".to_owned())],
         "one" | "variance_factor" | "unit" => vec![Value::Number(1)],
         "zero" => vec![Value::Number(0)],
         "cols" => vec![Value::Number(plan.cols)],
@@ -93,6 +95,11 @@ fn value(plan: &Plan, field: &str) -> Option<Vec<Value>> {
     })
 }
 
+fn takes_gain_from_y(plan: &Plan) -> bool {
+    let from_y = matches!(plan.operation, Operation::Backward(backward) if backward.from_y);
+    from_y && plan.affine.has_gain()
+}
+
 fn keeps_statistics(plan: &Plan) -> bool {
     matches!(plan.operation, Operation::Forward(Forward { running_statistics: true, .. }))
 }
@@ -103,7 +110,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let is_strided = plan.strides != Strides::Dense;
     let [row_stride, column_stride] = match used.shape {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
-        Shape::Cols => [Value::Number(0), Value::Number(1)],
+        Shape::Cols | Shape::One => [Value::Number(0), Value::Number(1)],
         Shape::PerRow | Shape::Codes => [name("row_stride"), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],

@@ -8,6 +8,7 @@ mod compare;
 mod destinations;
 mod emit;
 mod files;
+mod from_y;
 mod heads;
 mod inputs;
 mod invariances;

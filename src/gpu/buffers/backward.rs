@@ -3,17 +3,31 @@
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
 use crate::plan::{Backward, Operation, Tensor};
-use crate::types::{Gradient, Problem};
+use crate::types::{Gradient, LEAST_GAIN, Problem, check_least_gain};
 
-/// The buffers of a backward call. dx may be exactly the rows of x or of dy: the call then works in place.
+/// The buffers of a backward call. dx may be exactly the rows of x, or of y in its place, or of dy: the call
+/// then works in place.
 /// Otherwise what is written must not share bytes with anything else, but may lie in the same buffer. Written
 /// with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardBuffers<'a> {
     /// Number of rows.
     pub rows: u64,
-    /// What forward normalized, `[rows, cols]`: its x, or its sum if there was a residual.
+    /// What forward normalized, `[rows, cols]`: its x, or its sum if there was a residual. Not read where `y`
+    /// is given.
     pub x: BufferRows<'a>,
+    /// What forward wrote, `[rows, cols]`, in place of x, which then need not be kept
+    /// ([`from_y`](Self::from_y)): `xhat = (y - bias) / gain`. Not with an activation, and not where rows
+    /// have a gain each, or mean and variance were given to forward.
+    #[doc(alias = "memory_efficient", alias = "inplace_abn")]
+    pub y: Option<BufferRows<'a>>,
+    /// With `y`, the least |gain| (|1 + gain| where that is zero-centered) that xhat is made with, 2^-126 or
+    /// more. In the columns of smaller gains xhat counts as 0: their dgain is 0, and a gain that begins as 0
+    /// stays there. [`LEAST_GAIN`](crate::LEAST_GAIN) by default.
+    pub least_gain: f32,
+    /// With `y` and dx, an output of one float32: how many columns have a gain below `least_gain`. Only where
+    /// gain has a value for each column, and without dsum. Of no rows it is not written.
+    pub clamped: Option<BufferVector<'a>>,
     /// The gradient of y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: BufferRows<'a>,
@@ -25,7 +39,7 @@ pub struct BackwardBuffers<'a> {
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a bias and there is an
-    /// `activation`: other gradients do not depend on it.
+    /// `activation`, or `y` in place of x: else no gradient depends on it.
     #[doc(alias = "beta")]
     pub bias: Option<BufferVector<'a>>,
     /// What forward multiplied y of each row by, `[rows]` in float32; only with
@@ -33,6 +47,7 @@ pub struct BackwardBuffers<'a> {
     #[doc(alias = "weight_g")]
     pub row_gain: Option<BufferVector<'a>>,
     /// Mean and rstd as forward wrote them, float32, side by side or apart whichever way forward had them.
+    /// With `y` the mean does not count, and [`BufferStatistics::rstd`] is enough.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
     pub statistics: BufferStatistics<'a>,
     /// Whether forward was given mean and variance ([`ForwardBuffers::mean`](crate::ForwardBuffers::mean)):
@@ -63,6 +78,22 @@ pub struct BackwardBuffers<'a> {
 }
 
 impl<'a> BackwardBuffers<'a> {
+    /// From forward's y in place of x: of the statistics rstd alone counts. No output yet.
+    ///
+    /// Without gain and bias that is exact, and costs nothing. With them xhat is off by as much as rounding y
+    /// to its type has lost of it: `(|xhat| + |bias / gain|)` times half a unit in the last place, 2^-24 in
+    /// f32, 2^-11 in f16 and 2^-8 in bf16.
+    #[must_use]
+    pub fn from_y(
+        rows: u64,
+        y: impl Into<BufferRows<'a>>,
+        dy: impl Into<BufferRows<'a>>,
+        statistics: impl Into<BufferStatistics<'a>>,
+    ) -> Self {
+        let y = y.into();
+        Self { y: Some(y), ..Self::new(rows, y, dy, statistics) }
+    }
+
     /// No output yet.
     #[must_use]
     pub fn new(
@@ -74,6 +105,9 @@ impl<'a> BackwardBuffers<'a> {
         Self {
             rows,
             x: x.into(),
+            y: None,
+            least_gain: LEAST_GAIN,
+            clamped: None,
             dy: dy.into(),
             dsum: None,
             gain: None,
@@ -94,10 +128,16 @@ impl<'a> BackwardBuffers<'a> {
     /// That the tensors go together, and with the problem.
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
-        let given = Backward { given_statistics: self.given_statistics, ..Backward::default() };
+        let given = Backward {
+            given_statistics: self.given_statistics,
+            from_y: self.y.is_some(),
+            clamped: self.clamped.is_some() && self.y.is_some(),
+            ..Backward::default()
+        };
         Operation::Backward(given).check_problem(problem)?;
         affine.check_gain(self.gain.is_some())?;
-        problem.check_bias_of_backward(self.bias.is_some())?;
+        problem.check_bias_of_backward(self.bias.is_some(), self.y.is_some())?;
+        self.check_from_y()?;
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         self.drow_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("drow_gain"))?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
@@ -125,9 +165,33 @@ impl<'a> BackwardBuffers<'a> {
         self.dbias.map_or(Ok(()), |_| affine.check_uses_bias("dbias"))
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 11] {
+    /// That what goes with y has one, and the least gain is a number that can be divided by.
+    fn check_from_y(&self) -> Result<(), Error> {
+        if self.y.is_none() {
+            self.statistics.check_mean()?;
+            let why = "gains are only counted where y is given in place of x";
+            return self.clamped.map_or(Ok(()), |_| Err(Error::UnusedBuffer { buffer: "clamped", why }));
+        }
+        check_least_gain(self.least_gain)?;
+        for (buffer, given) in [("row_gain", self.row_gain), ("drow_gain", self.drow_gain)] {
+            if given.is_some() {
+                let why = "y is given in place of x, and rows that have a gain each need x";
+                return Err(Error::UnusedBuffer { buffer, why });
+            }
+        }
+        let why_not = match (self.dx, self.dsum) {
+            (None, _) => "gains are counted on the way to dx, which is not asked for",
+            (Some(_), Some(_)) => "beside dsum it would take a binding more than every device has",
+            (Some(_), None) => return Ok(()),
+        };
+        self.clamped.map_or(Ok(()), |_| Err(Error::UnusedBuffer { buffer: "clamped", why: why_not }))
+    }
+
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 13] {
         [
-            (Tensor::X, Some(self.x.into())),
+            (Tensor::X, self.y.is_none().then(|| self.x.into())),
+            (Tensor::Y, self.y.map(Into::into)),
+            (Tensor::Clamped, self.clamped.map(Into::into)),
             (Tensor::Dy, Some(self.dy.into())),
             (Tensor::Dsum, self.dsum.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
@@ -141,14 +205,17 @@ impl<'a> BackwardBuffers<'a> {
         ]
     }
 
-    /// The inverse, with the gradients that `options` say: None without x, dy or statistics.
+    /// The inverse, with the gradients that `options` say: None without x or y, dy or statistics.
     pub(crate) fn from_given(
         rows: u64,
         options: &Backward,
         given: impl Fn(Tensor) -> Option<Given<'a>>,
     ) -> Option<Self> {
-        let (x, dy) = (given(Tensor::X)?, given(Tensor::Dy)?);
+        let y = given(Tensor::Y).filter(|_| options.from_y);
+        let (x, dy) = (y.or_else(|| given(Tensor::X))?, given(Tensor::Dy)?);
         Some(Self {
+            y: y.map(Into::into),
+            clamped: given(Tensor::Clamped).map(Into::into),
             dsum: given(Tensor::Dsum).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
@@ -174,7 +241,9 @@ impl<'a> BackwardBuffers<'a> {
             row_gain: self.row_gain.is_some() || self.drow_gain.is_some(),
             drow_gain: self.drow_gain.map(|_| self.parameter_gradient),
             given_statistics: self.given_statistics,
-            x_in_dx: lies_in(Tensor::X).is_some(),
+            from_y: self.y.is_some(),
+            clamped: self.clamped.is_some(),
+            x_in_dx: lies_in(if self.y.is_some() { Tensor::Y } else { Tensor::X }).is_some(),
             dy_in_dx: lies_in(Tensor::Dy).is_some(),
         }
     }

@@ -100,6 +100,7 @@ impl<'a> ForwardBuffers<'a> {
     /// That the tensors go together, and with the problem.
     pub(in crate::gpu) fn check(&self, problem: &Problem) -> Result<(), Error> {
         let affine = problem.affine;
+        self.statistics.map_or(Ok(()), |statistics| statistics.check_mean())?;
         let given = [self.mean.is_some(), self.variance.is_some()];
         check_statistics(problem, given, self.running.as_ref(), self.residual.is_some())?;
         if self.residual.is_none() && self.sum.is_some() {

@@ -9,6 +9,7 @@ pub(crate) use place::Place;
 pub(in crate::gpu) use place::check_usage;
 pub use {backward::BackwardBuffers, codes::CodeBuffers, codes::CodeUnit, forward::ForwardBuffers};
 
+use crate::error::Error;
 #[cfg(feature = "verify")]
 use crate::plan::Span;
 use place::Start;
@@ -58,6 +59,8 @@ pub struct BufferVector<'a> {
 pub struct BufferStatistics<'a> {
     mean: Place<'a>,
     rstd: Option<Place<'a>>,
+    /// Where not, `mean` is where rstd lies.
+    has_mean: bool,
 }
 
 impl<'a> BufferRows<'a> {
@@ -152,7 +155,7 @@ impl<'a> BufferStatistics<'a> {
     /// Mean and rstd of each row side by side, `[rows, 2]`.
     #[must_use]
     pub fn side_by_side(statistics: impl Into<BufferVector<'a>>) -> Self {
-        Self { mean: statistics.into().place, rstd: None }
+        Self { mean: statistics.into().place, rstd: None, has_mean: true }
     }
 
     /// The means of all rows, and elsewhere in the same buffer their rstds, `[rows]` each. Either may come
@@ -162,7 +165,26 @@ impl<'a> BufferStatistics<'a> {
     /// that lies between.
     #[must_use]
     pub fn apart(mean: impl Into<BufferVector<'a>>, rstd: impl Into<BufferVector<'a>>) -> Self {
-        Self { mean: mean.into().place, rstd: Some(rstd.into().place) }
+        Self { mean: mean.into().place, rstd: Some(rstd.into().place), has_mean: true }
+    }
+
+    /// The rstds of all rows alone, `[rows]`, where the mean does not count: in backward
+    /// [from y](BackwardBuffers::from_y).
+    #[must_use]
+    pub fn rstd(rstd: impl Into<BufferVector<'a>>) -> Self {
+        let rstd = rstd.into().place;
+        Self { mean: rstd, rstd: Some(rstd), has_mean: false }
+    }
+
+    /// That there is a mean, for whoever needs one.
+    pub(in crate::gpu) const fn check_mean(&self) -> Result<(), Error> {
+        match self.has_mean {
+            true => Ok(()),
+            false => {
+                let why = "statistics have rstd alone, which is enough in backward from y alone";
+                Err(Error::MissingBuffer { buffer: "mean", why })
+            }
+        }
     }
 }
 
@@ -185,7 +207,7 @@ macro_rules! from_wgpu {
         impl<'a> From<$from> for BufferStatistics<'a> {
             /// Side by side.
             fn from(place: $from) -> Self {
-                Self { mean: place.into(), rstd: None }
+                Self { mean: place.into(), rstd: None, has_mean: true }
             }
         }
     )*};
@@ -208,13 +230,15 @@ pub(crate) struct Given<'a> {
     pub(crate) strides: GivenStrides,
     /// Of statistics alone, where they lie apart.
     pub(crate) rstd: Option<Place<'a>>,
+    /// Of statistics alone: whether there is a mean, and `place` is its own.
+    pub(crate) has_mean: bool,
 }
 
 impl<'a> Given<'a> {
     /// A tensor `offset` elements after the start of the buffer.
     pub(crate) const fn at_element(buffer: &'a wgpu::Buffer, offset: u64, stride: Option<u64>) -> Self {
         let strides = GivenStrides { row: stride, ..GivenStrides::NONE };
-        Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None }
+        Self { place: Place { buffer, start: Start::Element(offset) }, strides, rstd: None, has_mean: true }
     }
 
     /// The same with columns apart, and rows or columns inside outer ones.
@@ -240,19 +264,20 @@ impl<'a> Given<'a> {
 
 impl<'a> From<BufferRows<'a>> for Given<'a> {
     fn from(BufferRows { place, strides }: BufferRows<'a>) -> Self {
-        Self { place, strides, rstd: None }
+        Self { place, strides, rstd: None, has_mean: true }
     }
 }
 
 impl<'a> From<BufferVector<'a>> for Given<'a> {
     fn from(BufferVector { place, row_stride }: BufferVector<'a>) -> Self {
-        Self { place, strides: GivenStrides { row: row_stride, ..GivenStrides::NONE }, rstd: None }
+        let strides = GivenStrides { row: row_stride, ..GivenStrides::NONE };
+        Self { place, strides, rstd: None, has_mean: true }
     }
 }
 
 impl<'a> From<BufferStatistics<'a>> for Given<'a> {
-    fn from(BufferStatistics { mean, rstd }: BufferStatistics<'a>) -> Self {
-        Self { place: mean, strides: GivenStrides::NONE, rstd }
+    fn from(BufferStatistics { mean, rstd, has_mean }: BufferStatistics<'a>) -> Self {
+        Self { place: mean, strides: GivenStrides::NONE, rstd, has_mean }
     }
 }
 
@@ -269,8 +294,8 @@ impl<'a> From<Given<'a>> for BufferVector<'a> {
 }
 
 impl<'a> From<Given<'a>> for BufferStatistics<'a> {
-    fn from(Given { place, rstd, .. }: Given<'a>) -> Self {
-        Self { mean: place, rstd }
+    fn from(Given { place, rstd, has_mean, .. }: Given<'a>) -> Self {
+        Self { mean: place, rstd, has_mean }
     }
 }
 
