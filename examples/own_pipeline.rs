@@ -115,6 +115,7 @@ fn main() -> Result<(), Error> {
         BackwardInputs { gain: Some(gain), ..BackwardInputs::new(ROWS, x, Rows { data: &dy, stride: COLS }) };
     let mut expected_gradient = vec![0.0_f64; ROWS * STRIDE];
     let outputs = BackwardOutputs::<f64, f64> {
+        dgate_input: None,
         dx: Some(RowsMut { data: &mut expected_gradient[COLS..], stride: STRIDE }),
         dgain: None,
         dbias: None,

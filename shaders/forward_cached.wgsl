@@ -121,7 +121,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 for (var part = 0u; part < PARTS; part++) {
                     xhat[part] = fma(x[step * PARTS + part], vec4<f32>(scale.rstd), vec4<f32>(offset));
                 }
-                var y = finish_y(row, apply_affine(parameters[step], xhat));
+                var y = finish_y(row, step, thread, apply_affine(parameters[step], xhat));
                 write_y(row, step, thread, y, scale.nan);
                 if (WITH_CODES) {
                     largest = larger(largest, y, step, thread);

@@ -40,7 +40,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     parameters[step] = load_parameters(row, first_step + step, thread);
                 }
                 let xhat = normalized(load_stored(row, first_step + step, thread), normal);
-                let y = finish_y(row, apply_affine(parameters[step], xhat));
+                let y = finish_y(row, first_step + step, thread, apply_affine(parameters[step], xhat));
                 write_y(row, first_step + step, thread, y, normal.nan);
             }
             if (chunk == 0u) {

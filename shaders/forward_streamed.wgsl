@@ -63,7 +63,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
                         if (row < rows.end) {
                             let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
-                            let y = finish_y(row, apply_affine(parameters, xhat));
+                            let y = finish_y(row, step, thread, apply_affine(parameters, xhat));
                             largest[b] = larger(largest[b], y, step, thread);
                         }
                     }
@@ -84,7 +84,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 let row = block_row(first_block, slot_in_workgroup, b, BLOCK_ROWS);
                 if (row < rows.end) {
                     let xhat = normalized(load_stored(row, step, thread), normalizers[b]);
-                    let y = finish_y(row, apply_affine(parameters, xhat));
+                    let y = finish_y(row, step, thread, apply_affine(parameters, xhat));
                     write_y(row, step, thread, y, normalizers[b].nan);
                     if (WITH_CODES) {
                         write_codes(row, step, thread, y, inverses[b]);

@@ -121,6 +121,7 @@ impl Report {
         reference::forward(&problem, &forward, outputs).unwrap();
         let (mut dx, mut dgain, mut dbias) = (vec![0.0; x.len()], vec![0.0; cols], vec![0.0; cols]);
         let outputs = BackwardOutputs::<f64, f64> {
+            dgate_input: None,
             dx: Some(RowsMut { data: &mut dx, stride: cols }),
             dgain: gain.is_some().then_some(&mut dgain[..]),
             dbias: gain.is_some().then_some(&mut dbias[..]),

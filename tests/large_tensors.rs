@@ -110,6 +110,7 @@ fn column_sums(inputs: &Inputs) -> [Vec<f64>; 2] {
     let mut sums = [vec![0.0; gain.len()], vec![0.0; gain.len()]];
     let [dgain, dbias] = &mut sums;
     let outputs = BackwardOutputs {
+        dgate_input: None,
         dx: None::<RowsMut<'_, f64>>,
         dgain: Some(&mut dgain[..]),
         dbias: Some(&mut dbias[..]),

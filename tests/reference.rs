@@ -86,6 +86,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
             dx: Some(RowsMut { data: &mut dx, stride }),
             dgain: self.gain.is_some().then_some(&mut dgain[..]),
             dbias: self.bias.is_some().then_some(&mut dbias[..]),
+            dgate_input: None,
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,

@@ -1,6 +1,6 @@
 //! `layernorm backward`: the gradients of a normalization, from tensors of a safetensors file.
 
-use crate::call::{Call, Common, FactorFlags};
+use crate::call::{Call, Common, FactorFlags, GateFlags};
 use crate::failure::Failure;
 use crate::output;
 use crate::tensors::{self, TensorInfo};
@@ -24,10 +24,12 @@ use wgpu_layernorm::{Dtype, Element, LEAST_GAIN, Problem, Rows};
 /// with --activation silu: there --bias is that of forward, and without it there is no dbias. With
 /// --scale in place of gain, OUT gets dscale and dshift of each sample.
 ///
-/// With --y and --rstd in place of --x, x need not be kept: xhat = (y - bias) / gain. y is what forward wrote,
-/// in the shape and type that x would have, and rstd what it wrote with --statistics; --bias is then that of
-/// forward, and without it there is no dbias. Exact without gain; with it as good as y tells xhat, and not at
-/// all where |gain| is below --least-gain: there xhat counts as 0.
+/// With --gate-input, OUT also gets dgate_input, in its shape and type; without a gate beside heads it is 0.
+///
+/// With --y and --rstd in place of --x, x need not be kept: xhat = (y - bias) / gain. y is what forward
+/// wrote, in the shape and type that x would have, and rstd what it wrote with --statistics; --bias is then
+/// that of forward, and without it there is no dbias. Exact without gain; with it as good as y tells xhat,
+/// and not at all where |gain| is below --least-gain: there xhat counts as 0.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm backward tests/fixtures/minilm_layer_norms.safetensors gradients.safetensors --eps 1e-12 \\
@@ -58,12 +60,15 @@ pub(crate) struct Backward {
     factors: FactorFlags,
 
     #[command(flatten)]
+    gate: GateFlags,
+
+    #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let factors = args.factors.factors()?;
-    let affine = factors.of_backward(args.common.activation, args.y.is_some())?;
+    let affine = factors.of_backward(args.common.activation, args.y.is_some(), args.gate.is_given())?;
     let call = match (&args.x, &args.y) {
         (_, Some(y)) => Call::open(&args.common, ("--y", y), &factors, affine)?,
         (x, None) => Call::open(&args.common, ("--x", x.as_deref().unwrap_or_default()), &factors, affine)?,
@@ -75,6 +80,8 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let [_, [flag, _]] = factors.names();
     let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
+    let beside = [("--y", rstd.is_some()), ("--bias", bias.is_some())];
+    let gate_input = args.gate.find(&call, &beside)?;
     if call.kept_shapes().is_some() {
         let what = "--running-mean: gradients of --mode training are those of the batch's own statistics";
         return Err(Failure::WrongCall(what.to_owned()));
@@ -90,7 +97,7 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, &dy, [bias.as_ref(), rstd.as_ref()])
+    run(args, call, &dy, [bias.as_ref(), rstd.as_ref(), gate_input.as_ref()])
 }
 
 fn parse_least_gain(text: &str) -> Result<f32, String> {
@@ -115,7 +122,7 @@ fn run_typed<T: Element, P: Element>(
     args: &Backward,
     mut call: Call,
     dy: &TensorInfo,
-    [bias, rstd]: [Option<&TensorInfo>; 2],
+    [bias, rstd, gate_input]: [Option<&TensorInfo>; 3],
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
@@ -126,6 +133,7 @@ fn run_typed<T: Element, P: Element>(
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
+    let of_gate: Option<Vec<T>> = gate_input.map(|tensor| call.read_rows(tensor)).transpose()?;
     let rstd: Option<Vec<f32>> = rstd.map(|tensor| call.file.read(tensor)).transpose()?;
     let statistics = call.read_running()?;
     let least_gain = args.least_gain.unwrap_or(LEAST_GAIN);
@@ -138,6 +146,8 @@ fn run_typed<T: Element, P: Element>(
         y: rstd.as_ref().map(|_| source),
         rstd: rstd.as_deref(),
         least_gain,
+        gate_input: of_gate.as_deref().map(|data| Rows { data, stride }),
+        gate_order: args.gate.gate_order,
         mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
         variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
@@ -150,6 +160,11 @@ fn run_typed<T: Element, P: Element>(
     // Outside the rows y is x, and dx is dy.
     let dx = call.place_rows(result.dx, dy)?;
     let mut outputs = vec![("dx", tensors::view(&call.x.shape, &dx)?)];
+    // Outside the rows there is no gate.
+    let dgate = result.dgate_input.map(|rows| call.place_alone(rows)).transpose()?;
+    if let Some(dgate) = &dgate {
+        outputs.push(("dgate_input", tensors::view(&call.x.shape, dgate)?));
+    }
     let drow_gain = result.drow_gain.unwrap_or_default();
     // In the type of g, as dgain is.
     let as_f16: Vec<f16> = drow_gain.iter().copied().map(f16::from_f32).collect();

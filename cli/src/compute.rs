@@ -145,9 +145,12 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     let parameters = problem.parameters() as usize;
     let mut dgain = problem.affine.has_gain().then(|| vec![P::zeroed(); parameters]);
     let mut dbias = problem.affine.has_bias().then(|| vec![P::zeroed(); parameters]);
+    let elements = inputs.rows * stride;
+    let mut dgate_input = inputs.gate_input.map(|_| zeroed("dgate_input", elements)).transpose()?;
     let mut drow_gain = inputs.row_gain.map(|_| zeroed("drow_gain", inputs.rows)).transpose()?;
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride }),
+        dgate_input: dgate_input.as_deref_mut().map(|data| RowsMut { data, stride }),
         dgain: dgain.as_deref_mut(),
         dbias: dbias.as_deref_mut(),
         drow_gain: drow_gain.as_deref_mut(),
@@ -156,6 +159,7 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     reference::backward(problem, inputs, outputs)?;
     let drow_gain = drow_gain.map(|drow_gain| drow_gain.into_iter().map(f32::from_f64).collect());
     let mut result = BackwardResult::new(dx);
+    result.dgate_input = dgate_input;
     (result.dgain, result.dbias, result.drow_gain) = (dgain, dbias, drow_gain);
     Ok(result)
 }

@@ -1,6 +1,6 @@
 //! `layernorm forward`: normalizes a tensor of a safetensors file.
 
-use crate::call::{Call, Common, FactorFlags};
+use crate::call::{Call, Common, FactorFlags, GateFlags};
 use crate::codes::{self, CodesFlags};
 use crate::failure::Failure;
 use crate::tensors::{self, TensorInfo};
@@ -24,7 +24,8 @@ use wgpu_layernorm::{Dtype, Element, KeptVariance, Real, Rows, Running};
 /// --activation silu, y is z * sigmoid(z), z being what is said above. In training, batch norm also writes
 /// running_mean and running_variance, of those that are given. With --codes OUT has codes in place of y, I8
 /// or F8_E4M3 in the shape of x, and without --unit units, F32 in the shape of mean. With --scale and --shift
-/// in place of gain and bias each sample has its own.
+/// in place of gain and bias each sample has its own. With --gate-input, gated RMS norm: groups of columns
+/// are --heads, with a gain of each.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -36,6 +37,9 @@ pub(crate) struct Forward {
 
     #[command(flatten)]
     factors: FactorFlags,
+
+    #[command(flatten)]
+    gate: GateFlags,
 
     /// Added to x before normalizing, in the shape and type of x
     #[arg(long, value_name = "NAME")]
@@ -89,7 +93,9 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         return Err(Failure::WrongCall(format!("{flag}: --mode inference keeps no statistics")));
     }
     args.average()?;
-    args.codes.format(&call)?;
+    let has_codes = args.codes.format(&call)?.is_some();
+    let beside = [("--residual", residual.is_some()), ("--bias", bias.is_some()), ("--codes", has_codes)];
+    let gate_input = args.gate.find(&call, &beside)?;
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -98,7 +104,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, bias.as_ref(), residual.as_ref())
+    run(args, call, [bias.as_ref(), residual.as_ref(), gate_input.as_ref()])
 }
 
 /// `--running`.
@@ -124,14 +130,14 @@ impl Forward {
 fn run_typed<T: Element, P: Element>(
     args: &Forward,
     mut call: Call,
-    bias: Option<&TensorInfo>,
-    residual: Option<&TensorInfo>,
+    [bias, residual, gate_input]: [Option<&TensorInfo>; 3],
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
     let info = call.x.clone();
     let x: Vec<T> = call.read_rows(&info)?;
     let residual: Option<Vec<T>> = residual.map(|tensor| call.read_rows(tensor)).transpose()?;
+    let gate_input: Option<Vec<T>> = gate_input.map(|tensor| call.read_rows(tensor)).transpose()?;
     let row_gain = call.read_row_gain()?;
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
@@ -147,6 +153,8 @@ fn run_typed<T: Element, P: Element>(
             ..Running::new(&mean[..], &variance[..])
         }),
         residual: residual.as_deref().map(|data| Rows { data, stride }),
+        gate_input: gate_input.as_deref().map(|data| Rows { data, stride }),
+        gate_order: args.gate.gate_order,
         gain: gain.as_deref(),
         bias: bias.as_deref(),
         row_gain: row_gain.as_deref(),

@@ -5,7 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
 use wgpu_layernorm::bench::Operation;
 use wgpu_layernorm::plan::{AdapterKind, RowSplit, Tensor};
-use wgpu_layernorm::{Activation, Affine, CodeDtype, Dtype, Error, Gradient, Normalization};
+use wgpu_layernorm::{Activation, Affine, CodeDtype, Dtype, Error, GateOrder, Gradient, Normalization};
 
 pub(crate) fn dtypes() -> impl TypedValueParser<Value = Dtype> {
     words(Dtype::ALL.map(Dtype::name))
@@ -21,6 +21,10 @@ pub(crate) fn affines() -> impl TypedValueParser<Value = Affine> {
 
 pub(crate) fn activations() -> impl TypedValueParser<Value = Activation> {
     words(Activation::ALL.map(Activation::name))
+}
+
+pub(crate) fn gate_orders() -> impl TypedValueParser<Value = GateOrder> {
+    words(GateOrder::ALL.map(GateOrder::name))
 }
 
 pub(crate) fn code_dtypes() -> impl TypedValueParser<Value = CodeDtype> {

@@ -207,6 +207,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
                         &reference::biases(problem, count, bias),
                     ],
                     false,
+                    None,
                 ),
             ))
         };

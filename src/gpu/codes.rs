@@ -44,6 +44,7 @@ impl Context {
             row_gain: inputs.row_gain.is_some(),
             given_statistics: inputs.mean.is_some(),
             running_statistics: inputs.running.is_some(),
+            gate_input: inputs.gate_input.map(|_| inputs.gate_order),
             codes: Some(format.dtype),
             given_unit: format.unit.is_some(),
             ..Forward::default()

@@ -14,7 +14,7 @@ use super::{adapter_info_of_device, required_features, required_limits};
 use crate::error::Error;
 use crate::op::{Stored, check_source};
 use crate::plan::{AdapterKind, Backward, Caps, Forward, Operation, RowSplit, SubgroupSizes, Tensor, Tuning};
-use crate::types::{BackwardInputs, Element, ForwardInputs, Gradient, Problem};
+use crate::types::{BackwardInputs, Element, ForwardInputs, GateOrder, Gradient, Problem};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An open device, and the normalizations that it has been asked for, so that only the first call with a
@@ -202,6 +202,7 @@ impl Context {
             row_gain,
             given_statistics: inputs.mean.is_some(),
             running_statistics: inputs.running.is_some(),
+            gate_input: inputs.gate_input.map(|_| inputs.gate_order),
             ..Forward::default()
         };
         let call = HostCall::new(self, Operation::Forward(forward), problem, inputs.rows, &inputs.given())?;
@@ -221,8 +222,8 @@ impl Context {
         })
     }
 
-    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too; from
-    /// y ([`BackwardInputs::from_y`]) they are the rstd that is given. Holds its thread as
+    /// The gradients of host rows. The statistics that backward needs are computed first, on the GPU too;
+    /// from y ([`BackwardInputs::from_y`]) they are the rstd that is given. Holds its thread as
     /// [`Context::forward`] does.
     ///
     /// # Errors
@@ -247,6 +248,7 @@ impl Context {
             drow_gain: wanted(inputs.row_gain.is_some()),
             given_statistics: inputs.mean.is_some(),
             from_y,
+            gate_input: inputs.gate_input.map(|_| inputs.gate_order),
             clamped: from_y && affine.has_gain() && problem.channels.is_none() && inputs.dsum.is_none(),
             ..Backward::default()
         };
@@ -261,12 +263,16 @@ impl Context {
         let call = HostCall::new(self, Operation::Backward(backward), problem, inputs.rows, &given)?;
         let place = |tensor| match tensor {
             Tensor::X | Tensor::Statistics | Tensor::Mean | Tensor::Variance => call.given(tensor),
+            // A gate before the norm is part of what is normalized.
+            Tensor::GateInput if inputs.gate_order == GateOrder::Before => call.given(tensor),
             _ => None,
         };
+        let of_gate = inputs.gate_input.map(|_| GateOrder::Before);
+        let of_statistics = Forward { gate_input: of_gate, ..Forward::default() };
         let forward = match from_y {
             true => None,
             false => {
-                let forward = ForwardBuffers::from_given(rows, &Forward::default(), place);
+                let forward = ForwardBuffers::from_given(rows, &of_statistics, place);
                 Some(norm.prepare_forward(&forward.ok_or_else(no_x)?)?)
             }
         };
@@ -279,6 +285,7 @@ impl Context {
         let count = |clamped: Vec<f32>| clamped.first().map(|clamped| *clamped as u32);
         Ok(BackwardResult {
             dx: results.of(Tensor::Dx).unwrap_or_default(),
+            dgate_input: results.of(Tensor::DgateInput),
             dgain: results.of(Tensor::Dgain),
             dbias: results.of(Tensor::Dbias),
             drow_gain: results.of(Tensor::DrowGain),

@@ -36,6 +36,9 @@ pub struct BackwardResult<T, P> {
     /// `[rows, cols]`, one row after the other.
     #[doc(alias = "grad_input")]
     pub dx: Vec<T>,
+    /// The gradient of `gate_input`, `[rows, cols]`, where there is one.
+    #[doc(alias = "dz")]
+    pub dgate_input: Option<Vec<T>>,
     /// `[cols]`, or a value for each channel, where the problem has a gain.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Vec<P>>,
@@ -53,6 +56,6 @@ impl<T, P> BackwardResult<T, P> {
     /// dx alone.
     #[must_use]
     pub const fn new(dx: Vec<T>) -> Self {
-        Self { dx, dgain: None, dbias: None, drow_gain: None, clamped: None }
+        Self { dx, dgate_input: None, dgain: None, dbias: None, drow_gain: None, clamped: None }
     }
 }

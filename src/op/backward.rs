@@ -1,8 +1,12 @@
 //! Backward: dx, and the sums over rows dgain and dbias, see `docs/numerics.md`.
 
-use super::table::{Asked, Choice, Role, Spec, Uses, apart, combinations, place_of};
-use super::{Kernel, Shape, Stored, Tensor};
-use crate::types::{Affine, Gradient};
+mod tensors;
+
+pub(super) use tensors::TENSORS;
+
+use super::forward::GATES;
+use super::table::{Choice, combinations, place_of};
+use crate::types::{Affine, GateOrder, Gradient};
 
 /// What backward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
@@ -32,6 +36,9 @@ pub struct Backward {
     /// Whether the columns are counted whose gain is too small for that. Only beside dx, without dsum, with
     /// which it would take more bindings than every device has, and where gain has a value for each column.
     pub clamped: bool,
+    /// Whether forward had a gate, and of what it was a factor; its gradient is then written beside dx. Only
+    /// without dsum, a gain of each row, and y in place of x.
+    pub gate_input: Option<GateOrder>,
     /// Whether dx is written over x, or over y where xhat is made from that.
     pub x_in_dx: bool,
     /// Whether dx is written over dy.
@@ -59,6 +66,7 @@ impl Backward {
             given_statistics: false,
             from_y: false,
             clamped: false,
+            gate_input: None,
             x_in_dx: false,
             dy_in_dx: false,
         }
@@ -88,6 +96,7 @@ impl Backward {
             given_statistics: self.given_statistics,
             from_y: self.from_y,
             clamped: false,
+            gate_input: self.gate_input,
             x_in_dx: false,
             dy_in_dx: false,
         }
@@ -99,7 +108,7 @@ impl Backward {
         !self.given_statistics || self.has_parameters() || self.drow_gain.is_some()
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 9] = [
+    pub(crate) const CHOICES: [Choice<Self>; 10] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
@@ -136,6 +145,11 @@ impl Backward {
             set: |backward, value| (backward.from_y, backward.clamped) = SOURCES[value],
         },
         Choice {
+            labels: &["", "/gate_input_before", "/gate_input_after"],
+            get: |backward| place_of(&GATES, &backward.gate_input),
+            set: |backward, value| backward.gate_input = GATES[value],
+        },
+        Choice {
             labels: &["", "/x_in_dx"],
             get: |backward| usize::from(backward.x_in_dx),
             set: |backward, value| backward.x_in_dx = value > 0,
@@ -167,8 +181,11 @@ impl Backward {
             }
             false => !self.clamped,
         };
+        let is_plain = !self.dsum && !self.row_gain && !self.given_statistics && !self.from_y;
+        let gated = self.gate_input.is_none() || is_plain;
         (self.dx.is_some() || self.has_parameters() || self.drow_gain.is_some())
             && of_y
+            && gated
             && fits
             && has_place
             && has_gain
@@ -188,192 +205,3 @@ const SOURCES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)]
 /// Whether rows have a gain each, and what becomes of its gradient.
 const ROW_GAINS: [(bool, Option<Gradient>); 4] =
     [(false, None), (true, None), (true, Some(Gradient::Overwrite)), (true, Some(Gradient::Accumulate))];
-
-/// Whether a kernel writes what whole rows have: dx and the gradient of a row's gain.
-const fn finishes_rows(asked: &Asked<Backward>) -> bool {
-    !matches!(
-        asked.kernel,
-        Kernel::BackwardSplitSums | Kernel::BackwardChannelSums | Kernel::BackwardReduceParameters
-    )
-}
-
-/// Rows, read once, or twice where they are too wide for registers.
-const fn walked(asked: &Asked<Backward>) -> Uses {
-    match asked.kernel {
-        Kernel::BackwardStreamed => Uses::times(2, 0),
-        Kernel::BackwardReduceParameters => Uses::NONE,
-        _ => Uses::READ,
-    }
-}
-
-/// What xhat is made of.
-const fn source(asked: &Asked<Backward>) -> Uses {
-    match asked.kernel {
-        // dx has no part along xhat.
-        Kernel::BackwardSplitApply if asked.options.given_statistics && !asked.activation.is_some() => {
-            Uses::NONE
-        }
-        // Once more for what rounding left in the mean.
-        Kernel::BackwardChannelSums if asked.options.dgain.is_some() && !asked.options.from_y => {
-            Uses::times(2, 0)
-        }
-        _ => walked(asked),
-    }
-}
-
-const fn is_reduction(asked: &Asked<Backward>) -> bool {
-    matches!(asked.kernel, Kernel::BackwardReduceParameters)
-}
-
-const fn gradient(wanted: Option<Gradient>) -> Uses {
-    match wanted {
-        None => Uses::NONE,
-        Some(Gradient::Overwrite) => Uses::WRITE,
-        Some(Gradient::Accumulate) => Uses::READ_AND_WRITE,
-    }
-}
-
-/// The kernels over rows come first; what they leave of dgain and dbias in partial sums, the last one adds
-/// up.
-pub(super) const TENSORS: &[Spec<Backward>] = &[
-    Spec {
-        tensor: Tensor::X,
-        role: Role::Input { in_place: &[Tensor::Dx] },
-        shape: Shape::Rows,
-        stored: Stored::AsRows,
-        uses: |asked| source(asked).only_if(!asked.options.from_y),
-        lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
-    },
-    Spec {
-        tensor: Tensor::Dy,
-        role: Role::Input { in_place: &[Tensor::Dx] },
-        shape: Shape::Rows,
-        stored: Stored::AsY,
-        uses: walked,
-        lies_in: |backward| if backward.dy_in_dx { Some(Tensor::Dx) } else { None },
-    },
-    Spec {
-        tensor: Tensor::Dsum,
-        role: Role::INPUT,
-        shape: Shape::Rows,
-        stored: Stored::AsRows,
-        uses: |asked| Uses::READ.only_if(asked.options.dsum && finishes_rows(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Gain,
-        role: Role::INPUT,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        uses: |asked| {
-            let makes_xhat = asked.activation.is_some() || asked.options.from_y;
-            let in_sums = asked.kernel != Kernel::BackwardChannelSums || makes_xhat;
-            Uses::READ.only_if(asked.affine.has_gain() && !is_reduction(asked) && in_sums)
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Bias,
-        role: Role::INPUT,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        // What the activation was applied to is made again, or xhat is made from y.
-        uses: |asked| {
-            let counts = asked.activation.is_some() || asked.options.from_y;
-            let is_needed = counts && !is_reduction(asked);
-            Uses::READ.only_if(asked.affine.has_bias() && is_needed)
-        },
-        lies_in: apart,
-    },
-    // After gain and bias, which it was made with.
-    Spec {
-        tensor: Tensor::Y,
-        role: Role::Input { in_place: &[Tensor::Dx] },
-        shape: Shape::Rows,
-        stored: Stored::AsY,
-        uses: |asked| source(asked).only_if(asked.options.from_y),
-        lies_in: |backward| if backward.x_in_dx { Some(Tensor::Dx) } else { None },
-    },
-    Spec {
-        tensor: Tensor::RowGain,
-        role: Role::INPUT,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| {
-            let Backward { dx, row_gain, .. } = asked.options;
-            Uses::READ.only_if(row_gain && dx.is_some() && finishes_rows(asked))
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Statistics,
-        role: Role::INPUT,
-        shape: Shape::Statistics,
-        stored: Stored::F32,
-        uses: |asked| Uses::READ.only_if(!is_reduction(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Dx,
-        role: Role::Output,
-        shape: Shape::Rows,
-        stored: Stored::AsRows,
-        uses: |asked| gradient(asked.options.dx).only_if(!is_reduction(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Partials,
-        role: Role::Scratch,
-        shape: Shape::Partials,
-        stored: Stored::F32,
-        uses: |asked| {
-            let uses = if is_reduction(asked) { Uses::READ } else { Uses::READ_AND_WRITE };
-            uses.only_if(asked.options.has_parameters())
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Dgain,
-        role: Role::Output,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        uses: |asked| gradient(asked.options.dgain).only_if(is_reduction(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Dbias,
-        role: Role::Output,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        uses: |asked| gradient(asked.options.dbias).only_if(is_reduction(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::DrowGain,
-        role: Role::Output,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| gradient(asked.options.drow_gain).only_if(finishes_rows(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Clamped,
-        role: Role::Output,
-        shape: Shape::One,
-        stored: Stored::F32,
-        uses: |asked| Uses::WRITE.only_if(asked.options.clamped && finishes_rows(asked)),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::RowPartials,
-        role: Role::Scratch,
-        shape: Shape::RowPartials,
-        stored: Stored::F32,
-        uses: |asked| match asked.kernel {
-            Kernel::BackwardSplitSums => Uses::WRITE,
-            Kernel::BackwardSplitApply => Uses::READ.only_if(asked.options.needs_row_sums()),
-            _ => Uses::NONE,
-        },
-        lies_in: apart,
-    },
-];

@@ -2,7 +2,7 @@
 
 use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
 use super::{Kernel, Shape, Stored, Tensor};
-use crate::types::CodeDtype;
+use crate::types::{CodeDtype, GateOrder};
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
 /// [`default`](Self::default), as [all that grows](crate#what-grows).
@@ -31,6 +31,9 @@ pub struct Forward {
     pub codes: Option<CodeDtype>,
     /// Whether the unit of all codes is given, and not found for each row and written.
     pub given_unit: bool,
+    /// Whether there is a gate, `silu(gate_input)`, and of what it is a factor. Only for RMS norm, see
+    /// [`GateOrder`]; without a residual and a gain of each row, and after it not without y.
+    pub gate_input: Option<GateOrder>,
     /// The output whose rows are x's own, if any: y or sum.
     pub x_in: Option<Tensor>,
     /// The output whose rows are the residual's own, if any: y or sum.
@@ -58,6 +61,7 @@ impl Forward {
             running_statistics: false,
             codes: None,
             given_unit: false,
+            gate_input: None,
             x_in: None,
             residual_in: None,
         }
@@ -99,6 +103,7 @@ impl Forward {
             running_statistics: false,
             codes: None,
             given_unit: false,
+            gate_input: self.gate_input.filter(|order| *order == GateOrder::Before),
             x_in: in_sum(self.x_in),
             residual_in: in_sum(self.residual_in),
         }
@@ -109,7 +114,7 @@ impl Forward {
         if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 8] = [
+    pub(crate) const CHOICES: [Choice<Self>; 9] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
@@ -143,6 +148,11 @@ impl Forward {
             set: |forward, value| forward.given_unit = value > 0,
         },
         Choice {
+            labels: &["", "/gate_input_before", "/gate_input_after"],
+            get: |forward| place_of(&GATES, &forward.gate_input),
+            set: |forward, value| forward.gate_input = GATES[value],
+        },
+        Choice {
             labels: &["", "/x_in_y", "/x_in_sum"],
             get: |forward| place_of(&OUTPUTS, &forward.x_in),
             set: |forward, value| forward.x_in = OUTPUTS[value],
@@ -173,7 +183,18 @@ impl Forward {
             (false, false) => true,
             _ => !self.residual && self.codes.is_none(),
         };
-        alone && has_outputs && has_unit && of_rows && (self.x_in.is_none() || self.x_in != self.residual_in)
+        let is_plain = !self.residual && !self.row_gain && !self.given_statistics && !self.running_statistics;
+        let gated = match self.gate_input {
+            None => true,
+            Some(GateOrder::Before) => is_plain,
+            Some(GateOrder::After) => is_plain && self.makes_y(),
+        };
+        alone
+            && has_outputs
+            && has_unit
+            && of_rows
+            && gated
+            && (self.x_in.is_none() || self.x_in != self.residual_in)
     }
 
     /// All options that go together.
@@ -193,6 +214,9 @@ const STATISTICS: [(bool, bool); 4] = [(false, false), (true, false), (true, tru
 
 /// Which codes there are.
 const CODES: [Option<CodeDtype>; 3] = [None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)];
+
+/// Which gates there are.
+pub(super) const GATES: [Option<GateOrder>; 3] = [None, Some(GateOrder::Before), Some(GateOrder::After)];
 
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
@@ -224,6 +248,19 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
             _ => Uses::READ,
         },
         lies_in: |forward| forward.residual_in,
+    },
+    Spec {
+        tensor: Tensor::GateInput,
+        role: Role::INPUT,
+        shape: Shape::Rows,
+        stored: Stored::AsRows,
+        uses: |asked| match (asked.options.gate_input, asked.kernel) {
+            (None, _) | (Some(GateOrder::After), Kernel::ForwardSplitStatistics) => Uses::NONE,
+            (Some(GateOrder::Before), Kernel::ForwardStreamed) => Uses::times(asked.options.walks(), 0),
+            (Some(GateOrder::After), Kernel::ForwardStreamed) => Uses::times(asked.options.walks() - 1, 0),
+            (Some(_), _) => Uses::READ,
+        },
+        lies_in: apart,
     },
     Spec {
         tensor: Tensor::Gain,

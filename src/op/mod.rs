@@ -14,7 +14,7 @@ pub use backward::Backward;
 pub use forward::Forward;
 pub use kernel::Kernel;
 pub use operation::Operation;
-pub(crate) use operation::check_source;
+pub(crate) use operation::{check_gated, check_source};
 pub(crate) use table::Choice;
 #[cfg(feature = "gpu")]
 pub(crate) use table::Facts;
@@ -98,6 +98,14 @@ mod tests {
             [(Kernel::BackwardCached, 8), (Kernel::BackwardStreamed, 8), (Kernel::BackwardSplitApply, 9)]
         {
             assert_eq!(most(kernel, &from_y, Affine::GainBias), Some(bindings), "{}", kernel.name());
+        }
+        // With a gate that and its gradient.
+        let is_gated = |operation: &Operation| operation.gate_input().is_some();
+        let gated: Vec<_> = backwards.iter().copied().filter(is_gated).collect();
+        for (kernel, bindings) in
+            [(Kernel::BackwardCached, 8), (Kernel::BackwardStreamed, 8), (Kernel::BackwardSplitApply, 9)]
+        {
+            assert_eq!(most(kernel, &gated, Affine::Gain), Some(bindings), "{}", kernel.name());
         }
         let without_affine = |kernel| most(kernel, &statistics, Affine::None);
         assert_eq!(without_affine(Kernel::ForwardSplitStatistics), Some(4));

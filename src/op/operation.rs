@@ -4,7 +4,8 @@ use super::table::{Asked, Choice, Facts, Role, Spec, Used, label_of, named_value
 use super::{Backward, Forward, Kernel, Tensor, backward, forward};
 use crate::error::Error;
 use crate::types::{
-    Activation, Affine, BackwardInputs, Channels, Normalization, Problem, check_kept, check_least_gain,
+    Activation, Affine, BackwardInputs, Channels, GateOrder, Normalization, Problem, check_kept,
+    check_least_gain,
 };
 
 /// What a plan is for.
@@ -127,6 +128,14 @@ impl Operation {
         }
     }
 
+    /// Of what a gate is a factor, if there is one.
+    pub(crate) const fn gate_input(&self) -> Option<GateOrder> {
+        match self {
+            Self::Forward(forward) => forward.gate_input,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.gate_input,
+        }
+    }
+
     /// Whether mean and variance of each row are those that forward was given.
     pub(crate) const fn has_given_statistics(&self) -> bool {
         match self {
@@ -159,6 +168,9 @@ impl Operation {
             && backward.from_y
         {
             check_from_y(problem, backward)?;
+        }
+        if self.gate_input().is_some() {
+            check_gated(problem)?;
         }
         if self.has_row_gain() && problem.activation.is_some() {
             let needs = "none where rows have a gain each";
@@ -202,6 +214,29 @@ impl Operation {
             Self::Backward(backward) | Self::ReduceParameters(backward) => {
                 label_of(&Backward::CHOICES, backward)
             }
+        }
+    }
+}
+
+/// That a problem is one of gated RMS norm.
+pub(crate) fn check_gated(problem: &Problem) -> Result<(), Error> {
+    if problem.normalization != Normalization::Rms {
+        let needs = "rms where there is a gate input";
+        return Err(Error::invalid("normalization", problem.normalization, needs));
+    }
+    if problem.affine.has_bias() {
+        let needs = "one without a bias where there is a gate input";
+        return Err(Error::invalid("affine", problem.affine, needs));
+    }
+    if problem.activation.is_some() {
+        let needs = "none where there is a gate input";
+        return Err(Error::invalid("activation", problem.activation, needs));
+    }
+    match problem.channels.filter(|channels| !channels.is_by_column()) {
+        None => Ok(()),
+        Some(channels) => {
+            let needs = "1, a gain for each column, where there is a gate input";
+            Err(Error::invalid("channels.spatial", channels.spatial, needs))
         }
     }
 }

@@ -12,6 +12,9 @@ pub enum Tensor {
     Residual,
     #[doc(alias = "weight", alias = "gamma")]
     Gain,
+    /// What a gate is `silu` of: gated RMS norm.
+    #[doc(alias = "z")]
+    GateInput,
     #[doc(alias = "beta")]
     Bias,
     /// What all of a row's y is multiplied by at last.
@@ -41,6 +44,8 @@ pub enum Tensor {
     Dsum,
     #[doc(alias = "grad_input")]
     Dx,
+    #[doc(alias = "dz")]
+    DgateInput,
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     Dgain,
     #[doc(alias = "grad_bias", alias = "dbeta")]
@@ -63,6 +68,7 @@ impl Tensor {
             Self::X => "x",
             Self::Residual => "residual",
             Self::Gain => "gain",
+            Self::GateInput => "gate_input",
             Self::Bias => "bias",
             Self::RowGain => "row_gain",
             Self::Mean => "mean",
@@ -77,6 +83,7 @@ impl Tensor {
             Self::Dy => "dy",
             Self::Dsum => "dsum",
             Self::Dx => "dx",
+            Self::DgateInput => "dgate_input",
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",
             Self::DrowGain => "drow_gain",

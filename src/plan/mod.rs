@@ -194,7 +194,9 @@ impl Plan {
         };
         // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias, and
         // where 8 values are two accesses to rows of one type.
-        let makes_more = problem.activation.is_some() || (backward.from_y && problem.affine.has_gain());
+        let makes_more = problem.activation.is_some()
+            || backward.gate_input.is_some()
+            || (backward.from_y && problem.affine.has_gain());
         let is_crowded = makes_more || (shape.vector_width == 8 && !Stored::is_one(problem));
         let rung = match caps.kind {
             AdapterKind::Gpu if is_crowded => Rung { block_rows: rung.block_rows.min(2), ..rung },

@@ -2,6 +2,11 @@
 
 use crate::Activation;
 
+/// What a gate is a factor by, and the derivative of that: `silu`.
+pub(crate) fn gate(input: f64) -> [f64; 2] {
+    [Activation::Silu.of(input), Activation::Silu.slope(input)]
+}
+
 impl Activation {
     /// y of z.
     pub(super) fn of(self, z: f64) -> f64 {

@@ -1,12 +1,15 @@
 //! The gradients of forward.
 
+use super::activation::gate;
 use super::{
     GivenStatistics, OfColumns, RowStatistics, add_to, biases, check_given, check_length, check_problem,
     check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
-use crate::op::{Stored, check_source};
+use crate::op::{Stored, check_gated, check_source};
 use crate::types::check_statistics;
-use crate::{BackwardInputs, Element, Error, Gradient, Normalization, Problem, Real, Rows, RowsMut, Running};
+use crate::{
+    BackwardInputs, Element, Error, GateOrder, Gradient, Normalization, Problem, Real, Rows, RowsMut, Running,
+};
 
 /// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
 /// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
@@ -16,6 +19,10 @@ pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
     #[doc(alias = "grad_input")]
     pub dx: Option<RowsMut<'a, O>>,
+    /// The gradient with respect to `gate_input`, `[rows, cols]`, always overwritten; only with one, and
+    /// beside dx.
+    #[doc(alias = "dz")]
+    pub dgate_input: Option<RowsMut<'a, O>>,
     /// The gradient with respect to gain, `[cols]`; only when [`Problem::affine`] has a gain.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<&'a mut [Q]>,
@@ -36,6 +43,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
     fn default() -> Self {
         Self {
             dx: None,
+            dgate_input: None,
             dgain: None,
             dbias: None,
             drow_gain: None,
@@ -53,6 +61,7 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///         (y - bias) / gain                            (from y in place of x, with the rstd that is given)
 /// dz    = dy * sigmoid(z) * (1 + z * sigmoid(-z))      (with `Activation::Silu`, z = gain * xhat + bias; in place of dy
 ///                                                      from here on)
+/// dz    = dy * silu(gate_input)                        (with a gate after the norm; in place of dy from here on)
 /// dxhat = dy * gain                                    (gain 1 where there is none)
 /// dx    = rstd * (dxhat - mean_cols(dxhat) - xhat * mean_cols(dxhat * xhat))
 ///         + dsum                                       (without mean_cols(dxhat) for RMS norm and L2; for L2 the sum over
@@ -60,6 +69,8 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///                                                      dsum 0 where there is none)
 ///         row_gain times all of that but dsum          (where rows have gains, and dxhat = dy)
 ///         rstd * dxhat + dsum                          (where mean and variance were given to forward)
+/// dgate_input = dy * gain * xhat * silu'(gate_input)   (with a gate after the norm; with one before it, x is x * silu(gate_input)
+///               dx * x * silu'(gate_input)             above, dx that of the product, and dx becomes dx * silu(gate_input))
 /// dgain = sum_rows(dy * xhat)                          (where the problem has channels: and over the columns of each)
 /// dbias = sum_rows(dy)
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite, unless mean and variance were given)
@@ -100,6 +111,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     outputs.dgain.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_gain("dgain"))?;
     outputs.dbias.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_bias("dbias"))?;
     inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
+    check_gate(problem, inputs, outputs.dx.is_some(), outputs.dgate_input.is_some())?;
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("dgain", outputs.dgain.as_deref(), parameters)?;
@@ -122,6 +134,9 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let y = inputs.y.map(|y| y.checked("y", rows, cols)).transpose()?;
     inputs.rstd.map_or(Ok(()), |rstd| check_length("rstd", rstd.len(), rows))?;
     let dy = inputs.dy.checked("dy", rows, cols)?;
+    let gate_input = inputs.gate_input.map(|gate| gate.checked("gate_input", rows, cols)).transpose()?;
+    let dgate_input =
+        outputs.dgate_input.map(|gradient| gradient.checked("dgate_input", rows, cols)).transpose()?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
     let dx = outputs.dx.map(|dx| dx.checked("dx", rows, cols)).transpose()?;
 
@@ -130,6 +145,8 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let mut x = x.map(|x| x.blocks(block_rows));
     let mut y = y.map(|y| y.blocks(block_rows));
     let mut rstd = inputs.rstd.map(|rstd| rstd.chunks(block_rows));
+    let mut gate_input = gate_input.map(|gate| gate.blocks(block_rows));
+    let mut dgate_input = dgate_input.map(|gradient| gradient.blocks(block_rows));
     let mut dsum = dsum.map(|dsum| dsum.blocks(block_rows));
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
@@ -140,6 +157,9 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
         y: y.as_mut().and_then(Iterator::next),
         rstd: rstd.as_mut().and_then(Iterator::next),
         least_gain: inputs.least_gain,
+        gate_input: gate_input.as_mut().and_then(Iterator::next),
+        gate_order: inputs.gate_order,
+        dgate_input: dgate_input.as_mut().and_then(Iterator::next),
         dy,
         dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
@@ -175,6 +195,9 @@ struct Block<'a, T, O, D> {
     y: Option<Rows<'a, D>>,
     rstd: Option<&'a [f32]>,
     least_gain: f32,
+    gate_input: Option<Rows<'a, T>>,
+    gate_order: GateOrder,
+    dgate_input: Option<RowsMut<'a, O>>,
     dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
@@ -207,10 +230,17 @@ fn backward_block<T: Element, O: Real, D: Element>(
     let mut dxhat = vec![0.0; cols];
     let mut x = block.x.map(|x| x.each(cols));
     let mut y = block.y.map(|y| y.each(cols));
+    let mut gate_input = block.gate_input.map(|gate| gate.each(cols));
+    let mut dgate_input = block.dgate_input.map(|gradient| gradient.each(cols));
     for (i, dy) in block.dy.each(cols).enumerate() {
         let row_number = block.first_row + i;
         let (of_columns, gain, bias) = (gain, gain.of_row(row_number), bias.of_row(row_number));
         let (x, y) = (x.as_mut().and_then(Iterator::next), y.as_mut().and_then(Iterator::next));
+        let gates = gate_input.as_mut().and_then(Iterator::next);
+        let gates: Option<Vec<[f64; 2]>> =
+            gates.map(|row| row.iter().map(|input| gate(input.to_f64())).collect());
+        let before = gates.as_ref().filter(|_| block.gate_order == GateOrder::Before);
+        let after = gates.as_ref().filter(|_| block.gate_order == GateOrder::After);
         let row = match (x, y, block.rstd) {
             (None, Some(y), Some(rstd)) => {
                 for (((xhat, y), gain), bias) in xhat.iter_mut().zip(y).zip(&*gain).zip(&*bias) {
@@ -222,6 +252,9 @@ fn backward_block<T: Element, O: Real, D: Element>(
                 for (xhat, x) in xhat.iter_mut().zip(x.unwrap_or_default()) {
                     *xhat = x.to_f64();
                 }
+                for (xhat, [factor, _]) in xhat.iter_mut().zip(before.into_iter().flatten()) {
+                    *xhat *= factor;
+                }
                 let of_row = given.map(|given| given.of_row(row_number));
                 let row = RowStatistics::of_row(problem, &xhat, of_row);
                 for xhat in &mut xhat {
@@ -232,6 +265,9 @@ fn backward_block<T: Element, O: Real, D: Element>(
         };
         for ((((dz, dy), xhat), gain), bias) in dz.iter_mut().zip(dy).zip(&xhat).zip(&*gain).zip(&*bias) {
             *dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
+        }
+        for (dz, [factor, _]) in dz.iter_mut().zip(after.into_iter().flatten()) {
+            *dz *= factor;
         }
         let products = dz.iter().zip(&xhat).map(|(dz, xhat)| dz * xhat);
         of_columns.add_row(row_number, &mut sums.dgain, products);
@@ -257,13 +293,60 @@ fn backward_block<T: Element, O: Real, D: Element>(
             true => of_row * (row.rstd * dxhat),
             false => of_row * (row.rstd * (dxhat - mean_dxhat - xhat * mean_dxhat_xhat)),
         };
-        let values = dxhat.iter().zip(&xhat).map(of_column);
+        let mut values: Vec<f64> = dxhat.iter().zip(&xhat).map(of_column).collect();
+        if let Some((gates, dgate_input)) = gates.as_ref().zip(dgate_input.as_mut().and_then(Iterator::next))
+        {
+            let of_row = if mean_dxhat_xhat.is_finite() { 0.0 } else { f64::NAN };
+            for (column, [factor, slope]) in gates.iter().enumerate() {
+                let product = match block.gate_order {
+                    GateOrder::Before => values[column] * x.map_or(0.0, |x| x[column].to_f64()),
+                    GateOrder::After => dy[column].to_f64() * (gain[column] * xhat[column]),
+                };
+                dgate_input[column] = O::from_f64(product * slope + of_row);
+                if block.gate_order == GateOrder::Before {
+                    values[column] *= factor;
+                }
+            }
+        }
+        let values = values.into_iter();
         match dsum.as_mut().and_then(Iterator::next) {
             Some(dsum) => store(dx_gradient, dx, values.zip(dsum).map(|(dx, dsum)| dx + dsum.to_f64())),
             None => store(dx_gradient, dx, values),
         }
     }
     sums
+}
+
+/// That a gate goes with the problem and with the rest of the call.
+fn check_gate<T, P, D>(
+    problem: &Problem,
+    inputs: &BackwardInputs<'_, T, P, D>,
+    has_dx: bool,
+    has_dgate_input: bool,
+) -> Result<(), Error> {
+    if inputs.gate_input.is_none() {
+        let why = "there is no gate_input, of which it is the gradient";
+        return match has_dgate_input {
+            true => Err(Error::UnusedBuffer { buffer: "dgate_input", why }),
+            false => Ok(()),
+        };
+    }
+    match (has_dx, has_dgate_input) {
+        (true, false) => {
+            return Err(Error::MissingBuffer { buffer: "dgate_input", why: "it is written beside dx" });
+        }
+        (false, true) => {
+            return Err(Error::MissingBuffer { buffer: "dx", why: "dgate_input is written beside it" });
+        }
+        _ => {}
+    }
+    check_gated(problem)?;
+    let given =
+        [("y", inputs.y.is_some()), ("dsum", inputs.dsum.is_some()), ("row_gain", inputs.row_gain.is_some())];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((buffer, _)) => Err(Error::UnusedBuffer { buffer, why: "gated RMS norm has none" }),
+        None => Ok(()),
+    }
 }
 
 /// xhat of what forward made of it.

@@ -1,12 +1,13 @@
 //! `y = gain * xhat + bias`, and an activation of it.
 
+use super::activation::gate;
 use super::{
     GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
     gains, map_in_order, rows_per_block,
 };
-use crate::op::Stored;
+use crate::op::{Stored, check_gated};
 use crate::types::check_statistics;
-use crate::{Element, Error, ForwardInputs, Problem, Real, Rows, RowsMut, Running};
+use crate::{Element, Error, ForwardInputs, GateOrder, Problem, Real, Rows, RowsMut, Running};
 
 /// What [`forward`] writes. Slices may be longer than what is written to them; the rest stays as it is.
 /// Written with `..`, over [`new`](Self::new), as [all that grows](crate#what-grows).
@@ -73,6 +74,13 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem.affine.check_gain(inputs.gain.is_some())?;
     problem.affine.check_bias(inputs.bias.is_some())?;
     inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
+    if inputs.gate_input.is_some() {
+        check_gated(problem)?;
+        let given = [("residual", inputs.residual.is_some()), ("row_gain", inputs.row_gain.is_some())];
+        if let Some((buffer, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(Error::UnusedBuffer { buffer, why: "gated RMS norm has none" });
+        }
+    }
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("row_gain", inputs.row_gain, rows)?;
@@ -97,6 +105,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
         return Err(Error::UnusedBuffer { buffer: "sum", why: "without a residual the sum is x" });
     }
     let x = inputs.x.checked("x", rows, cols)?;
+    let gate_input = inputs.gate_input.map(|gate| gate.checked("gate_input", rows, cols)).transpose()?;
     let residual = inputs.residual.map(|residual| residual.checked("residual", rows, cols)).transpose()?;
     let y = outputs.y.checked("y", rows, cols)?;
     let sum = outputs.sum.map(|sum| sum.checked("sum", rows, cols)).transpose()?;
@@ -105,6 +114,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     }
 
     let block_rows = rows_per_block(rows, 1);
+    let mut gate_input = gate_input.map(|gate| gate.blocks(block_rows));
     let mut residual = residual.map(|residual| residual.blocks(block_rows));
     let mut sum = sum.map(|sum| sum.blocks(block_rows));
     let mut statistics = outputs.statistics.map(|statistics| statistics.chunks_mut(block_rows));
@@ -113,6 +123,8 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let blocks = x.blocks(block_rows).zip(y.blocks(block_rows)).enumerate().map(|(block, (x, y))| Block {
         first_row: block * block_rows,
         x,
+        gate_input: gate_input.as_mut().and_then(Iterator::next),
+        gate_order: inputs.gate_order,
         residual: residual.as_mut().and_then(Iterator::next),
         y,
         sum: sum.as_mut().and_then(Iterator::next),
@@ -131,6 +143,8 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
 struct Block<'a, T, O, R> {
     first_row: usize,
     x: Rows<'a, T>,
+    gate_input: Option<Rows<'a, T>>,
+    gate_order: GateOrder,
     residual: Option<Rows<'a, R>>,
     y: RowsMut<'a, O>,
     sum: Option<RowsMut<'a, R>>,
@@ -168,6 +182,7 @@ fn forward_block<T: Element, O: Real, R: Element>(
     mut block: Block<'_, T, O, R>,
 ) {
     let cols = problem.cols as usize;
+    let mut gate_input = block.gate_input.map(|gate| gate.each(cols));
     let mut residual = block.residual.map(|residual| residual.each(cols));
     let mut sum = block.sum.map(|sum| sum.each(cols));
     let mut statistics = block.statistics.map(|statistics| statistics.iter_mut());
@@ -186,6 +201,14 @@ fn forward_block<T: Element, O: Real, R: Element>(
                 }
             }
         }
+        let gates = gate_input.as_mut().and_then(Iterator::next);
+        let gates: Option<Vec<f64>> =
+            gates.map(|row| row.iter().map(|input| gate(input.to_f64())[0]).collect());
+        let before = gates.as_ref().filter(|_| block.gate_order == GateOrder::Before);
+        let after = gates.as_ref().filter(|_| block.gate_order == GateOrder::After);
+        for (value, gate) in values.iter_mut().zip(before.into_iter().flatten()) {
+            *value *= gate;
+        }
         if let Some(sum) = sum.as_mut().and_then(Iterator::next) {
             for (sum, value) in sum.iter_mut().zip(&values) {
                 *sum = R::from_f64(*value);
@@ -195,8 +218,11 @@ fn forward_block<T: Element, O: Real, R: Element>(
         let row = RowStatistics::of_row(problem, &values, of_rows.given.map(|given| given.of_row(number)));
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
         let (gain, bias) = (gain.of_row(number), bias.of_row(number));
-        for (((y, value), gain), bias) in y.iter_mut().zip(&values).zip(&*gain).zip(&*bias) {
-            *y = O::from_f64(of_row * problem.activation.of(gain * row.xhat(*value) + bias));
+        for (column, (((y, value), gain), bias)) in
+            y.iter_mut().zip(&values).zip(&*gain).zip(&*bias).enumerate()
+        {
+            let factor = after.map_or(of_row, |gates| gates[column]);
+            *y = O::from_f64(factor * problem.activation.of(gain * row.xhat(*value) + bias));
         }
         if let Some(statistics) = statistics.as_mut().and_then(Iterator::next) {
             *statistics = [row.mean(), row.rstd];

@@ -11,13 +11,15 @@
 //! mean, of Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4, with eps beneath the
 //! root in both. L2 is that of [`Normalization::L2`].
 
-mod activation;
+pub(crate) mod activation;
 mod backward;
 mod codes;
 mod forward;
 mod rows;
 
 pub use crate::types::{BackwardInputs, ForwardInputs};
+#[cfg(feature = "verify")]
+pub(crate) use activation::gate;
 #[cfg(feature = "verify")]
 pub(crate) use backward::xhat_of_y;
 pub use backward::{BackwardOutputs, backward};
@@ -113,8 +115,9 @@ impl RowStatistics {
         Self { shift: mean, offset: 0.0, rstd, variance, is_linear: true, is_given: true }
     }
 
-    /// From the rstd that forward saved of a row whose xhat is known: there is no mean. With L2 it tells whether
-    /// eps is in place of the norm, as it does on a device: 1 / eps is rounded, and the product with eps.
+    /// From the rstd that forward saved of a row whose xhat is known: there is no mean. With L2 it tells
+    /// whether eps is in place of the norm, as it does on a device: 1 / eps is rounded, and the product with
+    /// eps.
     fn saved(problem: &Problem, rstd: f32) -> Self {
         let is_by_eps = f64::from(rstd) * usable_eps(problem) >= 1.0 - 4.0 * Dtype::F32.unit_roundoff();
         let is_linear = problem.normalization == Normalization::L2 && is_by_eps;

@@ -3,7 +3,7 @@
 use super::Dialect;
 use super::text::{for_tensor, of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
-use crate::types::{Activation, CodeDtype, Gradient, Normalization};
+use crate::types::{Activation, CodeDtype, GateOrder, Gradient, Normalization};
 
 /// How threads are numbered, where the reduction does not say it.
 pub(super) fn threads(plan: &Plan, dialect: Dialect) -> &'static str {
@@ -117,10 +117,10 @@ pub(super) fn operation(plan: &Plan) -> String {
                 None => wgsl!("row_gain/no_gradient"),
             };
             segment(text, gradient);
-            if backward.dsum {
-                segment(text, wgsl!("gradient/dx_with_dsum"));
-            } else {
-                output(text, Tensor::Dx, backward.dx);
+            match backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)) {
+                _ if backward.dsum => segment(text, wgsl!("gradient/dx_with_dsum")),
+                Some(order) => gated_dx(text, plan, order, backward.dx),
+                None => output(text, Tensor::Dx, backward.dx),
             }
             partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
@@ -164,8 +164,17 @@ pub(super) fn operation(plan: &Plan) -> String {
 
 fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     let stores_sum = forward.stores_sum();
-    if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) {
-        segment(text, if forward.residual { wgsl!("input/sum") } else { wgsl!("input/x") });
+    let is_gated = forward.gate_input == Some(GateOrder::Before);
+    if forward.gate_input.is_some() && plan.tensors().contains(&Tensor::GateInput) {
+        segment(text, wgsl!("activation/silu"));
+    }
+    if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) || is_gated {
+        let input = match (forward.residual, is_gated) {
+            (true, _) => wgsl!("input/sum"),
+            (false, true) => wgsl!("gate_input/before"),
+            (false, false) => wgsl!("input/x"),
+        };
+        segment(text, input);
         if forward.residual {
             let rounded = match plan.storage(Tensor::Sum) {
                 Storage::F32 => wgsl!("input/sum_exact"),
@@ -179,6 +188,7 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         let stored = match (forward.residual, stores_sum) {
             (true, true) => wgsl!("input/stored_sum"),
             (true, false) => wgsl!("input/stored_summands"),
+            (false, _) if is_gated => wgsl!("gate_input/stored"),
             (false, _) => wgsl!("input/stored_x"),
         };
         segment(text, stored);
@@ -186,6 +196,11 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
     affine(text, plan);
     let of_y: &[&str] = match plan.activation {
         _ if plan.tensors().contains(&Tensor::RowGain) => &[wgsl!("row_gain/y")],
+        _ if forward.gate_input == Some(GateOrder::After)
+            && plan.kernel != Kernel::ForwardSplitStatistics =>
+        {
+            &[wgsl!("gate_input/after_y")]
+        }
         Activation::Silu if forward.makes_y() => &[wgsl!("activation/silu"), wgsl!("activation/silu_y")],
         _ => &[wgsl!("activation/none_y")],
     };
@@ -254,9 +269,18 @@ fn source(text: &mut String, plan: &Plan) {
     if !plan.used().iter().any(|used| matches!(used.tensor, Tensor::X | Tensor::Y)) {
         return;
     }
-    let from_y = matches!(plan.operation, Operation::Backward(backward) if backward.from_y);
+    let (from_y, gate_input) = match plan.operation {
+        Operation::Backward(backward) => (backward.from_y, backward.gate_input),
+        _ => (false, None),
+    };
+    if gate_input.is_some() {
+        segment(text, wgsl!("activation/silu"));
+    }
     let parts: &[&str] = match (from_y, plan.affine.has_gain(), plan.affine.has_bias()) {
-        (false, ..) => &[wgsl!("source/x")],
+        (false, ..) if gate_input == Some(GateOrder::Before) => {
+            &[wgsl!("gate_input/before_source"), wgsl!("source/by_statistics")]
+        }
+        (false, ..) => &[wgsl!("source/x"), wgsl!("source/by_statistics")],
         (true, false, _) => &[wgsl!("source/y"), wgsl!("source/shown_xhat")],
         (true, true, false) => {
             &[wgsl!("source/y_gain"), wgsl!("source/without_affine"), wgsl!("source/shown_xhat")]
@@ -275,11 +299,32 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
         (true, false) => wgsl!("activation/z_gain"),
         (true, true) => wgsl!("activation/z_gain_bias"),
     };
+    let is_gated = matches!(
+        plan.operation,
+        Operation::Backward(backward) if backward.gate_input == Some(GateOrder::After)
+    );
     let parts: &[&str] = match plan.activation {
+        _ if is_gated => &[wgsl!("gate_input/after_dz")],
         Activation::None => &[wgsl!("activation/none")],
         Activation::Silu => &[z, wgsl!("activation/silu"), wgsl!("activation/silu_dz")],
     };
     parts.iter().for_each(|part| segment(text, part));
+}
+
+/// What the gate makes of dx, and the gradient of its input.
+fn gated_dx(text: &mut String, plan: &Plan, order: GateOrder, dx: Option<Gradient>) {
+    let ungated = &mut String::new();
+    output(ungated, Tensor::Dx, dx);
+    segment(text, &ungated.replace("write_dx(", "write_ungated_dx("));
+    match order {
+        GateOrder::Before => segment(text, wgsl!("gate_input/before_dx")),
+        GateOrder::After => {
+            let z =
+                if plan.affine.has_gain() { wgsl!("activation/z_gain") } else { wgsl!("activation/z_none") };
+            segment(text, z);
+            segment(text, wgsl!("gate_input/after_dx"));
+        }
+    }
 }
 
 /// gain and bias as far as the operation has them, and along which axis.

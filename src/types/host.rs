@@ -2,7 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use super::Element;
-use super::{LEAST_GAIN, Running};
+use super::{GateOrder, LEAST_GAIN, Running};
 use bytemuck::{Pod, Zeroable};
 
 /// What forward keeps of a row for backward, two float32 a row, in this order.
@@ -57,6 +57,13 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// [`Affine::None`](crate::Affine::None).
     #[doc(alias = "weight_g")]
     pub row_gain: Option<&'a [f32]>,
+    /// What a gate is `silu` of, `[rows, cols]`: gated RMS norm, without a bias, an activation, a residual
+    /// and a gain of each row.
+    #[doc(alias = "z")]
+    pub gate_input: Option<Rows<'a, T>>,
+    /// Of what the gate is a factor; counts with `gate_input` alone.
+    #[doc(alias = "norm_before_gate")]
+    pub gate_order: GateOrder,
     /// Mean of each row, `[rows]`, in place of its own, as batch norm has its running ones in inference: with
     /// `variance` or neither, only for layer norm, and without a residual.
     pub mean: Option<&'a [f32]>,
@@ -78,6 +85,8 @@ impl<'a, T, P> ForwardInputs<'a, T, P> {
             gain: None,
             bias: None,
             row_gain: None,
+            gate_input: None,
+            gate_order: GateOrder::Before,
             mean: None,
             variance: None,
             running: None,
@@ -96,6 +105,8 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
             gain: None,
             bias: None,
             row_gain: None,
+            gate_input: None,
+            gate_order: GateOrder::Before,
             mean: None,
             variance: None,
             running: None,
@@ -106,9 +117,10 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 9] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 10] {
         [
             ("x", Some(self.x.into())),
+            ("gate_input", self.gate_input.map(Into::into)),
             ("residual", self.residual.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("bias", self.bias.map(Into::into)),
@@ -143,6 +155,12 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// The gradient with respect to forward's y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: Rows<'a, D>,
+    /// What the gate of forward was `silu` of, `[rows, cols]`: gated RMS norm.
+    #[doc(alias = "z")]
+    pub gate_input: Option<Rows<'a, T>>,
+    /// Of what the gate was a factor; counts with `gate_input` alone.
+    #[doc(alias = "norm_before_gate")]
+    pub gate_order: GateOrder,
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<Rows<'a, T>>,
@@ -177,6 +195,8 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
             rstd: None,
             least_gain: LEAST_GAIN,
             dy,
+            gate_input: None,
+            gate_order: GateOrder::Before,
             dsum: None,
             gain: None,
             bias: None,
@@ -197,8 +217,9 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 9] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 10] {
         [
+            ("gate_input", self.gate_input.map(Into::into)),
             ("x", self.y.is_none().then(|| self.x.into())),
             ("y", self.y.map(Into::into)),
             ("dy", Some(self.dy.into())),

@@ -1,6 +1,7 @@
 //! What is computed: the words that the reference, the plans and the GPU path share.
 
 mod codes;
+mod gate_order;
 mod host;
 mod number;
 mod problem;
@@ -8,6 +9,7 @@ mod running;
 mod words;
 
 pub use codes::{CodeDtype, CodeFormat};
+pub use gate_order::GateOrder;
 #[cfg(feature = "gpu")]
 pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
@@ -72,6 +74,7 @@ mod tests {
         let rows = Rows { data: &values[..], stride: 4 };
         let forward = ForwardInputs {
             residual: Some(rows),
+            gate_input: Some(rows),
             gain: Some(&values[..]),
             bias: Some(&values[..]),
             row_gain: Some(&values[..]),
@@ -82,6 +85,7 @@ mod tests {
         };
         let backward = BackwardInputs {
             dsum: Some(rows),
+            gate_input: Some(rows),
             gain: Some(&values[..]),
             bias: Some(&values[..]),
             row_gain: Some(&values[..]),

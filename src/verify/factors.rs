@@ -300,6 +300,12 @@ fn is_defined(case: &Case) -> bool {
     let Case { problem, data, gain, dy, .. } = case;
     let is_forward = matches!(case.task, Task::Forward(_));
     let beyond_f16 = matches!(data, Data::FullRange | Data::Brink | Data::SquareWave | Data::Cliff);
+    // The product with a gate may be out of range, or be one of values that are flushed.
+    if case.task.operation().gate_input().is_some()
+        && (beyond_f16 || *data == Data::Subnormal || (*data == Data::Huge && problem.dtype != Dtype::F16))
+    {
+        return false;
+    }
     // The rstd of a row of the full range is a subnormal number, which backward may have to read as 0.
     if beyond_f16 && (problem.dtype == Dtype::F16 || !is_forward) {
         return false;

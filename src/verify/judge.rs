@@ -1,6 +1,7 @@
 //! What a result is judged by: the reference's values, and the sizes of the terms that they are made of.
 
 use super::OutputError;
+use super::gate::Gate;
 use super::tolerance::{Expected, FLOAT32_UNITS, SMALLEST_NORMAL, activation_share, curvature};
 use crate::error::Error;
 use crate::plan::Tensor;
@@ -60,7 +61,7 @@ pub(crate) struct RowTerms {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForwardTerms {
     pub(crate) row: RowTerms,
-    most_xhat: f64,
+    pub(super) most_xhat: f64,
     /// What an activation multiplies terms by.
     share: f64,
 }
@@ -126,6 +127,8 @@ pub(crate) fn shown_xhat(problem: &Problem, y: &[f32], [gains, biases]: [&OfColu
 pub(crate) struct BackwardTerms {
     /// Of dx, row by row.
     pub(crate) rows: Vec<RowTerms>,
+    /// The largest xhat of each row.
+    pub(super) most_xhat: Vec<f64>,
     /// Of the gradient of a row's gain.
     pub(crate) row_gains: Vec<RowTerms>,
     /// Sums of magnitudes, column by column.
@@ -147,12 +150,14 @@ impl BackwardTerms {
         dy: &[T],
         [gains, biases]: [&OfColumns; 2],
         are_given: bool,
+        gate: Option<Gate<'_>>,
     ) -> Self {
         let rows = statistics.len();
         let cols = problem.cols as usize;
         let count = if problem.normalization == Normalization::L2 { 1.0 } else { cols as f64 };
         let mut terms = Self {
             rows: Vec::with_capacity(rows),
+            most_xhat: Vec::with_capacity(rows),
             row_gains: Vec::with_capacity(rows),
             dgain: vec![0.0; problem.parameters() as usize],
             dbias: vec![0.0; problem.parameters() as usize],
@@ -175,10 +180,13 @@ impl BackwardTerms {
             let (mut all_products, mut all_dxhat) = (0.0_f64, 0.0_f64);
             let mut off = OffTerms::default();
             let mut most_gain = 0.0_f64;
+            let (mut most_off_xhat, mut off_product) = (0.0_f64, 0.0);
             for (column, (xhat, dy)) in xhats.iter().copied().zip(dy).enumerate() {
                 let (gain, bias) = (gains[column], biases[column]);
                 let dz = problem.activation.gradient(gain * xhat + bias, dy.to_f64());
                 let off_dz = of_row.off_dz(xhat, gain, bias, dy.to_f64());
+                let [dz, off_dz] = gate.map_or([dz, off_dz], |gate| gate.dz(row, column, dy.to_f64()));
+                let off_xhat = gate.map_or(0.0, |gate| gate.off_xhat(row, column, rstd));
                 let dxhat = dz * gain;
                 off.add((off_dz * gain).abs(), xhat, count);
                 mean_dxhat += dxhat / cols as f64;
@@ -189,7 +197,9 @@ impl BackwardTerms {
                 all_products += (dxhat * xhat).abs();
                 all_dxhat += dxhat.abs();
                 let parameter = problem.parameter_of(rows, row, column);
-                terms.dgain[parameter] += (dz * xhat).abs() + off_dz * xhat.abs();
+                most_off_xhat = most_off_xhat.max(off_xhat);
+                off_product += (dxhat * off_xhat).abs() / count;
+                terms.dgain[parameter] += (dz * xhat).abs() + off_dz * xhat.abs() + dz.abs() * off_xhat;
                 terms.dbias[parameter] += dz.abs() + off_dz;
             }
             if are_given {
@@ -200,7 +210,8 @@ impl BackwardTerms {
             let lost = most_gain * (2.0 + most_xhat * most_xhat);
             terms.rows.push(RowTerms {
                 terms: rstd * (most_dxhat + mean_dxhat.abs() + most_xhat * mean_product.abs())
-                    + rstd * (off.most + off.mean + most_xhat * off.mean_product),
+                    + rstd * (off.most + off.mean + most_xhat * off.mean_product)
+                    + rstd * (most_off_xhat * mean_product.abs() + most_xhat * off_product),
                 // What the two means lose, of which the second is multiplied by xhat.
                 flushed: SMALLEST_NORMAL * (1.0 + rstd * (1.0 + most_xhat + lost) + rstd * rstd * most_dxhat),
             });
@@ -209,6 +220,7 @@ impl BackwardTerms {
                 terms: all_products.max(most_dxhat * most_xhat),
                 flushed: SMALLEST_NORMAL * (cols as f64 * (1.0 + most_xhat) + all_dxhat * (1.0 + rstd)),
             });
+            terms.most_xhat.push(most_xhat);
             terms.most_rstd = terms.most_rstd.max(rstd);
             terms.most_lost = terms.most_lost.max(most_xhat);
         }

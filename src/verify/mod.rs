@@ -11,6 +11,7 @@ mod codes;
 pub(crate) mod data;
 mod factors;
 mod fenced;
+mod gate;
 pub(crate) mod judge;
 mod kinds;
 mod run;

@@ -5,13 +5,14 @@ use super::asked::check_asked;
 use super::cases::{Case, Task};
 use super::codes::{CodesOf, GIVEN_UNIT};
 use super::fenced::{Call, Results, poison};
+use super::gate::Gate;
 use super::judge::{BackwardTerms, ForwardTerms, RowTerms, Source, Verdict, forward_terms, shown_xhat};
 use super::kinds::{Layout, SavedStatistics, Values};
 use super::tolerance::{Expected, SMALLEST_NORMAL};
 use crate::error::Error;
 use crate::gpu::{BackwardBuffers, CodeUnit, Context, ForwardBuffers, LayerNorm, Prepared};
 use crate::op::Stored;
-use crate::plan::{Backward, Forward, Kernel, Operation, Plan, Tensor};
+use crate::plan::{Backward, Forward, Kernel, Plan, Tensor};
 use crate::reference::{self, BackwardOutputs, ForwardOutputs};
 use crate::types::{
     Affine, BackwardInputs, Dtype, ForwardInputs, Gradient, LEAST_GAIN, Problem, Real, Rows, RowsMut, Running,
@@ -99,6 +100,9 @@ impl Runner<'_> {
         let (mean, variance) = (call.values(Tensor::Mean), call.values(Tensor::Variance));
         let old = call.values(Tensor::RunningMean).zip(call.values(Tensor::RunningVariance));
         let running = old.map(|(mean, variance)| Running::new(mean, variance));
+        let gate_input = call.values(Tensor::GateInput);
+        let order = options.gate_input.unwrap_or_default();
+        let gate = gate_input.map(|input| Gate { order, input, x: stored, cols });
         let inputs = ForwardInputs {
             gain,
             bias,
@@ -106,6 +110,8 @@ impl Runner<'_> {
             mean,
             variance,
             running,
+            gate_input: gate_input.map(|input| dense(input, cols)),
+            gate_order: options.gate_input.unwrap_or_default(),
             ..ForwardInputs::new(rows, dense(stored, cols))
         };
         let mut kept = [vec![0.0; rows], vec![0.0; rows]];
@@ -119,7 +125,11 @@ impl Runner<'_> {
 
         let (gains, biases) =
             (reference::gains(&exact, self.case.rows, gain), reference::biases(&exact, self.case.rows, bias));
-        let terms: Vec<ForwardTerms> = stored
+        let normalized = match gate {
+            Some(gate) => gate.normalized(),
+            None => stored.iter().map(|x| x.to_f64()).collect(),
+        };
+        let terms: Vec<ForwardTerms> = normalized
             .chunks(cols)
             .zip(&expected_statistics)
             .enumerate()
@@ -138,6 +148,12 @@ impl Runner<'_> {
             } else {
                 of_row.of_column(gain, bias)
             };
+            let terms = gate.map_or(terms, |gate| {
+                let rstd = expected_statistics[row][1];
+                gate.of_y(row, column, rstd, [gain, of_row.most_xhat, terms])
+            });
+            let own =
+                gate_input.map_or(own, |input| own * input[row * cols + column].to_f64().abs().max(1.0));
             let flushed = of_row.row.flushed * own.max(1.0);
             Expected { value: expected_y[row * cols + column], terms: own * terms, flushed }
         };
@@ -175,54 +191,12 @@ impl Runner<'_> {
                 let value = expected_statistics[row][column];
                 // The mean of a row that is not finite may be infinite or NaN; its rstd is NaN.
                 let value = if column == 0 && !value.is_finite() { f64::from(got[2 * row]) } else { value };
-                let terms = if column == 0 { most_x[row] } else { value };
+                let of_gate = gate.map_or(0.0, |gate| gate.off_rstd(row, expected_statistics[row][1]));
+                let terms = if column == 0 { most_x[row] } else { value * (1.0 + of_gate) };
                 Expected { value, terms, flushed: SMALLEST_NORMAL }
             });
         }
         Ok(self.outcome(norm, &plan, verdict))
-    }
-
-    /// The sum as this device stores it, from a call that writes it. The host cannot know it: the device adds
-    /// in float32, and its rounding of that to float16 is its own. Neither y nor what y needs is in the call,
-    /// so that four bindings are enough.
-    async fn written_sum(&self, norm: &LayerNorm, verdict: &mut Verdict) -> Result<Vec<f32>, Error> {
-        let forward = Forward { residual: true, statistics: true, without_y: true, ..Forward::default() };
-        let call = self.call(Operation::Forward(forward))?;
-        let buffers =
-            ForwardBuffers::from_given(self.case.rows as u64, &forward, |tensor| call.given(tensor))
-                .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
-        let (of_sum, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
-        verdict.failures.extend(of_sum.failures);
-        let (dtype, sum) = results
-            .get(Tensor::Sum)
-            .ok_or(Error::MissingBuffer { buffer: "sum", why: "what is normalized is read from it" })?;
-        self.judge_sum(&call, dtype, sum, verdict)?;
-        Ok(sum.to_vec())
-    }
-
-    /// Those that forward saves of the case's x, and what else of that call is not as it should be.
-    async fn saved_statistics(&self, norm: &LayerNorm) -> Result<(Vec<f32>, Vec<String>), Error> {
-        let given_statistics = self.case.task.operation().has_given_statistics();
-        let forward = Forward { statistics: true, without_y: true, given_statistics, ..Forward::default() };
-        let call = self.call(Operation::Forward(forward))?;
-        let buffers =
-            ForwardBuffers::from_given(self.case.rows as u64, &forward, |tensor| call.given(tensor))
-                .ok_or(Error::MissingBuffer { buffer: "x", why: "the case has none" })?;
-        let (verdict, results) = self.execute(&norm.prepare_forward(&buffers)?, &call).await?;
-        let saved = results.get(Tensor::Statistics).map(|(_, values)| values.to_vec());
-        let saved = saved.ok_or(Error::MissingBuffer { buffer: "statistics", why: "backward reads them" })?;
-        Ok((saved, verdict.failures))
-    }
-
-    fn judge_sum(&self, call: &Call, dtype: Dtype, sum: &[f32], verdict: &mut Verdict) -> Result<(), Error> {
-        let (x, residual) = (call.needed(Tensor::X)?, call.needed(Tensor::Residual)?);
-        let cols = self.cols;
-        verdict.judge(Tensor::Sum, dtype, cols, sum, |row, column| {
-            let i = row * cols + column;
-            let (x, residual) = (x[i].to_f64(), residual[i].to_f64());
-            Expected { value: x + residual, terms: x.abs() + residual.abs(), flushed: 3.0 * SMALLEST_NORMAL }
-        });
-        Ok(())
     }
 
     async fn backward(&self, norm: &LayerNorm, call: &Call, backward: &Backward) -> Result<Outcome, Error> {
@@ -241,6 +215,8 @@ impl Runner<'_> {
             Some(_) => call.needed(Tensor::Statistics)?.iter().skip(1).step_by(2).copied().collect(),
             None => Vec::new(),
         };
+        let order = backward.gate_input.unwrap_or_default();
+        let gate = call.values(Tensor::GateInput).map(|input| Gate { order, input, x, cols });
         let (gain, bias) = (call.values(Tensor::Gain), call.values(Tensor::Bias));
         // What dx and the parameters' gradients are added to.
         let adds_to = |tensor, gradient| match gradient {
@@ -255,6 +231,7 @@ impl Runner<'_> {
             old.map_or_else(|| vec![0.0; count], |old| old.iter().map(|value| value.to_f64()).collect())
         };
         let mut expected_dx = as_f64(old_dx, rows * cols);
+        let mut expected_dgate = vec![0.0; if gate.is_some() { rows * cols } else { 0 }];
         let parameters = self.problem.parameters() as usize;
         let (mut expected_dgain, mut expected_dbias) =
             (as_f64(old_dgain, parameters), as_f64(old_dbias, parameters));
@@ -274,12 +251,15 @@ impl Runner<'_> {
             dsum: dsum.map(|dsum| dense(dsum, cols)),
             gain,
             bias,
+            gate_input: gate.map(|gate| dense(gate.input, cols)),
+            gate_order: backward.gate_input.unwrap_or_default(),
             y: y.map(|y| dense(y, cols)),
             rstd: y.map(|_| &rstd[..]),
             ..BackwardInputs::new(rows, dense(x, cols), dense(dy, cols))
         };
         let outputs = BackwardOutputs {
             dx: Some(RowsMut { data: &mut expected_dx, stride: cols }),
+            dgate_input: gate.map(|_| RowsMut { data: &mut expected_dgate[..], stride: cols }),
             dgain: backward.dgain.map(|_| &mut expected_dgain[..]),
             dbias: backward.dbias.map(|_| &mut expected_dbias[..]),
             drow_gain: backward.drow_gain.map(|_| &mut expected_drow_gain[..]),
@@ -292,21 +272,37 @@ impl Runner<'_> {
             (reference::gains(&exact, self.case.rows, gain), reference::biases(&exact, self.case.rows, bias));
         let statistics = match y {
             Some(_) => rstd.iter().map(|rstd| [0.0, f64::from(*rstd)]).collect(),
-            None => self.statistics_of(x)?,
+            None => self.statistics_of(&self.normalized(call))?,
         };
-        let xhat = y.map(|y| shown_xhat(&exact, y, [&gains, &biases]));
+        let gated = gate.map(|gate| {
+            let normalized = gate.normalized();
+            let of_row = |(row, [_, rstd]): (&[f64], &[f64; 2])| row.iter().map(|u| u * rstd).collect();
+            normalized.chunks(cols).zip(&statistics).flat_map::<Vec<f64>, _>(of_row).collect()
+        });
+        let xhat = y.map(|y| shown_xhat(&exact, y, [&gains, &biases])).or(gated);
         let source = xhat.as_ref().map_or(Source::X(x), |xhat| Source::Xhat(xhat));
-        let terms = BackwardTerms::new(&exact, &statistics, source, dy, [&gains, &biases], given.is_some());
+        let of_columns = [&gains, &biases];
+        let terms = BackwardTerms::new(&exact, &statistics, source, dy, of_columns, given.is_some(), gate);
         let one_outweighs = [self.case.gain, self.case.dy].contains(&Values::OneHuge);
         let of_one_column = if one_outweighs { ONE_COLUMN } else { 1.0 };
         let size = |old: Option<&[f32]>, i: usize| old.map_or(0.0, |old| old[i].to_f64().abs());
         if let Some((dtype, dx)) = results.get(Tensor::Dx) {
             verdict.judge(Tensor::Dx, dtype, cols, dx, |row, column| {
                 let i = row * cols + column;
-                let RowTerms { terms, flushed } = terms.rows[row];
+                let of_row = terms.rows[row];
+                let RowTerms { terms, flushed } = gate.map_or(of_row, |gate| gate.of_dx(row, column, of_row));
                 let own = row_gain.map_or(1.0, |row_gain| row_gain[row].to_f64().abs());
                 let terms = own * terms * of_one_column + size(old_dx, i) + size(dsum, i);
                 Expected { value: expected_dx[i], terms, flushed: flushed * own.max(1.0) }
+            });
+        }
+        if let (Some((dtype, got)), Some(gate)) = (results.get(Tensor::DgateInput), gate) {
+            verdict.judge(Tensor::DgateInput, dtype, cols, got, |row, column| {
+                let i = row * cols + column;
+                let of_element = [dy[i].to_f64(), gains.at(row, column), terms.most_xhat[row]];
+                let RowTerms { terms, flushed } =
+                    gate.of_dgate_input(row, column, terms.rows[row], of_element);
+                Expected { value: expected_dgate[i], terms: terms * of_one_column, flushed }
             });
         }
         if let Some((dtype, got)) = results.get(Tensor::DrowGain) {
@@ -381,5 +377,6 @@ fn dense<T>(data: &[T], cols: usize) -> Rows<'_, T> {
     Rows { data, stride: cols }
 }
 
+mod other_calls;
 #[cfg(test)]
 mod tests;

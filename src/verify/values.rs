@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::op::{Role, Shape, Used};
 use crate::plan::{Operation, Span, Tensor};
 use crate::reference::{self, ForwardOutputs};
-use crate::types::{Channels, Dtype, ForwardInputs, Problem, Real, Rows, RowsMut};
+use crate::types::{Channels, Dtype, ForwardInputs, GateOrder, Problem, Real, Rows, RowsMut};
 use half::{bf16, f16};
 
 /// The nearest value of a dtype.
@@ -83,6 +83,7 @@ impl Runner<'_> {
                     call.needed(Tensor::X)?.iter().map(|x| rounded(dtype, -f64::from(*x))).collect()
                 }
             },
+            Tensor::GateInput => self.gate_input(dtype),
             Tensor::Dy => self.dy(dtype),
             Tensor::Y => self.y(call, dtype)?,
             Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
@@ -91,7 +92,7 @@ impl Runner<'_> {
             Tensor::Statistics => match &self.saved {
                 Some(saved) => saved.clone(),
                 None => {
-                    let statistics = self.statistics_of(&self.x(call))?;
+                    let statistics = self.statistics_of(&self.normalized(call))?;
                     statistics.into_iter().flatten().map(|value| rounded(dtype, value)).collect()
                 }
             },
@@ -104,6 +105,25 @@ impl Runner<'_> {
     /// What is normalized, be it in the call or not.
     pub(super) fn x(&self, call: &Call) -> Vec<f32> {
         call.values(Tensor::X).map_or_else(|| self.rows_of(self.problem.dtype, 1), <[f32]>::to_vec)
+    }
+
+    /// What a gate is `silu` of: on both sides of 0, and far from it.
+    fn gate_input(&self, dtype: Dtype) -> Vec<f32> {
+        let wide = |value: f32| rounded(dtype, 3.0 * f64::from(value));
+        self.normal(Dtype::F32, self.case.rows * self.cols, 7).into_iter().map(wide).collect()
+    }
+
+    /// What a gate makes of x where there is one before the norm, rounded to float32.
+    pub(super) fn normalized(&self, call: &Call) -> Vec<f32> {
+        let mut x = self.x(call);
+        if self.case.task.operation().gate_input() == Some(GateOrder::Before) {
+            let gates = call.values(Tensor::GateInput).unwrap_or_default();
+            let factors = gates.iter().map(|input| reference::gate(f64::from(*input))[0]);
+            x.iter_mut()
+                .zip(factors)
+                .for_each(|(x, factor)| *x = rounded(Dtype::F32, f64::from(*x) * factor));
+        }
+        x
     }
 
     /// What forward makes of it.

@@ -237,6 +237,7 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
                 running_statistics: running,
                 codes,
                 given_unit: given_unit && codes.is_some(),
+                gate_input: None,
                 x_in,
                 residual_in,
             }
@@ -264,6 +265,7 @@ pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
             drow_gain: row_gains.flatten(),
             given_statistics: false,
             from_y: from_y && row_gains.is_none(),
+            gate_input: None,
             clamped: clamped && from_y && row_gains.is_none() && dx.is_some() && !dsum,
             x_in_dx: x_in_dx && may_be_in_place,
             dy_in_dx: dy_in_dx && may_be_in_place,

@@ -94,8 +94,13 @@ impl Factors<'_> {
     }
 
     /// What backward takes forward to have had: a bias, unless an activation, or xhat from y, would have to
-    /// know it.
-    pub(crate) fn of_backward(&self, activation: Activation, from_y: bool) -> Result<Affine, Failure> {
+    /// know it, or there is a gate.
+    pub(crate) fn of_backward(
+        &self,
+        activation: Activation,
+        from_y: bool,
+        is_gated: bool,
+    ) -> Result<Affine, Failure> {
         let [_, [bias, _]] = self.names();
         let knows_bias = activation.is_some() || from_y;
         if self.bias.is_some() && !knows_bias {
@@ -106,7 +111,7 @@ impl Factors<'_> {
         }
         Ok(match (self.gain, self.bias) {
             (None, _) => Affine::None,
-            (Some(_), None) if knows_bias => Affine::Gain,
+            (Some(_), None) if knows_bias || is_gated => Affine::Gain,
             (Some(_), _) => Affine::GainBias,
         })
     }

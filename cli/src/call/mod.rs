@@ -3,10 +3,12 @@
 mod batch;
 mod factor;
 mod flags;
+mod gate;
 mod rows;
 
 pub(crate) use factor::{FactorFlags, Factors};
 pub(crate) use flags::Common;
+pub(crate) use gate::GateFlags;
 
 use crate::arrangement::Arrangement;
 use crate::compute::{Compute, size};
@@ -33,6 +35,7 @@ pub(crate) struct Call {
     /// Where the rows lie, if not one after the other.
     arrangement: Option<Arrangement>,
     is_weight_norm: bool,
+    normalization: NormalizationFlag,
     /// Heads inside each row of x, which are the rows then.
     heads: Option<usize>,
     /// Running mean and variance of each row.
@@ -106,6 +109,7 @@ impl Call {
             gain: None,
             arrangement,
             is_weight_norm: common.normalization == NormalizationFlag::Weight,
+            normalization: common.normalization,
             heads: common.heads,
             running: None,
             is_inference: common.batch.is_inference(),
@@ -303,6 +307,14 @@ impl Call {
             true => zeroed(&around.label, around.elements())?,
             false => self.file.read(around)?,
         };
+        arrangement.scatter(&rows, &mut values);
+        Ok(values)
+    }
+
+    /// The same with 0 between them.
+    pub(crate) fn place_alone<T: Element>(&self, rows: Vec<T>) -> Result<Vec<T>, Failure> {
+        let Some(arrangement) = &self.arrangement else { return Ok(rows) };
+        let mut values: Vec<T> = zeroed(&self.x.label, self.x.elements())?;
         arrangement.scatter(&rows, &mut values);
         Ok(values)
     }

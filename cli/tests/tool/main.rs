@@ -9,6 +9,7 @@ mod destinations;
 mod emit;
 mod files;
 mod from_y;
+mod gated;
 mod heads;
 mod inputs;
 mod invariances;

@@ -2,8 +2,9 @@
 
 use super::{BufferRows, BufferStatistics, BufferVector, Given};
 use crate::error::Error;
+use crate::op::check_gated;
 use crate::plan::{Backward, Operation, Tensor};
-use crate::types::{Gradient, LEAST_GAIN, Problem, check_least_gain};
+use crate::types::{GateOrder, Gradient, LEAST_GAIN, Problem, check_least_gain};
 
 /// The buffers of a backward call. dx may be exactly the rows of x, or of y in its place, or of dy: the call
 /// then works in place.
@@ -31,6 +32,12 @@ pub struct BackwardBuffers<'a> {
     /// The gradient of y, `[rows, cols]`.
     #[doc(alias = "grad_output")]
     pub dy: BufferRows<'a>,
+    /// What the gate of forward was `silu` of, `[rows, cols]` in the type of x: gated RMS norm.
+    #[doc(alias = "z")]
+    pub gate_input: Option<BufferRows<'a>>,
+    /// Of what the gate was a factor; counts with `gate_input` alone.
+    #[doc(alias = "norm_before_gate")]
+    pub gate_order: GateOrder,
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: it is added into dx in
     /// the same pass. To add into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
     #[doc(alias = "residual_grad")]
@@ -58,6 +65,10 @@ pub struct BackwardBuffers<'a> {
     /// in it.
     #[doc(alias = "grad_input")]
     pub dx: Option<BufferRows<'a>>,
+    /// Output, `[rows, cols]`: the gradient of `gate_input`, always overwritten; given exactly if dx and
+    /// `gate_input` are.
+    #[doc(alias = "dz")]
+    pub dgate_input: Option<BufferRows<'a>>,
     /// Output, `[cols]`, or a value for each channel.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<BufferVector<'a>>,
@@ -109,6 +120,8 @@ impl<'a> BackwardBuffers<'a> {
             least_gain: LEAST_GAIN,
             clamped: None,
             dy: dy.into(),
+            gate_input: None,
+            gate_order: GateOrder::default(),
             dsum: None,
             gain: None,
             bias: None,
@@ -116,6 +129,7 @@ impl<'a> BackwardBuffers<'a> {
             statistics: statistics.into(),
             given_statistics: false,
             dx: None,
+            dgate_input: None,
             dgain: None,
             dbias: None,
             drow_gain: None,
@@ -138,6 +152,7 @@ impl<'a> BackwardBuffers<'a> {
         affine.check_gain(self.gain.is_some())?;
         problem.check_bias_of_backward(self.bias.is_some(), self.y.is_some())?;
         self.check_from_y()?;
+        self.check_gate(problem)?;
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         self.drow_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("drow_gain"))?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
@@ -165,6 +180,35 @@ impl<'a> BackwardBuffers<'a> {
         self.dbias.map_or(Ok(()), |_| affine.check_uses_bias("dbias"))
     }
 
+    /// That what goes with a gate has one, and the problem may have one.
+    fn check_gate(&self, problem: &Problem) -> Result<(), Error> {
+        match (self.gate_input.is_some(), self.dgate_input.is_some()) {
+            (false, false) => return Ok(()),
+            (false, true) => {
+                let why = "there is no gate_input, of which it is the gradient";
+                return Err(Error::UnusedBuffer { buffer: "dgate_input", why });
+            }
+            (true, has) if has != self.dx.is_some() => {
+                return Err(match has {
+                    true => Error::MissingBuffer { buffer: "dx", why: "dgate_input is written beside it" },
+                    false => Error::MissingBuffer { buffer: "dgate_input", why: "it is written beside dx" },
+                });
+            }
+            (true, _) => {}
+        }
+        check_gated(problem)?;
+        let given = [
+            ("y", self.y.is_some()),
+            ("dsum", self.dsum.is_some()),
+            ("row_gain", self.row_gain.is_some()),
+            ("drow_gain", self.drow_gain.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((buffer, _)) => Err(Error::UnusedBuffer { buffer, why: "gated RMS norm has none" }),
+            None => Ok(()),
+        }
+    }
+
     /// That what goes with y has one, and the least gain is a number that can be divided by.
     fn check_from_y(&self) -> Result<(), Error> {
         if self.y.is_none() {
@@ -187,8 +231,10 @@ impl<'a> BackwardBuffers<'a> {
         self.clamped.map_or(Ok(()), |_| Err(Error::UnusedBuffer { buffer: "clamped", why: why_not }))
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 13] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 15] {
         [
+            (Tensor::GateInput, self.gate_input.map(Into::into)),
+            (Tensor::DgateInput, self.dgate_input.map(Into::into)),
             (Tensor::X, self.y.is_none().then(|| self.x.into())),
             (Tensor::Y, self.y.map(Into::into)),
             (Tensor::Clamped, self.clamped.map(Into::into)),
@@ -216,6 +262,9 @@ impl<'a> BackwardBuffers<'a> {
         Some(Self {
             y: y.map(Into::into),
             clamped: given(Tensor::Clamped).map(Into::into),
+            gate_input: given(Tensor::GateInput).map(Into::into),
+            gate_order: options.gate_input.unwrap_or_default(),
+            dgate_input: given(Tensor::DgateInput).map(Into::into),
             dsum: given(Tensor::Dsum).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
@@ -243,6 +292,7 @@ impl<'a> BackwardBuffers<'a> {
             given_statistics: self.given_statistics,
             from_y: self.y.is_some(),
             clamped: self.clamped.is_some(),
+            gate_input: self.gate_input.map(|_| self.gate_order),
             x_in_dx: lies_in(if self.y.is_some() { Tensor::Y } else { Tensor::X }).is_some(),
             dy_in_dx: lies_in(Tensor::Dy).is_some(),
         }

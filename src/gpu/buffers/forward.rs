@@ -2,8 +2,9 @@
 
 use super::{BufferRows, BufferStatistics, BufferVector, CodeBuffers, CodeUnit, Given};
 use crate::error::Error;
+use crate::op::check_gated;
 use crate::plan::{Forward, Tensor};
-use crate::types::{CodeDtype, Problem, Running, check_statistics};
+use crate::types::{CodeDtype, GateOrder, Problem, Running, check_statistics};
 
 /// The buffers of a forward call. y may be exactly the rows of x or of the residual, and sum likewise: the
 /// call then works in place. Otherwise what is written must not share bytes with anything else, but may lie
@@ -40,6 +41,13 @@ pub struct ForwardBuffers<'a> {
     /// residual, and not beside [`mean`](Self::mean).
     #[doc(alias = "track_running_stats")]
     pub running: Option<Running<BufferVector<'a>>>,
+    /// What a gate is `silu` of, `[rows, cols]` in the type of x: gated RMS norm. Without a bias, an
+    /// activation, a residual and a gain of each row.
+    #[doc(alias = "z")]
+    pub gate_input: Option<BufferRows<'a>>,
+    /// Of what the gate is a factor; counts with `gate_input` alone.
+    #[doc(alias = "norm_before_gate")]
+    pub gate_order: GateOrder,
     /// Output, `[rows, cols]`; may be left out where codes are wanted, or statistics, for a kernel of the
     /// caller's that applies them.
     pub y: Option<BufferRows<'a>>,
@@ -71,6 +79,8 @@ impl<'a> ForwardBuffers<'a> {
             mean: None,
             variance: None,
             running: None,
+            gate_input: None,
+            gate_order: GateOrder::default(),
             y: Some(y.into()),
             codes: None,
             sum: None,
@@ -106,6 +116,17 @@ impl<'a> ForwardBuffers<'a> {
         if self.residual.is_none() && self.sum.is_some() {
             return Err(Error::UnusedBuffer { buffer: "sum", why: "no residual was given" });
         }
+        if self.gate_input.is_some() {
+            check_gated(problem)?;
+            let given = [("residual", self.residual.is_some()), ("row_gain", self.row_gain.is_some())];
+            if let Some((buffer, _)) = given.into_iter().find(|(_, given)| *given) {
+                return Err(Error::UnusedBuffer { buffer, why: "gated RMS norm has none" });
+            }
+            if self.gate_order == GateOrder::After && self.y.is_none() && self.codes.is_none() {
+                let why = "y is left out, and the gate is a factor of it";
+                return Err(Error::UnusedBuffer { buffer: "gate_input", why });
+            }
+        }
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         if let Some(codes) = &self.codes {
             if self.mean.is_some() || self.running.is_some() {
@@ -140,8 +161,9 @@ impl<'a> ForwardBuffers<'a> {
         }
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 14] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 15] {
         [
+            (Tensor::GateInput, self.gate_input.map(Into::into)),
             (Tensor::X, Some(self.x.into())),
             (Tensor::Residual, self.residual.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
@@ -173,6 +195,8 @@ impl<'a> ForwardBuffers<'a> {
             mean: given(Tensor::Mean).map(Into::into),
             variance: given(Tensor::Variance).map(Into::into),
             running: running.map(|(mean, variance)| Running::new(mean.into(), variance.into())),
+            gate_input: given(Tensor::GateInput).map(Into::into),
+            gate_order: options.gate_input.unwrap_or_default(),
             residual: given(Tensor::Residual).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
@@ -197,6 +221,7 @@ impl<'a> ForwardBuffers<'a> {
             running_statistics: self.running.is_some(),
             codes: self.codes.map(|codes| codes.dtype),
             given_unit: self.codes.is_some_and(|codes| codes.units().is_none()),
+            gate_input: self.gate_input.map(|_| self.gate_order),
             x_in: lies_in(Tensor::X),
             residual_in: lies_in(Tensor::Residual),
         }

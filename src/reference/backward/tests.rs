@@ -18,6 +18,7 @@ fn run(
         ..BackwardInputs::new(x.len() / stride, Rows { data: x, stride }, Rows { data: dy, stride })
     };
     let outputs = BackwardOutputs {
+        dgate_input: None,
         dx: Some(RowsMut { data: dx, stride }),
         dgain: problem.affine.has_gain().then_some(dgain),
         dbias: problem.affine.has_bias().then_some(dbias),
@@ -64,6 +65,7 @@ fn a_zero_centered_gain_is_one_less() {
         let rows = |data| Rows { data, stride: 4 };
         let inputs = BackwardInputs { gain: Some(gain), ..BackwardInputs::new(1, rows(&x), rows(&dy)) };
         let outputs = BackwardOutputs {
+            dgate_input: None,
             dx: Some(RowsMut { data: &mut dx, stride: 4 }),
             dgain: Some(&mut dgain[..]),
             dbias: None,
@@ -96,6 +98,7 @@ fn accumulating_rounds_once() {
         ..BackwardInputs::new(2, Rows { data: &ones, stride: 1 }, Rows { data: &ones, stride: 1 })
     };
     let outputs = BackwardOutputs::<f32, _> {
+        dgate_input: None,
         dx: None,
         dgain: None,
         dbias: Some(&mut dbias),
@@ -172,6 +175,7 @@ fn each_gradient_can_be_left_out() {
     let results = |wants: [bool; 3]| {
         let (mut dx, mut dgain, mut dbias) = ([7.0; 4], [7.0; 2], [7.0; 2]);
         let outputs = BackwardOutputs {
+            dgate_input: None,
             dx: wants[0].then_some(RowsMut { data: &mut dx, stride: 2 }),
             dgain: wants[1].then_some(&mut dgain[..]),
             dbias: wants[2].then_some(&mut dbias[..]),
@@ -230,6 +234,7 @@ impl Call {
         };
         let (mut dx, mut dgain, mut dbias) = (vec![7_f32; 100], vec![7_f32; 100], vec![7_f32; 100]);
         let outputs = BackwardOutputs {
+            dgate_input: None,
             dx: self.dx.map(|(length, stride)| RowsMut { data: &mut dx[..length], stride }),
             dgain: self.dgain.map(|length| &mut dgain[..length]),
             dbias: self.dbias.map(|length| &mut dbias[..length]),
