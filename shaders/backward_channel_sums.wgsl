@@ -8,8 +8,8 @@
 // A first walk over x takes what rounding left in the saved mean, which the columns of all channels of the
 // row show: mostly x comes from cache in the second.
 //
-// Barriers: 1, beside those of row_sum. Needs: load_source, load_dz, load_statistics, store_partial_sum, row_sum
-// (1 call a row, and 1 for every rows_per_workgroup channels).
+// Barriers: 1, beside those of row_sum. Needs: load_source, load_dz, load_statistics, store_partial_sum,
+// row_sum (1 call a row, and 1 for every rows_per_workgroup channels).
 
 // Steps of a run: 4 vec4s, or all of a shorter channel.
 const RUN_STEPS: u32 = 4u / PARTS;

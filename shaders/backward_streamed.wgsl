@@ -10,9 +10,9 @@
 // adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
 // from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, load_dz, load_parameters,
-// times_gain_plus, small_sums, known_means, write_large_dx, write_dx, write_row_gain_gradient,
-// update_partials, row_sum (2 calls a row), count_clamped.
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, load_dz,
+// load_parameters, times_gain_plus, small_sums, known_means, write_large_dx, write_dx,
+// write_row_gain_gradient, update_partials, row_sum (2 calls a row), count_clamped.
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = thread_of(invocation.index);

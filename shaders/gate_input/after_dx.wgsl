@@ -1,5 +1,5 @@
-// The gradient of gate_input, of what the gain makes of xhat and dy, a step at a time beside dx, which may lie
-// over x or dy.
+// The gradient of gate_input, of what the gain makes of xhat and dy, a step at a time beside dx, which may
+// lie over x or dy.
 fn write_dx(row: u32, step: u32, thread: u32, gradient: Values, nan: PerRowBits) {
     let saved = load_statistics(row);
     var xhat = load_source(row, step, thread);

@@ -192,8 +192,8 @@ impl Plan {
             }
             _ => ladder::backward(shape, backward.has_parameters(), problem, caps)?,
         };
-        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias, and
-        // where 8 values are two accesses to rows of one type.
+        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias,
+        // and where 8 values are two accesses to rows of one type.
         let makes_more = problem.activation.is_some()
             || backward.gate_input.is_some()
             || (backward.from_y && problem.affine.has_gain());

@@ -7,8 +7,8 @@ use crate::{Room, layernorm, run};
 const EPS: f64 = 0.25;
 const COLS: usize = 4;
 
-/// y, dx, the gradient of the gate's input, and that of the gain, of groups of `COLS` columns that have a gain
-/// each.
+/// y, dx, the gradient of the gate's input, and that of the gain, of groups of `COLS` columns that have a
+/// gain each.
 fn by_hand(is_before: bool, [x, z, dy]: [&[f32]; 3], gain: &[f32]) -> [Vec<f64>; 4] {
     let [mut y, mut dx, mut dz, mut dgain] = [const { Vec::new() }; 4];
     dgain.resize(gain.len(), 0.0);
