@@ -8,7 +8,7 @@
 // Each thread keeps the gain and the sums over rows of its own columns in registers from its first row to its
 // last, then leaves them as its columns of the slot's partial sum.
 //
-// Needs: load_xhat, load_dz, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
+// Needs: load_xhat, load_source_of_dz, dz_of, load_parameters, times_gain_plus, load_row_sums, split_means, sums_left,
 // projecting_means, write_large_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a
 // row), count_clamped.
 
@@ -32,8 +32,8 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     for (var step = 0u; step < STEPS; step++) {
         parameters[step] = load_parameters(rows.first, first_step + step, thread);
     }
-    var sum_dgain = array<PackedCompensated, VECTORS>();
-    var sum_dbias = array<PackedCompensated, VECTORS>();
+    var sum_dgain = array<ProductSum, VECTORS>();
+    var sum_dbias = array<ProductSum, VECTORS>();
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
@@ -52,10 +52,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             for (var step = 0u; step < STEPS; step++) {
                 var xhat = load_xhat(row, first_step + step, thread, saved, means.delta);
-                var dy_values = load_dz(row, first_step + step, thread, saved);
                 if (RELOAD_PARAMETERS) {
                     parameters[step] = load_parameters(row, first_step + step, thread);
                 }
+                let of_dz = load_source_of_dz(row, first_step + step, thread);
+                var dy_values = dz_of(row, first_step + step, thread, of_dz, parameters[step], saved);
                 var dx = times_gain_plus(parameters[step], dy_values, -means.dxhat);
                 for (var part = 0u; part < PARTS; part++) {
                     let i = step * PARTS + part;

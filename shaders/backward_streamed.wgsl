@@ -10,7 +10,7 @@
 // adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
 // from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, load_dz,
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, dz_of,
 // load_parameters, times_gain_plus, small_sums, known_means, write_large_dx, write_dx,
 // write_row_gain_gradient, update_partials, row_sum (2 calls a row), count_clamped.
 
@@ -68,7 +68,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                     for (var i = 0u; i < RUN_STEPS; i++) {
                         let step = run_step + i;
                         var source_values = load_source(row, step, thread);
-                        var dy_values = load_dz(row, step, thread, saved[b]);
+                        var dy_values = dz_of(row, step, thread, source_values, parameters[i], saved[b]);
                         var dx = times_gain_plus(parameters[i], dy_values, -means[b].dxhat);
                         for (var part = 0u; part < PARTS; part++) {
                             let xhat = saved_xhat(source_values[part], saved[b]) - means[b].delta;

@@ -16,3 +16,7 @@ fn apply_affine(parameters: Parameters, xhat: Values) -> Values {
     }
     return y;
 }
+
+fn gain_of(parameters: Parameters) -> Values {
+    return parameters.gain;
+}

@@ -33,7 +33,7 @@ fn load_block_statistics(block: Block) -> array<RowStatistics, BLOCK_ROWS> {
 const LARGE_DXHAT: f32 = 0x1p103f;
 
 // Over the thread's columns in steps first_step to end_step, of the same rows; 0 for rows that are not there.
-// Needs: load_source, load_dz, load_parameters, times_gain_plus.
+// Needs: load_source, dz_of, load_parameters, times_gain_plus.
 //
 // Long sums are taken in runs, and the runs added up compensated: rounding errors of thousands of additions
 // to one growing sum would show, most where the terms are alike.
@@ -71,7 +71,7 @@ fn walk_sums(
                     // Steps beyond the last are those of another workgroup, which may be at work on them.
                     let loaded_step = min(step, end_step - 1u);
                     var source_values = load_source(row, loaded_step, thread);
-                    var dy_values = load_dz(row, loaded_step, thread, saved[b]);
+                    var dy_values = dz_of(row, loaded_step, thread, source_values, parameters[i], saved[b]);
                     var dxhat = times_gain_plus(parameters[i], dy_values, PerRow());
                     for (var part = 0u; part < PARTS; part++) {
                         let is_in = in_row(step, part, thread) & vec4<bool>(step < end_step);

@@ -1,6 +1,6 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_source, load_dz, load_parameters, small_dxhat, times_gain_plus, write_dx.
+// Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, write_dx.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -20,7 +20,8 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
         let parameters = load_parameters(row, step, thread);
-        let dy_values = load_dz(row, step, thread, saved);
+        let of_dz = load_source_of_dz(row, step, thread);
+        let dy_values = dz_of(row, step, thread, of_dz, parameters, saved);
         var dxhat = small_dxhat(parameters, dy_values);
         var unscaled_dxhat = times_gain_plus(parameters, dy_values, PerRow());
         var source_values = load_source(row, step, thread);
@@ -60,7 +61,8 @@ fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, 
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
         let parameters = load_parameters(row, step, thread);
-        let dy_values = load_dz(row, step, thread, saved);
+        let of_dz = load_source_of_dz(row, step, thread);
+        let dy_values = dz_of(row, step, thread, of_dz, parameters, saved);
         var dxhat = small_dxhat(parameters, dy_values);
         var source_values = load_source(row, step, thread);
         var dx: Values;

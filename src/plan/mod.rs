@@ -134,6 +134,10 @@ impl Plan {
     /// Partial sums that a thread of `backward_reduce_parameters` loads at a time.
     pub(crate) const REDUCE_BATCH: u32 = 4;
 
+    /// Rows of a slot that are added up plainly where it [sums blocks](Plan::sums_blocks): of equal terms they
+    /// are off by up to two units, and four such blocks by one more (docs/numerics.md).
+    pub(crate) const SUMMED_ROWS: u32 = 8;
+
     /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.
     #[must_use]
     pub const fn max_vector_width(dtype: Dtype, cols: u32) -> u32 {
@@ -377,10 +381,11 @@ impl Plan {
         };
         let rows_per_workgroup = plan.rows_per_workgroup.min(most_slots);
         let most_blocks = match plan.kernel {
-            Kernel::BackwardStreamed if leaves_sums => ladder::MOST_STREAMED_BLOCKS,
+            Kernel::BackwardStreamed if leaves_sums => ladder::MOST_STREAMED_BLOCKS * plan.block_rows,
+            Kernel::BackwardCached if plan.sums_blocks() => ladder::MOST_STREAMED_BLOCKS * Self::SUMMED_ROWS,
             _ => u32::MAX,
         };
-        let most_rows = most_rows.min(most_blocks.saturating_mul(plan.block_rows));
+        let most_rows = most_rows.min(most_blocks);
         let rows_per_slot = plan.rows_per_slot.min(most_rows).max(1);
         let plan = Self { rows_per_workgroup, rows_per_slot, ..plan };
         plan.check(caps)?;

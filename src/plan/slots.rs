@@ -5,6 +5,9 @@ use super::{AdapterKind, Dispatch, Kernel, Operation, Plan};
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
 
+/// vec4s of a thread whose sums over rows are compensated in registers, where texts are to be short.
+const MOST_COMPENSATED_VEC4: u32 = 8;
+
 /// Whether the slots of a workgroup put their partial sums together where there are several. The streamed
 /// kernel updates its own in memory, and on a CPU barriers cost more than the partial sums do.
 pub(super) const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
@@ -53,6 +56,32 @@ impl Plan {
     /// a sample's, whatever the slots.
     pub(super) fn has_slot_sums(&self) -> bool {
         self.parameter_gradients() > 0 && self.channels_of_sums().is_none()
+    }
+
+    /// Whether dz of an activation is made of what a step has loaded of x, gain and bias, and does not load it
+    /// again. Gain and bias of a row that is one channel are no parameters of a step; `backward_cached` has
+    /// those that it does not hold after dz.
+    pub(crate) fn dz_of_loaded(&self) -> bool {
+        let is_of_x = matches!(
+            self.operation,
+            Operation::Backward(backward) if backward.gate_input.is_none() && !backward.from_y
+        );
+        is_of_x
+            && self.activation.is_some()
+            && self.short
+            && self.kernel != Kernel::BackwardChannelSums
+            && (self.kernel != Kernel::BackwardCached || self.hold_parameters)
+            && !self.has_channel_rows()
+    }
+
+    /// Whether `backward_cached` adds up the rows of a block plainly, and the blocks in memory. Compensated
+    /// sums in registers take a software adapter's compiler a third of its time, where there are many.
+    pub(crate) fn sums_blocks(&self) -> bool {
+        let vec4 = self.steps.saturating_mul(self.parts());
+        self.kernel == Kernel::BackwardCached
+            && self.short
+            && vec4 > MOST_COMPENSATED_VEC4
+            && self.has_slot_sums()
     }
 
     /// Rows of a workgroup at a time: one whose slots are channels has one.

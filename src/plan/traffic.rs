@@ -86,14 +86,21 @@ impl Plan {
         self.parameter_gradients() as u64 * self.parameters() as u64 * 4
     }
 
-    /// What slots or workgroups write of their partial sums: once a dispatch, those of the streamed kernel
-    /// once a block of rows. All but the first write of each reads it before.
+    /// What slots or workgroups write of their partial sums: once a dispatch, or once a block of rows. All but
+    /// the first write of each reads it before.
     fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
         let updates = |dispatch: &Dispatch| match self.kernel {
             Kernel::BackwardStreamed if !self.leaves_channel_sums() => {
                 let rows = dispatch.rows / self.dealt_groups();
                 let blocks = u64::from(rows.div_ceil(self.block_rows));
                 blocks.next_multiple_of(self.rows_per_workgroup.into())
+            }
+            _ if self.sums_blocks() => {
+                let slots = u64::from(self.rows_per_workgroup);
+                let rows = u64::from(dispatch.rows / self.dealt_groups());
+                let of_workgroup = slots * u64::from(self.slot_rows(dispatch.rows.into())).max(1);
+                let blocks = |rows: u64| rows.div_ceil(slots * u64::from(Self::SUMMED_ROWS));
+                slots * (rows / of_workgroup * blocks(of_workgroup) + blocks(rows % of_workgroup))
             }
             _ => dispatch.partial_rows.into(),
         };

@@ -19,6 +19,9 @@ fn of_width(plan: &Plan) -> Vec<(&'static str, String)> {
 /// Those constants that the text has from the uniform, and what stands for them: of a kernel that holds no
 /// rows all that follow from their width, but for steps that are unrolled.
 pub(super) fn from_uniform(plan: &Plan) -> Vec<(&'static str, &'static str)> {
+    if plan.sums_blocks() {
+        return vec![("BLOCKS", "blocks_of(rows)")];
+    }
     if plan.kernel.holds_rows() {
         return Vec::new();
     }
@@ -189,6 +192,9 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             let with_dx = plan.tensors().contains(&Tensor::Dx);
             constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
+            if plan.sums_blocks() {
+                constants.push(("BLOCK_ROWS", unsigned(Plan::SUMMED_ROWS)));
+            }
             // An xhat that y shows is bounded.
             let from_y = matches!(plan.operation, Operation::Backward(backward) if backward.from_y);
             constants.push(("WIDE_X", (is_wide(Tensor::X) && !from_y).to_string()));

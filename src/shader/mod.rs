@@ -183,8 +183,10 @@ fn switched_off(plan: &Plan) -> Vec<&'static str> {
 /// long to compile, and is no faster.
 const MOST_TRIPS: u32 = 32;
 
-/// Steps that are written out of a loop which runs once a slot, where the text is to be [short](Plan::short).
-const RUN_TRIPS: u32 = 4;
+/// Steps that are written out of a loop which runs once a slot, or a block of its rows, where the text is to
+/// be [short](Plan::short). With 4 backward of 1024 columns took a seventh longer to compile, and was no
+/// faster.
+const RUN_TRIPS: u32 = 2;
 
 /// Where there are more, `reduce_subgroups.wgsl` has no such loop.
 const FEW_SUBGROUPS: u32 = 8;
@@ -217,6 +219,9 @@ fn turned(plan: &Plan) -> Option<Bound> {
 /// array of what each has may take more registers than that.
 fn accesses(plan: &Plan) -> Vec<Bound> {
     let mut bounds = vec![("WALKED", plan.walked())];
+    if plan.kernel == Kernel::BackwardCached && !plan.sums_blocks() {
+        bounds.push(("BLOCKS", 1));
+    }
     if plan.is_across() {
         bounds.push(("BLOCK_ROWS", plan.block_accesses()));
     }

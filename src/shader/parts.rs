@@ -109,6 +109,11 @@ pub(super) fn operation(plan: &Plan) -> String {
             affine(text, plan);
             source(text, plan);
             gradient_of_activation(text, plan);
+            let loaded = plan.dz_of_loaded();
+            segment(
+                text,
+                if loaded { wgsl!("activation/dz_of_loaded") } else { wgsl!("activation/dz_of_load") },
+            );
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
@@ -133,6 +138,7 @@ pub(super) fn operation(plan: &Plan) -> String {
                 let counts = backward.clamped;
                 segment(text, if counts { wgsl!("source/counted") } else { wgsl!("source/not_counted") });
             }
+            sums_over_rows(plan).iter().for_each(|part| segment(text, part));
             if plan.partial_cols > 0 {
                 segment(text, wgsl!("common/row_partials"));
             }
@@ -249,6 +255,16 @@ fn codes(text: &mut String, forward: Forward) {
     [format, wgsl!("codes/write"), unit].into_iter().for_each(|part| segment(text, part));
 }
 
+/// The sums over rows that a thread holds.
+fn sums_over_rows(plan: &Plan) -> &'static [&'static str] {
+    match plan.kernel {
+        Kernel::BackwardCached if plan.sums_blocks() => &[wgsl!("sums/of_blocks")],
+        Kernel::BackwardCached => &[wgsl!("sums/compensated"), wgsl!("sums/of_slot")],
+        Kernel::BackwardSplitApply => &[wgsl!("sums/compensated")],
+        _ => &[],
+    }
+}
+
 /// Partial sums, and where they lie.
 fn partials(text: &mut String, plan: &Plan) {
     segment(text, if plan.deals_heads() { wgsl!("partials/of_heads") } else { wgsl!("partials/of_columns") });
@@ -306,7 +322,10 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
     let parts: &[&str] = match plan.activation {
         _ if is_gated => &[wgsl!("gate_input/after_dz")],
         Activation::None => &[wgsl!("activation/none")],
-        Activation::Silu => &[z, wgsl!("activation/silu"), wgsl!("activation/silu_dz")],
+        Activation::Silu if plan.dz_of_loaded() => &[wgsl!("activation/silu"), wgsl!("activation/silu_dz")],
+        Activation::Silu => {
+            &[z, wgsl!("activation/silu"), wgsl!("activation/silu_dz"), wgsl!("activation/dz_again")]
+        }
     };
     parts.iter().for_each(|part| segment(text, part));
 }
@@ -334,7 +353,8 @@ fn affine(text: &mut String, plan: &Plan) {
         Operation::Forward(forward) => forward.makes_y(),
         _ => true,
     };
-    let has_bias = plan.affine.has_bias() && matches!(plan.operation, Operation::Forward(_));
+    let is_forward = matches!(plan.operation, Operation::Forward(_));
+    let has_bias = plan.affine.has_bias() && (is_forward || plan.dz_of_loaded());
     let along = match plan.channels {
         Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),
         Some(_) => wgsl!("along/channel"),
@@ -343,8 +363,9 @@ fn affine(text: &mut String, plan: &Plan) {
     let parts: &[&str] = match (plan.affine.has_gain() && reads_any, has_bias && reads_any) {
         // By row, as the last of dx.
         (true, _) if plan.has_channel_rows() => &[wgsl!("affine/none"), along, factors],
-        (_, true) => &[along, factors, wgsl!("affine/gain_bias")],
-        (true, false) => &[along, factors, wgsl!("affine/gain")],
+        (_, true) if is_forward => &[along, factors, wgsl!("affine/gain_bias")],
+        (_, true) => &[along, factors, wgsl!("affine/gain_bias"), wgsl!("affine/times_gain")],
+        (true, false) => &[along, factors, wgsl!("affine/gain"), wgsl!("affine/times_gain")],
         (false, false) => &[wgsl!("affine/none")],
     };
     parts.iter().for_each(|part| segment(text, part));

@@ -14,8 +14,8 @@ pub(super) type Bound = (&'static str, u32);
 pub(super) struct Limits {
     /// Loops of more trips stay as they are.
     pub(super) most_trips: u32,
-    /// Where there is one: a loop that lies in no other and has more trips than this becomes a loop over runs
-    /// of so many, each written out.
+    /// Where there is one: a loop that lies in no other, or in that over blocks of rows, and has more trips
+    /// than this becomes a loop over runs of so many, each written out.
     pub(super) run: Option<u32>,
     /// A bound whose loops stay, with their arrays turned by one element at the end of each trip: each trip
     /// finds its element at index 0. Of an access with an index that is not a constant, Mesa makes a ladder
@@ -89,6 +89,8 @@ fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
             continue;
         };
         let body = &lines[at + 1..at + length];
+        // What a block of rows does once it does seldom.
+        let within = if line.trim_start().starts_with("for (var block = ") { limits } else { in_a_loop };
         if let Some(turned) = turned_loop(line, bounds, limits) {
             out.extend(in_turn(indent, body, bounds, in_a_loop, turned));
             at += length + 1;
@@ -101,7 +103,7 @@ fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
         let trip = |name: &str, trip: &str| {
             let body: Vec<String> = body.iter().map(|line| substitute(line, name, trip)).collect();
             let mut block = vec![format!("{indent}{{")];
-            block.extend(expand(&body, bounds, in_a_loop));
+            block.extend(expand(&body, bounds, within));
             block.push(end.clone());
             block
         };
@@ -112,7 +114,7 @@ fn expand(lines: &[String], bounds: &[Bound], limits: Limits) -> Vec<String> {
             (Some((name, trips)), _) => out.extend((0..trips).flat_map(|i| trip(name, &format!("{i}u")))),
             (None, _) => {
                 out.push(line.clone());
-                out.extend(expand(body, bounds, in_a_loop));
+                out.extend(expand(body, bounds, within));
                 out.push(end.clone());
             }
         }

@@ -119,6 +119,34 @@ fn f() {
 }
 
 #[test]
+fn a_loop_over_blocks_of_rows_keeps_the_loops_over_runs_in_it() {
+    let text = "\
+fn f() {
+    for (var block = 0u; block < BLOCKS; block++) {
+        for (var row = 0u; row < rows; row++) {
+            for (var step = 0u; step < STEPS; step++) {
+                x[step] += load(step);
+            }
+        }
+        for (var step = 0u; step < STEPS; step++) {
+            store(step, x[step]);
+        }
+    }
+}
+";
+    let limits = Limits { most_trips: 4, run: Some(2), turned: None };
+    let is_in_runs = |text: &str| {
+        let held = text.contains("x[3u] += load(3u);") && !text.contains("x[0u] += load((run + 0u));");
+        held && text.contains("store((run + 1u), x[1u]);") && !text.contains("store(3u")
+    };
+    // Blocks whose number the text does not know, and one.
+    let blocks = unroll(&text.replace("BLOCKS", "blocks_of(rows)"), &[("STEPS", 4)], limits).unwrap();
+    assert!(is_in_runs(&blocks) && blocks.contains("block++"), "{blocks}");
+    let one = unroll(text, &[("STEPS", 4), ("BLOCKS", 1)], limits).unwrap();
+    assert!(is_in_runs(&one) && !one.contains("block"), "{one}");
+}
+
+#[test]
 fn arrays_turn_in_a_loop_that_stays() {
     let text = "\
 fn f() {
