@@ -147,8 +147,8 @@ impl Plan {
             Kernel::BackwardStreamed | Kernel::BackwardSplitSums if self.short && self.vector_width == 1 => {
                 steps / 2
             }
-            // Written out for each access of a block: forward took 1.2 times as long to compile with whole runs,
-            // and ran at 1.05 of the speed, backward 1.5 times at 0.98.
+            // Written out for each access of a block: forward took 1.2 times as long to compile with whole
+            // runs, and ran at 1.05 of the speed, backward 1.5 times at 0.98.
             _ if self.short && self.is_across() => steps / 2,
             _ => steps,
         }

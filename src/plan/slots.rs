@@ -58,9 +58,9 @@ impl Plan {
         self.parameter_gradients() > 0 && self.channels_of_sums().is_none()
     }
 
-    /// Whether dz of an activation is made of what a step has loaded of x, gain and bias, which are not loaded
-    /// again. Gain and bias of a row that is one channel are no parameters of a step; `backward_cached` has
-    /// those that it does not hold after dz.
+    /// Whether dz of an activation is made of what a step has loaded of x, gain and bias, which are not
+    /// loaded again. Gain and bias of a row that is one channel are no parameters of a step;
+    /// `backward_cached` has those that it does not hold after dz.
     pub(crate) fn dz_of_loaded(&self) -> bool {
         let is_of_x = matches!(
             self.operation,

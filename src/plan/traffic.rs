@@ -86,8 +86,8 @@ impl Plan {
         self.parameter_gradients() as u64 * self.parameters() as u64 * 4
     }
 
-    /// What slots or workgroups write of their partial sums: once a dispatch, or once a block of rows. All but
-    /// the first write of each reads it before.
+    /// What slots or workgroups write of their partial sums: once a dispatch, or once a block of rows. All
+    /// but the first write of each reads it before.
     fn updated_bytes(&self, dispatches: &[Dispatch]) -> u64 {
         let updates = |dispatch: &Dispatch| match self.kernel {
             Kernel::BackwardStreamed if !self.leaves_channel_sums() => {
