@@ -7,9 +7,9 @@
 //
 // Each thread keeps the sums over rows of its own columns in registers from its first row to its last, or to
 // the last of a block (sums/), then leaves them as a partial sum, of the slot or of all of the workgroup's
-// (slots/), or adds them to it. dy is added in the first walk: beside dy * xhat, in the second, AMD's compiler
-// spilled on GCN 5, and earlier in the first on RDNA 3.
-// The three sums over the row's columns are taken together.
+// (slots/), or adds them to it. dy is added in the first walk: beside dy * xhat, in the second, AMD's
+// compiler spilled on GCN 5, and earlier in the first on RDNA 3. The three sums over the row's columns are
+// taken together.
 //
 // Where a dxhat exceeds float32, the second reduction is of the row's means instead
 // (common/large_dxhat.wgsl).
@@ -17,7 +17,7 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_source, dz_of, load_parameters, times_gain_plus, small_sums, small_means, known_means,
-// write_large_dx, row_residue, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row),
+// write_large_dx, row_residue, finish_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row),
 // slot_sum (2 calls for each of VECTORS), partial_row_of, leaves_sum, rows_of_block, add_product,
 // count_clamped.
 
@@ -145,7 +145,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                             let i = step * PARTS + part;
                             dx[part] = means.factor * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
                         }
-                        write_dx(row, step, thread, dx, nan);
+                        finish_dx(row, step, thread, saved, dx, nan);
                     }
                 }
             }

@@ -11,7 +11,7 @@
 // from block to block. Only the thread that owns a column touches its sums.
 //
 // Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, dz_of,
-// load_parameters, times_gain_plus, small_sums, known_means, write_large_dx, write_dx,
+// load_parameters, times_gain_plus, small_sums, known_means, write_large_dx, finish_dx,
 // write_row_gain_gradient, update_partials, row_sum (2 calls a row), count_clamped.
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
@@ -79,7 +79,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         }
                         // A row in place is read once more.
                         if (!(WIDE_RANGE && is_any(means[b].is_large))) {
-                            write_dx(row, step, thread, dx, means[b].nan);
+                            finish_dx(row, step, thread, saved[b], dx, means[b].nan);
                         }
                     }
                 }

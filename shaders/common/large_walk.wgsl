@@ -1,6 +1,6 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, write_dx.
+// Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, finish_dx.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -75,6 +75,6 @@ fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, 
                 dx[part] = select(of_plain, dx[part], vec4<bool>(means.is_large));
             }
         }
-        write_dx(row, step, thread, dx, means.nan);
+        finish_dx(row, step, thread, saved, dx, means.nan);
     }
 }

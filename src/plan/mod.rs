@@ -134,8 +134,8 @@ impl Plan {
     /// Partial sums that a thread of `backward_reduce_parameters` loads at a time.
     pub(crate) const REDUCE_BATCH: u32 = 4;
 
-    /// Rows of a slot that are added up plainly where it [sums blocks](Plan::sums_blocks): of equal terms they
-    /// are off by up to two units, and four such blocks by one more (docs/numerics.md).
+    /// Rows of a slot that are added up plainly where it [sums blocks](Plan::sums_blocks): of equal terms
+    /// they are off by up to two units, and four such blocks by one more (docs/numerics.md).
     pub(crate) const SUMMED_ROWS: u32 = 8;
 
     /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.
@@ -241,7 +241,8 @@ impl Plan {
     }
 
     /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted.
+    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Small gains
+    /// are not counted there: [`Plan::backward`] has a kernel for it, however wide rows are.
     ///
     /// Of channels, as [`Plan::backward`].
     ///
@@ -255,6 +256,10 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         Operation::Backward(backward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
+        if backward.clamped {
+            let needs = "none: AMD's compiler spills registers for it";
+            return Err(Error::unsupported("backward of split rows", "a count of small gains", needs));
+        }
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
         let of_sums = backward.of_split_sums();

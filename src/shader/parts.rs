@@ -122,11 +122,11 @@ pub(super) fn operation(plan: &Plan) -> String {
                 None => wgsl!("row_gain/no_gradient"),
             };
             segment(text, gradient);
-            match backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)) {
-                _ if backward.dsum => segment(text, wgsl!("gradient/dx_with_dsum")),
-                Some(order) => gated_dx(text, plan, order, backward.dx),
-                None => output(text, Tensor::Dx, backward.dx),
+            match backward.dsum {
+                true => segment(text, wgsl!("gradient/dx_with_dsum")),
+                false => output(text, Tensor::Dx, backward.dx),
             }
+            finish_dx(text, plan, backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)));
             partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
             if has_channel_sums || (has_column_sums && plan.is_across()) {
@@ -330,14 +330,12 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
-/// What the gate makes of dx, and the gradient of its input.
-fn gated_dx(text: &mut String, plan: &Plan, order: GateOrder, dx: Option<Gradient>) {
-    let ungated = &mut String::new();
-    output(ungated, Tensor::Dx, dx);
-    segment(text, &ungated.replace("write_dx(", "write_ungated_dx("));
+/// What a gate makes of dx, and the gradient of its input.
+fn finish_dx(text: &mut String, plan: &Plan, order: Option<GateOrder>) {
     match order {
-        GateOrder::Before => segment(text, wgsl!("gate_input/before_dx")),
-        GateOrder::After => {
+        None => segment(text, wgsl!("gate_input/none_dx")),
+        Some(GateOrder::Before) => segment(text, wgsl!("gate_input/before_dx")),
+        Some(GateOrder::After) => {
             let z =
                 if plan.affine.has_gain() { wgsl!("activation/z_gain") } else { wgsl!("activation/z_none") };
             segment(text, z);
