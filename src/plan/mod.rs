@@ -188,6 +188,9 @@ impl Plan {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
         }
+        // With 8 float32 to an access gfx1100 spills where xhat is made of y, gain and bias.
+        let is_wide = backward.from_y && caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F32;
+        let vector_width = if is_wide { vector_width.min(4) } else { vector_width };
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
         let rung = match problem.channels {
@@ -241,8 +244,8 @@ impl Plan {
     }
 
     /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Small gains
-    /// are not counted there: [`Plan::backward`] has a kernel for it, however wide rows are.
+    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Not from
+    /// y: [`Plan::backward`] has a kernel for that, however wide rows are.
     ///
     /// Of channels, as [`Plan::backward`].
     ///
@@ -256,9 +259,9 @@ impl Plan {
     ) -> Result<[Self; 2], Error> {
         Operation::Backward(backward).check_problem(problem)?;
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
-        if backward.clamped {
-            let needs = "none: AMD's compiler spills registers for it";
-            return Err(Error::unsupported("backward of split rows", "a count of small gains", needs));
+        if backward.from_y {
+            let needs = "x: with what y takes beside it, AMD's compiler spills registers";
+            return Err(Error::unsupported("backward of split rows", "y", needs));
         }
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;

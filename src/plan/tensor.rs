@@ -124,9 +124,9 @@ impl Plan {
         self.used().iter().any(|used| used.tensor == tensor && used.uses.writes > 0)
     }
 
-    /// Whether small gains are counted.
-    pub(crate) const fn counts_gains(&self) -> bool {
-        matches!(self.operation, Operation::Backward(Backward { clamped: true, .. }))
+    /// Whether y takes the place of x in backward.
+    pub(crate) const fn is_from_y(&self) -> bool {
+        matches!(self.operation, Operation::Backward(Backward { from_y: true, .. }))
     }
 
     /// Whether y is written in codes.

@@ -242,7 +242,7 @@ impl Product {
             let has_rows = backward.dx.is_some() || backward.drow_gain.is_some();
             if has_rows || !problem.has_channel_sums() {
                 self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
-                if !backward.clamped {
+                if !backward.from_y {
                     for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                         self.keep(plan, caps);
                     }
