@@ -206,6 +206,8 @@ impl Plan {
             || (backward.from_y && problem.affine.has_gain());
         let is_crowded = makes_more || (shape.vector_width == 8 && !Stored::is_one(problem));
         let rung = match caps.kind {
+            // The gradient of a gate behind the norm is made of what is read again beside dx.
+            AdapterKind::Gpu if backward.gate_input.is_some() => Rung { block_rows: 1, ..rung },
             AdapterKind::Gpu if is_crowded => Rung { block_rows: rung.block_rows.min(2), ..rung },
             _ => rung,
         };
