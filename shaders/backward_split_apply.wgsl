@@ -10,7 +10,7 @@
 //
 // Needs: load_xhat, load_source_of_dz, dz_of, load_parameters, times_gain_plus, load_row_sums, split_means,
 // sums_left, projecting_means, write_large_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum
-// (2 calls a row), count_clamped.
+// (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -96,5 +96,4 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             update_partials(partial_dbias(partial_row), first_step + step, thread, dbias, is_first);
         }
     }
-    count_clamped(invocation, workgroup, thread);
 }

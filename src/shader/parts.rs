@@ -134,7 +134,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             }
             let update = of_access(plan, wgsl!("partials/update"), wgsl!("partials/update_of_rows"));
             segment(text, if has_column_sums { update } else { wgsl!("partials/none") });
-            if plan.kernel != Kernel::BackwardSplitSums {
+            if matches!(plan.kernel, Kernel::BackwardCached | Kernel::BackwardStreamed) {
                 let counts = backward.clamped;
                 segment(text, if counts { wgsl!("source/counted") } else { wgsl!("source/not_counted") });
             }
