@@ -3,8 +3,8 @@
 use super::cases::{Case, Task};
 use super::data::Random;
 use super::factors::{
-    ACTIVATION, AFFINE, BACKWARD_ONLY, BIAS, CHANNEL, COUNTS, DIRECTION, FACTORS, FORWARD_ONLY, OTHERS, RICH,
-    case,
+    ACTIVATION, AFFINE, BACKWARD_ONLY, BIAS, CHANNEL, COUNTS, DIRECTION, DTYPE, FACTORS, FORWARD_ONLY,
+    LAYOUT, NORMALIZATION, OTHERS, PLAIN_LAYOUTS, RICH, case,
 };
 use super::kinds::Data;
 use crate::covering::{self, Levels, Strength};
@@ -33,7 +33,7 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     let mut known = HashSet::new();
     let mut pool = Vec::new();
-    for given in pairs() {
+    for given in pairs().filter(|given| may_meet(*given)) {
         let mut found = 0;
         for _ in 0..TRIES {
             let levels = random_levels(&mut random, given);
@@ -49,6 +49,35 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     }
     pool
 });
+
+/// Whether two levels may be in one case. Of those that are in none, this says so of nearly all, which would
+/// be tried in vain.
+fn may_meet([first, second]: [(usize, usize); 2]) -> bool {
+    let of_forward = |(factor, level): (usize, usize)| match factor {
+        _ if FORWARD_ONLY.contains(&factor) => Some(level > 0),
+        _ if BACKWARD_ONLY.contains(&factor) || factor == DIRECTION => Some(level == 0),
+        _ => None,
+    };
+    let directions = [first, second].map(of_forward);
+    if let [Some(first), Some(second)] = directions
+        && first != second
+    {
+        return false;
+    }
+    if first.0 > 0 || first.1 < RICH.len() {
+        return true;
+    }
+    let is_plain = |is_forward: bool| {
+        Affine::ALL.iter().any(|affine| plain_levels(is_forward, *affine).contains(&second))
+    };
+    match (second.0, directions[1]) {
+        _ if second.1 == 0 => true,
+        (DTYPE | NORMALIZATION | AFFINE | DIRECTION, _) => true,
+        (LAYOUT, _) => second.1 < PLAIN_LAYOUTS.len(),
+        (_, Some(is_forward)) => is_plain(is_forward),
+        (_, None) => false,
+    }
+}
 
 /// Levels with two that are given. Every other time, options are those that plain shapes have; else one half
 /// of those that they do not have are the first.

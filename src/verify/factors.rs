@@ -93,8 +93,8 @@ const LAYOUTS: [Layout; 8] = [
 ];
 
 /// What plain shapes have. Rows inside outer ones, and tensors in one buffer, have the kernels of the others
-/// and another place.
-const PLAIN_LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
+/// and another place. They are the first of all.
+pub(super) const PLAIN_LAYOUTS: [Layout; 3] = [Layout::Dense, Layout::Slice, Layout::Odd];
 
 /// The first is a level of every shape, the others of the rich ones.
 pub(super) const DATA: [Data; 14] = [
@@ -152,7 +152,10 @@ pub(super) static COUNTS: LazyLock<[usize; FACTORS]> = LazyLock::new(|| {
     counts
 });
 
+pub(super) const DTYPE: usize = 1;
+pub(super) const NORMALIZATION: usize = 2;
 pub(super) const AFFINE: usize = 3;
+pub(super) const LAYOUT: usize = 4;
 pub(super) const BIAS: usize = 8;
 pub(super) const DIRECTION: usize = 9;
 /// Options, and what the residual holds.
