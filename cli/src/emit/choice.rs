@@ -218,10 +218,16 @@ impl Choice {
     /// The operation with what `--option` says.
     fn with_options(&self, operation: Operation) -> Result<Operation, Failure> {
         let mut all = operation;
-        for name in &self.option {
+        for (place, name) in self.option.iter().enumerate() {
             let unknown =
                 || wrong(format!("--option {name:?} needs to be one of {}", all.option_names().join(", ")));
             all = all.with_option(name).ok_or_else(unknown)?;
+            if let Some(other) = self.option[..place].iter().find(|other| all.with_option(other) != Some(all))
+            {
+                return Err(wrong(format!(
+                    "--option {other} and --option {name} are in each other's place; give one"
+                )));
+            }
         }
         if !self.option.is_empty() && !all.options_go_together() {
             return Err(wrong(format!("--option {} does not go with the rest", self.option.join(" "))));

@@ -226,6 +226,10 @@ fn any_option_is_taken_by_its_name() {
     for (options, says) in [
         (&["nonsense"][..], "--option \"nonsense\" needs to be one of dx, dx_accumulate, dsum, dgain, "),
         (&["dsum", "--dx", "accumulate"], "--option dsum does not go with the rest"),
+        (
+            &["dx", "--option", "dx_accumulate"],
+            "--option dx and --option dx_accumulate are in each other's place; give one",
+        ),
     ] {
         let result = run(layernorm(&[&backward[..], options].concat()));
         assert_eq!(result.code, Some(2), "{result:?}");
