@@ -2,7 +2,7 @@
 
 use super::{Backward, Caps, Forward, Kernel, Operation, Plan, RowShape, Span, Strides, ladder};
 use crate::error::Error;
-use crate::types::Problem;
+use crate::types::{GateOrder, Problem};
 
 /// Rows of an access.
 pub(crate) const ACCESS_ROWS: u32 = 4;
@@ -34,7 +34,9 @@ impl Operation {
                 forward.row_gain || forward.given_statistics || forward.running_statistics
             }
             Self::Backward(backward) => {
-                backward.row_gain || backward.drow_gain.is_some() || backward.given_statistics
+                // Behind a gate each step would load the statistics of four rows again, one by one.
+                let reloads = backward.gate_input == Some(GateOrder::After);
+                backward.row_gain || backward.drow_gain.is_some() || backward.given_statistics || reloads
             }
             Self::ReduceParameters(_) => true,
         };
@@ -46,6 +48,7 @@ impl Operation {
             (.., Self::ReduceParameters(_)) => "sums over rows",
             (true, ..) => "channels",
             (_, true, _) => "codes",
+            (.., Self::Backward(backward)) if backward.gate_input.is_some() => "a gate after the norm",
             _ => "a gain or statistics of each row",
         };
         let needs = "a forward or backward call without channels and codes, and with nothing given or kept for each row";

@@ -52,8 +52,10 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     let channels = Channels::new(problem.cols.saturating_mul(groups), groups, 1);
     let of_channels = Problem { channels: Some(channels), ..*problem };
     plans.push(Plan::forward(&of_channels, *forward, *width, caps));
-    plans.push(Plan::backward(&of_channels, *backward, *width, caps));
-    let sums = Backward { dgain: Some(Gradient::Overwrite), ..*backward };
+    // Gains are counted where they are those of columns.
+    let uncounted = Backward { clamped: false, ..*backward };
+    plans.push(Plan::backward(&of_channels, uncounted, *width, caps));
+    let sums = Backward { dgain: Some(Gradient::Overwrite), ..uncounted };
     // Sums of their own are those of channels with several columns.
     if problem.cols > 2 && problem.cols.is_multiple_of(2) {
         let channels = Some(Channels::new(problem.cols / 2, 1, 2));
