@@ -13,6 +13,9 @@ pub struct Forward {
     pub residual: bool,
     /// Whether the sum is not written out after all.
     pub without_sum: bool,
+    /// Whether x is multiplied by a gate before the residual is added to it.
+    #[doc(alias = "gated_residual")]
+    pub gate: bool,
     /// Whether y is not written: codes are wanted in its place, or statistics alone, for whoever applies them
     /// elsewhere. For statistics alone gain and bias are not read.
     pub without_y: bool,
@@ -54,6 +57,7 @@ impl Forward {
         Self {
             residual: false,
             without_sum: false,
+            gate: false,
             without_y: false,
             statistics: false,
             row_gain: false,
@@ -96,6 +100,7 @@ impl Forward {
         Self {
             residual: self.residual,
             without_sum: self.without_sum,
+            gate: self.gate,
             without_y: false,
             statistics: false,
             row_gain: false,
@@ -114,11 +119,16 @@ impl Forward {
         if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 9] = [
+    pub(crate) const CHOICES: [Choice<Self>; 10] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
             set: |forward, value| (forward.residual, forward.without_sum) = RESIDUALS[value],
+        },
+        Choice {
+            labels: &["", "/gate"],
+            get: |forward| usize::from(forward.gate),
+            set: |forward, value| forward.gate = value > 0,
         },
         Choice {
             labels: &["", "/statistics", "/statistics/without_y", "/codes_alone"],
@@ -165,8 +175,8 @@ impl Forward {
     ];
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
-    /// inputs, and something is wanted, codes or statistics in place of y. Those do not depend on a row's
-    /// gain. Statistics are given or kept, not both, of x itself, and without codes.
+    /// inputs, and something is wanted, codes or statistics in place of y, which no gain of rows has part in.
+    /// Statistics are given or kept, of x itself without codes. A gate is that of a sum without such gains.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -189,7 +199,9 @@ impl Forward {
             Some(GateOrder::Before) => is_plain,
             Some(GateOrder::After) => is_plain && self.makes_y(),
         };
+        let has_sum = !self.gate || (self.residual && !self.row_gain);
         alone
+            && has_sum
             && has_outputs
             && has_unit
             && of_rows
@@ -208,17 +220,12 @@ const OF_ROWS: [(bool, bool); 3] = [(false, false), (true, false), (false, true)
 
 /// Whether there is a residual, and whether its sum is left out.
 const RESIDUALS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
-
-/// Whether there are statistics, and whether y is left out, for them or for codes.
+/// Whether there are statistics, and whether y is left out for them or codes; which codes; what an input lies in.
 const STATISTICS: [(bool, bool); 4] = [(false, false), (true, false), (true, true), (false, true)];
-
-/// Which codes there are.
 const CODES: [Option<CodeDtype>; 3] = [None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)];
 
 /// Which gates there are.
 pub(super) const GATES: [Option<GateOrder>; 3] = [None, Some(GateOrder::Before), Some(GateOrder::After)];
-
-/// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
 
 /// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum
@@ -259,6 +266,17 @@ pub(super) const TENSORS: &[Spec<Forward>] = &[
             (Some(GateOrder::Before), Kernel::ForwardStreamed) => Uses::times(asked.options.walks(), 0),
             (Some(GateOrder::After), Kernel::ForwardStreamed) => Uses::times(asked.options.walks() - 1, 0),
             (Some(_), _) => Uses::READ,
+        },
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Gate,
+        role: Role::INPUT,
+        shape: Shape::Gates,
+        stored: Stored::AsParameters,
+        uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
+            (Kernel::ForwardSplitApply, true) => Uses::NONE,
+            _ => Uses::READ.only_if(asked.options.gate),
         },
         lies_in: apart,
     },

@@ -2,6 +2,7 @@
 
 use super::across::ACCESS_ROWS;
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
+use super::sums::GATED_GRADIENTS;
 use super::{Caps, Kernel, Plan, Reduction, RegisterBudget, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
 use crate::types::{Dtype, Problem};
@@ -103,6 +104,11 @@ impl Plan {
             }
         } else if self.kernel == Kernel::BackwardChannelSums {
             return Err(Error::invalid("the plan's channels", "none", "there, as it sums over those"));
+        }
+        let gradients = self.parameter_gradients();
+        if self.partial_gradients < gradients || self.partial_gradients > GATED_GRADIENTS {
+            let needs = format!("{gradients} to {GATED_GRADIENTS}, with those of the operation among them");
+            return wrong("partial_gradients", self.partial_gradients, needs);
         }
         if self.kernel == Kernel::BackwardChannelSums && self.parameter_gradients() == 0 {
             return Err(Error::invalid("sums over channels", "of nothing", "of dgain or dbias"));

@@ -1,7 +1,8 @@
 //! Which segments a plan's text is made of.
 
 use super::Dialect;
-use super::text::{for_tensor, of_largest, segment};
+use super::gates::{gate_row, gated_dx, gradient_of_rows, holds_gate, output};
+use super::text::{of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Activation, CodeDtype, GateOrder, Gradient, Normalization};
 
@@ -47,7 +48,7 @@ pub(super) fn slots(plan: &Plan) -> &'static str {
 }
 
 /// Where the threads of a row get its first value from.
-fn first_of_row(plan: &Plan) -> &'static str {
+pub(super) fn first_of_row(plan: &Plan) -> &'static str {
     match plan.reduction {
         Reduction::Thread => wgsl!("input/first_by_thread"),
         Reduction::Subgroup => wgsl!("input/first_by_lane"),
@@ -123,9 +124,11 @@ pub(super) fn operation(plan: &Plan) -> String {
             };
             segment(text, gradient);
             match backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)) {
-                _ if backward.dsum => segment(text, wgsl!("gradient/dx_with_dsum")),
-                Some(order) => gated_dx(text, plan, order, backward.dx),
-                None => output(text, Tensor::Dx, backward.dx),
+                Some(order) => {
+                    segment(text, wgsl!("gradient/dx_alone"));
+                    gated_dx(text, plan, order, backward.dx);
+                }
+                None => gradient_of_rows(text, plan, backward),
             }
             partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
@@ -162,6 +165,9 @@ pub(super) fn operation(plan: &Plan) -> String {
             partials(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
+            if backward.dgate.is_some() {
+                output(text, Tensor::Dgate, backward.dgate);
+            }
         }
     }
     segment(text, body(plan.kernel));
@@ -175,12 +181,17 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, wgsl!("activation/silu"));
     }
     if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) || is_gated {
+        gate_row(text, plan);
         let input = match (forward.residual, is_gated) {
+            (true, _) if forward.gate => wgsl!("input/gated_sum"),
             (true, _) => wgsl!("input/sum"),
             (false, true) => wgsl!("gate_input/before"),
             (false, false) => wgsl!("input/x"),
         };
         segment(text, input);
+        if forward.gate {
+            segment(text, if holds_gate(plan) { wgsl!("gate/held") } else { wgsl!("gate/read") });
+        }
         if forward.residual {
             let rounded = match plan.storage(Tensor::Sum) {
                 Storage::F32 => wgsl!("input/sum_exact"),
@@ -267,7 +278,12 @@ fn sums_over_rows(plan: &Plan) -> &'static [&'static str] {
 
 /// Partial sums, and where they lie.
 fn partials(text: &mut String, plan: &Plan) {
-    segment(text, if plan.deals_heads() { wgsl!("partials/of_heads") } else { wgsl!("partials/of_columns") });
+    let of_what = match plan.kernel {
+        _ if plan.deals_heads() => wgsl!("partials/of_heads"),
+        Kernel::BackwardReduceParameters if plan.channels.is_some() => wgsl!("partials/of_all_heads"),
+        _ => wgsl!("partials/of_columns"),
+    };
+    segment(text, of_what);
     segment(text, wgsl!("common/partials"));
 }
 
@@ -330,22 +346,6 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
-/// What the gate makes of dx, and the gradient of its input.
-fn gated_dx(text: &mut String, plan: &Plan, order: GateOrder, dx: Option<Gradient>) {
-    let ungated = &mut String::new();
-    output(ungated, Tensor::Dx, dx);
-    segment(text, &ungated.replace("write_dx(", "write_ungated_dx("));
-    match order {
-        GateOrder::Before => segment(text, wgsl!("gate_input/before_dx")),
-        GateOrder::After => {
-            let z =
-                if plan.affine.has_gain() { wgsl!("activation/z_gain") } else { wgsl!("activation/z_none") };
-            segment(text, z);
-            segment(text, wgsl!("gate_input/after_dx"));
-        }
-    }
-}
-
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = factors(plan);
@@ -355,7 +355,7 @@ fn affine(text: &mut String, plan: &Plan) {
     };
     let is_forward = matches!(plan.operation, Operation::Forward(_));
     let has_bias = plan.affine.has_bias() && (is_forward || plan.dz_of_loaded());
-    let along = match plan.channels {
+    let along = match plan.channels.filter(|channels| !channels.shares_affine) {
         Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),
         Some(_) => wgsl!("along/channel"),
         None => of_access(plan, wgsl!("along/column"), wgsl!("along/column_of_rows")),
@@ -381,16 +381,6 @@ fn row_factor(plan: &Plan) -> &'static str {
     } else {
         wgsl!("row_gain/no_factor")
     }
-}
-
-/// What becomes of an output, or of what it had before.
-fn output(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
-    let what = match gradient {
-        None => wgsl!("gradient/none"),
-        Some(Gradient::Overwrite) => wgsl!("gradient/overwrite"),
-        Some(Gradient::Accumulate) => wgsl!("gradient/accumulate"),
-    };
-    segment(text, &for_tensor(what, tensor, tensor));
 }
 
 #[cfg(test)]

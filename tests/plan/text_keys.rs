@@ -40,6 +40,16 @@ fn problems() -> Vec<Problem> {
             }
         }
     }
+    // Some of them of samples that have a gate each, with gain and bias of each or of all.
+    let of_columns = problems.iter().filter(|problem| problem.channels.is_none() && problem.cols <= 40_000);
+    let of_samples: Vec<Problem> = of_columns
+        .step_by(11)
+        .flat_map(|problem| {
+            [Channels::of_samples(3, problem.cols), Channels::of_gates(2, problem.cols)]
+                .map(|channels| Problem { channels: Some(channels), ..*problem })
+        })
+        .collect();
+    problems.extend(of_samples);
     // Some of them with an activation.
     let of_layer = problems.iter().filter(|problem| problem.normalization == Normalization::Layer);
     let activated: Vec<Problem> =
@@ -54,6 +64,11 @@ fn plans() -> Vec<Plan> {
     for caps in adapters() {
         for problem in &problems() {
             for vector_width in [1, 8] {
+                let is_of_samples = problem.channels.is_some_and(|channels| channels.spatial == 1);
+                let is_gated = is_of_samples && !problem.activation.is_some();
+                if is_gated {
+                    gated(&mut plans, problem, vector_width, &caps);
+                }
                 for statistics in [false, true] {
                     let x_in = statistics.then_some(Tensor::Y);
                     let forward = Forward { statistics, x_in, ..Forward::default() };
@@ -90,6 +105,24 @@ fn plans() -> Vec<Plan> {
     let some: Vec<Plan> = plans.iter().copied().step_by(7).collect();
     plans.extend(some.iter().flat_map(|plan| Pooled::ALL.map(|pooled| plan.with_pooled(pooled))));
     plans
+}
+
+/// Plans of a gated sum, and of its gradients.
+fn gated(plans: &mut Vec<Plan>, problem: &Problem, vector_width: u32, caps: &Caps) {
+    let forward = Forward { residual: true, gate: true, ..Forward::default() };
+    plans.extend(Plan::forward(problem, forward, vector_width, caps));
+    plans.extend(Plan::forward_split(problem, forward, vector_width, caps).into_iter().flatten());
+    let overwrite = Some(Gradient::Overwrite);
+    for (dgate, dgain) in [(None, None), (overwrite, None), (Some(Gradient::Accumulate), overwrite)] {
+        let dgain = dgain.filter(|_| problem.affine.has_gain());
+        let backward = Backward { dx: overwrite, dbranch: true, dgate, dgain, ..Backward::default() };
+        plans.extend(Plan::backward(problem, backward, vector_width, caps));
+        plans.extend(Plan::backward_split(problem, backward, vector_width, caps).into_iter().flatten());
+        if backward.has_parameters() {
+            plans.extend(Plan::reduce_parameters(problem, backward, vector_width, caps));
+            plans.extend(Plan::reduce_shared(problem, backward, vector_width, caps).ok().flatten());
+        }
+    }
 }
 
 /// The text after its first line, the label.
