@@ -1,6 +1,6 @@
 //! A layer norm in other ways, beside the plain one of the same rows: with a scale and a shift for each
-//! sample, of a sum, with a gate or without, with all tensors in one buffer, and with y in codes of 8 bits. Each call in turn, and the medians
-//! of all rounds.
+//! sample, of a sum, with a gate or without, with all tensors in one buffer, and with y in codes of 8 bits.
+//! Each call in turn, and the medians of all rounds.
 //!
 //!     cargo bench --features gpu --bench ways
 

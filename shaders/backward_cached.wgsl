@@ -7,9 +7,9 @@
 //
 // Each thread keeps the sums over rows of its own columns in registers from its first row to its last, or to
 // the last of a block (sums/), then leaves them as a partial sum, of the slot or of all of the workgroup's
-// (slots/), or adds them to it. dy is added in the first walk: beside dy * xhat, in the second, AMD's compiler
-// spilled on GCN 5, and earlier in the first on RDNA 3.
-// The three sums over the row's columns are taken together.
+// (slots/), or adds them to it. dy is added in the first walk: beside dy * xhat, in the second, AMD's
+// compiler spilled on GCN 5, and earlier in the first on RDNA 3. The three sums over the row's columns are
+// taken together.
 //
 // Where a dxhat exceeds float32, the second reduction is of the row's means instead
 // (common/large_dxhat.wgsl).

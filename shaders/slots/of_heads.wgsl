@@ -1,6 +1,6 @@
 // A workgroup works on one inner row of each outer row alone, such as one head of each token: so its slots
-// share gain and bias, and in backward leave sums over that head. What a body calls a row, from 0 on, is then an outer
-// row, of which the workgroup has that inner row; dispatches have whole outer rows.
+// share gain and bias, and in backward leave sums over that head. What a body calls a row, from 0 on, is then
+// an outer row, of which the workgroup has that inner row; dispatches have whole outer rows.
 //
 //     workgroup   number n on head n % inner_rows, whose workgroups are numbered n / inner_rows
 

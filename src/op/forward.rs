@@ -220,7 +220,8 @@ const OF_ROWS: [(bool, bool); 3] = [(false, false), (true, false), (false, true)
 
 /// Whether there is a residual, and whether its sum is left out.
 const RESIDUALS: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
-/// Whether there are statistics, and whether y is left out for them or codes; which codes; what an input lies in.
+/// Whether there are statistics, and whether y is left out for them or codes; which codes; what an input lies
+/// in.
 const STATISTICS: [(bool, bool); 4] = [(false, false), (true, false), (true, true), (false, true)];
 const CODES: [Option<CodeDtype>; 3] = [None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)];
 

@@ -199,9 +199,9 @@ pub(super) fn deals_heads(channels: Option<Channels>, operation: &Operation, ker
     is_by_column && leaves_sums && has_slots
 }
 
-/// Whether forward deals rows so that gain, bias and gate of a sample serve all rows of a slot, or of a block:
-/// where a rung has those walk several rows for that. Where slots share a workgroup, those of a sample with few rows
-/// would leave most of it idle.
+/// Whether forward deals rows so that gain, bias and gate of a sample serve all rows of a slot, or of a
+/// block: where a rung has those walk several rows for that. Where slots share a workgroup, those of a sample
+/// with few rows would leave most of it idle.
 pub(super) fn deals_samples(
     channels: Option<Channels>,
     operation: &Operation,

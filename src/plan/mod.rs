@@ -138,8 +138,8 @@ impl Plan {
     /// Partial sums that a thread of `backward_reduce_parameters` loads at a time.
     pub(crate) const REDUCE_BATCH: u32 = 4;
 
-    /// Rows of a slot that are added up plainly where it [sums blocks](Plan::sums_blocks): of equal terms they
-    /// are off by up to two units, and four such blocks by one more (docs/numerics.md).
+    /// Rows of a slot that are added up plainly where it [sums blocks](Plan::sums_blocks): of equal terms
+    /// they are off by up to two units, and four such blocks by one more (docs/numerics.md).
     pub(crate) const SUMMED_ROWS: u32 = 8;
 
     /// The widest `vector_width` that rows of `dtype` and `cols` can have: 16 bytes, if cols is a multiple.

@@ -1,6 +1,6 @@
 //! Slots: the rows that a dispatch works on side by side, and what they leave of the sums over rows.
 
-use super::{AdapterKind, Dispatch, Kernel, Plan};
+use super::{AdapterKind, Dispatch, Kernel, Operation, Plan};
 
 /// Four float32.
 const ROW_PARTIAL_BYTES: u64 = 16;
