@@ -248,8 +248,8 @@ fn no_tip_leads_astray() {
     let room = Room::new();
     files::write(&room.path("in"), &[("x", Tensor::f32(&[3, 4], &ramp(12)))]);
     let (input, out) = (room.path("in"), room.path("out"));
-    let result = run(layernorm(&["backward", &input, &out, "--x", "x", "--dy", "x", "--residual", "b"]));
-    assert_refused(&result, &["unexpected argument '--residual' found; see --help"]);
+    let result = run(layernorm(&["backward", &input, &out, "--x", "x", "--dy", "x", "--verbose", "b"]));
+    assert_refused(&result, &["unexpected argument '--verbose' found; see --help"]);
     assert!(!result.stderr.contains("tip"), "{result:?}");
     let close = forward(&room, &["--x", "x", "--gian", "x"]);
     assert_refused(&close, &["'--gian'", "a similar argument exists: '--gain'"]);
