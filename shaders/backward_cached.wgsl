@@ -17,7 +17,7 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_source, dz_of, load_parameters, times_gain_plus, small_sums, small_means, known_means,
-// write_large_dx, row_residue, total_dx, write_dx, write_row_gain_gradient, update_partials, row_sum (2 calls
+// write_large_dx, row_residue, total_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum (2 calls
 // a row), slot_sum (2 calls for each of VECTORS, 3 with dgate), partial_row_of, leaves_sum, rows_of_block,
 // add_product, count_clamped; with dgate gate_terms, large_gate_terms.
 
@@ -170,7 +170,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                                 sum_dgate[at] = add_product(sum_dgate[at], terms[part], vec4<f32>(1.0));
                             }
                         }
-                        write_dx(row, step, thread, dx, nan);
+                        finish_dx(row, step, thread, saved, dx, nan);
                     }
                 }
             }

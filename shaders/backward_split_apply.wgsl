@@ -9,8 +9,8 @@
 // last, then leaves them as its columns of the slot's partial sum.
 //
 // Needs: load_xhat, load_source_of_dz, dz_of, load_parameters, times_gain_plus, load_row_sums, split_means,
-// sums_left, projecting_means, write_large_dx, total_dx, write_dx, write_row_gain_gradient, update_partials,
-// row_sum (2 calls a row), count_clamped; with dgate gate_terms, large_gate_terms.
+// sums_left, projecting_means, write_large_dx, total_dx, finish_dx, write_row_gain_gradient, update_partials,
+// row_sum (2 calls a row); with dgate gate_terms, large_gate_terms.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -83,7 +83,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                             sum_dgate[at] = add_product(sum_dgate[at], terms[part], vec4<f32>(1.0));
                         }
                     }
-                    write_dx(row, first_step + step, thread, dx, means.nan);
+                    finish_dx(row, first_step + step, thread, saved, dx, means.nan);
                 }
             }
             if (WITH_DGATE) {
@@ -130,5 +130,4 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             update_partials(partial_dgate(partial_row), first_step + step, thread, dgate, is_first);
         }
     }
-    count_clamped(invocation, workgroup, thread);
 }

@@ -11,7 +11,7 @@
 // from block to block. Only the thread that owns a column touches its sums.
 //
 // Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, dz_of, load_parameters,
-// times_gain_plus, small_sums, known_means, write_large_dx, total_dx, write_dx, write_row_gain_gradient,
+// times_gain_plus, small_sums, known_means, write_large_dx, total_dx, finish_dx, write_row_gain_gradient,
 // update_partials, row_sum (2 calls a row), count_clamped; with dgate gate_terms, large_gate_terms.
 
 // Whether the gradient of a gate is wanted.
@@ -87,7 +87,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                             if (WITH_DGATE) {
                                 sum_dgate[i] = add_values(sum_dgate[i], gate_terms(row, step, thread, dx, means[b].nan));
                             }
-                            write_dx(row, step, thread, dx, means[b].nan);
+                            finish_dx(row, step, thread, saved[b], dx, means[b].nan);
                         }
                     }
                 }

@@ -246,9 +246,9 @@ fn the_cached_kernels_access_each_row_once() {
         let backward = Plan::backward(&Problem { cols, ..problem }, all, 8, &caps).unwrap();
         assert_eq!(backward.kernel.name(), "backward_cached", "{cols} columns");
         let steps = steps(&backward);
-        assert_eq!(count(&backward, "load_x("), steps, "x is read once");
-        assert_eq!(count(&backward, "load_dz("), steps, "dy is read once");
-        assert_eq!(count(&backward, "write_dx("), steps, "dx is written once");
+        assert_eq!(count(&backward, "load_source("), steps, "x is read once");
+        assert_eq!(count(&backward, " dz_of("), steps, "dy is read once");
+        assert_eq!(count(&backward, "finish_dx("), steps, "dx is written once");
     }
 }
 

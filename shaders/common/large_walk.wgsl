@@ -1,7 +1,7 @@
 // The columns of such rows, walked again.
 //
 // Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, total_dx,
-// write_dx; with dgate load_branch.
+// finish_dx; with dgate load_branch.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -81,6 +81,6 @@ fn large_dx(row: u32, step: u32, thread: u32, saved: RowStatistics, means: RowMe
 fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        write_dx(row, step, thread, large_dx(row, step, thread, saved, means), means.nan);
+        finish_dx(row, step, thread, saved, large_dx(row, step, thread, saved, means), means.nan);
     }
 }

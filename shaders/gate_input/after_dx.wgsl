@@ -1,7 +1,6 @@
 // The gradient of gate_input, of what the gain makes of xhat and dy, a step at a time beside dx, which may
 // lie over x or dy.
-fn write_dx(row: u32, step: u32, thread: u32, gradient: Values, nan: PerRowBits) {
-    let saved = load_statistics(row);
+fn finish_dx(row: u32, step: u32, thread: u32, saved: RowStatistics, gradient: Values, nan: PerRowBits) {
     var xhat = load_source(row, step, thread);
     for (var part = 0u; part < PARTS; part++) {
         xhat[part] = saved_xhat(xhat[part], saved);
@@ -13,5 +12,5 @@ fn write_dx(row: u32, step: u32, thread: u32, gradient: Values, nan: PerRowBits)
         dgates[part] = silu_gradient(gates[part], dgates[part] * z[part]);
     }
     store_dgate_input(row, step, thread, dgates, nan);
-    write_ungated_dx(row, step, thread, gradient, nan);
+    write_dx(row, step, thread, gradient, nan);
 }

@@ -2,7 +2,8 @@
 fn count_clamped(invocation: Invocation, workgroup: vec3<u32>, thread: u32) {
     if (workgroup_number(workgroup) == 0u) {
         var count = PerRow();
-        let row_steps = CHUNKS * STEPS;
+        // Once a call: a loop over STEPS itself would be written out.
+        let row_steps = STEPS;
         for (var step = 0u; step < row_steps; step++) {
             var factors = load_factors(0u, step, thread);
             for (var part = 0u; part < PARTS; part++) {

@@ -1,6 +1,6 @@
 //! The tensors that a plan binds, and how they lie in their buffers.
 
-use super::{Forward, Operation, Plan, Tensor};
+use super::{Backward, Forward, Operation, Plan, Tensor};
 use crate::op::{Shape, Stored, Used};
 use crate::types::Dtype;
 use std::ops::Index;
@@ -122,6 +122,11 @@ impl Plan {
     #[must_use]
     pub fn writes(&self, tensor: Tensor) -> bool {
         self.used().iter().any(|used| used.tensor == tensor && used.uses.writes > 0)
+    }
+
+    /// Whether y takes the place of x in backward.
+    pub(crate) const fn is_from_y(&self) -> bool {
+        matches!(self.operation, Operation::Backward(Backward { from_y: true, .. }))
     }
 
     /// Whether y is written in codes.

@@ -22,43 +22,35 @@ pub(super) fn gate_row(text: &mut String, plan: &Plan) {
     }
 }
 
-/// What becomes of the gradient of each row: dx, and behind a gate what is made of it.
+/// What becomes of the gradient of each row: dx, and what a gate makes of it, of either kind.
 pub(super) fn gradient_of_rows(text: &mut String, plan: &Plan, backward: Backward) {
-    let total = match backward.dx {
-        _ if backward.dsum => wgsl!("gradient/dx_with_dsum"),
-        Some(Gradient::Accumulate) => wgsl!("gradient/dx_accumulated"),
-        _ => wgsl!("gradient/dx_alone"),
+    let order = backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput));
+    // Behind a gate_input what is added to is what that makes of the gradient.
+    let (total, written) = match backward.dx {
+        dx if order.is_some() => (wgsl!("gradient/dx_alone"), dx),
+        dx if backward.dsum => (wgsl!("gradient/dx_with_dsum"), dx),
+        Some(Gradient::Accumulate) => (wgsl!("gradient/dx_accumulated"), Some(Gradient::Overwrite)),
+        dx => (wgsl!("gradient/dx_alone"), dx),
     };
     segment(text, total);
-    let written = backward.dx.map(|_| Gradient::Overwrite);
-    if plan.tensors().contains(&Tensor::Dbranch) {
-        let itself = &mut String::new();
-        output(itself, Tensor::Dx, written);
-        *text += &itself.replace("fn write_dx(", "fn write_dx_itself(");
-        gate_row(text, plan);
-        segment(text, wgsl!("gate/dbranch"));
-    } else {
-        output(text, Tensor::Dx, written);
-    }
-    if plan.tensors().contains(&Tensor::Branch) {
-        segment(text, wgsl!("gate/dgate"));
-        segment(text, wgsl!("gate/large_dgate"));
-    }
-}
-
-/// What the gate makes of dx, and the gradient of its input.
-pub(super) fn gated_dx(text: &mut String, plan: &Plan, order: GateOrder, dx: Option<Gradient>) {
-    let ungated = &mut String::new();
-    output(ungated, Tensor::Dx, dx);
-    segment(text, &ungated.replace("write_dx(", "write_ungated_dx("));
+    output(text, Tensor::Dx, written);
     match order {
-        GateOrder::Before => segment(text, wgsl!("gate_input/before_dx")),
-        GateOrder::After => {
+        None if plan.tensors().contains(&Tensor::Dbranch) => {
+            gate_row(text, plan);
+            segment(text, wgsl!("gate/dbranch_dx"));
+        }
+        None => segment(text, wgsl!("gate_input/none_dx")),
+        Some(GateOrder::Before) => segment(text, wgsl!("gate_input/before_dx")),
+        Some(GateOrder::After) => {
             let z =
                 if plan.affine.has_gain() { wgsl!("activation/z_gain") } else { wgsl!("activation/z_none") };
             segment(text, z);
             segment(text, wgsl!("gate_input/after_dx"));
         }
+    }
+    if plan.tensors().contains(&Tensor::Branch) {
+        segment(text, wgsl!("gate/dgate"));
+        segment(text, wgsl!("gate/large_dgate"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which segments a plan's text is made of.
 
 use super::Dialect;
-use super::gates::{gate_row, gated_dx, gradient_of_rows, holds_gate, output};
+use super::gates::{gate_row, gradient_of_rows, holds_gate, output};
 use super::text::{of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Activation, CodeDtype, GateOrder, Gradient, Normalization};
@@ -123,13 +123,7 @@ pub(super) fn operation(plan: &Plan) -> String {
                 None => wgsl!("row_gain/no_gradient"),
             };
             segment(text, gradient);
-            match backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)) {
-                Some(order) => {
-                    segment(text, wgsl!("gradient/dx_alone"));
-                    gated_dx(text, plan, order, backward.dx);
-                }
-                None => gradient_of_rows(text, plan, backward),
-            }
+            gradient_of_rows(text, plan, backward);
             partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
             if has_channel_sums || (has_column_sums && plan.is_across()) {
@@ -137,7 +131,7 @@ pub(super) fn operation(plan: &Plan) -> String {
             }
             let update = of_access(plan, wgsl!("partials/update"), wgsl!("partials/update_of_rows"));
             segment(text, if has_column_sums { update } else { wgsl!("partials/none") });
-            if plan.kernel != Kernel::BackwardSplitSums {
+            if matches!(plan.kernel, Kernel::BackwardCached | Kernel::BackwardStreamed) {
                 let counts = backward.clamped;
                 segment(text, if counts { wgsl!("source/counted") } else { wgsl!("source/not_counted") });
             }

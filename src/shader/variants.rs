@@ -256,8 +256,10 @@ impl Product {
             let has_rows = backward.makes_dx() || backward.drow_gain.is_some();
             if has_rows || !problem.has_channel_sums() {
                 self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
-                for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
-                    self.keep(plan, caps);
+                if !backward.from_y {
+                    for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
+                        self.keep(plan, caps);
+                    }
                 }
                 self.keep_across(Plan::backward_across(problem, *backward, caps), caps)?;
             }

@@ -31,8 +31,8 @@ proptest! {
         case.caps.max_invocations = case.caps.max_invocations.max(256);
         case.caps.max_binding_bytes = case.caps.max_binding_bytes.max(128 << 20);
         let wanted = if case.has_parameter_gradients() { 7 } else { 6 };
-        // Rows whose y is written in codes are not split.
-        let split = if has_codes { 2 } else { 0 };
+        // Rows whose y is written in codes are not split, nor those of backward from y.
+        let split = 2 * usize::from(has_codes) + 2 * usize::from(case.backward.from_y);
         prop_assert_eq!(case.plans().len(), wanted - split);
     }
 }

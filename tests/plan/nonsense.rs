@@ -64,8 +64,7 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     };
     plans.push(Plan::forward(&of_channels, of_forward, *width, caps));
     plans.push(Plan::backward(&of_channels, of_backward, *width, caps));
-    let uncounted = Backward { clamped: false, ..*backward };
-    let sums = Backward { dgain: Some(Gradient::Overwrite), ..uncounted };
+    let sums = Backward { dgain: Some(Gradient::Overwrite), clamped: false, ..*backward };
     // Sums of their own are those of channels with several columns.
     if problem.cols > 2 && problem.cols.is_multiple_of(2) {
         let channels = Some(Channels::new(problem.cols / 2, 1, 2));

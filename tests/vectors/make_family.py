@@ -46,7 +46,8 @@ class File:
         results["y"].backward(inputs["dy"].double())
         gradients = {f"d{key}": leaf.grad for key, leaf in leaves.items()}
         named = self.add(name, {**inputs, **results, **gradients})
-        shared = [part for key in inputs if key in ("gain", "scale") for part in (f"--{key}", named(key))]
+        factors = ("gain", "scale", "gate_input")
+        shared = [part for key in inputs if key in factors for part in (f"--{key.replace('_', '-')}", named(key))]
         summands = [part for key in inputs if key in ("bias", "shift") for part in (f"--{key}", named(key))]
         flags = [flag if not flag.startswith("@") else named(flag[1:]) for flag in flags]
         forward = ["--x", named("x"), *shared, *summands, *flags, *forward_flags]
@@ -207,6 +208,48 @@ def codes(file):
     file.add("fp8", {"values": values, "codes": values.to(torch.float8_e4m3fn).view(torch.uint8)})
 
 
+def gated_norms(file):
+    """`rms_norm_ref` of Mamba 2 has both orders (`norm_before_gate`), with a gain for all groups of columns."""
+    for rows, cols, groups in ((6, 24, 1), (5, 40, 4)):
+
+        def rms_norm(x, gain):
+            grouped = x.unflatten(-1, (groups, -1))
+            xhat = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + EPS)
+            return xhat.flatten(-2) * gain
+
+        orders = {
+            "before": lambda x, gate_input, gain: {"y": rms_norm(x * F.silu(gate_input), gain)},
+            "after": lambda x, gate_input, gain: {"y": rms_norm(x, gain) * F.silu(gate_input)},
+        }
+        for order, computed in orders.items():
+            inputs = {**data(rows, cols), "gate_input": 2 * torch.randn(rows, cols)}
+            inputs["gain"] = 1 + 0.25 * torch.randn(cols)
+            flags = ["--normalization", "rms", "--gate-order", order]
+            if groups > 1:
+                flags += ["--heads", str(groups), "--head-dim", str(cols // groups)]
+            file.both(f"gated.{order}_{groups}", inputs, flags, computed)
+
+
+def from_y(file):
+    """Gradients from x, for backward that has y and rstd in its place, as forward stores them."""
+    for normalization in ("layer", "rms"):
+        name = f"from_y.{normalization}"
+        inputs = {**data(5, 24), **parameters(24)}
+        leaves = {key: value.double().requires_grad_() for key, value in inputs.items() if key != "dy"}
+        x = leaves["x"]
+        mean = x.mean(-1, keepdim=True) if normalization == "layer" else 0.0
+        rstd = torch.rsqrt((x - mean).square().mean(-1, keepdim=True) + EPS)
+        y = (x - mean) * rstd * leaves["gain"] + leaves["bias"]
+        sizes = file.sizes(y, inputs["dy"].double(), leaves)
+        y.backward(inputs["dy"].double())
+        gradients = {f"d{key}": leaf.grad for key, leaf in leaves.items()}
+        stored = {"y": y.detach().float(), "rstd": rstd.detach().flatten().float()}
+        named = file.add(name, {**inputs, **stored, **gradients})
+        flags = [part for key in ("y", "rstd", "gain", "bias", "dy") for part in (f"--{key}", named(key))]
+        flags += ["--normalization", normalization]
+        file.call(name, "backward", flags, {key: [named(key), sizes[key]] for key in gradients})
+
+
 # Operators of ONNX, and the tool's names of what they take and give.
 ONNX = {
     "LayerNormalization": (["x", "gain", "bias"], ["y", "mean", "rstd"]),
@@ -273,7 +316,7 @@ def onnx_tests(file):
 def main():
     torch.manual_seed(20160721)
     file = File()
-    for part in (batch_norms, channel_norms, activations, modulations, heads, codes, onnx_tests):
+    for part in (batch_norms, channel_norms, activations, modulations, heads, codes, onnx_tests, gated_norms, from_y):
         part(file)
     metadata = {"torch": torch.__version__, "onnx": onnx.__version__, "calls": json.dumps(file.calls)}
     path = pathlib.Path(__file__).with_name("family.safetensors")

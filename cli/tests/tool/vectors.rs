@@ -1,4 +1,4 @@
-//! The calls of `tests/vectors/family.safetensors` and `gated.safetensors`: what PyTorch computes of the
+//! The calls of `tests/vectors/family.safetensors`: what PyTorch computes of the
 //! norms, and ONNX's own tests.
 
 use crate::Room;
@@ -19,8 +19,7 @@ struct Call {
     outputs: BTreeMap<String, (String, f64)>,
 }
 
-const FAMILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/family.safetensors");
-const GATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/gated.safetensors");
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/family.safetensors");
 
 /// What is off by so many units of 2^-24 of a tensor's size is right. ONNX's values are `NumPy`'s in
 /// float32, whose sums err too. A gate, and its slope, may be off by 14 units (docs/numerics.md). From y,
@@ -36,29 +35,20 @@ fn allowed_units(name: &str) -> f64 {
 
 #[test]
 fn calls_give_what_pytorch_and_onnx_give() {
-    let names = assert_calls(FAMILY);
-    assert!(names.iter().filter(|name| name.starts_with("onnx.")).count() > 25, "{names:?}");
-    assert!(names.iter().filter(|name| name.ends_with(" backward")).count() > 15, "{names:?}");
-}
-
-#[test]
-fn gated_norms_and_backward_from_y_give_what_pytorch_gives() {
-    let names = assert_calls(GATED);
-    assert_eq!(names.iter().filter(|name| name.starts_with("gated.")).count(), 8, "{names:?}");
-    assert_eq!(names.iter().filter(|name| name.starts_with("from_y.")).count(), 2, "{names:?}");
-}
-
-/// Runs the calls of a file, and gives their names.
-fn assert_calls(vectors: &str) -> Vec<String> {
     let room = Room::new();
-    let bytes = std::fs::read(vectors).unwrap();
+    let bytes = std::fs::read(VECTORS).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let calls: Vec<Call> = serde_json::from_str(&header.metadata().as_ref().unwrap()["calls"]).unwrap();
+    let count = |is: fn(&str) -> bool| calls.iter().filter(|call| is(&call.name)).count();
+    assert_eq!(count(|name| name.starts_with("onnx.")), 30);
+    assert_eq!(count(|name| name.ends_with(" backward")), 24);
+    assert_eq!(count(|name| name.starts_with("gated.")), 8);
+    assert_eq!(count(|name| name.starts_with("from_y.")), 2);
     for call in &calls {
         for adapter in ["cpu", "auto"] {
             let out = room.path("out");
-            let mut args = vec![&call.command[..], vectors, &out, "--adapter", adapter];
+            let mut args = vec![&call.command[..], VECTORS, &out, "--adapter", adapter];
             args.extend(call.flags.iter().map(String::as_str));
             assert_runs(&args);
             for (output, (expected, size)) in &call.outputs {
@@ -67,7 +57,6 @@ fn assert_calls(vectors: &str) -> Vec<String> {
             }
         }
     }
-    calls.into_iter().map(|call| call.name).collect()
 }
 
 fn expected_values(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {

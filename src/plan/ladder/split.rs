@@ -56,12 +56,13 @@ impl RowSplit {
     }
 
     /// Whether the rows of a plan for rows as a whole are split instead: not those whose y is written in
-    /// codes.
+    /// codes, or whose backward is from y.
     #[must_use]
     pub const fn splits(self, whole: &Plan) -> bool {
         matches!(self, Self::Wide)
             && matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
             && !whole.writes_codes()
+            && !whole.is_from_y()
     }
 
     /// The most rows with which it pays to split them on such an adapter: with more, each core has rows

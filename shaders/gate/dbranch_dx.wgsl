@@ -1,6 +1,6 @@
 // dx is the gradient of a gated sum: what the gate has multiplied has gate times that, before dx is rounded.
-fn write_dx(row: u32, step: u32, thread: u32, total: Values, nan: PerRowBits) {
-    write_dx_itself(row, step, thread, total, nan);
+fn finish_dx(row: u32, step: u32, thread: u32, saved: RowStatistics, total: Values, nan: PerRowBits) {
+    write_dx(row, step, thread, total, nan);
     var dbranch = total;
     var gate = load_gate(gate_row(row), step, thread);
     for (var part = 0u; part < PARTS; part++) {
