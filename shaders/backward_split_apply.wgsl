@@ -10,12 +10,9 @@
 //
 // Needs: load_xhat, load_source_of_dz, dz_of, load_parameters, times_gain_plus, load_row_sums, split_means,
 // sums_left, projecting_means, write_large_dx, total_dx, finish_dx, write_row_gain_gradient, update_partials,
-// row_sum (2 calls a row); with dgate gate_terms, large_gate_terms.
+// row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
-
-// Whether the gradient of a gate is wanted.
-const WITH_DGATE: bool = false;
 
 // Whether the next row has other parameters.
 const RELOAD_PARAMETERS: bool = false;
@@ -37,7 +34,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     }
     var sum_dgain = array<ProductSum, VECTORS>();
     var sum_dbias = array<ProductSum, VECTORS>();
-    var sum_dgate = array<ProductSum, VECTORS>();
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {
         // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
         let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
@@ -76,29 +72,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 // A row in place is read once more.
                 if (IS_LINEAR || !(WIDE_RANGE && means.is_large)) {
                     dx = total_dx(row, first_step + step, thread, dx);
-                    if (WITH_DGATE) {
-                        var terms = gate_terms(row, first_step + step, thread, dx, means.nan);
-                        for (var part = 0u; part < PARTS; part++) {
-                            let at = step * PARTS + part;
-                            sum_dgate[at] = add_product(sum_dgate[at], terms[part], vec4<f32>(1.0));
-                        }
-                    }
                     finish_dx(row, first_step + step, thread, saved, dx, means.nan);
-                }
-            }
-            if (WITH_DGATE) {
-                if (WIDE_RANGE && means.is_large) {
-                    for (var i = 0u; i < unknown_steps(); i++) {
-                        var terms = large_gate_terms(row, first_step + i, thread, saved, means);
-                        // By constant places: an array by others is not in registers.
-                        for (var step = 0u; step < STEPS; step++) {
-                            for (var part = 0u; part < PARTS; part++) {
-                                let own = select(vec4<f32>(), terms[part], step == i);
-                                let at = step * PARTS + part;
-                                sum_dgate[at] = add_product(sum_dgate[at], own, vec4<f32>(1.0));
-                            }
-                        }
-                    }
                 }
             }
             if (!IS_LINEAR && WIDE_RANGE && means.is_large) {
@@ -121,13 +95,6 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         }
         if (WITH_DBIAS) {
             update_partials(partial_dbias(partial_row), first_step + step, thread, dbias, is_first);
-        }
-        if (WITH_DGATE) {
-            var dgate: Values;
-            for (var part = 0u; part < PARTS; part++) {
-                dgate[part] = sum_dgate[step * PARTS + part].sum;
-            }
-            update_partials(partial_dgate(partial_row), first_step + step, thread, dgate, is_first);
         }
     }
 }

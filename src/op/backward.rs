@@ -139,6 +139,12 @@ impl Backward {
         !self.given_statistics || self.has_parameters() || self.drow_gain.is_some()
     }
 
+    /// Whether there are kernels of it for split rows: with what y, or the gradient of a gate, takes there,
+    /// AMD's compiler spills registers.
+    pub(crate) const fn splits_rows(&self) -> bool {
+        !self.from_y && self.dgate.is_none()
+    }
+
     pub(crate) const CHOICES: [Choice<Self>; 12] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],

@@ -6,6 +6,7 @@
 //! and in backward how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod across;
+mod backward;
 mod caps;
 mod channels;
 mod check;
@@ -192,32 +193,10 @@ impl Plan {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
         }
-        // With 8 float32 to an access gfx1100 spills where xhat is made of y, gain and bias.
-        let spills_wide = backward.from_y && caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F32;
-        let vector_width = if spills_wide { vector_width.min(4) } else { vector_width };
+        let vector_width = backward::width(problem, &backward, vector_width, caps);
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
-        // The gradient of a gate takes less than half again of the trips that an adapter lets one make.
-        let trips = if backward.dgate.is_some() { caps.max_loop_trips / 2 } else { caps.max_loop_trips };
-        let rung = match problem.channels {
-            Some(channels)
-                if !(channels.shares_affine || (channels.is_by_column() && backward.has_parameters())) =>
-            {
-                ladder::backward_of_channels(shape, problem, caps)?
-            }
-            _ => ladder::backward(shape, &backward, problem, &Caps { max_loop_trips: trips, ..*caps })?,
-        };
-        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias,
-        // and where 8 values are two accesses to rows of one type. Blocks of two do where the gradient of a
-        // gate is made beside dx.
-        let makes_more = problem.activation.is_some() || (backward.from_y && problem.affine.has_gain());
-        let is_crowded = makes_more || (shape.vector_width == 8 && !Stored::is_one(problem));
-        let most_block_rows = match caps.kind {
-            AdapterKind::Gpu if backward.gate_input.is_some() => 1,
-            AdapterKind::Gpu if is_crowded => 2,
-            _ => rung.block_rows,
-        };
-        let rung = Rung { block_rows: rung.block_rows.min(most_block_rows), ..rung };
+        let rung = backward::rung(shape, &backward, problem, caps)?;
         Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
     }
 
@@ -257,8 +236,8 @@ impl Plan {
     }
 
     /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Not from y:
-    /// [`Plan::backward`] has a kernel for that, however wide rows are.
+    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Not from y,
+    /// and not with dgate: [`Plan::backward`] has a kernel for those, however wide rows are.
     ///
     /// Of channels, as [`Plan::backward`].
     ///
@@ -271,10 +250,12 @@ impl Plan {
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
         Operation::Backward(backward).check_problem(problem)?;
+        let vector_width = backward::width(problem, &backward, vector_width, caps);
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
-        if backward.from_y {
-            let needs = "x: with what y takes beside it, AMD's compiler spills registers";
-            return Err(Error::unsupported("what backward of split rows reads", "y", needs));
+        if !backward.splits_rows() {
+            let takes = if backward.from_y { "y" } else { "a branch" };
+            let needs = "x, dy and dsum alone: with more, AMD's compiler spills registers";
+            return Err(Error::unsupported("what backward of split rows reads", takes, needs));
         }
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;

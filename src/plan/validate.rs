@@ -79,8 +79,8 @@ impl Plan {
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
-        if self.writes_codes() && (self.kernel.is_split() || self.is_across()) {
-            let needs = "forward_cached or forward_streamed, not across, where y is written in codes";
+        if (self.wants_whole_rows() && self.kernel.is_split()) || (self.writes_codes() && self.is_across()) {
+            let needs = "one of whole rows, and not across, where y is written in codes";
             return Err(Error::invalid("the plan's kernel", self.kernel, needs));
         }
         if let Some(channels) = self.channels {

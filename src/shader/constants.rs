@@ -162,7 +162,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             constants.push(("WITH_DBIAS", dbias.to_string()));
             constants.push(("PARAMETER_GRADIENTS", unsigned(plan.partial_gradients.max(1))));
             constants.push(("DBIAS", u32::from(backward.dgain.is_some()).to_string() + "u"));
-            if !matches!(plan.kernel, Kernel::BackwardSplitSums | Kernel::BackwardChannelSums) {
+            if !plan.kernel.is_split() && plan.kernel != Kernel::BackwardChannelSums {
                 constants.push(("WITH_DGATE", backward.dgate.is_some().to_string()));
             }
         }

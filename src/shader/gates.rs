@@ -2,7 +2,7 @@
 
 use super::parts::first_of_row;
 use super::text::{for_tensor, segment};
-use crate::plan::{Backward, Plan, Tensor};
+use crate::plan::{Backward, Forward, Plan, Tensor};
 use crate::types::{GateOrder, Gradient, Normalization};
 
 /// Whether a gate stays in registers from row to row, as gain and bias do. Where all threads of a row load
@@ -14,12 +14,17 @@ pub(super) fn holds_gate(plan: &Plan) -> bool {
     plan.hold_parameters && plan.tensors().contains(&Tensor::Gate) && is_shared && is_own
 }
 
-/// Which row of a gate a row has, where there is one.
-pub(super) fn gate_row(text: &mut String, plan: &Plan) {
-    if plan.tensors().contains(&Tensor::Gate) {
-        let has_rows = plan.has_gate_rows();
-        segment(text, if has_rows { wgsl!("gate/of_groups") } else { wgsl!("gate/of_columns") });
+/// The gate of a sum that forward makes, if it has one.
+pub(super) fn summed_gate(text: &mut String, plan: &Plan, forward: Forward) {
+    if forward.gate {
+        gate_row(text, plan);
+        segment(text, if holds_gate(plan) { wgsl!("gate/held") } else { wgsl!("gate/read") });
     }
+}
+
+/// Which row of a gate a row has.
+fn gate_row(text: &mut String, plan: &Plan) {
+    segment(text, if plan.has_gate_rows() { wgsl!("gate/of_groups") } else { wgsl!("gate/of_columns") });
 }
 
 /// What becomes of the gradient of each row: dx, and what a gate makes of it, of either kind.

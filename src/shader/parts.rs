@@ -1,7 +1,7 @@
 //! Which segments a plan's text is made of.
 
 use super::Dialect;
-use super::gates::{gate_row, gradient_of_rows, holds_gate, output};
+use super::gates::{gradient_of_rows, output, summed_gate};
 use super::text::{of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Activation, CodeDtype, GateOrder, Gradient, Normalization};
@@ -110,11 +110,11 @@ pub(super) fn operation(plan: &Plan) -> String {
             affine(text, plan);
             source(text, plan);
             gradient_of_activation(text, plan);
-            let loaded = plan.dz_of_loaded();
-            segment(
-                text,
-                if loaded { wgsl!("activation/dz_of_loaded") } else { wgsl!("activation/dz_of_load") },
-            );
+            let dz = match plan.dz_of_loaded() {
+                true => wgsl!("activation/dz_of_loaded"),
+                false => wgsl!("activation/dz_of_load"),
+            };
+            segment(text, dz);
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
@@ -175,7 +175,7 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, wgsl!("activation/silu"));
     }
     if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) || is_gated {
-        gate_row(text, plan);
+        summed_gate(text, plan, forward);
         let input = match (forward.residual, is_gated) {
             (true, _) if forward.gate => wgsl!("input/gated_sum"),
             (true, _) => wgsl!("input/sum"),
@@ -183,9 +183,6 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
             (false, false) => wgsl!("input/x"),
         };
         segment(text, input);
-        if forward.gate {
-            segment(text, if holds_gate(plan) { wgsl!("gate/held") } else { wgsl!("gate/read") });
-        }
         if forward.residual {
             let rounded = match plan.storage(Tensor::Sum) {
                 Storage::F32 => wgsl!("input/sum_exact"),

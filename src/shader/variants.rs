@@ -256,7 +256,7 @@ impl Product {
             let has_rows = backward.makes_dx() || backward.drow_gain.is_some();
             if has_rows || !problem.has_channel_sums() {
                 self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
-                if !backward.from_y {
+                if backward.splits_rows() {
                     for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                         self.keep(plan, caps);
                     }

@@ -56,13 +56,12 @@ impl RowSplit {
     }
 
     /// Whether the rows of a plan for rows as a whole are split instead: not those whose y is written in
-    /// codes, or whose backward is from y.
+    /// codes, whose backward is from y, or from which dgate is wanted.
     #[must_use]
     pub const fn splits(self, whole: &Plan) -> bool {
         matches!(self, Self::Wide)
             && matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
-            && !whole.writes_codes()
-            && !whole.is_from_y()
+            && !whole.wants_whole_rows()
     }
 
     /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
