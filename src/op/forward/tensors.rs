@@ -3,6 +3,7 @@
 use super::Forward;
 use crate::op::table::{Role, Spec, Uses, apart};
 use crate::op::{Kernel, Shape, Stored, Tensor};
+use crate::types::GateOrder;
 
 /// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum
 /// that the first walk has stored, or both summands where it has not.
