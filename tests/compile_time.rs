@@ -8,8 +8,8 @@
 
 use std::process::{Command, ExitCode};
 use wgpu_layernorm::{
-    BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, Kernels, LayerNorm, LayerNormDescriptor,
-    Prepared, WarmOptions, adapters,
+    Activation, BackwardBuffers, Context, Dtype, ForwardBuffers, Gradient, Kernels, LayerNorm,
+    LayerNormDescriptor, Prepared, WarmOptions, adapters,
     plan::{Backward, Forward, RowSplit},
     wgpu,
 };
@@ -28,6 +28,8 @@ enum Call {
     ForwardResidual,
     Backward,
     BackwardDx,
+    /// With an activation, behind which dz is made of x, gain and bias.
+    BackwardSilu,
 }
 
 /// Seconds that all threads of the process have computed.
@@ -77,9 +79,10 @@ impl Buffers {
                 })
                 .expect("the call is valid");
         }
-        let with_parameters = call == Call::Backward;
+        let with_parameters = call != Call::BackwardDx;
         norm.prepare_backward(&BackwardBuffers {
             gain: Some(gain.into()),
+            bias: (call == Call::BackwardSilu).then(|| bias.into()),
             dx: Some(c.into()),
             dgain: with_parameters.then(|| dgain.into()),
             dbias: with_parameters.then(|| dbias.into()),
@@ -92,7 +95,9 @@ impl Buffers {
 /// Compiles the kernels of a call, prints what it took and returns that.
 fn compile(context: &Context, call: Call, dtype: Dtype, cols: u32, row_split: RowSplit) -> f64 {
     let buffers = Buffers::new(context.device(), cols);
-    let descriptor = LayerNormDescriptor { cols, dtype, row_split, ..LayerNormDescriptor::default() };
+    let activation = if call == Call::BackwardSilu { Activation::Silu } else { Activation::None };
+    let descriptor =
+        LayerNormDescriptor { cols, dtype, row_split, activation, ..LayerNormDescriptor::default() };
     let kernels = Kernels::new(context.device(), context.queue());
     let norm = LayerNorm::new(&kernels, &descriptor).expect("the descriptor is valid");
     let before = cpu_seconds();
@@ -218,7 +223,13 @@ fn print_table() {
         println!("ten widths of forward and backward: {of_widths:.1} s");
         for dtype in Dtype::ALL {
             for cols in [64, 1000, 1024, 1025, 2048] {
-                for call in [Call::Forward, Call::ForwardResidual, Call::Backward, Call::BackwardDx] {
+                for call in [
+                    Call::Forward,
+                    Call::ForwardResidual,
+                    Call::Backward,
+                    Call::BackwardDx,
+                    Call::BackwardSilu,
+                ] {
                     compile(&context, call, dtype, cols, RowSplit::Never);
                 }
             }

@@ -59,8 +59,18 @@ fn problems() -> Vec<Problem> {
     problems
 }
 
+/// A third of what can become of dx, dgain and dbias, every pair of them among it. Which third, its kind of
+/// problem decides and not its columns: plans that differ in columns alone may share a text.
+fn gradients_of(problem: &Problem) -> impl Iterator<Item = [Option<Gradient>; 3]> {
+    let all = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
+    let kind = problem.affine as usize + problem.normalization as usize;
+    (0..9).map(move |of_parameters| {
+        let (dgain, dbias) = (of_parameters / 3, of_parameters % 3);
+        [(kind + dgain + dbias) % 3, dgain, dbias].map(|which| all[which])
+    })
+}
+
 fn plans() -> Vec<Plan> {
-    let gradients = [None, Some(Gradient::Overwrite), Some(Gradient::Accumulate)];
     let mut plans = Vec::new();
     for caps in adapters() {
         for problem in &problems() {
@@ -78,25 +88,21 @@ fn plans() -> Vec<Plan> {
                         Plan::forward_split(problem, forward, vector_width, &caps).into_iter().flatten(),
                     );
                 }
-                for dx in gradients {
-                    for (dgain, dbias) in
-                        gradients.iter().flat_map(|gain| gradients.map(|bias| (*gain, bias)))
-                    {
-                        // Some of them from y.
-                        let from_y = dx == Some(Gradient::Overwrite)
-                            && dgain == dx
-                            && dbias != Some(Gradient::Accumulate)
-                            && !problem.activation.is_some();
-                        let backward = Backward { dx, dgain, dbias, from_y, ..Backward::default() };
-                        plans.extend(Plan::backward(problem, backward, vector_width, &caps));
-                        let split = Plan::backward_split(problem, backward, vector_width, &caps);
-                        plans.extend(split.into_iter().flatten());
-                        if problem.channels.is_some_and(|channels| channels.per_row() > 1) {
-                            plans.extend(Plan::channel_sums(problem, backward, vector_width, &caps));
-                        }
-                        if backward.has_parameters() {
-                            plans.extend(Plan::reduce_parameters(problem, backward, vector_width, &caps));
-                        }
+                for [dx, dgain, dbias] in gradients_of(problem) {
+                    // Some of them from y.
+                    let from_y = dx == Some(Gradient::Overwrite)
+                        && dgain == dx
+                        && dbias != Some(Gradient::Accumulate)
+                        && !problem.activation.is_some();
+                    let backward = Backward { dx, dgain, dbias, from_y, ..Backward::default() };
+                    plans.extend(Plan::backward(problem, backward, vector_width, &caps));
+                    let split = Plan::backward_split(problem, backward, vector_width, &caps);
+                    plans.extend(split.into_iter().flatten());
+                    if problem.channels.is_some_and(|channels| channels.per_row() > 1) {
+                        plans.extend(Plan::channel_sums(problem, backward, vector_width, &caps));
+                    }
+                    if backward.has_parameters() {
+                        plans.extend(Plan::reduce_parameters(problem, backward, vector_width, &caps));
                     }
                 }
             }

@@ -39,19 +39,21 @@ const WITH_LANES: SoftwareBudget = SoftwareBudget {
 
 /// Of subgroups with fewer lanes. SwiftShader (4 lanes) compiles forward with 8 loads held in half a second;
 /// from 9 on some texts take as long, and others of the same size, as soon as a buffer more is declared, a
-/// minute and gigabytes. Loops that are not unrolled compile at once, and run ten times as long (8192x256:
-/// 0.05 of the copy, 0.43 unrolled; 4096x448 streamed: 0.13; SwiftShader of Chromium 156).
+/// minute and gigabytes: `backward_split_apply` in f16 behind a gate with 16 in a chunk. Loops that are not
+/// unrolled compile at once, and run ten times as long (8192x256: 0.05 of the copy, 0.43 unrolled; 4096x448
+/// streamed: 0.13; SwiftShader of Chromium 156).
 const FEW_LANES: SoftwareBudget = SoftwareBudget {
     forward_loads: 8,
     backward_loads: 16,
-    split_loads: 16,
+    split_loads: 8,
     forward_block_rows: 4,
     backward_block_rows: 4,
 };
 
 /// Without subgroup operations. On llvmpipe's GL naga adds no bound to loops, and Mesa unrolls those over the
 /// rows of a block: `backward_streamed` compiles in 11 s with 8 rows, in 2 with 2.
-const NO_LANES: SoftwareBudget = SoftwareBudget { forward_loads: 24, backward_block_rows: 2, ..FEW_LANES };
+const NO_LANES: SoftwareBudget =
+    SoftwareBudget { forward_loads: 24, backward_block_rows: 2, split_loads: 16, ..FEW_LANES };
 
 /// vec4s of a row that a thread holds on a software adapter, whatever its loads: more take seconds to
 /// compile.
