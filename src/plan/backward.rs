@@ -2,13 +2,15 @@
 
 use super::{AdapterKind, Backward, Caps, RowShape, Rung, Stored, WIDE, ladder};
 use crate::error::Error;
-use crate::types::{Dtype, Problem};
+use crate::types::{Dtype, Gradient, Problem};
 
 /// The widest accesses: with 8 float32 gfx1100 spills where xhat is made of y, gain and bias, or dbranch or
-/// dgate of dx.
+/// dgate of dx, and with 8 of any type where dx is read too, beside gate_input.
 pub(super) const fn width(problem: &Problem, backward: &Backward, vector_width: u32, caps: &Caps) -> u32 {
     let makes_more = backward.from_y || backward.is_gated();
-    let spills = makes_more && matches!((caps.kind, problem.dtype), (AdapterKind::Gpu, Dtype::F32));
+    let adds_gated = backward.gate_input.is_some() && matches!(backward.dx, Some(Gradient::Accumulate));
+    let is_crowded = (makes_more && matches!(problem.dtype, Dtype::F32)) || adds_gated;
+    let spills = is_crowded && matches!(caps.kind, AdapterKind::Gpu);
     match vector_width {
         8 | WIDE if spills => 4,
         width => width,

@@ -76,7 +76,8 @@ pub(super) fn forward(shape: &RowShape, residual: bool, caps: &Caps) -> Result<R
 }
 
 /// With an activation a thread holds half as much, as it makes dz from x, gain and bias: it would spill on
-/// RDNA 3. With the gradient of a gate it holds a third sum.
+/// RDNA 3, and so would sums over rows where xhat is made of y, gain and bias. With the gradient of a gate it
+/// holds a third sum.
 pub(super) fn backward(
     shape: &RowShape,
     backward: &Backward,
@@ -85,7 +86,9 @@ pub(super) fn backward(
 ) -> Result<Rung, Error> {
     let registers = &caps.registers;
     let parameters = backward.has_parameters();
-    let share = if problem.activation.is_some() || backward.dgate.is_some() { 2 } else { 1 };
+    let sums_from_y = backward.from_y && problem.affine.has_bias() && parameters;
+    let holds_more = problem.activation.is_some() || backward.dgate.is_some() || sums_from_y;
+    let share = if holds_more { 2 } else { 1 };
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
