@@ -17,9 +17,9 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_source, dz_of, load_parameters, times_gain_plus, small_sums, small_means, known_means,
-// write_large_dx, row_residue, total_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum (2 calls
-// a row), slot_sum (2 calls for each of VECTORS, 3 with dgate), partial_row_of, leaves_sum, rows_of_block,
-// add_product, count_clamped; with dgate gate_terms, large_gate_terms.
+// write_large_dx, row_residue, total_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum
+// (2 calls a row), slot_sum (2 calls for each of VECTORS, 3 with dgate), partial_row_of, leaves_sum,
+// rows_of_block, add_product, count_clamped; with dgate gate_terms, large_gate_terms.
 
 const VECTORS: u32 = STEPS * PARTS;
 

@@ -84,8 +84,8 @@ const SPLIT_PARTIAL_COLS: u32 = 8192;
 const SPLIT_MOST_PARTIALS: u32 = 64;
 
 /// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU; half as many where
-/// backward accesses one element at a time, or two, which spills on gfx1100 with all gradients accumulated, or
-/// with gain and bias of each row and an activation (Mesa 22.3.6).
+/// backward accesses one element at a time, or two, which spills on gfx1100 with all gradients accumulated,
+/// or with gain and bias of each row and an activation (Mesa 22.3.6).
 const SPLIT_APPLY_VEC4: u32 = 4;
 
 /// The same on a software adapter, whatever its loads.
