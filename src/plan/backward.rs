@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::types::{Dtype, Gradient, Problem};
 
 /// The widest accesses: with 8 float32 gfx1100 spills where xhat is made of y, gain and bias, or dbranch or
-/// dgate of dx, and with 8 of any type where dx is read too, beside gate_input.
+/// dgate of dx, and with 8 of any type where dx is read too, beside `gate_input`.
 pub(super) const fn width(problem: &Problem, backward: &Backward, vector_width: u32, caps: &Caps) -> u32 {
     let makes_more = backward.from_y || backward.is_gated();
     let adds_gated = backward.gate_input.is_some() && matches!(backward.dx, Some(Gradient::Accumulate));
