@@ -1,6 +1,6 @@
 //! A layer norm in other ways, beside the plain one of the same rows: with a scale and a shift for each
-//! sample, with all tensors in one buffer, and with y in codes of 8 bits. Each call in turn, and the medians
-//! of all rounds.
+//! sample, of a sum, with a gate or without, with all tensors in one buffer, and with y in codes of 8 bits.
+//! Each call in turn, and the medians of all rounds.
 //!
 //!     cargo bench --features gpu --bench ways
 
@@ -100,6 +100,7 @@ fn forward(context: &Context) -> Vec<Contestant> {
         [VALUES, VALUES, COLS, COLS, VALUES / 4].map(|count| buffer(context, count));
     let [statistics, units] = [2 * ROWS, ROWS].map(|count| buffer(context, count));
     let modulation = buffer(context, SAMPLES * CHUNKS * COLS);
+    let [residual, sum] = [(); 2].map(|()| buffer(context, VALUES));
     let pool = buffer(context, 2 * VALUES + 2 * COLS + 2 * ROWS);
     let in_pool = |offset: usize| BufferRows::at_element(&pool, offset as u64);
     let vector_in_pool = |offset: usize| BufferVector::at_element(&pool, offset as u64);
@@ -112,6 +113,9 @@ fn forward(context: &Context) -> Vec<Contestant> {
     };
     let modulated =
         ForwardBuffers { gain: Some(chunk(&modulation, 1)), bias: Some(chunk(&modulation, 0)), ..plain };
+    let (residual, sum) = (Some((&residual).into()), Some((&sum).into()));
+    let of_sum = ForwardBuffers { residual, sum, ..plain };
+    let gated = ForwardBuffers { residual, sum, gate: Some(chunk(&modulation, 2)), ..modulated };
     let pooled = ForwardBuffers {
         gain: Some(vector_in_pool(2 * VALUES)),
         bias: Some(vector_in_pool(2 * VALUES + COLS)),
@@ -127,6 +131,8 @@ fn forward(context: &Context) -> Vec<Contestant> {
     [
         ("plain", false, plain, FORWARD_BYTES),
         ("scale and shift of samples", true, modulated, FORWARD_BYTES),
+        ("a residual", false, of_sum, FORWARD_BYTES + 8 * VALUES),
+        ("the same with a gate", true, gated, FORWARD_BYTES + 8 * VALUES),
         ("all in one buffer", false, pooled, FORWARD_BYTES),
         ("y in fp8, a unit per row", false, in_codes, of_codes),
     ]
@@ -136,6 +142,8 @@ fn forward(context: &Context) -> Vec<Contestant> {
     })
     .into()
 }
+
+const BACKWARD_BYTES: usize = 4 * (3 * VALUES + 2 * ROWS);
 
 fn backward(context: &Context) -> Vec<Contestant> {
     let [x, dy, dx, gain, dgain, dbias] =
@@ -164,6 +172,14 @@ fn backward(context: &Context) -> Vec<Contestant> {
         dbias: Some(chunk(&gradients, 0)),
         ..plain
     };
+    let [branch, dbranch] = [(); 2].map(|()| buffer(context, VALUES));
+    let gated = BackwardBuffers {
+        branch: Some((&branch).into()),
+        gate: Some(chunk(&modulation, 2)),
+        dbranch: Some((&dbranch).into()),
+        dgate: Some(chunk(&gradients, 2)),
+        ..modulated
+    };
     let pooled = BackwardBuffers {
         gain: Some(vector_in_pool(0)),
         dx: Some(in_pool(2 * VALUES)),
@@ -172,13 +188,14 @@ fn backward(context: &Context) -> Vec<Contestant> {
         ..BackwardBuffers::new(rows, in_pool(0), in_pool(VALUES), vector_in_pool(3 * COLS))
     };
     [
-        ("plain", false, plain),
-        ("scale and shift of samples", true, modulated),
-        ("all in one buffer", false, pooled),
+        ("plain", false, plain, BACKWARD_BYTES),
+        ("scale and shift of samples", true, modulated, BACKWARD_BYTES),
+        ("the same with a gate", true, gated, BACKWARD_BYTES + 8 * VALUES),
+        ("all in one buffer", false, pooled, BACKWARD_BYTES),
     ]
-    .map(|(name, is_modulated, buffers)| {
+    .map(|(name, is_modulated, buffers, bytes)| {
         let call = norm(context, is_modulated).prepare_backward(&buffers).expect("the call is valid");
-        Contestant { name, call, bytes: 4 * (3 * VALUES + 2 * ROWS) }
+        Contestant { name, call, bytes }
     })
     .into()
 }

@@ -122,6 +122,7 @@ fn main() -> Result<(), Error> {
         drow_gain: None,
         dx_gradient: Gradient::Overwrite,
         parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     reference::backward(norm.problem(), &inputs, outputs)?;
 

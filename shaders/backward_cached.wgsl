@@ -17,9 +17,9 @@
 // The gain may stay in registers from row to row, see forward_cached.wgsl.
 //
 // Needs: load_source, dz_of, load_parameters, times_gain_plus, small_sums, small_means, known_means,
-// write_large_dx, row_residue, finish_dx, write_row_gain_gradient, update_partials, row_sum (2 calls a row),
-// slot_sum (2 calls for each of VECTORS), partial_row_of, leaves_sum, rows_of_block, add_product,
-// count_clamped.
+// write_large_dx, row_residue, total_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum
+// (2 calls a row), slot_sum (2 calls for each of VECTORS, 3 with dgate), partial_row_of, leaves_sum,
+// rows_of_block, add_product, count_clamped; with dgate gate_terms, large_gate_terms.
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -32,8 +32,10 @@ const WIDE_X: bool = true;
 // Blocks of rows that a slot's sums over rows are taken of, one after the other (sums/).
 const BLOCKS: u32 = 1u;
 
-// Whether dx is wanted.
+// Whether dx is wanted, or what is made of it.
 const WITH_DX: bool = true;
+// Whether the gradient of a gate is wanted.
+const WITH_DGATE: bool = false;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = invocation.index % THREADS_PER_ROW;
@@ -54,6 +56,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
         let block_rows = rows_of_block(rows, block);
         var sum_dgain = array<ProductSum, VECTORS>();
         var sum_dbias = array<ProductSum, VECTORS>();
+        var sum_dgate = array<ProductSum, VECTORS>();
         for (var first_row = block_rows.first; first_row < block_rows.end; first_row += ROWS_PER_WORKGROUP) {
             // Threads without a row repeat the last one up to its stores, so that all take part in the sums.
             let has_row = ROWS_PER_WORKGROUP == 1u || first_row + slot_in_workgroup < rows.end;
@@ -134,7 +137,21 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 // A dx / rstd may exceed float32 where the means do not.
                 let is_large = means.is_large || is_not_finite(left_sums.x) || is_not_finite(left_sums.y);
                 if (WIDE_RANGE && has_row && is_large) {
-                    write_large_dx(row, 0u, thread, saved, small_means(means, left_sums));
+                    let of_large = small_means(means, left_sums);
+                    if (WITH_DGATE) {
+                        for (var i = 0u; i < unknown_steps(); i++) {
+                            var terms = large_gate_terms(row, i, thread, saved, of_large);
+                            // By constant places: an array by others is not in registers.
+                            for (var step = 0u; step < STEPS; step++) {
+                                for (var part = 0u; part < PARTS; part++) {
+                                    let own = select(vec4<f32>(), terms[part], step == i);
+                                    let at = step * PARTS + part;
+                                    sum_dgate[at] = add_product(sum_dgate[at], own, vec4<f32>(1.0));
+                                }
+                            }
+                        }
+                    }
+                    write_large_dx(row, 0u, thread, saved, of_large);
                 } else if (has_row) {
                     let residue = row_residue(left_sums, means);
                     // With a wide range, rows that are not finite are large.
@@ -144,6 +161,14 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         for (var part = 0u; part < PARTS; part++) {
                             let i = step * PARTS + part;
                             dx[part] = means.factor * fma(-xhat[i], vec4<f32>(residue.dx_xhat), dy[i] - residue.dx);
+                        }
+                        dx = total_dx(row, step, thread, dx);
+                        if (WITH_DGATE) {
+                            var terms = gate_terms(row, step, thread, dx, nan);
+                            for (var part = 0u; part < PARTS; part++) {
+                                let at = step * PARTS + part;
+                                sum_dgate[at] = add_product(sum_dgate[at], terms[part], vec4<f32>(1.0));
+                            }
                         }
                         finish_dx(row, step, thread, saved, dx, nan);
                     }
@@ -162,6 +187,15 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
                 if (WITH_DBIAS) {
                     dbias[part] = slot_sum(invocation.index, sum_dbias[step * PARTS + part].sum);
+                }
+            }
+            if (WITH_DGATE) {
+                var dgate: Values;
+                for (var part = 0u; part < PARTS; part++) {
+                    dgate[part] = slot_sum(invocation.index, sum_dgate[step * PARTS + part].sum);
+                }
+                if (leaves_sum(slot_in_workgroup)) {
+                    update_partials(partial_dgate(partial_row), step, thread, dgate, is_first);
                 }
             }
             if (leaves_sum(slot_in_workgroup)) {

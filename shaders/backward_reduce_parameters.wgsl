@@ -5,12 +5,14 @@
 //
 // The slices are then added up in a tree. No atomics: the same partial sums give the same bits every time.
 //
-// Needs: load_partials, finite_or, write_dgain, write_dbias, slot_sum over the slices (2 calls), leaves_sum.
+// Needs: load_partials, finite_or, write_dgain, write_dbias, write_dgate, slot_sum over the slices (3 calls),
+// leaves_sum.
 
 alias Sums = vec4<f32>;
 
 const WITH_DGAIN: bool = true;
 const WITH_DBIAS: bool = true;
+const WITH_DGATE: bool = false;
 
 // Partial sums that a thread loads before it adds them up: most of the time is spent waiting for them.
 const BATCH: u32 = 4u;
@@ -53,9 +55,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
 
     var sum_dgain = ColumnSums();
     var sum_dbias = ColumnSums();
+    var sum_dgate = ColumnSums();
     for (var first = slice; first < params.rows; first += BATCH * ROWS_PER_WORKGROUP) {
         var dgain: array<Values, BATCH>;
         var dbias: array<Values, BATCH>;
+        var dgate: array<Values, BATCH>;
         for (var i = 0u; i < BATCH; i++) {
             // Beyond the last one, that is loaded again and not added.
             let partial_row = min(first + i * ROWS_PER_WORKGROUP, params.rows - 1u);
@@ -64,6 +68,9 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             if (WITH_DBIAS) {
                 dbias[i] = load_partials(partial_dbias(partial_row), step, thread);
+            }
+            if (WITH_DGATE) {
+                dgate[i] = load_partials(partial_dgate(partial_row), step, thread);
             }
         }
         for (var i = 0u; i < BATCH; i++) {
@@ -74,19 +81,29 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 if (WITH_DBIAS) {
                     sum_dbias = add_to_columns(sum_dbias, dbias[i]);
                 }
+                if (WITH_DGATE) {
+                    sum_dgate = add_to_columns(sum_dgate, dgate[i]);
+                }
             }
         }
     }
     var dgain: Values;
     var dbias: Values;
+    var dgate: Values;
     if (WITH_DGAIN) {
         dgain = column_totals(invocation.index, sum_dgain);
     }
     if (WITH_DBIAS) {
         dbias = column_totals(invocation.index, sum_dbias);
     }
+    if (WITH_DGATE) {
+        dgate = column_totals(invocation.index, sum_dgate);
+    }
     if (leaves_sum(slice)) {
         write_dgain(0u, step, thread, dgain, 0u);
         write_dbias(0u, step, thread, dbias, 0u);
+        if (WITH_DGATE) {
+            write_dgate(0u, step, thread, dgate, 0u);
+        }
     }
 }

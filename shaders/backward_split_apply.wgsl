@@ -9,8 +9,8 @@
 // last, then leaves them as its columns of the slot's partial sum.
 //
 // Needs: load_xhat, load_source_of_dz, dz_of, load_parameters, times_gain_plus, load_row_sums, split_means,
-// sums_left, projecting_means, write_large_dx, finish_dx, write_row_gain_gradient, update_partials, row_sum
-// (2 calls a row).
+// sums_left, projecting_means, write_large_dx, total_dx, finish_dx, write_row_gain_gradient, update_partials,
+// row_sum (2 calls a row).
 
 const VECTORS: u32 = STEPS * PARTS;
 
@@ -71,6 +71,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 }
                 // A row in place is read once more.
                 if (IS_LINEAR || !(WIDE_RANGE && means.is_large)) {
+                    dx = total_dx(row, first_step + step, thread, dx);
                     finish_dx(row, first_step + step, thread, saved, dx, means.nan);
                 }
             }

@@ -10,9 +10,12 @@
 // adds up BLOCK_ROWS rows of its columns before it updates the slot's partial sums in memory, where they stay
 // from block to block. Only the thread that owns a column touches its sums.
 //
-// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, dz_of,
-// load_parameters, times_gain_plus, small_sums, known_means, write_large_dx, finish_dx,
-// write_row_gain_gradient, update_partials, row_sum (2 calls a row), count_clamped.
+// Needs: load_block_statistics, walk_sums, sums_left, projecting_means, load_source, dz_of, load_parameters,
+// times_gain_plus, small_sums, known_means, write_large_dx, total_dx, finish_dx, write_row_gain_gradient,
+// update_partials, row_sum (2 calls a row), count_clamped; with dgate gate_terms, large_gate_terms.
+
+// Whether the gradient of a gate is wanted.
+const WITH_DGATE: bool = false;
 
 fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     let thread = thread_of(invocation.index);
@@ -62,6 +65,7 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
             }
             var sum_dgain = array<Values, RUN_STEPS>();
             var sum_dbias = array<Values, RUN_STEPS>();
+            var sum_dgate = array<Values, RUN_STEPS>();
             for (var b = 0u; b < BLOCK_ROWS; b++) {
                 let row = row_of(block, b);
                 if (row < rows.end) {
@@ -79,6 +83,10 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                         }
                         // A row in place is read once more.
                         if (!(WIDE_RANGE && is_any(means[b].is_large))) {
+                            dx = total_dx(row, step, thread, dx);
+                            if (WITH_DGATE) {
+                                sum_dgate[i] = add_values(sum_dgate[i], gate_terms(row, step, thread, dx, means[b].nan));
+                            }
                             finish_dx(row, step, thread, saved[b], dx, means[b].nan);
                         }
                     }
@@ -91,10 +99,19 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
                 if (WITH_DBIAS) {
                     update_partials(partial_dbias(partial_row), run_step + i, thread, sum_dbias[i], is_first);
                 }
+                if (WITH_DGATE) {
+                    update_partials(partial_dgate(partial_row), run_step + i, thread, sum_dgate[i], is_first);
+                }
             }
         }
         for (var b = 0u; b < BLOCK_ROWS; b++) {
             if (WIDE_RANGE && is_any(means[b].is_large) && row_of(block, b) < rows.end) {
+                if (WITH_DGATE) {
+                    for (var step = 0u; step < unknown_steps(); step++) {
+                        let terms = large_gate_terms(row_of(block, b), step, thread, saved[b], means[b]);
+                        update_partials(partial_dgate(partial_row), step, thread, terms, false);
+                    }
+                }
                 write_large_dx(row_of(block, b), 0u, thread, saved[b], means[b]);
             }
         }

@@ -8,12 +8,14 @@
 // load costs there what a load from memory costs, wherever it is served from.
 //
 // Needs: load_input, store_input, first_of_row, before_writing, load_parameters, apply_affine, finish_y,
-// write_y, store_statistics, row_sum (2 calls a row); with codes larger, inverse_unit, write_codes.
+// write_y, store_statistics, row_sum (2 calls a row); with codes larger, inverse_unit, write_codes;
+// where a gate is held hold_gate.
 
 const VECTORS: u32 = STEPS * PARTS;
 
-// Whether gain and bias stay in registers from row to row.
+// Whether gain and bias stay in registers from row to row, and whether a gate does.
 const HOLD_PARAMETERS: bool = false;
+const HOLD_GATE: bool = false;
 
 // One column may outweigh all others: each addition of a square after it costs half a unit of rstd in
 // float32, which a y of 16 bits does not show.
@@ -40,6 +42,11 @@ fn kernel(invocation: Invocation, workgroup: vec3<u32>) {
     if (HOLD_PARAMETERS) {
         for (var step = 0u; step < STEPS; step++) {
             parameters[step] = load_parameters(rows.first, step, thread);
+        }
+    }
+    if (HOLD_GATE) {
+        for (var step = 0u; step < STEPS; step++) {
+            hold_gate(rows.first, step, thread);
         }
     }
     for (var first_row = rows.first; first_row < rows.end; first_row += ROWS_PER_WORKGROUP) {

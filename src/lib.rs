@@ -21,11 +21,11 @@
 //! with eps beneath the root; backward is its derivative. RMS norm (Zhang, Sennrich, "Root Mean Square Layer
 //! Normalization", 2019, equation 4) takes the mean as 0, and drops `mean_cols(dxhat)` from dx. L2 does so
 //! too, divides by `max(sqrt(sum(x^2)), eps)`, and has the sum over the columns in place of the second mean.
-//! With a residual, what is normalized is `sum = x + residual` as stored, and the sum is written out if it is
-//! wanted. gain and bias may be left out, and 1 + gain may stand for the gain ([`Affine`]). With
-//! [`Activation::Silu`] y is `z * sigmoid(z)`, z being the y above, and its gradient takes dy's place. Gated
-//! RMS norm has `silu(gate_input)` as a factor of x or of y ([`GateOrder`]). Backward may have y in place of
-//! x ([`BackwardInputs::from_y`]).
+//! With a residual, what is normalized is `sum = x + residual` as stored, or `residual + gate * x`, and the
+//! sum is written out if it is wanted. gain and bias may be left out, and 1 + gain may stand for the gain
+//! ([`Affine`]). With [`Activation::Silu`] y is `z * sigmoid(z)`, z being the y above, and its gradient takes
+//! dy's place. Gated RMS norm has `silu(gate_input)` as a factor of x or of y ([`GateOrder`]). Backward may
+//! have y in place of x ([`BackwardInputs::from_y`]).
 //!
 //! Group norm (Wu, He, "Group Normalization", 2018) and instance norm are layer norm of rows that are groups
 //! of channels, with gain and bias for each channel ([`Channels`]); dgain and dbias are then sums over the

@@ -128,6 +128,7 @@ impl Report {
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         reference::backward(&problem, &backward, outputs).unwrap();
         for (name, expected, reference) in [("dx", &self.dx, &dx), ("dgain", &self.dgain, &dgain)] {

@@ -117,6 +117,7 @@ fn column_sums(inputs: &Inputs) -> [Vec<f64>; 2] {
         drow_gain: None,
         dx_gradient: Gradient::Overwrite,
         parameter_gradient: Gradient::Overwrite,
+        ..BackwardOutputs::default()
     };
     reference::backward(&problem, &inputs, outputs).unwrap();
     sums

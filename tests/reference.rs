@@ -90,6 +90,7 @@ impl<T: Element, P: Element> Inputs<T, P> {
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         backward(&self.problem, &inputs, outputs).unwrap();
         let column = |i: usize| statistics.iter().map(|values| values[i]).collect();

@@ -22,7 +22,9 @@ use wgpu_layernorm::{Dtype, Element, LEAST_GAIN, Problem, Rows};
 /// head, is of the same type or F32. OUT gets dx, in the shape and type of x; with --gain also dgain and
 /// dbias, in the shape and type of gain. The bias itself is not needed, as no gradient depends on it, but
 /// with --activation silu: there --bias is that of forward, and without it there is no dbias. With
-/// --scale in place of gain, OUT gets dscale and dshift of each sample.
+/// --scale in place of gain, OUT gets dscale and dshift of each sample. With --gate and --branch x is a gated
+/// sum: OUT gets dbranch, the gradient of what the gate has multiplied, and dgate beside dx, that of the
+/// residual.
 ///
 /// With --gate-input, OUT also gets dgate_input, in its shape and type; without a gate beside heads it is 0.
 ///
@@ -56,11 +58,23 @@ pub(crate) struct Backward {
     #[arg(long, value_name = "NAME")]
     dy: String,
 
+    /// Gradient that reaches the sum of a residual on other ways, added to dx, in the shape and type of x
+    #[arg(long, value_name = "NAME")]
+    dsum: Option<String>,
+
+    /// Of a gated sum, residual + gate * branch, which x is then: what the gate has multiplied, forward's x
+    #[arg(long, value_name = "NAME", requires = "gate")]
+    branch: Option<String>,
+
+    /// Of a gated sum: the gate, as forward has it. OUT gets dbranch and dgate
+    #[arg(long, value_name = "NAME", requires = "branch")]
+    gate: Option<String>,
+
     #[command(flatten)]
     factors: FactorFlags,
 
     #[command(flatten)]
-    gate: GateFlags,
+    gated: GateFlags,
 
     #[command(flatten)]
     common: Common,
@@ -68,8 +82,8 @@ pub(crate) struct Backward {
 
 pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let factors = args.factors.factors()?;
-    let affine = factors.of_backward(args.common.activation, args.y.is_some(), args.gate.is_given())?;
-    let call = match (&args.x, &args.y) {
+    let affine = factors.of_backward(args.common.activation, args.y.is_some(), args.gated.is_given())?;
+    let mut call = match (&args.x, &args.y) {
         (_, Some(y)) => Call::open(&args.common, ("--y", y), &factors, affine)?,
         (x, None) => Call::open(&args.common, ("--x", x.as_deref().unwrap_or_default()), &factors, affine)?,
     };
@@ -80,8 +94,27 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
     let [_, [flag, _]] = factors.names();
     let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let dy = call.rows_like_x("--dy", &args.dy)?;
-    let beside = [("--y", rstd.is_some()), ("--bias", bias.is_some())];
-    let gate_input = args.gate.find(&call, &beside)?;
+    let is_sum = args.gate.is_some();
+    let beside = [
+        ("--y", rstd.is_some()),
+        ("--bias", bias.is_some()),
+        ("--gate", is_sum),
+        ("--dsum", args.dsum.is_some()),
+    ];
+    let gate_input = args.gated.find(&call, &beside)?;
+    if rstd.is_some() && is_sum {
+        let what = "--gate with --y: a gated sum is not what y shows; give the sum as --x";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
+    let of_sum = OfSum {
+        dsum: args.dsum.as_ref().map(|name| call.rows_like_x("--dsum", name)).transpose()?,
+        branch: args.branch.as_ref().map(|name| call.rows_like_x("--branch", name)).transpose()?,
+        gate: args.gate.as_ref().map(|name| call.gate(&args.common, name)).transpose()?,
+    };
+    if of_sum.dsum.is_some() && call.leaves_values() {
+        let what = "--dsum with --heads: what lies between the heads has no sum";
+        return Err(Failure::WrongCall(what.to_owned()));
+    }
     if call.kept_shapes().is_some() {
         let what = "--running-mean: gradients of --mode training are those of the batch's own statistics";
         return Err(Failure::WrongCall(what.to_owned()));
@@ -97,7 +130,14 @@ pub(crate) fn run(args: &Backward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, &dy, [bias.as_ref(), rstd.as_ref(), gate_input.as_ref()])
+    run(args, call, &dy, [bias.as_ref(), rstd.as_ref(), gate_input.as_ref()], &of_sum)
+}
+
+/// What there is of the sum that x is.
+struct OfSum {
+    dsum: Option<TensorInfo>,
+    branch: Option<TensorInfo>,
+    gate: Option<TensorInfo>,
 }
 
 fn parse_least_gain(text: &str) -> Result<f32, String> {
@@ -123,6 +163,7 @@ fn run_typed<T: Element, P: Element>(
     mut call: Call,
     dy: &TensorInfo,
     [bias, rstd, gate_input]: [Option<&TensorInfo>; 3],
+    of_sum: &OfSum,
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
@@ -135,6 +176,11 @@ fn run_typed<T: Element, P: Element>(
     let bias: Option<Vec<P>> = bias.map(|tensor| call.file.read(tensor)).transpose()?;
     let of_gate: Option<Vec<T>> = gate_input.map(|tensor| call.read_rows(tensor)).transpose()?;
     let rstd: Option<Vec<f32>> = rstd.map(|tensor| call.file.read(tensor)).transpose()?;
+    let [dsum, branch] = [&of_sum.dsum, &of_sum.branch]
+        .map(|tensor| tensor.as_ref().map(|tensor| call.read_rows::<T>(tensor)).transpose());
+    let (dsum, branch) = (dsum?, branch?);
+    let gate: Option<Vec<P>> = of_sum.gate.as_ref().map(|tensor| call.file.read(tensor)).transpose()?;
+    let rows = |data| Rows { data, stride };
     let statistics = call.read_running()?;
     let least_gain = args.least_gain.unwrap_or(LEAST_GAIN);
     if rstd.is_some() {
@@ -147,12 +193,15 @@ fn run_typed<T: Element, P: Element>(
         rstd: rstd.as_deref(),
         least_gain,
         gate_input: of_gate.as_deref().map(|data| Rows { data, stride }),
-        gate_order: args.gate.gate_order,
+        gate_order: args.gated.gate_order,
         mean: statistics.given.as_ref().map(|[mean, _]| &mean[..]),
         variance: statistics.given.as_ref().map(|[_, variance]| &variance[..]),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
         row_gain: row_gain.as_deref(),
+        dsum: dsum.as_deref().map(rows),
+        branch: branch.as_deref().map(rows),
+        gate: gate.as_deref(),
         ..BackwardInputs::new(call.rows, source, Rows { data: &of_y, stride })
     };
     let result = compute.backward(&call.problem, &inputs)?;
@@ -164,6 +213,13 @@ fn run_typed<T: Element, P: Element>(
     let dgate = result.dgate_input.map(|rows| call.place_alone(rows)).transpose()?;
     if let Some(dgate) = &dgate {
         outputs.push(("dgate_input", tensors::view(&call.x.shape, dgate)?));
+    }
+    let dbranch = result.dbranch.map(|dbranch| call.place_rows(dbranch, dy)).transpose()?;
+    if let Some(dbranch) = &dbranch {
+        outputs.push(("dbranch", tensors::view(&call.x.shape, dbranch)?));
+    }
+    if let (Some(gate), Some(dgate)) = (&of_sum.gate, &result.dgate) {
+        outputs.push(("dgate", tensors::view(&gate.shape, dgate)?));
     }
     let drow_gain = result.drow_gain.unwrap_or_default();
     // In the type of g, as dgain is.

@@ -148,9 +148,13 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     let elements = inputs.rows * stride;
     let mut dgate_input = inputs.gate_input.map(|_| zeroed("dgate_input", elements)).transpose()?;
     let mut drow_gain = inputs.row_gain.map(|_| zeroed("drow_gain", inputs.rows)).transpose()?;
+    let mut dbranch = inputs.gate.map(|_| zeroed("dbranch", inputs.rows * stride)).transpose()?;
+    let mut dgate = inputs.branch.map(|_| vec![P::zeroed(); problem.gates() as usize]);
     let outputs = BackwardOutputs {
         dx: Some(RowsMut { data: &mut dx, stride }),
         dgate_input: dgate_input.as_deref_mut().map(|data| RowsMut { data, stride }),
+        dbranch: dbranch.as_mut().map(|data| RowsMut { data, stride }),
+        dgate: dgate.as_deref_mut(),
         dgain: dgain.as_deref_mut(),
         dbias: dbias.as_deref_mut(),
         drow_gain: drow_gain.as_deref_mut(),
@@ -161,5 +165,6 @@ pub(crate) fn backward_on_cpu<T: Element, P: Element>(
     let mut result = BackwardResult::new(dx);
     result.dgate_input = dgate_input;
     (result.dgain, result.dbias, result.drow_gain) = (dgain, dbias, drow_gain);
+    (result.dbranch, result.dgate) = (dbranch, dgate);
     Ok(result)
 }

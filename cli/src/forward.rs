@@ -25,7 +25,7 @@ use wgpu_layernorm::{Dtype, Element, KeptVariance, Real, Rows, Running};
 /// running_mean and running_variance, of those that are given. With --codes OUT has codes in place of y, I8
 /// or F8_E4M3 in the shape of x, and without --unit units, F32 in the shape of mean. With --scale and --shift
 /// in place of gain and bias each sample has its own. With --gate-input, gated RMS norm: groups of columns
-/// are --heads, with a gain of each.
+/// are --heads, with a gain of each. With --gate the sum is residual + gate * x.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   layernorm forward tests/fixtures/minilm_layer_norms.safetensors y.safetensors --eps 1e-12 \\
@@ -39,11 +39,16 @@ pub(crate) struct Forward {
     factors: FactorFlags,
 
     #[command(flatten)]
-    gate: GateFlags,
+    gated: GateFlags,
 
     /// Added to x before normalizing, in the shape and type of x
     #[arg(long, value_name = "NAME")]
     residual: Option<String>,
+
+    /// What x is multiplied by before the residual is added: `[cols]`, or with x `[samples, ..., cols]`
+    /// `[samples, cols]`, or a row for each row. Of the type of gain or scale
+    #[arg(long, value_name = "NAME", requires = "residual")]
+    gate: Option<String>,
 
     /// Write mean and rstd too
     #[arg(long)]
@@ -68,7 +73,7 @@ pub(crate) struct Forward {
 
 pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     let factors = args.factors.factors()?;
-    let call = Call::open(&args.common, ("--x", &args.x), &factors, factors.of_forward())?;
+    let mut call = Call::open(&args.common, ("--x", &args.x), &factors, factors.of_forward())?;
     if call.is_weight_norm() && (factors.gain.is_none() || factors.bias.is_some() || args.residual.is_some())
     {
         let what = "--normalization weight needs --gain, g, and takes neither --bias nor --residual";
@@ -77,6 +82,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     let [_, [flag, _]] = factors.names();
     let bias = factors.bias.map(|name| call.parameter(flag, name)).transpose()?;
     let residual = args.residual.as_ref().map(|name| call.rows_like_x("--residual", name)).transpose()?;
+    let gate = args.gate.as_ref().map(|name| call.gate(&args.common, name)).transpose()?;
     if residual.is_some() && call.has_running() {
         let what = "--residual with --running-mean: statistics that are kept or given are those of x alone";
         return Err(Failure::WrongCall(what.to_owned()));
@@ -95,7 +101,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
     args.average()?;
     let has_codes = args.codes.format(&call)?.is_some();
     let beside = [("--residual", residual.is_some()), ("--bias", bias.is_some()), ("--codes", has_codes)];
-    let gate_input = args.gate.find(&call, &beside)?;
+    let gate_input = args.gated.find(&call, &beside)?;
     let run = match (call.problem.dtype, call.problem.parameter_dtype) {
         (Dtype::F32, _) => run_typed::<f32, f32>,
         (Dtype::F16, Dtype::F32) => run_typed::<f16, f32>,
@@ -104,7 +110,7 @@ pub(crate) fn run(args: &Forward) -> Result<(), Failure> {
         (Dtype::Bf16, _) => run_typed::<bf16, bf16>,
         (dtype, _) => return Err(tensors::unknown(dtype)),
     };
-    run(args, call, [bias.as_ref(), residual.as_ref(), gate_input.as_ref()])
+    run(args, call, [bias.as_ref(), residual.as_ref(), gate_input.as_ref(), gate.as_ref()])
 }
 
 /// `--running`.
@@ -130,7 +136,7 @@ impl Forward {
 fn run_typed<T: Element, P: Element>(
     args: &Forward,
     mut call: Call,
-    [bias, residual, gate_input]: [Option<&TensorInfo>; 3],
+    [bias, residual, gate_input, gate]: [Option<&TensorInfo>; 4],
 ) -> Result<(), Failure> {
     let compute = call.choose(&args.common)?;
     let stride = call.problem.cols as usize;
@@ -138,6 +144,7 @@ fn run_typed<T: Element, P: Element>(
     let x: Vec<T> = call.read_rows(&info)?;
     let residual: Option<Vec<T>> = residual.map(|tensor| call.read_rows(tensor)).transpose()?;
     let gate_input: Option<Vec<T>> = gate_input.map(|tensor| call.read_rows(tensor)).transpose()?;
+    let gate: Option<Vec<P>> = gate.map(|tensor| call.file.read(tensor)).transpose()?;
     let row_gain = call.read_row_gain()?;
     let of_columns = call.gain.clone().filter(|_| row_gain.is_none());
     let gain: Option<Vec<P>> = of_columns.map(|tensor| call.file.read(&tensor)).transpose()?;
@@ -154,7 +161,8 @@ fn run_typed<T: Element, P: Element>(
         }),
         residual: residual.as_deref().map(|data| Rows { data, stride }),
         gate_input: gate_input.as_deref().map(|data| Rows { data, stride }),
-        gate_order: args.gate.gate_order,
+        gate_order: args.gated.gate_order,
+        gate: gate.as_deref(),
         gain: gain.as_deref(),
         bias: bias.as_deref(),
         row_gain: row_gain.as_deref(),

@@ -1,6 +1,7 @@
 // The columns of such rows, walked again.
 //
-// Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, finish_dx.
+// Needs: load_source, load_source_of_dz, dz_of, load_parameters, small_dxhat, times_gain_plus, total_dx,
+// finish_dx; with dgate load_branch.
 
 // Whether the sums are compensated. A row in registers has few terms a thread, and leaves few registers.
 const COMPENSATE_LARGE: bool = true;
@@ -50,31 +51,36 @@ fn small_sums(row: u32, first_step: u32, thread: u32, saved: RowStatistics, delt
     return Sums(PerRow(), add_components(plain_dxhat), add_components(plain_product));
 }
 
-// Writes dx of the thread's columns in the steps from first_step on, from means at the small scale. Rows that
-// share accesses with such a row have theirs as if they were alone.
-fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
+// dx of a step of such a row, with what is added to it, from means at the small scale. Rows that share
+// accesses with such a row have theirs as if they were alone.
+fn large_dx(row: u32, step: u32, thread: u32, saved: RowStatistics, means: RowMeans) -> Values {
     // Up again by 2^144, and times the factor: a small one first, as dx may be finite where dx / factor is
     // not.
     let is_small = abs(means.factor) < PerRow(1.0);
     let first = select(PerRow(1.0), means.factor, is_small) / ROOT_SCALE;
     let last = select(means.factor, PerRow(1.0), is_small);
+    let parameters = load_parameters(row, step, thread);
+    let of_dz = load_source_of_dz(row, step, thread);
+    let dy_values = dz_of(row, step, thread, of_dz, parameters, saved);
+    var dxhat = small_dxhat(parameters, dy_values);
+    var source_values = load_source(row, step, thread);
+    var dx: Values;
+    for (var part = 0u; part < PARTS; part++) {
+        let xhat = saved_xhat(source_values[part], saved) - means.delta;
+        dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
+        if (ACCESS_ROWS > 1u) {
+            var plain = times_gain_plus(parameters, dy_values, -means.dxhat);
+            let of_plain = means.factor * projected(xhat, plain[part], means);
+            dx[part] = select(of_plain, dx[part], vec4<bool>(means.is_large));
+        }
+    }
+    return total_dx(row, step, thread, dx);
+}
+
+// Writes dx of the thread's columns in the steps from first_step on.
+fn write_large_dx(row: u32, first_step: u32, thread: u32, saved: RowStatistics, means: RowMeans) {
     for (var i = 0u; i < unknown_steps(); i++) {
         let step = first_step + i;
-        let parameters = load_parameters(row, step, thread);
-        let of_dz = load_source_of_dz(row, step, thread);
-        let dy_values = dz_of(row, step, thread, of_dz, parameters, saved);
-        var dxhat = small_dxhat(parameters, dy_values);
-        var source_values = load_source(row, step, thread);
-        var dx: Values;
-        for (var part = 0u; part < PARTS; part++) {
-            let xhat = saved_xhat(source_values[part], saved) - means.delta;
-            dx[part] = projected(xhat, dxhat[part] - means.dxhat, means) * first / ROOT_SCALE * last;
-            if (ACCESS_ROWS > 1u) {
-                var plain = times_gain_plus(parameters, dy_values, -means.dxhat);
-                let of_plain = means.factor * projected(xhat, plain[part], means);
-                dx[part] = select(of_plain, dx[part], vec4<bool>(means.is_large));
-            }
-        }
-        finish_dx(row, step, thread, saved, dx, means.nan);
+        finish_dx(row, step, thread, saved, large_dx(row, step, thread, saved, means), means.nan);
     }
 }

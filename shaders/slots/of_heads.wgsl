@@ -1,6 +1,6 @@
 // A workgroup works on one inner row of each outer row alone, such as one head of each token: so its slots
-// share gain and bias, and leave sums over that head. What a body calls a row, from 0 on, is then an outer
-// row, of which the workgroup has that inner row; dispatches have whole outer rows.
+// share gain and bias, and in backward leave sums over that head. What a body calls a row, from 0 on, is then
+// an outer row, of which the workgroup has that inner row; dispatches have whole outer rows.
 //
 //     workgroup   number n on head n % inner_rows, whose workgroups are numbered n / inner_rows
 
@@ -21,13 +21,6 @@ struct Rows {
 fn workgroup_rows(first_slot: u32) -> Rows {
     let first = first_slot * params.slot_rows;
     return Rows(first, min(first + ROWS_PER_WORKGROUP * params.slot_rows, params.rows / params.inner_rows));
-}
-
-fn row_start(place: u32, row: u32) -> u32 {
-    if (place == PLACE_PARTIALS) {
-        return params.places[place].x + row * COLS;
-    }
-    return whole_row_start(place, row * params.inner_rows + head);
 }
 
 fn inner_row_of(row: u32) -> u32 {

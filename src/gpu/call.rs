@@ -109,7 +109,7 @@ impl<'a> Call<'a> {
         // The others are accessed one by one, and so are parameters of channels with several columns.
         let is_wide = |placed: &&Placed<'_>| match placed.facts.shape {
             Shape::Rows => true,
-            Shape::Cols => self.channels.is_none_or(Channels::is_by_column),
+            Shape::Cols | Shape::Gates => self.channels.is_none_or(Channels::is_by_column),
             _ => false,
         };
         let rows_and_parameters = self.tensors.iter().filter(is_wide);
@@ -130,10 +130,11 @@ impl<'a> Call<'a> {
         spans().chain(of_codes).map(Strides::of).max().unwrap_or_default()
     }
 
-    /// The columns of a row of dgain and dbias, where those have a row for each group, and either a stride of
-    /// its own between them.
+    /// The columns of a row of dgain, dbias and dgate, where those have a row for each group, and any of them
+    /// a stride of its own between them.
     pub(super) fn cols_of_sums(&self) -> Option<u32> {
-        let sums = [Tensor::Dgain, Tensor::Dbias].into_iter().filter_map(|tensor| self.get(tensor));
+        let sums = [Tensor::Dgain, Tensor::Dbias, Tensor::Dgate].into_iter();
+        let sums = sums.filter_map(|tensor| self.get(tensor));
         sums.map(|placed| placed.span.inner_columns).find(|cols| *cols > 0)
     }
 

@@ -198,6 +198,7 @@ impl Context {
         let row_gain = inputs.row_gain.is_some();
         let forward = Forward {
             residual,
+            gate: inputs.gate.is_some(),
             statistics: with_statistics,
             row_gain,
             given_statistics: inputs.mean.is_some(),
@@ -242,6 +243,9 @@ impl Context {
         let wanted = |is_there: bool| is_there.then_some(Gradient::Overwrite);
         let backward = Backward {
             dx: wanted(true),
+            dsum: inputs.dsum.is_some(),
+            dbranch: inputs.gate.is_some(),
+            dgate: wanted(inputs.branch.is_some()),
             dgain: wanted(affine.has_gain()),
             dbias: wanted(affine.has_bias()),
             row_gain: inputs.row_gain.is_some(),
@@ -290,6 +294,8 @@ impl Context {
             dbias: results.of(Tensor::Dbias),
             drow_gain: results.of(Tensor::DrowGain),
             clamped: results.of(Tensor::Clamped).filter(|_| rows > 0).and_then(count),
+            dbranch: results.of(Tensor::Dbranch),
+            dgate: results.of(Tensor::Dgate),
         })
     }
 

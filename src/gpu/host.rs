@@ -50,6 +50,7 @@ impl HostCall {
                 (Some(stride), _) => check_rows(name, problem, rows, values.elements, stride)?,
                 (None, Some(Shape::Statistics)) => check_length(name, values.elements, 2 * rows as u128)?,
                 (None, Some(Shape::PerRow)) => check_length(name, values.elements, rows as u128)?,
+                (None, Some(Shape::Gates)) => check_length(name, values.elements, problem.gates().into())?,
                 (None, Some(_)) => check_length(name, values.elements, problem.parameters().into())?,
                 (None, None) => {}
             }
@@ -75,6 +76,7 @@ impl HostCall {
             let cols = u64::from(problem.cols);
             let elements = match used.shape {
                 Shape::Cols => problem.parameters().into(),
+                Shape::Gates => problem.gates().into(),
                 Shape::PerRow => rows as u64,
                 Shape::One => 1,
                 Shape::Statistics => 2 * rows as u64,

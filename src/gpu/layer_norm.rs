@@ -22,11 +22,11 @@ pub struct LayerNormDescriptor<'a> {
     pub cols: u32,
     /// Storage of x, dx and dsum. Default: f32.
     pub dtype: Dtype,
-    /// Storage of gain, bias, dgain and dbias, f32 or `dtype`. Default: `dtype`.
+    /// Storage of gain, bias, gate and their gradients, f32 or `dtype`. Default: `dtype`.
     pub parameter_dtype: Option<Dtype>,
     /// Storage of y and dy, as [`Problem::y_dtype`] may be. Default: `dtype`.
     pub y_dtype: Option<Dtype>,
-    /// Storage of residual and sum, as [`Problem::residual_dtype`] may be. Default: `dtype`.
+    /// Storage of residual and sum, and of branch and dbranch, as [`Problem::residual_dtype`] may be.
     pub residual_dtype: Option<Dtype>,
     /// Default: layer norm.
     pub normalization: Normalization,
@@ -36,8 +36,8 @@ pub struct LayerNormDescriptor<'a> {
     pub affine: Affine,
     /// What is applied to each value after gain and bias. Default: nothing.
     pub activation: Activation,
-    /// How channels lie in rows, where gain and bias have a value for each channel. Default: they have one
-    /// for each column.
+    /// How channels lie in rows, where gain and bias, or a gate, have a value for each channel. Default: they
+    /// have one for each column.
     pub channels: Option<Channels>,
     /// Added to the variance before the root, or the least norm for L2; may be 0. Default: 1e-5, for L2 too
     /// where it is not made by [`l2`](Self::l2).
@@ -382,6 +382,7 @@ impl LayerNorm {
         }
         if let Some(backward) = sums {
             plans.push(whole(Operation::ReduceParameters(backward))?);
+            plans.extend(Plan::reduce_shared(problem, backward, vector_width, caps)?);
         }
         let plans: Arc<[Plan]> = plans.into();
         let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);

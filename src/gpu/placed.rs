@@ -63,7 +63,13 @@ impl<'a> Placed<'a> {
         let placed = match facts.shape {
             Shape::Cols => {
                 let whole = span(offset, 0, problem.parameters());
-                placed(with_row_stride(whole, name, strides.row, problem)?, 1)
+                let has_rows = problem.channels.is_some_and(Channels::has_parameter_rows);
+                placed(with_row_stride(whole, name, strides.row, has_rows, problem.cols)?, 1)
+            }
+            Shape::Gates => {
+                let whole = span(offset, 0, problem.gates());
+                let has_rows = problem.channels.is_some_and(Channels::is_by_column);
+                placed(with_row_stride(whole, name, strides.row, has_rows, problem.cols)?, 1)
             }
             Shape::PerRow => placed(span(offset, 1, 1), rows),
             Shape::One => placed(span(offset, 0, 1), 1),
@@ -218,7 +224,7 @@ impl<'a> Placed<'a> {
     /// Where it lies, in rows: those of parameters that have some are the outer columns of one row.
     fn as_rows(&self) -> (Span, u64) {
         match (self.facts.shape, self.span.cols.checked_div(self.span.inner_columns)) {
-            (Shape::Cols, Some(rows)) => {
+            (Shape::Cols | Shape::Gates, Some(rows)) => {
                 let (stride, cols) = (self.span.outer_column_stride, self.span.inner_columns);
                 (Span { stride, cols, inner_columns: 0, outer_column_stride: 0, ..self.span }, rows.into())
             }
@@ -229,7 +235,7 @@ impl<'a> Placed<'a> {
     /// What a plan is told of where it lies. Parameters are one row, and what lies between theirs is bound.
     pub(super) fn span_of_call(&self) -> Span {
         match self.facts.shape {
-            Shape::Cols if self.span.inner_columns > 0 => {
+            Shape::Cols | Shape::Gates if self.span.inner_columns > 0 => {
                 let reach = self.span.reach_of_columns().saturating_add(1);
                 let cols = u32::try_from(reach).unwrap_or(u32::MAX);
                 Span { cols, inner_columns: 0, outer_column_stride: 0, ..self.span }
@@ -243,7 +249,7 @@ impl<'a> Placed<'a> {
     pub(super) fn interleaved(self, groups: u32) -> Self {
         let groups = u64::from(groups);
         match self.facts.shape {
-            Shape::Cols | Shape::One => self,
+            Shape::Cols | Shape::Gates | Shape::One => self,
             _ => {
                 let stride = (self.rows / groups).saturating_mul(self.span.stride);
                 let outer_stride = self.span.stride;
@@ -295,15 +301,21 @@ fn span_of_codes(cols: u32, given: &Given<'_>) -> Result<Span, Error> {
 }
 
 /// Parameters, `whole` where they follow each other, with a stride between the rows of those that have some.
-fn with_row_stride(whole: Span, name: &str, stride: Option<u64>, problem: &Problem) -> Result<Span, Error> {
-    let Some(stride) = stride.filter(|stride| *stride != u64::from(problem.cols)) else { return Ok(whole) };
+fn with_row_stride(
+    whole: Span,
+    name: &str,
+    stride: Option<u64>,
+    has_rows: bool,
+    cols: u32,
+) -> Result<Span, Error> {
+    let Some(stride) = stride.filter(|stride| *stride != u64::from(cols)) else { return Ok(whole) };
     let field = || format!("{name}.row_stride");
-    if !problem.channels.is_some_and(Channels::is_by_column) {
+    if !has_rows {
         let needs = "none: it has a row for each head or sample where `channels` says so, and else one";
         return Err(Error::invalid(field(), stride, needs));
     }
-    if stride < problem.cols.into() {
-        return Err(Error::invalid(field(), stride, format!("at least cols, {}", problem.cols)));
+    if stride < cols.into() {
+        return Err(Error::invalid(field(), stride, format!("at least cols, {cols}")));
     }
-    Ok(Span { inner_columns: problem.cols, outer_column_stride: stride, ..whole })
+    Ok(Span { inner_columns: cols, outer_column_stride: stride, ..whole })
 }

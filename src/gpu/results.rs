@@ -50,12 +50,26 @@ pub struct BackwardResult<T, P> {
     /// From y: how many columns have a gain below the least, where it has a value for each column, there are
     /// rows, and dsum is not given.
     pub clamped: Option<u32>,
+    /// The gradient of what a gate has multiplied, `[rows, cols]`, where there is one.
+    pub dbranch: Option<Vec<T>>,
+    /// The gradient of a gate, of its shape, where what it has multiplied is given.
+    #[doc(alias = "grad_gate")]
+    pub dgate: Option<Vec<P>>,
 }
 
 impl<T, P> BackwardResult<T, P> {
     /// dx alone.
     #[must_use]
     pub const fn new(dx: Vec<T>) -> Self {
-        Self { dx, dgate_input: None, dgain: None, dbias: None, drow_gain: None, clamped: None }
+        Self {
+            dx,
+            dgate_input: None,
+            dgain: None,
+            dbias: None,
+            drow_gain: None,
+            clamped: None,
+            dbranch: None,
+            dgate: None,
+        }
     }
 }

@@ -35,7 +35,7 @@ pub struct WarmOptions<'a> {
     /// ones as many are accessed at once as the largest power of two that divides their number, at most: warm
     /// them with the `alignment` of so many elements. Default: dense.
     pub strides: Strides,
-    /// Whether dgain and dbias of heads or samples will have a stride of their own between rows
+    /// Whether dgain, dbias and dgate of heads or samples will have a stride of their own between rows
     /// ([`BufferVector::with_row_stride`](crate::BufferVector::with_row_stride)). Default: no.
     pub sums_apart: bool,
     /// Whether calls will bring scratch of their own, in the buffer that others share. Default: no.
@@ -71,7 +71,7 @@ impl WarmOptions<'_> {
         let is_in_pool = |tensor| match (tensor, self.pooled) {
             (_, Pooled::Nothing) => false,
             (Tensor::Partials | Tensor::RowPartials, _) => self.pooled_scratch,
-            (Tensor::Gain | Tensor::Bias, pooled) => pooled == Pooled::Everything,
+            (Tensor::Gain | Tensor::Bias | Tensor::Gate, pooled) => pooled == Pooled::Everything,
             _ => true,
         };
         is_in_pool(a) && is_in_pool(b)
@@ -159,7 +159,7 @@ impl LayerNorm {
         let problem = *self.problem();
         let is_wide = move |used: &Used| match used.shape {
             Shape::Rows => true,
-            Shape::Cols => !problem.has_single_parameters(),
+            Shape::Cols | Shape::Gates => !problem.has_single_parameters(),
             _ => false,
         };
         let used = operation.of_call(problem.affine, problem.activation).into_iter().filter(is_wide);
@@ -255,15 +255,15 @@ impl<'a> Trial<'a> {
                 Some(Shape::Statistics) => (2, 1),
                 Some(Shape::PerRow) => (1, 1),
                 Some(Shape::RowPartials) => (4 * plan.row_partials(), 1),
-                Some(Shape::Cols | Shape::One | Shape::Partials) | None => (0, 1),
+                Some(Shape::Cols | Shape::Gates | Shape::One | Shape::Partials) | None => (0, 1),
             };
             let place = match plan.shape(*tensor) {
                 Some(Shape::Partials) => plan.place_of_partials(),
                 _ => Place { row_stride, column_stride, ..Place::default() },
             };
             let elements = match plan.shape(*tensor) {
-                Some(Shape::Partials) => plan.scratch_bytes(&[dispatch]) / 4,
-                Some(Shape::Cols) => plan.parameters().into(),
+                Some(Shape::Partials) => plan.trial_partials(&dispatch),
+                Some(shape) if shape.is_of_parameters() => plan.values_of(shape).into(),
                 Some(Shape::One) => 1,
                 _ if plan.is_across() => u64::from(inner_rows) * u64::from(row_cols.max(2)),
                 _ => u64::from(inner_rows) * u64::from(row_stride),

@@ -17,6 +17,12 @@ pub struct Backward {
     pub dx: Option<Gradient>,
     /// Whether the gradient that reaches the sum on other ways is added into dx, which is then overwritten.
     pub dsum: bool,
+    /// Whether the gradient of what a gate has multiplied is wanted: `dbranch = gate * dx`, where x is the
+    /// gated sum. Not with an activation.
+    pub dbranch: bool,
+    /// Whether the gradient of the gate is wanted. Not with an activation.
+    #[doc(alias = "grad_gate")]
+    pub dgate: Option<Gradient>,
     /// Whether dgain is wanted.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<Gradient>,
@@ -59,6 +65,8 @@ impl Backward {
         Self {
             dx: None,
             dsum: false,
+            dbranch: false,
+            dgate: None,
             dgain: None,
             dbias: None,
             row_gain: false,
@@ -72,10 +80,31 @@ impl Backward {
         }
     }
 
-    /// Whether dgain or dbias is wanted.
+    /// Whether dgain, dbias or dgate is wanted: sums over rows.
     #[must_use]
     pub const fn has_parameters(&self) -> bool {
+        self.has_affine_gradients() || self.dgate.is_some()
+    }
+
+    /// What becomes of gradients of parameters: a call says it once.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn of_parameters(&self) -> Option<Gradient> {
+        self.dgain.or(self.dbias).or(self.dgate).or(self.drow_gain)
+    }
+
+    /// Whether dgain or dbias is wanted.
+    pub(crate) const fn has_affine_gradients(&self) -> bool {
         self.dgain.is_some() || self.dbias.is_some()
+    }
+
+    /// Whether anything is wanted of what a gate has multiplied, or of the gate.
+    pub(crate) const fn is_gated(&self) -> bool {
+        self.dbranch || self.dgate.is_some()
+    }
+
+    /// Whether dx is made, be it written or what other gradients are made from.
+    pub(crate) const fn makes_dx(&self) -> bool {
+        self.dx.is_some() || self.is_gated()
     }
 
     /// Whether the affine has the parameters whose gradients are wanted.
@@ -84,11 +113,13 @@ impl Backward {
     }
 
     /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read
-    /// where they are. Each option is named, so that a new one has to be decided.
+    /// where they are. Behind a gate what 16 bits hide of dx shows. A new option has to be decided.
     pub(crate) const fn of_split_sums(self) -> Self {
         Self {
             dx: None,
             dsum: false,
+            dbranch: self.is_gated(),
+            dgate: None,
             dgain: None,
             dbias: None,
             row_gain: false,
@@ -108,7 +139,13 @@ impl Backward {
         !self.given_statistics || self.has_parameters() || self.drow_gain.is_some()
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 10] = [
+    /// Whether there are kernels of it for split rows: with what y, or the gradient of a gate, takes there,
+    /// AMD's compiler spills registers.
+    pub(crate) const fn splits_rows(&self) -> bool {
+        !self.from_y && self.dgate.is_none()
+    }
+
+    pub(crate) const CHOICES: [Choice<Self>; 12] = [
         Choice {
             labels: &["", "/dx", "/dx/dx_accumulate"],
             get: |backward| place_of(&GRADIENTS, &backward.dx),
@@ -118,6 +155,16 @@ impl Backward {
             labels: &["", "/dsum"],
             get: |backward| usize::from(backward.dsum),
             set: |backward, value| backward.dsum = value > 0,
+        },
+        Choice {
+            labels: &["", "/dbranch"],
+            get: |backward| usize::from(backward.dbranch),
+            set: |backward, value| backward.dbranch = value > 0,
+        },
+        Choice {
+            labels: &["", "/dgate", "/dgate/dgate_accumulate"],
+            get: |backward| place_of(&GRADIENTS, &backward.dgate),
+            set: |backward, value| backward.dgate = GRADIENTS[value],
         },
         Choice {
             labels: &["", "/dgain", "/dgain/dgain_accumulate"],
@@ -161,13 +208,15 @@ impl Backward {
         },
     ];
 
-    /// Whether the options go together: something is wanted, what dx is added to cannot be an input as well,
-    /// and dsum is added into a dx that is overwritten.
+    /// Whether the options go together: something is wanted, what dx is added to is no input, dsum goes into
+    /// a dx that is overwritten, or to a gate, and rows of a gated sum have neither gains nor given
+    /// statistics.
     pub(crate) fn go_together(&self) -> bool {
         let is_in_place = self.x_in_dx || self.dy_in_dx;
         let fits = !is_in_place || (self.dx == Some(Gradient::Overwrite) && self.x_in_dx != self.dy_in_dx);
-        let has_place = !self.dsum || self.dx == Some(Gradient::Overwrite);
-        // dx is what a row's gain is read for.
+        let is_kept = self.dx == Some(Gradient::Overwrite) || (self.dx.is_none() && self.is_gated());
+        let has_place = !self.dsum || is_kept;
+        let is_sum = !self.is_gated() || !(self.row_gain || self.given_statistics);
         let has_gain = match self.row_gain {
             true => self.dx.is_some() || self.drow_gain.is_some(),
             false => self.drow_gain.is_none(),
@@ -177,16 +226,17 @@ impl Backward {
         let of_y = match self.from_y {
             true => {
                 let may_count = self.dx.is_some() && !self.dsum;
-                !self.row_gain && !self.given_statistics && (may_count || !self.clamped)
+                !self.row_gain && !self.given_statistics && !self.is_gated() && (may_count || !self.clamped)
             }
             false => !self.clamped,
         };
         let is_plain = !self.dsum && !self.row_gain && !self.given_statistics && !self.from_y;
-        let gated = self.gate_input.is_none() || is_plain;
-        (self.dx.is_some() || self.has_parameters() || self.drow_gain.is_some())
+        let gated = self.gate_input.is_none() || (is_plain && !self.is_gated());
+        (self.makes_dx() || self.has_parameters() || self.drow_gain.is_some())
             && of_y
             && gated
             && fits
+            && is_sum
             && has_place
             && has_gain
     }

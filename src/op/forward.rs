@@ -1,7 +1,11 @@
 //! Forward: `y = gain * xhat + bias`, see `docs/numerics.md`.
 
-use super::table::{Choice, Role, Spec, Uses, apart, combinations, place_of};
-use super::{Kernel, Shape, Stored, Tensor};
+mod tensors;
+
+pub(super) use tensors::TENSORS;
+
+use super::Tensor;
+use super::table::{Choice, combinations, place_of};
 use crate::types::{CodeDtype, GateOrder};
 
 /// What forward is asked for beyond the [`Problem`](crate::Problem). Written with `..`, over
@@ -13,6 +17,9 @@ pub struct Forward {
     pub residual: bool,
     /// Whether the sum is not written out after all.
     pub without_sum: bool,
+    /// Whether x is multiplied by a gate before the residual is added to it.
+    #[doc(alias = "gated_residual")]
+    pub gate: bool,
     /// Whether y is not written: codes are wanted in its place, or statistics alone, for whoever applies them
     /// elsewhere. For statistics alone gain and bias are not read.
     pub without_y: bool,
@@ -54,6 +61,7 @@ impl Forward {
         Self {
             residual: false,
             without_sum: false,
+            gate: false,
             without_y: false,
             statistics: false,
             row_gain: false,
@@ -96,6 +104,7 @@ impl Forward {
         Self {
             residual: self.residual,
             without_sum: self.without_sum,
+            gate: self.gate,
             without_y: false,
             statistics: false,
             row_gain: false,
@@ -114,11 +123,16 @@ impl Forward {
         if self.stores_sum() { Self { x_in: None, residual_in: None, ..self } } else { self }
     }
 
-    pub(crate) const CHOICES: [Choice<Self>; 9] = [
+    pub(crate) const CHOICES: [Choice<Self>; 10] = [
         Choice {
             labels: &["", "/residual", "/residual/without_sum"],
             get: |forward| place_of(&RESIDUALS, &(forward.residual, forward.without_sum)),
             set: |forward, value| (forward.residual, forward.without_sum) = RESIDUALS[value],
+        },
+        Choice {
+            labels: &["", "/gate"],
+            get: |forward| usize::from(forward.gate),
+            set: |forward, value| forward.gate = value > 0,
         },
         Choice {
             labels: &["", "/statistics", "/statistics/without_y", "/codes_alone"],
@@ -165,8 +179,8 @@ impl Forward {
     ];
 
     /// Whether the options go together: there is a sum with a residual alone, one output cannot hold both
-    /// inputs, and something is wanted, codes or statistics in place of y. Those do not depend on a row's
-    /// gain. Statistics are given or kept, not both, of x itself, and without codes.
+    /// inputs, and something is wanted, codes or statistics in place of y, which no gain of rows has part in.
+    /// Statistics are given or kept, of x itself without codes. A gate is that of a sum without such gains.
     pub(crate) fn go_together(&self) -> bool {
         let in_sum = self.x_in == Some(Tensor::Sum) || self.residual_in == Some(Tensor::Sum);
         let alone = if self.residual {
@@ -189,7 +203,9 @@ impl Forward {
             Some(GateOrder::Before) => is_plain,
             Some(GateOrder::After) => is_plain && self.makes_y(),
         };
+        let has_sum = !self.gate || (self.residual && !self.row_gain);
         alone
+            && has_sum
             && has_outputs
             && has_unit
             && of_rows
@@ -220,163 +236,3 @@ pub(super) const GATES: [Option<GateOrder>; 3] = [None, Some(GateOrder::Before),
 
 /// What an input may lie in.
 const OUTPUTS: [Option<Tensor>; 3] = [None, Some(Tensor::Y), Some(Tensor::Sum)];
-
-/// Rows that are too wide for registers are read twice, for units three times: x, or with a residual the sum
-/// that the first walk has stored, or both summands where it has not.
-pub(super) const TENSORS: &[Spec<Forward>] = &[
-    Spec {
-        tensor: Tensor::X,
-        role: Role::Input { in_place: &[Tensor::Y, Tensor::Sum] },
-        shape: Shape::Rows,
-        stored: Stored::AsRows,
-        uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
-            (Kernel::ForwardStreamed, false) => Uses::times(asked.options.walks(), 0),
-            (Kernel::ForwardSplitApply, true) => Uses::NONE,
-            _ => Uses::READ,
-        },
-        lies_in: |forward| forward.x_in,
-    },
-    Spec {
-        tensor: Tensor::Residual,
-        role: Role::Input { in_place: &[Tensor::Y, Tensor::Sum] },
-        shape: Shape::Rows,
-        stored: Stored::AsResidual,
-        uses: |asked| match (asked.kernel, asked.options.stores_sum()) {
-            _ if !asked.options.residual => Uses::NONE,
-            (Kernel::ForwardStreamed, false) => Uses::times(asked.options.walks(), 0),
-            (Kernel::ForwardSplitApply, true) => Uses::NONE,
-            _ => Uses::READ,
-        },
-        lies_in: |forward| forward.residual_in,
-    },
-    Spec {
-        tensor: Tensor::GateInput,
-        role: Role::INPUT,
-        shape: Shape::Rows,
-        stored: Stored::AsRows,
-        uses: |asked| match (asked.options.gate_input, asked.kernel) {
-            (None, _) | (Some(GateOrder::After), Kernel::ForwardSplitStatistics) => Uses::NONE,
-            (Some(GateOrder::Before), Kernel::ForwardStreamed) => Uses::times(asked.options.walks(), 0),
-            (Some(GateOrder::After), Kernel::ForwardStreamed) => Uses::times(asked.options.walks() - 1, 0),
-            (Some(_), _) => Uses::READ,
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Gain,
-        role: Role::INPUT,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_gain() && asked.options.makes_y()),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Bias,
-        role: Role::INPUT,
-        shape: Shape::Cols,
-        stored: Stored::AsParameters,
-        uses: |asked| Uses::READ.only_if(asked.affine.has_bias() && asked.options.makes_y()),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::RowGain,
-        role: Role::INPUT,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| {
-            Uses::READ.only_if(asked.options.row_gain && asked.kernel != Kernel::ForwardSplitStatistics)
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Mean,
-        role: Role::INPUT,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| Uses::READ.only_if(asked.options.given_statistics),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Variance,
-        role: Role::INPUT,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| Uses::READ.only_if(asked.options.given_statistics),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Y,
-        role: Role::Output,
-        shape: Shape::Rows,
-        stored: Stored::AsY,
-        uses: |asked| {
-            Uses::WRITE.only_if(asked.kernel != Kernel::ForwardSplitStatistics && !asked.options.without_y)
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Sum,
-        role: Role::Output,
-        shape: Shape::Rows,
-        stored: Stored::AsResidual,
-        uses: |asked| match asked.kernel {
-            _ if !asked.options.stores_sum() => Uses::NONE,
-            Kernel::ForwardStreamed => Uses::times(asked.options.walks() - 1, 1),
-            Kernel::ForwardSplitApply => Uses::READ,
-            _ => Uses::WRITE,
-        },
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Statistics,
-        role: Role::Output,
-        shape: Shape::Statistics,
-        stored: Stored::F32,
-        uses: |asked| Uses::WRITE.only_if(asked.options.statistics),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Codes,
-        role: Role::Output,
-        shape: Shape::Codes,
-        stored: Stored::F32,
-        uses: |asked| Uses::WRITE.only_if(asked.options.codes.is_some()),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::Units,
-        role: Role::Output,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| Uses::WRITE.only_if(asked.options.finds_units()),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::RunningMean,
-        role: Role::Output,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| Uses::READ_AND_WRITE.only_if(asked.options.running_statistics),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::RunningVariance,
-        role: Role::Output,
-        shape: Shape::PerRow,
-        stored: Stored::F32,
-        uses: |asked| Uses::READ_AND_WRITE.only_if(asked.options.running_statistics),
-        lies_in: apart,
-    },
-    Spec {
-        tensor: Tensor::RowPartials,
-        role: Role::Scratch,
-        shape: Shape::RowPartials,
-        stored: Stored::F32,
-        uses: |asked| match asked.kernel {
-            Kernel::ForwardSplitStatistics => Uses::WRITE,
-            Kernel::ForwardSplitApply => Uses::READ.only_if(!asked.options.given_statistics),
-            _ => Uses::NONE,
-        },
-        lies_in: apart,
-    },
-];

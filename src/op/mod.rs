@@ -24,6 +24,7 @@ pub use tensor::{Shape, Stored, Tensor};
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Uniform;
     use crate::types::{Activation, Affine, Gradient, Problem};
     use std::collections::HashSet;
 
@@ -51,8 +52,10 @@ mod tests {
     /// The table of docs/engine.md: the most storage buffers that a kernel binds, whatever it is asked for.
     #[test]
     fn eight_bindings_are_enough() {
-        let forwards: Vec<Operation> = Forward::all().into_iter().map(Operation::Forward).collect();
-        let backwards: Vec<Operation> = Backward::all().into_iter().map(Operation::Backward).collect();
+        let forwards = Forward::all().into_iter().map(Operation::Forward);
+        let backwards = Backward::all().into_iter().map(Operation::Backward);
+        let (gated_forwards, forwards): (Vec<_>, Vec<_>) = forwards.partition(Operation::is_gated);
+        let (gated_backwards, backwards): (Vec<_>, Vec<_>) = backwards.partition(Operation::is_gated);
         let most_of = |kernel: Kernel, operations: &[Operation], affine: Affine, activation: Activation| {
             // A gain of each row is in place of those of each column.
             let fits = |operation: &&Operation| {
@@ -107,6 +110,30 @@ mod tests {
         {
             assert_eq!(most(kernel, &gated, Affine::Gain), Some(bindings), "{}", kernel.name());
         }
+        // A gate is one more where the sum is made, and with codes beside y a tenth. In backward what it has
+        // multiplied is read and its gradient written too.
+        let splits_rows =
+            |operation: &Operation| matches!(operation, Operation::Backward(gated) if gated.splits_rows());
+        let gated_split: Vec<_> = gated_backwards.iter().copied().filter(splits_rows).collect();
+        let (gated_codes, gated): (Vec<_>, Vec<_>) = gated_forwards.into_iter().partition(has_codes);
+        for (kernel, operations, bindings) in [
+            (Kernel::ForwardCached, &gated, 8),
+            (Kernel::ForwardStreamed, &gated, 8),
+            (Kernel::ForwardSplitApply, &gated, 8),
+            (Kernel::ForwardCached, &gated_codes, 10),
+            (Kernel::ForwardStreamed, &gated_codes, 10),
+            (Kernel::BackwardCached, &gated_backwards, 10),
+            (Kernel::BackwardStreamed, &gated_backwards, 10),
+            (Kernel::BackwardSplitApply, &gated_split, 10),
+            (Kernel::BackwardReduceParameters, &gated_backwards, 4),
+        ] {
+            assert_eq!(most(kernel, operations, Affine::GainBias), Some(bindings), "{}", kernel.name());
+        }
+        let most_bound = most(Kernel::BackwardCached, &gated_backwards, Affine::GainBias);
+        assert!(most_bound.is_some_and(|bound| bound <= Uniform::PLACES), "the uniform has a place for each");
+        let gate_of_sum = Operation::Forward(Forward { gate: true, ..residual });
+        assert_eq!(most(Kernel::ForwardSplitStatistics, &[gate_of_sum], Affine::None), Some(5));
+
         let without_affine = |kernel| most(kernel, &statistics, Affine::None);
         assert_eq!(without_affine(Kernel::ForwardSplitStatistics), Some(4));
         assert_eq!(first(sums, Kernel::BackwardSplitSums), Some(5));

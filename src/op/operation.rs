@@ -28,7 +28,7 @@ impl Operation {
         match self {
             Self::Forward(Forward { residual: false, .. }) => "forward",
             Self::Forward(_) => "forward_residual",
-            Self::Backward(Backward { dgain: None, dbias: None, .. }) => "backward_dx",
+            Self::Backward(Backward { dgain: None, dbias: None, dgate: None, .. }) => "backward_dx",
             Self::Backward(_) => "backward",
             Self::ReduceParameters(_) => "reduce_parameters",
         }
@@ -61,7 +61,7 @@ impl Operation {
     pub(crate) const fn finishes_rows(&self) -> bool {
         match self {
             Self::Forward(_) => true,
-            Self::Backward(backward) => backward.dx.is_some() || backward.drow_gain.is_some(),
+            Self::Backward(backward) => backward.makes_dx() || backward.drow_gain.is_some(),
             Self::ReduceParameters(_) => false,
         }
     }
@@ -118,6 +118,26 @@ impl Operation {
         })
     }
 
+    /// Gradients of parameters that are sums over rows.
+    pub(crate) const fn parameter_gradients(&self) -> u32 {
+        match self {
+            Self::Forward(_) => 0,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => {
+                backward.dgain.is_some() as u32
+                    + backward.dbias.is_some() as u32
+                    + backward.dgate.is_some() as u32
+            }
+        }
+    }
+
+    /// Whether what is normalized is a gated sum.
+    pub(crate) const fn is_gated(&self) -> bool {
+        match self {
+            Self::Forward(forward) => forward.gate,
+            Self::Backward(backward) | Self::ReduceParameters(backward) => backward.is_gated(),
+        }
+    }
+
     /// Whether rows have a gain each.
     const fn has_row_gain(&self) -> bool {
         match self {
@@ -168,6 +188,9 @@ impl Operation {
             && backward.from_y
         {
             check_from_y(problem, backward)?;
+        }
+        if self.is_gated() {
+            problem.check_uses_gate("gate")?;
         }
         if self.gate_input().is_some() {
             check_gated(problem)?;

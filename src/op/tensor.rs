@@ -17,6 +17,9 @@ pub enum Tensor {
     GateInput,
     #[doc(alias = "beta")]
     Bias,
+    /// What x is multiplied by before a residual is added to it: `sum = residual + gate * x`.
+    #[doc(alias = "layer_scale")]
+    Gate,
     /// What all of a row's y is multiplied by at last.
     #[doc(alias = "weight_g", alias = "g")]
     RowGain,
@@ -42,6 +45,10 @@ pub enum Tensor {
     Dy,
     #[doc(alias = "residual_grad")]
     Dsum,
+    /// What the gate has multiplied, forward's x: backward, whose x is the sum.
+    Branch,
+    /// The gradient of what the gate has multiplied.
+    Dbranch,
     #[doc(alias = "grad_input")]
     Dx,
     #[doc(alias = "dz")]
@@ -52,9 +59,11 @@ pub enum Tensor {
     Dbias,
     #[doc(alias = "grad_g")]
     DrowGain,
+    #[doc(alias = "grad_gate")]
+    Dgate,
     /// How many columns have a gain below the least, where backward is from y: one float32.
     Clamped,
-    /// The partial sums of dgain and dbias, `[partial_rows, 1 or 2, cols]` in float32.
+    /// The partial sums of dgain, dbias and dgate, `[partial_rows, 1 to 3, cols]` in float32.
     Partials,
     /// What the chunks of a row leave for one another, moments or sums: `[rows, row_partials, 4]` in float32.
     RowPartials,
@@ -70,6 +79,7 @@ impl Tensor {
             Self::Gain => "gain",
             Self::GateInput => "gate_input",
             Self::Bias => "bias",
+            Self::Gate => "gate",
             Self::RowGain => "row_gain",
             Self::Mean => "mean",
             Self::Variance => "variance",
@@ -82,12 +92,15 @@ impl Tensor {
             Self::RunningVariance => "running_variance",
             Self::Dy => "dy",
             Self::Dsum => "dsum",
+            Self::Branch => "branch",
+            Self::Dbranch => "dbranch",
             Self::Dx => "dx",
             Self::DgateInput => "dgate_input",
             Self::Dgain => "dgain",
             Self::Dbias => "dbias",
             Self::DrowGain => "drow_gain",
             Self::Clamped => "clamped",
+            Self::Dgate => "dgate",
             Self::Partials => "partials",
             Self::RowPartials => "row_partials",
         }
@@ -100,8 +113,10 @@ impl Tensor {
 pub enum Shape {
     /// `[rows, cols]`, with a stride between rows.
     Rows,
-    /// `[cols]`: one row that serves all.
+    /// `[cols]`: one row that serves all, or a value for each channel: gain, bias and their gradients.
     Cols,
+    /// `[cols]`, or `[samples, cols]`: a row for each sample, whether or not gain and bias have one.
+    Gates,
     /// `[rows]`: a value for each.
     PerRow,
     /// One value of the whole call.
@@ -118,6 +133,12 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Whether it is that of parameters, which rows share.
+    #[must_use]
+    pub const fn is_of_parameters(self) -> bool {
+        matches!(self, Self::Cols | Self::Gates)
+    }
+
     /// Words of a row of codes.
     #[must_use]
     pub const fn words(cols: u32) -> u32 {
@@ -131,11 +152,11 @@ impl Shape {
 pub enum Stored {
     /// That of the rows.
     AsRows,
-    /// That of gain and bias.
+    /// That of gain, bias and gate.
     AsParameters,
     /// That of y and its gradient.
     AsY,
-    /// That of the residual and the sum.
+    /// That of the residual and the sum; in backward, whose x is the sum, that of the branch.
     AsResidual,
     /// float32, or words of 32 bits, whatever the problem's are.
     F32,

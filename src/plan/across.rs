@@ -41,17 +41,19 @@ impl Operation {
             Self::ReduceParameters(_) => true,
         };
         let has_codes = matches!(self, Self::Forward(Forward { codes: Some(_), .. }));
-        if problem.channels.is_none() && !of_rows && !has_codes {
+        if problem.channels.is_none() && !of_rows && !has_codes && !self.is_gated() {
             return Ok(());
         }
         let has = match (problem.channels.is_some(), has_codes, self) {
             (.., Self::ReduceParameters(_)) => "sums over rows",
             (true, ..) => "channels",
             (_, true, _) => "codes",
+            _ if self.is_gated() => "a gate",
             (.., Self::Backward(backward)) if backward.gate_input.is_some() => "a gate after the norm",
             _ => "a gain or statistics of each row",
         };
-        let needs = "a forward or backward call without channels and codes, and with nothing given or kept for each row";
+        let needs = "a forward or backward call without channels, gate and codes, and with nothing given or kept for each \
+                     row";
         Err(Error::unsupported("the call over rows side by side", format!("one with {has}"), needs))
     }
 }

@@ -2,9 +2,9 @@
 //! samples lie in dispatches.
 
 use super::strides::inner_rows;
-use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Span, Tensor, ladder};
+use super::{Backward, Caps, Dispatch, Kernel, Operation, Plan, RowShape, Rung, Shape, Span, Tensor, ladder};
 use crate::error::Error;
-use crate::types::{Channels, Problem};
+use crate::types::{Affine, Channels, Problem};
 
 impl Plan {
     /// The plan that takes the sums of dgain and dbias over the columns of each channel, where rows of the
@@ -36,12 +36,23 @@ impl Plan {
         Self::with(problem, Operation::Backward(sums), &shape, rung, caps)
     }
 
-    /// Values of gain, of bias and of each partial sum of their gradients.
+    /// Values of each partial sum of a gradient, and of gain and bias but where those are
+    /// [shared](Channels::shares_affine).
     #[must_use]
-    pub const fn parameters(&self) -> u32 {
+    pub fn parameters(&self) -> u32 {
         match self.channels {
-            Some(channels) => channels.count,
-            None => self.cols,
+            Some(channels) if !channels.shares_affine || self.deals_heads() => channels.count,
+            _ => self.cols,
+        }
+    }
+
+    /// Values of a tensor of parameters: gain, bias or a gate.
+    #[must_use]
+    pub fn values_of(&self, shape: Shape) -> u32 {
+        match (shape, self.channels) {
+            (Shape::Cols, Some(channels)) if channels.shares_affine => self.cols,
+            (_, Some(channels)) => channels.count,
+            (_, None) => self.cols,
         }
     }
 
@@ -63,15 +74,40 @@ impl Plan {
     /// Whether gain and bias, which the kernel reads, have a row for each group, as for each head of a token.
     #[must_use]
     pub fn has_parameter_rows(&self) -> bool {
-        self.channels.is_some_and(Channels::is_by_column)
+        self.channels.is_some_and(Channels::has_parameter_rows)
             && self.kernel != Kernel::BackwardChannelSums
             && self.tensors().contains(&Tensor::Gain)
     }
 
+    /// Whether a gate, which the kernel reads, has a row for each group.
+    #[must_use]
+    pub fn has_gate_rows(&self) -> bool {
+        self.channels.is_some_and(Channels::is_by_column) && self.tensors().contains(&Tensor::Gate)
+    }
+
+    /// Whether a tensor of parameters has a row for each group.
+    pub(crate) fn has_rows_of(&self, tensor: Tensor) -> bool {
+        match self.shape(tensor) {
+            Some(Shape::Cols) => self.has_parameter_rows(),
+            Some(Shape::Gates) => self.has_gate_rows(),
+            _ => false,
+        }
+    }
+
+    /// The groups whose partial sums are added up with those of the slots: of dgain and dbias that all
+    /// samples share, where a gate has a gradient for each. Else 1.
+    pub(crate) fn reduced_groups(&self) -> u32 {
+        match (self.kernel, self.channels) {
+            (Kernel::BackwardReduceParameters, Some(channels)) => channels.groups.max(1),
+            _ => 1,
+        }
+    }
+
     /// Whether workgroups work on one group of each sample, so that what they leave of dgain and dbias is
-    /// that group's.
+    /// that group's, or in forward gain and bias are those of all rows that a slot walks.
     pub(crate) fn deals_heads(&self) -> bool {
         deals_heads(self.channels, &self.operation, self.kernel)
+            || deals_samples(self.channels, &self.operation, self.affine, &self.rung())
     }
 
     /// The groups that workgroups are dealt to: 1 where they work on all rows.
@@ -82,7 +118,7 @@ impl Plan {
 
     /// Whether the next row of a slot has other parameters.
     pub(crate) fn changes_parameters(&self) -> bool {
-        self.channels.is_some() && !self.deals_heads()
+        self.channels.is_some_and(|channels| !channels.shares_affine) && !self.deals_heads()
     }
 
     /// Whether each row of a backward kernel is a channel of a sample: its gain is that of the row.
@@ -152,9 +188,36 @@ impl Plan {
 /// [`Plan::deals_heads`].
 pub(super) fn deals_heads(channels: Option<Channels>, operation: &Operation, kernel: Kernel) -> bool {
     let is_by_column = channels.is_some_and(Channels::is_by_column);
-    let leaves_sums = matches!(operation, Operation::Backward(backward) if backward.has_parameters());
+    let is_shared = channels.is_some_and(|channels| channels.shares_affine);
+    let leaves_sums = match operation {
+        Operation::Backward(backward) => {
+            backward.dgate.is_some() || (backward.has_affine_gradients() && !is_shared)
+        }
+        _ => false,
+    };
     let has_slots = !matches!(kernel, Kernel::BackwardChannelSums | Kernel::BackwardSplitSums);
     is_by_column && leaves_sums && has_slots
+}
+
+/// Whether forward deals rows so that gain, bias and gate of a sample serve all rows of a slot, or of a
+/// block: where a rung has those walk several rows for that. Where slots share a workgroup, those of a sample
+/// with few rows would leave most of it idle.
+pub(super) fn deals_samples(
+    channels: Option<Channels>,
+    operation: &Operation,
+    affine: Affine,
+    rung: &Rung,
+) -> bool {
+    let Operation::Forward(forward) = operation else { return false };
+    let Some(channels) = channels.filter(|channels| channels.is_blocked()) else { return false };
+    let of_gain = forward.makes_y() && affine.has_gain() && channels.has_parameter_rows();
+    let of_gate = forward.gate && rung.kernel == Kernel::ForwardCached;
+    let serves_several = match rung.kernel {
+        Kernel::ForwardCached => rung.hold_parameters,
+        Kernel::ForwardStreamed => rung.block_rows > 1,
+        _ => false,
+    };
+    (of_gain || of_gate) && serves_several && rung.rows_per_workgroup == 1
 }
 
 /// Without the gradients of channels, where [`Plan::channel_sums`] has them.

@@ -94,7 +94,11 @@ impl Plan {
             let groups = self.dealt_groups();
             if !count.is_multiple_of(groups.into()) {
                 let needs = format!("at least {groups}, those of a sample");
-                return Err(Error::unsupported("rows of a dispatch that sums over groups", count, needs));
+                return Err(Error::unsupported(
+                    "rows of a dispatch whose workgroups have a group each",
+                    count,
+                    needs,
+                ));
             }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let dispatch = self.dispatch(first_row, count, earlier_partial_rows, caps);
@@ -130,16 +134,18 @@ impl Plan {
         }
     }
 
-    /// The one dispatch of `backward_reduce_parameters`: a workgroup for each step of columns.
+    /// The one dispatch of `backward_reduce_parameters`: a workgroup for each step of columns. Of
+    /// [`Plan::reduce_shared`] its rows are the partial sums of each sample.
     #[must_use]
     pub fn reduce_dispatch(&self, partial_rows: u32, caps: &Caps) -> Dispatch {
+        let groups = self.reduced_groups();
         Dispatch {
             first_row: 0,
-            rows: partial_rows,
+            rows: partial_rows.saturating_mul(groups),
             workgroups: grid(self.steps, caps.max_workgroups),
             partial_rows,
             earlier_partial_rows: 0,
-            inner_rows: 1,
+            inner_rows: groups,
             first_inner_row: 0,
             inner_columns: self.cols,
         }

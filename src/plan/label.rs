@@ -25,6 +25,9 @@ impl Plan {
         }
         if let Some(channels) = self.channels {
             label += &format!("/channels{}x{}", channels.per_row(), channels.spatial);
+            if channels.shares_affine {
+                label += "/shared";
+            }
         }
         for (stored, storage) in self.storages.each() {
             if storage != self.storages[Stored::AsRows] {
@@ -50,6 +53,9 @@ impl Plan {
         }
         if self.hold_parameters {
             label += "/hold_parameters";
+        }
+        if self.partial_gradients != self.parameter_gradients() {
+            label += &format!("/of{}", self.partial_gradients);
         }
         if self.branch {
             label += "/branch";

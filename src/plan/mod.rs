@@ -6,6 +6,7 @@
 //! and in backward how many partial sums of the parameter gradients there are ([`Dispatch::partial_rows`]).
 
 mod across;
+mod backward;
 mod caps;
 mod channels;
 mod check;
@@ -22,6 +23,7 @@ mod shape;
 mod slots;
 mod span;
 mod strides;
+mod sums;
 mod tensor;
 mod text_key;
 mod traffic;
@@ -33,7 +35,7 @@ pub use crate::op::{Backward, Forward, Kernel, Operation, Role, Shape, Stored, T
 #[cfg(feature = "gpu")]
 pub(crate) use across::ACCESS_ROWS;
 pub use caps::{AdapterKind, Caps, RegisterBudget, SubgroupSizes};
-use channels::{deals_heads, of_gain, of_rows};
+use channels::{deals_heads, deals_samples, of_gain, of_rows};
 pub use dispatch::Dispatch;
 pub use ladder::{RowSplit, Rung};
 pub use launch::{Formula, Launch};
@@ -122,8 +124,11 @@ pub struct Plan {
     pub least_slots: u32,
     /// The rows of a slot from which on there are more slots instead.
     pub rows_per_slot: u32,
-    /// The most partial sums of the parameter gradients that a dispatch leaves.
+    /// The most partial sums of the parameter gradients that a dispatch leaves, or reads.
     pub max_partial_rows: u32,
+    /// Gradients that a partial sum is of: of dgain, dbias and dgate, in this order, those that are wanted of
+    /// the call. Those of the operation, but where two reductions share the partial sums.
+    pub partial_gradients: u32,
     /// Which inputs are bound as outputs are; see [`Plan::with_pooled`].
     pub pooled: Pooled,
     /// How rows and columns may lie, see [`Plan::with_strides`].
@@ -188,28 +193,10 @@ impl Plan {
             let [_, apply] = Self::backward_split(problem, backward, vector_width, caps)?;
             return Ok(apply);
         }
-        // With 8 float32 to an access gfx1100 spills where xhat is made of y, gain and bias.
-        let spills_wide = backward.from_y && caps.kind == AdapterKind::Gpu && problem.dtype == Dtype::F32;
-        let vector_width = if spills_wide { vector_width.min(4) } else { vector_width };
+        let vector_width = backward::width(problem, &backward, vector_width, caps);
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         let backward = of_rows(problem, backward);
-        let rung = match problem.channels {
-            Some(channels) if !(channels.is_by_column() && backward.has_parameters()) => {
-                ladder::backward_of_channels(shape, problem, caps)?
-            }
-            _ => ladder::backward(shape, backward.has_parameters(), problem, caps)?,
-        };
-        // Blocks of four spill on gfx1100 where dz is made of x, gain and bias, or xhat of y, gain and bias,
-        // and where 8 values are two accesses to rows of one type. Blocks of two do where the gradient of a
-        // gate is made beside dx.
-        let makes_more = problem.activation.is_some() || (backward.from_y && problem.affine.has_gain());
-        let is_crowded = makes_more || (shape.vector_width == 8 && !Stored::is_one(problem));
-        let most_block_rows = match caps.kind {
-            AdapterKind::Gpu if backward.gate_input.is_some() => 1,
-            AdapterKind::Gpu if is_crowded => 2,
-            _ => rung.block_rows,
-        };
-        let rung = Rung { block_rows: rung.block_rows.min(most_block_rows), ..rung };
+        let rung = backward::rung(shape, &backward, problem, caps)?;
         Self::with(&of_gain(problem, &backward), Operation::Backward(backward), shape, rung, caps)
     }
 
@@ -232,9 +219,13 @@ impl Plan {
             return Err(Error::unsupported("the output of split rows", format!("{codes} codes"), needs));
         }
         let [statistics, apply] = ladder::forward_split(shape, caps)?;
+        let of_sum = match forward.gate {
+            true => Problem { parameter_dtype: problem.parameter_dtype, ..problem.without_affine() },
+            false => problem.without_affine(),
+        };
         Ok([
             Self::in_chunks(
-                &problem.without_affine(),
+                &of_sum,
                 Operation::Forward(forward.of_split_statistics()),
                 shape,
                 statistics,
@@ -245,8 +236,8 @@ impl Plan {
     }
 
     /// The plans of a backward call whose rows are shared by several workgroups each, in the order of their
-    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Not from y:
-    /// [`Plan::backward`] has a kernel for that, however wide rows are.
+    /// dispatches; [`Plan::reduce_parameters`] comes after them where dgain or dbias is wanted. Not from y,
+    /// and not with dgate: [`Plan::backward`] has a kernel for those, however wide rows are.
     ///
     /// Of channels, as [`Plan::backward`].
     ///
@@ -259,10 +250,12 @@ impl Plan {
         caps: &Caps,
     ) -> Result<[Self; 2], Error> {
         Operation::Backward(backward).check_problem(problem)?;
+        let vector_width = backward::width(problem, &backward, vector_width, caps);
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
-        if backward.from_y {
-            let needs = "x: with what y takes beside it, AMD's compiler spills registers";
-            return Err(Error::unsupported("what backward of split rows reads", "y", needs));
+        if !backward.splits_rows() {
+            let takes = if backward.from_y { "y" } else { "a branch" };
+            let needs = "x, dy and dsum alone: with more, AMD's compiler spills registers";
+            return Err(Error::unsupported("what backward of split rows reads", takes, needs));
         }
         let backward = of_rows(problem, backward);
         let [sums, apply] = ladder::backward_split(shape, caps)?;
@@ -271,36 +264,6 @@ impl Plan {
             Self::in_chunks(&of_gain(problem, &of_sums), Operation::Backward(of_sums), shape, sums, caps)?,
             Self::in_chunks(&of_gain(problem, &backward), Operation::Backward(backward), shape, apply, caps)?,
         ])
-    }
-
-    /// The plan that sums the partial sums which [`Plan::backward`] or [`Plan::channel_sums`] leaves.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
-    /// limits.
-    pub fn reduce_parameters(
-        problem: &Problem,
-        backward: Backward,
-        vector_width: u32,
-        caps: &Caps,
-    ) -> Result<Self, Error> {
-        let (_, caps) = &shaped(problem, vector_width, caps)?;
-        // Accesses to channels are one at a time.
-        let vector_width = if problem.has_single_parameters() { 1 } else { vector_width };
-        // Nor does one reach from a head's or sample's row into the next, which may lie apart.
-        let vector_width = match problem.channels {
-            Some(_) if vector_width.is_power_of_two() => {
-                largest_common_power_of_two(vector_width, problem.cols.into())
-            }
-            _ => vector_width,
-        };
-        let parameters = Problem { cols: problem.parameters(), channels: None, ..*problem };
-        let parameters = Stored::all(&parameters, problem.parameter_dtype);
-        let shape = RowShape::new(&parameters, vector_width, caps)?;
-        // Of partial sums a thread reads a vec4 at a time, whatever the storage of dgain and dbias.
-        let shape = RowShape { vector_width: shape.vector_width.min(4), wide: false, ..shape };
-        let rung = ladder::reduce_parameters(&shape, caps);
-        Self::with(&parameters, Operation::ReduceParameters(backward), &shape, rung, caps)
     }
 
     /// The plan of a kernel that has whole rows.
@@ -325,7 +288,10 @@ impl Plan {
         // Of channels, the next row has others.
         let rung = match problem.channels {
             Some(channels)
-                if problem.affine.has_gain() && !deals_heads(Some(channels), &operation, rung.kernel) =>
+                if problem.affine.has_gain()
+                    && !channels.shares_affine
+                    && !deals_heads(Some(channels), &operation, rung.kernel)
+                    && !deals_samples(Some(channels), &operation, problem.affine, &rung) =>
             {
                 Rung { hold_parameters: false, block_rows: 1, ..rung }
             }
@@ -366,7 +332,16 @@ impl Plan {
                 },
             least_slots: rung.least_slots,
             rows_per_slot: rung.rows_per_slot,
-            max_partial_rows: ladder::max_partial_rows(problem.parameters(), caps),
+            max_partial_rows: ladder::max_partial_rows(
+                if deals_heads(problem.channels, &operation, rung.kernel) {
+                    problem.gates()
+                } else {
+                    problem.parameters()
+                },
+                operation.parameter_gradients(),
+                caps,
+            ),
+            partial_gradients: operation.parameter_gradients(),
             pooled: Pooled::Nothing,
             strides: if shape.across { Strides::Across } else { Strides::Dense },
         };

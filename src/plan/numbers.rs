@@ -181,6 +181,9 @@ impl Plan {
             Operation::Forward(Forward { codes: Some(_), .. }) => 2 * trips,
             _ => 0,
         };
+        // The gradient of a gate: its terms, or those of a large row, and its sums over slots.
+        let has_dgate = matches!(self.operation, Operation::Backward(backward) if backward.dgate.is_some());
+        let of_dgate = if has_dgate { 3 * trips + steps + trips * slots } else { 0 };
         let of_access = match self.kernel {
             Kernel::ForwardCached => 1 + 6 * trips + 2 * reduction + of_codes,
             // Two walks for the moments, one of them scaled, each with two loops over a run, and four
@@ -192,15 +195,17 @@ impl Plan {
             Kernel::ForwardSplitApply => 4 + 6 * trips + 6 * row_partials + 3 * reduction,
             // Two more walks where a row is large. Their loops over parts do not count: adapters with a limit
             // get texts in which those are written out.
-            Kernel::BackwardCached => 1 + 7 * trips + 2 * steps + 2 * reduction + 2 * trips * slots,
+            Kernel::BackwardCached => {
+                1 + 7 * trips + 2 * steps + 2 * reduction + 2 * trips * slots + of_dgate
+            }
             // Two walks in whole runs, each with a loop for what serves a block, and the update of the
             // partial sums; and two of large rows.
             Kernel::BackwardStreamed | Kernel::BackwardSplitSums => {
                 let run_steps = runs * u64::from(self.run_steps());
                 let whole_runs = 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs;
-                6 + whole_runs + 2 * steps + 2 * reduction
+                6 + whole_runs + 2 * steps + 2 * reduction + of_dgate
             }
-            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
+            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction + of_dgate,
             // Two walks over each channel of a slot, and a reduction; and a sum over the slots.
             Kernel::BackwardChannelSums => {
                 let slots = self.rows_per_workgroup.max(1);

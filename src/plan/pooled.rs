@@ -12,7 +12,8 @@ pub enum Pooled {
     /// None: no input lies in an output's buffer.
     #[default]
     Nothing,
-    /// All but gain and bias: tensors of rows, statistics, and what an earlier dispatch of the call has left.
+    /// All but gain, bias and gate: tensors of rows, statistics, and what an earlier dispatch of the call has
+    /// left.
     Rows,
     /// All.
     Everything,
@@ -25,7 +26,7 @@ impl Pooled {
     fn includes(self, shape: Option<Shape>) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Rows => shape != Some(Shape::Cols),
+            Self::Rows => !shape.is_some_and(Shape::is_of_parameters),
             Self::Everything => true,
         }
     }

@@ -15,15 +15,10 @@ pub(super) const fn combines_slots(kernel: Kernel, kind: AdapterKind) -> bool {
 }
 
 impl Plan {
-    /// Rows of dgain and dbias that each workgroup leaves as partial sums: dgain, dbias or both.
+    /// Rows of gradients that each workgroup leaves as partial sums: of dgain, dbias and dgate.
     #[must_use]
     pub const fn parameter_gradients(&self) -> u32 {
-        match self.operation {
-            Operation::Forward(_) => 0,
-            Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
-                backward.dgain.is_some() as u32 + backward.dbias.is_some() as u32
-            }
-        }
+        self.operation.parameter_gradients()
     }
 
     /// Rows that a dispatch of `rows` rows works on side by side, a multiple of `rows_per_workgroup`. Each
@@ -155,6 +150,17 @@ impl Plan {
     #[must_use]
     pub const fn row_partials_bytes(&self, rows: u64) -> u64 {
         rows.saturating_mul(self.row_partials() as u64 * ROW_PARTIAL_BYTES)
+    }
+
+    /// Values of the partial sums that a dispatch leaves or reads.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn trial_partials(&self, dispatch: &Dispatch) -> u64 {
+        let of_gradients = u64::from(self.partial_gradients) * u64::from(self.parameters());
+        let rows = match self.kernel {
+            Kernel::BackwardReduceParameters => dispatch.rows,
+            _ => dispatch.partial_rows,
+        };
+        u64::from(rows).saturating_mul(of_gradients)
     }
 
     pub(super) fn partials_bytes(&self, partial_rows: u32) -> u64 {

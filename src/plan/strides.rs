@@ -55,7 +55,9 @@ impl Plan {
     #[must_use]
     pub const fn with_sums_apart(self) -> Self {
         match self.operation {
-            Operation::ReduceParameters(_) => Self { strides: Strides::Columns, ..self },
+            Operation::ReduceParameters(_) if self.channels.is_none() => {
+                Self { strides: Strides::Columns, ..self }
+            }
             _ => self,
         }
     }

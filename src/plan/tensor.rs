@@ -1,6 +1,6 @@
 //! The tensors that a plan binds, and how they lie in their buffers.
 
-use super::{Backward, Forward, Operation, Plan, Tensor};
+use super::{Forward, Operation, Plan, Tensor};
 use crate::op::{Shape, Stored, Used};
 use crate::types::Dtype;
 use std::ops::Index;
@@ -124,9 +124,13 @@ impl Plan {
         self.used().iter().any(|used| used.tensor == tensor && used.uses.writes > 0)
     }
 
-    /// Whether y takes the place of x in backward.
-    pub(crate) const fn is_from_y(&self) -> bool {
-        matches!(self.operation, Operation::Backward(Backward { from_y: true, .. }))
+    /// Whether it has rows as a whole alone: y in codes, and backward that
+    /// [does not split them](Backward::splits_rows).
+    pub(crate) const fn wants_whole_rows(&self) -> bool {
+        match self.operation {
+            Operation::Backward(backward) => !backward.splits_rows(),
+            _ => self.writes_codes(),
+        }
     }
 
     /// Whether y is written in codes.

@@ -1,7 +1,7 @@
 //! What of a plan its text depends on.
 
 use super::{Kernel, Operation, Plan};
-use crate::types::{Activation, Affine, Channels, Gradient, Normalization};
+use crate::types::{Activation, Affine, Channels, Gradient, Normalization, RowOrder};
 
 impl Plan {
     /// With the least width, steps, chunks and channels whose text is the same: those that are numbers of the
@@ -30,7 +30,7 @@ impl Plan {
         match self.channels {
             None => of_width,
             Some(channels) if channels.is_by_column() && !is_of_chunks => {
-                Self { channels: Some(Channels::new(cols, 1, 1)), ..of_width }
+                Self { channels: Some(Channels { count: cols, groups: 1, ..channels }), ..of_width }
             }
             Some(channels) if is_of_channels => {
                 Self { channels: Some(Channels { spatial: cols, ..channels }), ..of_width }
@@ -51,11 +51,28 @@ impl Plan {
     pub fn text_key(&self) -> Self {
         // How many groups there are is a number of the uniform. Without parameters, and where their gradients
         // are partial sums, channels do not matter.
-        let by_channel = |channels: Channels| Channels::new(channels.per_row(), 1, channels.spatial);
+        let is_sum = matches!(self.operation, Operation::ReduceParameters(_));
+        let by_channel = |channels: Channels| Channels {
+            shares_affine: channels.shares_affine && (self.affine.has_gain() || is_sum),
+            order: match self.operation {
+                Operation::Forward(_) => channels.order,
+                _ => RowOrder::Interleaved,
+            },
+            ..Channels::new(channels.per_row(), 1, channels.spatial)
+        };
+        let is_shared = self.channels.is_some_and(|channels| channels.shares_affine);
         let knows_channels = match self.operation {
-            Operation::Forward(forward) => self.affine.has_gain() && forward.makes_y(),
-            Operation::Backward(_) => self.affine.has_gain() || self.channels_of_sums().is_some(),
-            Operation::ReduceParameters(_) => false,
+            Operation::Forward(forward) => {
+                self.has_gate_rows() || (self.affine.has_gain() && forward.makes_y() && !is_shared)
+            }
+            Operation::Backward(_) => {
+                self.has_gate_rows()
+                    || self.deals_heads()
+                    || (self.affine.has_gain() && !is_shared)
+                    || self.channels_of_sums().is_some()
+            }
+            // Of all samples, where it has channels at all.
+            Operation::ReduceParameters(_) => true,
         };
         let channels = self.channels.filter(|_| knows_channels).map(by_channel);
         let walk_free = Self { least_slots: 1, rows_per_slot: 1, max_partial_rows: 1, channels, ..*self };
@@ -73,6 +90,7 @@ impl Plan {
                 let operation = Operation::Backward(super::Backward {
                     dgain: stored_there(backward.dgain),
                     dbias: stored_there(backward.dbias),
+                    dgate: stored_there(backward.dgate),
                     ..backward
                 });
                 // Without an activation backward reads no bias, but from y.
@@ -85,6 +103,7 @@ impl Plan {
                 operation: Operation::ReduceParameters(super::Backward {
                     dgain: backward.dgain,
                     dbias: backward.dbias,
+                    dgate: backward.dgate,
                     ..super::Backward::default()
                 }),
                 affine: Affine::None,

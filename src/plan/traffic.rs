@@ -6,8 +6,8 @@ use crate::types::{Normalization, Statistics};
 use std::ops::Add;
 
 /// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not;
-/// what a step of a row loads twice, as x behind an activation in backward, counts once. gain and bias, which
-/// all rows share, count once a call.
+/// what a step of a row loads twice, as x behind an activation in backward, counts once. gain, bias
+/// and gate, which rows share, count once a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -62,7 +62,7 @@ impl Plan {
             |bytes: u64| Traffic { read: reads.saturating_mul(bytes), written: writes.saturating_mul(bytes) };
         match used.shape {
             Shape::Rows => walks(rows.saturating_mul(row)),
-            Shape::Cols => walks(u64::from(self.parameters()) * element_bytes),
+            Shape::Cols | Shape::Gates => walks(u64::from(self.values_of(used.shape)) * element_bytes),
             Shape::Codes => walks(rows.saturating_mul(4 * u64::from(Shape::words(self.cols)))),
             Shape::PerRow => walks(rows.saturating_mul(4)),
             Shape::One => walks(4),
@@ -82,7 +82,7 @@ impl Plan {
         }
     }
 
-    const fn partial_row_bytes(&self) -> u64 {
+    fn partial_row_bytes(&self) -> u64 {
         self.parameter_gradients() as u64 * self.parameters() as u64 * 4
     }
 
@@ -109,7 +109,7 @@ impl Plan {
 
     /// What the slices of the reduction load: batches, which the last partial sum fills up.
     fn reduced_bytes(&self, dispatches: &[Dispatch]) -> u64 {
-        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.partial_rows)).sum();
+        let partial_rows: u64 = dispatches.iter().map(|dispatch| u64::from(dispatch.rows)).sum();
         let (slices, batch) = (u64::from(self.rows_per_workgroup), u64::from(Self::REDUCE_BATCH));
         let batches = |slice: u64| partial_rows.saturating_sub(slice).div_ceil(slices * batch);
         let loaded = (0..slices).map(batches).sum::<u64>().saturating_mul(batch);

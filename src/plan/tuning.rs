@@ -176,9 +176,11 @@ impl Tuning {
                 && name == operation.name()
                 && tuned == adapter
         };
-        // Tables are of rows whose parameters are those of columns, and statistics their own.
+        // Tables are of rows whose parameters are those of columns, and statistics their own; no gated sum
+        // has been timed for one.
         if problem.channels.is_none()
             && !operation.has_given_statistics()
+            && !operation.is_gated()
             && let Some(entry) = self.entries.iter().find(is_its)
             && let Some(rung) = entry.rung
         {

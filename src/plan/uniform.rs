@@ -1,7 +1,6 @@
 //! The uniform of a dispatch, for any host.
 
 use super::{Dispatch, Plan, Strides, Tensor};
-use crate::op::Shape;
 use crate::types::Running;
 use bytemuck::{Pod, Zeroable};
 
@@ -178,15 +177,14 @@ impl Plan {
 
     /// The place of a tensor, with the stride between its rows if it is one of parameters that have some.
     pub(crate) fn with_rows_of_parameters(&self, tensor: Tensor, place: Place) -> Place {
-        let has_rows = self.has_parameter_rows() && self.shape(tensor) == Some(Shape::Cols);
-        let outer_stride = place.outer_stride.or(has_rows.then_some(self.cols));
+        let outer_stride = place.outer_stride.or(self.has_rows_of(tensor).then_some(self.cols));
         Place { outer_stride, ..place }
     }
 
     /// The place of the partial sums of dgain and dbias in a binding of their own: rows of
     /// [`Plan::parameters`], one after the other.
     #[must_use]
-    pub const fn place_of_partials(&self) -> Place {
+    pub fn place_of_partials(&self) -> Place {
         Place { start: 0, row_stride: self.parameters(), column_stride: 1, outer_stride: None }
     }
 

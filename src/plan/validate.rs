@@ -2,6 +2,7 @@
 
 use super::across::ACCESS_ROWS;
 use super::ladder::{MOST_BLOCK_ROWS, MOST_INVOCATIONS, MOST_WORKGROUP_ROWS};
+use super::sums::GATED_GRADIENTS;
 use super::{Caps, Kernel, Plan, Reduction, RegisterBudget, Storage, Stored, SubgroupSizes};
 use crate::error::Error;
 use crate::types::{Dtype, Problem};
@@ -78,8 +79,8 @@ impl Plan {
         if self.cols == 0 || self.cols > Problem::MAX_COLS {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
-        if self.writes_codes() && (self.kernel.is_split() || self.is_across()) {
-            let needs = "forward_cached or forward_streamed, not across, where y is written in codes";
+        if (self.wants_whole_rows() && self.kernel.is_split()) || (self.writes_codes() && self.is_across()) {
+            let needs = "one of whole rows, and not across, where y is written in codes";
             return Err(Error::invalid("the plan's kernel", self.kernel, needs));
         }
         if let Some(channels) = self.channels {
@@ -103,6 +104,11 @@ impl Plan {
             }
         } else if self.kernel == Kernel::BackwardChannelSums {
             return Err(Error::invalid("the plan's channels", "none", "there, as it sums over those"));
+        }
+        let gradients = self.parameter_gradients();
+        if self.partial_gradients < gradients || self.partial_gradients > GATED_GRADIENTS {
+            let needs = format!("{gradients} to {GATED_GRADIENTS}, with those of the operation among them");
+            return wrong("partial_gradients", self.partial_gradients, needs);
         }
         if self.kernel == Kernel::BackwardChannelSums && self.parameter_gradients() == 0 {
             return Err(Error::invalid("sums over channels", "of nothing", "of dgain or dbias"));

@@ -1,57 +1,20 @@
 //! The gradients of forward.
 
+mod outputs;
+
+pub use outputs::BackwardOutputs;
+use outputs::check_gated_sum;
+
 use super::activation::gate;
 use super::{
     GivenStatistics, OfColumns, RowStatistics, add_to, biases, check_given, check_length, check_problem,
-    check_type, dot, gains, map_in_order, mean_for_layer, mean_product, rows_per_block,
+    check_type, dot, gains, gates, map_in_order, mean_for_layer, mean_product, rows_per_block,
 };
 use crate::op::{Stored, check_gated, check_source};
 use crate::types::check_statistics;
 use crate::{
     BackwardInputs, Element, Error, GateOrder, Gradient, Normalization, Problem, Real, Rows, RowsMut, Running,
 };
-
-/// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
-/// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
-/// grows](crate#what-grows).
-#[derive(Debug)]
-pub struct BackwardOutputs<'a, O, Q> {
-    /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
-    #[doc(alias = "grad_input")]
-    pub dx: Option<RowsMut<'a, O>>,
-    /// The gradient with respect to `gate_input`, `[rows, cols]`, always overwritten; only with one, and
-    /// beside dx.
-    #[doc(alias = "dz")]
-    pub dgate_input: Option<RowsMut<'a, O>>,
-    /// The gradient with respect to gain, `[cols]`; only when [`Problem::affine`] has a gain.
-    #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
-    pub dgain: Option<&'a mut [Q]>,
-    /// The gradient with respect to bias, `[cols]`; only when [`Problem::affine`] has a bias.
-    #[doc(alias = "grad_bias", alias = "dbeta")]
-    pub dbias: Option<&'a mut [Q]>,
-    /// The gradient with respect to `row_gain`, `[rows]`, not rounded; only with one.
-    #[doc(alias = "grad_g")]
-    pub drow_gain: Option<&'a mut [f64]>,
-    /// What happens to the values in dx.
-    pub dx_gradient: Gradient,
-    /// What happens to the values in dgain, dbias and `drow_gain`.
-    pub parameter_gradient: Gradient,
-}
-
-impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
-    /// None, overwritten.
-    fn default() -> Self {
-        Self {
-            dx: None,
-            dgate_input: None,
-            dgain: None,
-            dbias: None,
-            drow_gain: None,
-            dx_gradient: Gradient::Overwrite,
-            parameter_gradient: Gradient::Overwrite,
-        }
-    }
-}
 
 /// The gradients of layer norm (Ba, Kiros, Hinton 2016, equation 3, differentiated), RMS norm (Zhang,
 /// Sennrich 2019, equation 4, differentiated) or L2.
@@ -71,6 +34,9 @@ impl<O, Q> Default for BackwardOutputs<'_, O, Q> {
 ///         rstd * dxhat + dsum                          (where mean and variance were given to forward)
 /// dgate_input = dy * gain * xhat * silu'(gate_input)   (with a gate after the norm; with one before it, x is x * silu(gate_input)
 ///               dx * x * silu'(gate_input)             above, dx that of the product, and dx becomes dx * silu(gate_input))
+/// dbranch = gate * dx                                  (x being the sum of a residual and gate * branch, and dx as above,
+///                                                      with dsum, or with what it is added to)
+/// dgate = sum_rows(dx * branch)                        (over the rows of a sample, where the gate has a row for each)
 /// dgain = sum_rows(dy * xhat)                          (where the problem has channels: and over the columns of each)
 /// dbias = sum_rows(dy)
 /// drow_gain = sum_cols(dy * xhat)                      (NaN where that is not finite, unless mean and variance were given)
@@ -103,6 +69,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     check_problem::<T, P>(problem)?;
     check_type("type of dy", D::DTYPE, Stored::AsY.dtype(problem))?;
     let (rows, cols, parameters) = (inputs.rows, problem.cols as usize, problem.parameters() as usize);
+    let gates_count = problem.gates() as usize;
     problem.check_rows(rows as u64)?;
     // A gradient may always be left out.
     problem.affine.check_gain(inputs.gain.is_some())?;
@@ -112,6 +79,7 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     outputs.dbias.as_ref().map_or(Ok(()), |_| problem.affine.check_uses_bias("dbias"))?;
     inputs.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
     check_gate(problem, inputs, outputs.dx.is_some(), outputs.dgate_input.is_some())?;
+    check_gated_sum::<T, P, D, O, Q>(problem, inputs, &outputs)?;
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
     check_given("dgain", outputs.dgain.as_deref(), parameters)?;
@@ -139,6 +107,8 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
         outputs.dgate_input.map(|gradient| gradient.checked("dgate_input", rows, cols)).transpose()?;
     let dsum = inputs.dsum.map(|dsum| dsum.checked("dsum", rows, cols)).transpose()?;
     let dx = outputs.dx.map(|dx| dx.checked("dx", rows, cols)).transpose()?;
+    let branch = inputs.branch.map(|branch| branch.checked("branch", rows, cols)).transpose()?;
+    let dbranch = outputs.dbranch.map(|dbranch| dbranch.checked("dbranch", rows, cols)).transpose()?;
 
     // The column sums of a block take as much memory as 4 rows of f32: at 16 rows and more, a fraction of x.
     let block_rows = rows_per_block(rows, 16);
@@ -149,6 +119,8 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
     let mut dgate_input = dgate_input.map(|gradient| gradient.blocks(block_rows));
     let mut dsum = dsum.map(|dsum| dsum.blocks(block_rows));
     let mut dx = dx.map(|dx| dx.blocks(block_rows));
+    let mut branch = branch.map(|branch| branch.blocks(block_rows));
+    let mut dbranch = dbranch.map(|dbranch| dbranch.blocks(block_rows));
     let mut row_gain = inputs.row_gain.map(|row_gain| row_gain.chunks(block_rows));
     let mut drow_gain = outputs.drow_gain.map(|drow_gain| drow_gain.chunks_mut(block_rows));
     let blocks = dy.blocks(block_rows).enumerate().map(|(block, dy)| Block {
@@ -163,28 +135,37 @@ pub fn backward<T: Element, P: Element, O: Real, Q: Real, D: Element>(
         dy,
         dsum: dsum.as_mut().and_then(Iterator::next),
         dx: dx.as_mut().and_then(Iterator::next),
+        branch: branch.as_mut().and_then(Iterator::next),
+        dbranch: dbranch.as_mut().and_then(Iterator::next),
         row_gain: row_gain.as_mut().and_then(Iterator::next),
         drow_gain: drow_gain.as_mut().and_then(Iterator::next),
         sums: ParameterSums {
             dgain: vec![0.0; if outputs.dgain.is_some() { parameters } else { 0 }],
             dbias: vec![0.0; if outputs.dbias.is_some() { parameters } else { 0 }],
+            dgate: vec![0.0; if outputs.dgate.is_some() { gates_count } else { 0 }],
         },
     });
-    let of_columns = [gains(problem, inputs.rows, inputs.gain), biases(problem, inputs.rows, inputs.bias)];
+    let of_columns = [
+        gains(problem, inputs.rows, inputs.gain),
+        biases(problem, inputs.rows, inputs.bias),
+        gates(problem, inputs.rows, inputs.gate),
+    ];
     let gradients = [outputs.dx_gradient, outputs.parameter_gradient];
     let of_blocks =
         map_in_order(blocks.collect(), |block| backward_block(problem, &of_columns, given, gradients, block));
 
-    let store_parameter = |gradient: Option<&mut [Q]>, partial: fn(&ParameterSums) -> &[f64]| {
-        let Some(gradient) = gradient else { return };
-        let mut total = vec![0.0; parameters];
-        for sums in &of_blocks {
-            add_to(&mut total, partial(sums).iter().copied());
-        }
-        store(outputs.parameter_gradient, &mut gradient[..parameters], total.iter().copied());
-    };
-    store_parameter(outputs.dgain, |sums| &sums.dgain);
-    store_parameter(outputs.dbias, |sums| &sums.dbias);
+    let store_parameter =
+        |gradient: Option<&mut [Q]>, count: usize, partial: fn(&ParameterSums) -> &[f64]| {
+            let Some(gradient) = gradient else { return };
+            let mut total = vec![0.0; count];
+            for sums in &of_blocks {
+                add_to(&mut total, partial(sums).iter().copied());
+            }
+            store(outputs.parameter_gradient, &mut gradient[..count], total.iter().copied());
+        };
+    store_parameter(outputs.dgain, parameters, |sums| &sums.dgain);
+    store_parameter(outputs.dbias, parameters, |sums| &sums.dbias);
+    store_parameter(outputs.dgate, gates_count, |sums| &sums.dgate);
     Ok(())
 }
 
@@ -201,20 +182,23 @@ struct Block<'a, T, O, D> {
     dy: Rows<'a, D>,
     dsum: Option<Rows<'a, T>>,
     dx: Option<RowsMut<'a, O>>,
+    branch: Option<Rows<'a, T>>,
+    dbranch: Option<RowsMut<'a, O>>,
     row_gain: Option<&'a [f32]>,
     drow_gain: Option<&'a mut [f64]>,
     sums: ParameterSums,
 }
 
-/// What the rows of one block give to dgain and dbias; empty for one that nobody asked for.
+/// What the rows of one block give to dgain, dbias and dgate; empty for one that nobody asked for.
 struct ParameterSums {
     dgain: Vec<f64>,
     dbias: Vec<f64>,
+    dgate: Vec<f64>,
 }
 
 fn backward_block<T: Element, O: Real, D: Element>(
     problem: &Problem,
-    [gain, bias]: &[OfColumns; 2],
+    [gain, bias, of_gate]: &[OfColumns; 3],
     given: Option<GivenStatistics<'_>>,
     [dx_gradient, parameter_gradient]: [Gradient; 2],
     block: Block<'_, T, O, D>,
@@ -223,11 +207,14 @@ fn backward_block<T: Element, O: Real, D: Element>(
     let mut sums = block.sums;
     let mut dsum = block.dsum.map(|dsum| dsum.each(cols));
     let mut dx = block.dx.map(|dx| dx.each(cols));
+    let mut branch = block.branch.map(|branch| branch.each(cols));
+    let mut dbranch = block.dbranch.map(|dbranch| dbranch.each(cols));
     let mut row_gain = block.row_gain.map(|row_gain| row_gain.iter());
     let mut drow_gain = block.drow_gain.map(|drow_gain| drow_gain.iter_mut());
     let mut xhat = vec![0.0; cols];
     let mut dz = vec![0.0; cols];
     let mut dxhat = vec![0.0; cols];
+    let mut total = vec![0.0; cols];
     let mut x = block.x.map(|x| x.each(cols));
     let mut y = block.y.map(|y| y.each(cols));
     let mut gate_input = block.gate_input.map(|gate| gate.each(cols));
@@ -282,7 +269,12 @@ fn backward_block<T: Element, O: Real, D: Element>(
             store(parameter_gradient, std::slice::from_mut(drow_gain), std::iter::once(sum));
         }
         let of_row = row_gain.as_mut().and_then(Iterator::next).map_or(1.0, |gain| f64::from(*gain));
-        let Some(dx) = dx.as_mut().and_then(Iterator::next) else { continue };
+        let mut dx = dx.as_mut().and_then(Iterator::next);
+        let branch = branch.as_mut().and_then(Iterator::next);
+        let dbranch = dbranch.as_mut().and_then(Iterator::next);
+        if dx.is_none() && branch.is_none() && dbranch.is_none() {
+            continue;
+        }
         let mean_dxhat = mean_for_layer(problem, &row, &dxhat);
         let mean_dxhat_xhat = match mean_product(problem, &row, &dxhat, &xhat) {
             mean if mean.is_finite() => mean,
@@ -308,10 +300,23 @@ fn backward_block<T: Element, O: Real, D: Element>(
                 }
             }
         }
-        let values = values.into_iter();
-        match dsum.as_mut().and_then(Iterator::next) {
-            Some(dsum) => store(dx_gradient, dx, values.zip(dsum).map(|(dx, dsum)| dx + dsum.to_f64())),
-            None => store(dx_gradient, dx, values),
+        total.copy_from_slice(&values);
+        if let Some(dsum) = dsum.as_mut().and_then(Iterator::next) {
+            add_to(&mut total, dsum.iter().map(|dsum| dsum.to_f64()));
+        }
+        if let Some(dx) = &mut dx {
+            if dx_gradient == Gradient::Accumulate {
+                add_to(&mut total, dx.iter().map(|dx| dx.to_f64()));
+            }
+            store(Gradient::Overwrite, dx, total.iter().copied());
+        }
+        if let Some(branch) = branch {
+            let products = total.iter().zip(branch).map(|(total, branch)| total * branch.to_f64());
+            of_gate.add_row(row_number, &mut sums.dgate, products);
+        }
+        if let Some(dbranch) = dbranch {
+            let gate = of_gate.of_row(row_number);
+            store(Gradient::Overwrite, dbranch, total.iter().zip(&*gate).map(|(total, gate)| total * gate));
         }
     }
     sums

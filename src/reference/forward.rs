@@ -3,7 +3,7 @@
 use super::activation::gate;
 use super::{
     GivenStatistics, OfColumns, RowStatistics, biases, check_given, check_length, check_problem, check_type,
-    gains, map_in_order, rows_per_block,
+    gains, gates, map_in_order, rows_per_block,
 };
 use crate::op::{Stored, check_gated};
 use crate::types::check_statistics;
@@ -15,7 +15,7 @@ use crate::{Element, Error, ForwardInputs, GateOrder, Problem, Real, Rows, RowsM
 pub struct ForwardOutputs<'a, R, O> {
     /// The result, `[rows, cols]`.
     pub y: RowsMut<'a, O>,
-    /// `x + residual` rounded to R, `[rows, cols]`; only with a residual.
+    /// `x + residual`, or `gate * x + residual`, rounded to R, `[rows, cols]`; only with a residual.
     pub sum: Option<RowsMut<'a, R>>,
     /// mean (0 for RMS norm and L2) and rstd of each row, `[rows]`.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
@@ -37,6 +37,7 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 ///
 /// ```text
 /// sum  = x + residual, rounded to R                    (x alone without a residual)
+///        gate * x + residual                           (where x has a gate, that of the column, or of its sample's too)
 /// mean = sum_cols(sum) / cols                          (0 for RMS norm and L2)
 /// rstd = 1 / sqrt(sum_cols((sum - mean)^2) / cols + eps)
 ///        1 / max(sqrt(sum_cols(sum^2)), eps)           (L2)
@@ -56,9 +57,9 @@ impl<'a, R, O> ForwardOutputs<'a, R, O> {
 /// # Errors
 /// [`Error::Invalid`] for a problem out of its ranges, types other than the problem's or a stride below cols;
 /// [`Error::MissingBuffer`] or [`Error::UnusedBuffer`] for gain and bias that do not fit [`Problem::affine`],
-/// for a sum without a residual, and for mean, variance and running statistics that do not go together, with
-/// the normalization or with a residual; [`Error::Invalid`] too for a momentum that is not 0 to 1, and for
-/// running statistics of one column; [`Error::BufferTooSmall`]. Nothing is written then.
+/// for a sum or a gate without a residual, and for mean, variance and running statistics that do not go
+/// together, with the normalization or with a residual; [`Error::Invalid`] too for a momentum that is not 0
+/// to 1, and for running statistics of one column; [`Error::BufferTooSmall`]. Nothing is written then.
 #[doc(alias = "layer_norm", alias = "rms_norm")]
 pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     problem: &Problem,
@@ -80,6 +81,18 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
         if let Some((buffer, _)) = given.into_iter().find(|(_, given)| *given) {
             return Err(Error::UnusedBuffer { buffer, why: "gated RMS norm has none" });
         }
+    }
+    if inputs.gate.is_some() {
+        if inputs.residual.is_none() {
+            let why = "a gated x is added to it: `sum = residual + gate * x`";
+            return Err(Error::MissingBuffer { buffer: "residual", why });
+        }
+        if inputs.row_gain.is_some() {
+            let why = "rows of a gated sum have no gain each";
+            return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+        }
+        problem.check_uses_gate("gate")?;
+        check_given("gate", inputs.gate, problem.gates() as usize)?;
     }
     check_given("gain", inputs.gain, parameters)?;
     check_given("bias", inputs.bias, parameters)?;
@@ -135,7 +148,8 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
     let of_rows = OfRows { given, running: inputs.running };
     let gain = gains(problem, inputs.rows, inputs.gain);
     let bias = biases(problem, inputs.rows, inputs.bias);
-    map_in_order(blocks.collect(), |block| forward_block(problem, &gain, &bias, of_rows, block));
+    let gate = gates(problem, inputs.rows, inputs.gate);
+    map_in_order(blocks.collect(), |block| forward_block(problem, [&gain, &bias, &gate], of_rows, block));
     Ok(())
 }
 
@@ -176,8 +190,7 @@ impl OfRows<'_> {
 
 fn forward_block<T: Element, O: Real, R: Element>(
     problem: &Problem,
-    gain: &OfColumns,
-    bias: &OfColumns,
+    [gain, bias, of_gate]: [&OfColumns; 3],
     of_rows: OfRows<'_>,
     mut block: Block<'_, T, O, R>,
 ) {
@@ -191,8 +204,9 @@ fn forward_block<T: Element, O: Real, R: Element>(
     for (i, (x, y)) in block.x.each(cols).zip(block.y.each(cols)).enumerate() {
         match residual.as_mut().and_then(Iterator::next) {
             Some(residual) => {
-                for ((value, x), residual) in values.iter_mut().zip(x).zip(residual) {
-                    *value = R::from_f64(x.to_f64() + residual.to_f64()).to_f64();
+                let gate = of_gate.of_row(block.first_row + i);
+                for (((value, x), residual), gate) in values.iter_mut().zip(x).zip(residual).zip(&*gate) {
+                    *value = R::from_f64(gate * x.to_f64() + residual.to_f64()).to_f64();
                 }
             }
             None => {

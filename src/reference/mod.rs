@@ -219,6 +219,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) struct OfColumns {
     problem: Problem,
     rows: usize,
+    /// Whether they are a gate's, which may have a row for each sample where gain and bias have one.
+    is_gate: bool,
     values: Vec<f64>,
 }
 
@@ -229,14 +231,27 @@ impl OfColumns {
         given: Option<&[P]>,
         of: impl Fn(Option<f64>) -> f64,
     ) -> Self {
-        let count = problem.parameters() as usize;
-        let values = (0..count).map(|place| of(given.map(|given| given[place].to_f64()))).collect();
-        Self { problem: *problem, rows, values }
+        Self::of_count(problem, rows, given, problem.parameters(), of)
+    }
+
+    fn of_count<P: Real>(
+        problem: &Problem,
+        rows: usize,
+        given: Option<&[P]>,
+        count: u32,
+        of: impl Fn(Option<f64>) -> f64,
+    ) -> Self {
+        let places = 0..count as usize;
+        let values = places.map(|place| of(given.map(|given| given[place].to_f64()))).collect();
+        Self { problem: *problem, rows, is_gate: false, values }
     }
 
     /// The number of its value of a column of a row.
     fn parameter_of(&self, row: usize, column: usize) -> usize {
-        self.problem.parameter_of(self.rows, row, column)
+        match self.is_gate {
+            true => self.problem.gate_of(self.rows, row, column),
+            false => self.problem.parameter_of(self.rows, row, column),
+        }
     }
 
     /// Adds the columns of a row to sums, one for each of its values.
@@ -281,6 +296,12 @@ pub(crate) fn gains<P: Real>(problem: &Problem, rows: usize, gain: Option<&[P]>)
 /// What is added: 0 where there is no bias.
 pub(crate) fn biases<P: Real>(problem: &Problem, rows: usize, bias: Option<&[P]>) -> OfColumns {
     OfColumns::new(problem, rows, bias, |bias| bias.unwrap_or(0.0))
+}
+
+/// What x is multiplied by before a residual is added to it: 1 where there is no gate.
+pub(crate) fn gates<P: Real>(problem: &Problem, rows: usize, gate: Option<&[P]>) -> OfColumns {
+    let gates = OfColumns::of_count(problem, rows, gate, problem.gates(), |gate| gate.unwrap_or(1.0));
+    OfColumns { is_gate: true, ..gates }
 }
 
 fn add_to(total: &mut [f64], values: impl Iterator<Item = f64>) {

@@ -116,7 +116,7 @@ fn has_channels(plan: &Plan, tensor: Tensor) -> bool {
 
 /// Whether a tensor has a row of values for each inner row, which those of the outer rows share.
 fn has_inner_rows(plan: &Plan, tensor: Tensor) -> bool {
-    plan.has_parameter_rows() && plan.shape(tensor) == Some(Shape::Cols)
+    plan.has_rows_of(tensor)
 }
 
 /// `load_<tensor>`, through the binding of `bound`.

@@ -127,15 +127,15 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
                 // a chunk do not know what is wanted.
                 let has_wide_gain = plan.affine.has_gain() && plan.storage(Tensor::Gain) == Storage::F32;
                 let of_rows =
-                    backward.dx.is_some() || backward.drow_gain.is_some() || plan.leaves_channel_sums();
+                    backward.makes_dx() || backward.drow_gain.is_some() || plan.leaves_channel_sums();
                 let counts = of_rows || plan.kernel == Kernel::BackwardSplitSums;
                 // Walked sums of channels take their infinities from the walk of large rows.
                 let is_summed = plan.has_channel_rows()
                     && plan.kernel != Kernel::BackwardCached
                     && (plan.leaves_channel_sums() || plan.kernel == Kernel::BackwardSplitSums);
                 let is_linear = backward.given_statistics;
-                let shows_residue =
-                    plan.storage(Tensor::Dx) == Storage::F32 && !is_linear && !backward.from_y;
+                let in_f32 = plan.storage(Tensor::Dx) == Storage::F32 || backward.is_gated();
+                let shows_residue = in_f32 && !is_linear && !backward.from_y;
                 constants.push(("SHOWS_RESIDUE", shows_residue.to_string()));
                 constants.push(("IS_LINEAR", is_linear.to_string()));
                 if !(is_linear && plan.kernel == Kernel::BackwardSplitApply) {
@@ -160,7 +160,11 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             }
             constants.push(("WITH_DGAIN", dgain.to_string()));
             constants.push(("WITH_DBIAS", dbias.to_string()));
-            constants.push(("PARAMETER_GRADIENTS", unsigned(plan.parameter_gradients().max(1))));
+            constants.push(("PARAMETER_GRADIENTS", unsigned(plan.partial_gradients.max(1))));
+            constants.push(("DBIAS", u32::from(backward.dgain.is_some()).to_string() + "u"));
+            if !plan.kernel.is_split() && plan.kernel != Kernel::BackwardChannelSums {
+                constants.push(("WITH_DGATE", backward.dgate.is_some().to_string()));
+            }
         }
     }
     match plan.kernel {
@@ -168,6 +172,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
             // Below LARGE they do so unscaled.
             constants.push(("LARGE", format!("0x1p{}f", 61 - i64::from(plan.log2_cols()))));
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
+            constants.push(("HOLD_GATE", super::gates::holds_gate(plan).to_string()));
             let shows = plan.storage(Tensor::Y) == Storage::F32
                 || [Tensor::Statistics, Tensor::RunningVariance, Tensor::Units]
                     .iter()
@@ -189,7 +194,7 @@ pub(super) fn constants(plan: &Plan) -> Vec<(&'static str, String)> {
         }
         Kernel::BackwardCached => {
             constants.push(("HOLD_PARAMETERS", plan.hold_parameters.to_string()));
-            let with_dx = plan.tensors().contains(&Tensor::Dx);
+            let with_dx = matches!(plan.operation, Operation::Backward(backward) if backward.makes_dx());
             constants.push(("CENTERED", centered()));
             constants.push(("WITH_DX", with_dx.to_string()));
             if plan.sums_blocks() {

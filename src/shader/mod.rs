@@ -12,6 +12,7 @@ macro_rules! wgsl {
 
 mod access;
 mod constants;
+mod gates;
 mod layout;
 mod parts;
 mod text;
@@ -132,12 +133,20 @@ pub fn assemble_with(plan: &Plan, dialect: Dialect, layout: Layout) -> Result<Sh
     } else {
         segment(&mut text, layout);
     }
-    if plan.has_parameter_rows() && !plan.deals_heads() {
-        segment(&mut text, wgsl!("layout/inner_rows"));
+    if plan.has_parameter_rows() || plan.has_gate_rows() {
+        if !plan.deals_heads() {
+            segment(&mut text, wgsl!("layout/inner_rows"));
+        }
+        segment(&mut text, wgsl!("along/rows_of_groups"));
     }
     segment(&mut text, wgsl!("common/row"));
     segment(&mut text, if plan.is_across() { wgsl!("access/of_rows") } else { wgsl!("access/of_columns") });
     segment(&mut text, if plan.deals_heads() { wgsl!("slots/of_heads") } else { wgsl!("slots/of_rows") });
+    if plan.deals_heads() {
+        let has_partials = plan.tensors().contains(&Tensor::Partials);
+        let rows = if has_partials { wgsl!("slots/partials_of_heads") } else { wgsl!("slots/rows_of_heads") };
+        segment(&mut text, rows);
+    }
     segment(&mut text, wgsl!("common/numerics"));
     segment(&mut text, parts::threads(plan, dialect));
     segment(&mut text, &parts::reduction(plan).map_err(fault)?);
@@ -172,9 +181,21 @@ fn bindings(plan: &Plan, layout: Layout) -> Vec<Binding> {
 /// what they call.
 fn switched_off(plan: &Plan) -> Vec<&'static str> {
     match plan.operation {
-        Operation::Forward(Forward { codes: Some(_), given_unit: false, .. }) => Vec::new(),
-        Operation::Forward(Forward { codes: Some(_), .. }) => vec!["FINDS_UNITS"],
-        _ => vec!["WITH_CODES"],
+        Operation::Forward(Forward { codes, given_unit, .. }) => {
+            let given = [
+                ("WITH_CODES", codes.is_some()),
+                ("FINDS_UNITS", codes.is_none() || !given_unit),
+                ("HOLD_GATE", gates::holds_gate(plan)),
+            ];
+            given.into_iter().filter(|(_, is_on)| !is_on).map(|(name, _)| name).collect()
+        }
+        Operation::Backward(backward) | Operation::ReduceParameters(backward) => {
+            if backward.dgate.is_some() {
+                Vec::new()
+            } else {
+                vec!["WITH_DGATE"]
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which segments a plan's text is made of.
 
 use super::Dialect;
-use super::text::{for_tensor, of_largest, segment};
+use super::gates::{gradient_of_rows, output, summed_gate};
+use super::text::{of_largest, segment};
 use crate::plan::{Forward, Kernel, Operation, Plan, Reduction, Storage, Tensor};
 use crate::types::{Activation, CodeDtype, GateOrder, Gradient, Normalization};
 
@@ -47,7 +48,7 @@ pub(super) fn slots(plan: &Plan) -> &'static str {
 }
 
 /// Where the threads of a row get its first value from.
-fn first_of_row(plan: &Plan) -> &'static str {
+pub(super) fn first_of_row(plan: &Plan) -> &'static str {
     match plan.reduction {
         Reduction::Thread => wgsl!("input/first_by_thread"),
         Reduction::Subgroup => wgsl!("input/first_by_lane"),
@@ -109,11 +110,11 @@ pub(super) fn operation(plan: &Plan) -> String {
             affine(text, plan);
             source(text, plan);
             gradient_of_activation(text, plan);
-            let loaded = plan.dz_of_loaded();
-            segment(
-                text,
-                if loaded { wgsl!("activation/dz_of_loaded") } else { wgsl!("activation/dz_of_load") },
-            );
+            let dz = match plan.dz_of_loaded() {
+                true => wgsl!("activation/dz_of_loaded"),
+                false => wgsl!("activation/dz_of_load"),
+            };
+            segment(text, dz);
             segment(text, row_factor(plan));
             let has_channel_sums = plan.leaves_channel_sums();
             let gradient = match backward.drow_gain {
@@ -122,11 +123,7 @@ pub(super) fn operation(plan: &Plan) -> String {
                 None => wgsl!("row_gain/no_gradient"),
             };
             segment(text, gradient);
-            match backward.dsum {
-                true => segment(text, wgsl!("gradient/dx_with_dsum")),
-                false => output(text, Tensor::Dx, backward.dx),
-            }
-            finish_dx(text, plan, backward.gate_input.filter(|_| plan.writes(Tensor::DgateInput)));
+            gradient_of_rows(text, plan, backward);
             partials(text, plan);
             let has_column_sums = backward.has_parameters() && !has_channel_sums;
             if has_channel_sums || (has_column_sums && plan.is_across()) {
@@ -162,6 +159,9 @@ pub(super) fn operation(plan: &Plan) -> String {
             partials(text, plan);
             output(text, Tensor::Dgain, backward.dgain);
             output(text, Tensor::Dbias, backward.dbias);
+            if backward.dgate.is_some() {
+                output(text, Tensor::Dgate, backward.dgate);
+            }
         }
     }
     segment(text, body(plan.kernel));
@@ -175,7 +175,9 @@ fn forward_parts(text: &mut String, plan: &Plan, forward: Forward) {
         segment(text, wgsl!("activation/silu"));
     }
     if plan.kernel != Kernel::ForwardSplitApply || (forward.residual && !stores_sum) || is_gated {
+        summed_gate(text, plan, forward);
         let input = match (forward.residual, is_gated) {
+            (true, _) if forward.gate => wgsl!("input/gated_sum"),
             (true, _) => wgsl!("input/sum"),
             (false, true) => wgsl!("gate_input/before"),
             (false, false) => wgsl!("input/x"),
@@ -267,7 +269,12 @@ fn sums_over_rows(plan: &Plan) -> &'static [&'static str] {
 
 /// Partial sums, and where they lie.
 fn partials(text: &mut String, plan: &Plan) {
-    segment(text, if plan.deals_heads() { wgsl!("partials/of_heads") } else { wgsl!("partials/of_columns") });
+    let of_what = match plan.kernel {
+        _ if plan.deals_heads() => wgsl!("partials/of_heads"),
+        Kernel::BackwardReduceParameters if plan.channels.is_some() => wgsl!("partials/of_all_heads"),
+        _ => wgsl!("partials/of_columns"),
+    };
+    segment(text, of_what);
     segment(text, wgsl!("common/partials"));
 }
 
@@ -330,20 +337,6 @@ fn gradient_of_activation(text: &mut String, plan: &Plan) {
     parts.iter().for_each(|part| segment(text, part));
 }
 
-/// What a gate makes of dx, and the gradient of its input.
-fn finish_dx(text: &mut String, plan: &Plan, order: Option<GateOrder>) {
-    match order {
-        None => segment(text, wgsl!("gate_input/none_dx")),
-        Some(GateOrder::Before) => segment(text, wgsl!("gate_input/before_dx")),
-        Some(GateOrder::After) => {
-            let z =
-                if plan.affine.has_gain() { wgsl!("activation/z_gain") } else { wgsl!("activation/z_none") };
-            segment(text, z);
-            segment(text, wgsl!("gate_input/after_dx"));
-        }
-    }
-}
-
 /// gain and bias as far as the operation has them, and along which axis.
 fn affine(text: &mut String, plan: &Plan) {
     let factors = factors(plan);
@@ -353,7 +346,7 @@ fn affine(text: &mut String, plan: &Plan) {
     };
     let is_forward = matches!(plan.operation, Operation::Forward(_));
     let has_bias = plan.affine.has_bias() && (is_forward || plan.dz_of_loaded());
-    let along = match plan.channels {
+    let along = match plan.channels.filter(|channels| !channels.shares_affine) {
         Some(_) if plan.has_parameter_rows() => wgsl!("along/inner_row"),
         Some(_) => wgsl!("along/channel"),
         None => of_access(plan, wgsl!("along/column"), wgsl!("along/column_of_rows")),
@@ -379,16 +372,6 @@ fn row_factor(plan: &Plan) -> &'static str {
     } else {
         wgsl!("row_gain/no_factor")
     }
-}
-
-/// What becomes of an output, or of what it had before.
-fn output(text: &mut String, tensor: Tensor, gradient: Option<Gradient>) {
-    let what = match gradient {
-        None => wgsl!("gradient/none"),
-        Some(Gradient::Overwrite) => wgsl!("gradient/overwrite"),
-        Some(Gradient::Accumulate) => wgsl!("gradient/accumulate"),
-    };
-    segment(text, &for_tensor(what, tensor, tensor));
 }
 
 #[cfg(test)]

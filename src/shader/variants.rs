@@ -12,11 +12,14 @@ use crate::plan::{
     AdapterKind, Backward, Caps, Forward, Operation, Plan, Pooled, Reduction, Storage, Strides,
     SubgroupSizes, Tensor,
 };
-use crate::types::{Activation, Affine, Channels, Dtype, Normalization, Problem};
+use crate::types::{Affine, Normalization, Problem};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
+mod problems;
+
 pub use crate::covering::Strength;
+use problems::{activated_problems, channel_problems, gate_problems, mixed_problems, problems};
 
 /// Rows of the product, which has a million, that are tried for a combination that is missing.
 const MOST_TRIED: usize = 48;
@@ -57,9 +60,6 @@ fn adapters() -> [Caps; 12] {
         Caps { kind: AdapterKind::Software, subgroup: None, shader_f16: false, short_texts: true, ..wide },
     ]
 }
-
-/// Widths that between them reach every kernel and threads-per-row step.
-const COLS: [u32; 11] = [1, 2, 7, 12, 64, 100, 384, 4096, 8192, 16_384, 40_000];
 
 /// Elements at once, as rows' places in their buffers may allow them.
 const VECTOR_WIDTHS: [u32; 4] = [1, 2, 4, 8];
@@ -115,6 +115,16 @@ fn make_product() -> Result<Vec<(Variant, Levels<FACTORS>)>, Error> {
     for (problem, caps) in mixed.chain(of_channels).chain(activated_problems().zip(in_turn())) {
         let forwards = few(&fitting(&all_forwards, Operation::Forward, &problem), &Forward::CHOICES);
         let backwards = few(&fitting(&all_backwards, Operation::Backward, &problem), &Backward::CHOICES);
+        for vector_width in VECTOR_WIDTHS {
+            product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
+        }
+    }
+    for (problem, caps) in gate_problems().zip(in_turn()) {
+        let (mut forwards, mut backwards) = (all_forwards.clone(), all_backwards.clone());
+        forwards.retain(|forward| Operation::Forward(*forward).is_gated());
+        backwards.retain(|backward| Operation::Backward(*backward).is_gated());
+        let forwards = few(&fitting(&forwards, Operation::Forward, &problem), &Forward::CHOICES);
+        let backwards = few(&fitting(&backwards, Operation::Backward, &problem), &Backward::CHOICES);
         for vector_width in VECTOR_WIDTHS {
             product.add(&problem, vector_width, &caps, &forwards, &backwards)?;
         }
@@ -180,11 +190,15 @@ pub(crate) fn levels(plan: &Plan) -> Levels<FACTORS> {
         plan.pooled as u8,
         u8::from(plan.short),
         plan.strides as u8,
-        // Columns of each channel's own, a channel an access, a channel a step, and a channel a column.
+        // Columns of each channel's own, a channel an access, a channel a step, and a channel a column, with
+        // a gain of each or one that they share.
         plan.channels.map_or(0, |channels| {
             let [of_access, of_step] =
                 [4, plan.step_cols()].map(|cols| channels.spatial.is_multiple_of(cols));
-            if channels.is_by_column() { 4 } else { 1 + u8::from(of_access) + u8::from(of_step) }
+            match channels.is_by_column() {
+                true => 4 + u8::from(channels.shares_affine && plan.affine.has_gain()),
+                false => 1 + u8::from(of_access) + u8::from(of_step),
+            }
         }),
         plan.activation as u8,
     ];
@@ -239,10 +253,10 @@ impl Product {
         }
         for backward in backwards {
             // Of channels, sums alone are no matter of these.
-            let has_rows = backward.dx.is_some() || backward.drow_gain.is_some();
+            let has_rows = backward.makes_dx() || backward.drow_gain.is_some();
             if has_rows || !problem.has_channel_sums() {
                 self.keep(Plan::backward(problem, *backward, vector_width, caps)?, caps);
-                if !backward.from_y {
+                if backward.splits_rows() {
                     for plan in Plan::backward_split(problem, *backward, vector_width, caps)? {
                         self.keep(plan, caps);
                     }
@@ -254,6 +268,9 @@ impl Product {
                     self.keep(Plan::channel_sums(problem, *backward, vector_width, caps)?, caps);
                 }
                 self.keep(Plan::reduce_parameters(problem, *backward, vector_width, caps)?, caps);
+                if let Some(plan) = Plan::reduce_shared(problem, *backward, vector_width, caps)? {
+                    self.keep(plan, caps);
+                }
             }
         }
         Ok(())
@@ -285,94 +302,6 @@ impl Product {
             }
         }
     }
-}
-
-fn problems() -> impl Iterator<Item = Problem> {
-    let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
-    COLS.into_iter().flat_map(move |cols| {
-        dtypes.clone().flat_map(move |(dtype, parameter_dtype)| {
-            Normalization::ALL.into_iter().flat_map(move |normalization| {
-                let affines = Affine::ALL.into_iter();
-                // The texts of L2 are those of RMS norm but for four constants: as models have it will do.
-                let usual = move |affine: &Affine| {
-                    let is_plain = *affine == Affine::None && parameter_dtype == dtype;
-                    normalization != Normalization::L2 || is_plain
-                };
-                affines.filter(usual).map(move |affine| {
-                    let problem = Problem { cols, normalization, affine, ..Problem::default() };
-                    Problem { parameter_dtype, ..Stored::all(&problem, dtype) }
-                })
-            })
-        })
-    })
-}
-
-/// Rows of channels, held and walked, in every type and with every affine that has a gain. Their number has
-/// no common factor with that of the adapters, so that each meets each.
-fn channel_problems() -> impl Iterator<Item = Problem> {
-    const SHAPES: [(u32, u32); 17] = [
-        (1, 1),
-        (4, 3),
-        (1, 7),
-        (4, 16),
-        (6, 64),
-        (1, 384),
-        (4, 4096),
-        (8, 5000),
-        (1, 8192),
-        (1, 40_000),
-        (2, 10),
-        (2, 1),
-        (7, 1),
-        (100, 1),
-        (384, 1),
-        (8192, 1),
-        (40_000, 1),
-    ];
-    let dtypes = Dtype::ALL.into_iter().flat_map(|dtype| [(dtype, dtype), (dtype, Dtype::F32)]);
-    dtypes.flat_map(|(dtype, parameter_dtype)| {
-        let norms = [Normalization::Layer, Normalization::Rms].into_iter();
-        norms.flat_map(move |normalization| {
-            let affines = Affine::ALL.into_iter().filter(|affine| affine.has_gain());
-            affines.flat_map(move |affine| {
-                SHAPES.into_iter().map(move |(count, spatial)| {
-                    let channels = Some(Channels::new(count, 1, spatial));
-                    let cols = count * spatial;
-                    let problem = Problem { cols, normalization, affine, channels, ..Problem::default() };
-                    Problem { parameter_dtype, ..Stored::all(&problem, dtype) }
-                })
-            })
-        })
-    })
-}
-
-/// Some of the others with an activation: each affine and type at widths of each kernel, and rows of
-/// channels.
-fn activated_problems() -> impl Iterator<Item = Problem> {
-    const EVERY: usize = 7;
-    let of_columns = problems().filter(|problem| problem.normalization != Normalization::L2);
-    let some = of_columns.step_by(EVERY).chain(channel_problems().step_by(EVERY));
-    some.map(|problem| Problem { activation: Activation::Silu, ..problem })
-}
-
-/// The widths of each kernel, with one of the other types of rows, layer norm and RMS norm.
-fn mixed_problems() -> Vec<Problem> {
-    let mut all = Vec::new();
-    for cols in COLS {
-        for normalization in [Normalization::Layer, Normalization::Rms] {
-            for (dtype, stored) in Dtype::ALL.iter().flat_map(|d| Stored::OTHERS.iter().map(move |s| (*d, s)))
-            {
-                for other in Dtype::ALL {
-                    let mut problem = Problem { cols, normalization, dtype, ..Problem::default() };
-                    stored.set(&mut problem, other);
-                    if other != dtype && problem.validate().is_ok() {
-                        all.push(problem);
-                    }
-                }
-            }
-        }
-    }
-    all
 }
 
 /// The options that fit a problem.

@@ -45,6 +45,11 @@ pub struct ForwardInputs<'a, T, P, R = T> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<Rows<'a, R>>,
+    /// What x is multiplied by before it is added to the residual, `[cols]`, or a row for each sample where
+    /// [`Problem::channels`](crate::Problem::channels) says so; only with a residual, and without an
+    /// activation.
+    #[doc(alias = "gated_residual", alias = "layer_scale")]
+    pub gate: Option<&'a [P]>,
     /// Factor of each column, `[cols]`, or of each channel; given exactly when
     /// [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
@@ -82,6 +87,7 @@ impl<'a, T, P> ForwardInputs<'a, T, P> {
             rows,
             x,
             residual: None,
+            gate: None,
             gain: None,
             bias: None,
             row_gain: None,
@@ -102,6 +108,7 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
             rows,
             x,
             residual: Some(residual),
+            gate: None,
             gain: None,
             bias: None,
             row_gain: None,
@@ -117,11 +124,12 @@ impl<'a, T, P, R> ForwardInputs<'a, T, P, R> {
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> ForwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 10] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 11] {
         [
             ("x", Some(self.x.into())),
             ("gate_input", self.gate_input.map(Into::into)),
             ("residual", self.residual.map(Into::into)),
+            ("gate", self.gate.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("bias", self.bias.map(Into::into)),
             ("row_gain", self.row_gain.map(Into::into)),
@@ -164,6 +172,13 @@ pub struct BackwardInputs<'a, T, P, D = T> {
     /// The gradient that reaches the sum of a residual on other ways, `[rows, cols]`: added to dx.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<Rows<'a, T>>,
+    /// What forward's gate has multiplied, its x, `[rows, cols]`: given exactly if the gradient of the gate
+    /// is wanted. The x here is the gated sum.
+    pub branch: Option<Rows<'a, T>>,
+    /// The gate of forward, `[cols]`, or a row for each sample: given exactly if the gradient of the branch
+    /// is wanted.
+    #[doc(alias = "layer_scale")]
+    pub gate: Option<&'a [P]>,
     /// Factor of each column, `[cols]`, or of each channel; given exactly when
     /// [`Problem::affine`](crate::Problem::affine) has a gain.
     #[doc(alias = "weight", alias = "gamma")]
@@ -198,6 +213,8 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
             gate_input: None,
             gate_order: GateOrder::Before,
             dsum: None,
+            branch: None,
+            gate: None,
             gain: None,
             bias: None,
             row_gain: None,
@@ -217,13 +234,15 @@ impl<'a, T, P, D> BackwardInputs<'a, T, P, D> {
 #[cfg(feature = "gpu")]
 impl<'a, T: Element, P: Element> BackwardInputs<'a, T, P> {
     /// Every tensor by its name.
-    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 10] {
+    pub(crate) fn given(&self) -> [(&'static str, Option<HostTensor<'a>>); 12] {
         [
             ("gate_input", self.gate_input.map(Into::into)),
             ("x", self.y.is_none().then(|| self.x.into())),
             ("y", self.y.map(Into::into)),
             ("dy", Some(self.dy.into())),
             ("dsum", self.dsum.map(Into::into)),
+            ("branch", self.branch.map(Into::into)),
+            ("gate", self.gate.map(Into::into)),
             ("gain", self.gain.map(Into::into)),
             ("bias", self.bias.map(Into::into)),
             ("row_gain", self.row_gain.map(Into::into)),

@@ -1,5 +1,6 @@
 //! What is computed: the words that the reference, the plans and the GPU path share.
 
+mod channels;
 mod codes;
 mod gate_order;
 mod host;
@@ -8,13 +9,14 @@ mod problem;
 mod running;
 mod words;
 
+pub use channels::{Channels, RowOrder};
 pub use codes::{CodeDtype, CodeFormat};
 pub use gate_order::GateOrder;
 #[cfg(feature = "gpu")]
 pub(crate) use host::HostTensor;
 pub use host::{BackwardInputs, ForwardInputs, Rows, RowsMut, Statistics};
 pub use number::{Element, Real};
-pub use problem::{Channels, Problem, RowOrder};
+pub use problem::Problem;
 pub use running::{KeptVariance, Running};
 pub(crate) use running::{check_kept, check_statistics};
 pub use words::{Activation, Affine, Dtype, Gradient, LEAST_GAIN, Normalization};
@@ -75,6 +77,7 @@ mod tests {
         let forward = ForwardInputs {
             residual: Some(rows),
             gate_input: Some(rows),
+            gate: Some(&values[..]),
             gain: Some(&values[..]),
             bias: Some(&values[..]),
             row_gain: Some(&values[..]),
@@ -86,6 +89,8 @@ mod tests {
         let backward = BackwardInputs {
             dsum: Some(rows),
             gate_input: Some(rows),
+            branch: Some(rows),
+            gate: Some(&values[..]),
             gain: Some(&values[..]),
             bias: Some(&values[..]),
             row_gain: Some(&values[..]),

@@ -121,6 +121,7 @@ impl Case {
         }
         if let Some(channels) = self.problem.channels {
             name += &match channels.is_blocked() {
+                true if channels.shares_affine => format!("/of_{}_gates", channels.groups),
                 true => format!("/of_{}_samples", channels.groups),
                 false => format!("/of_{}_channels", channels.count),
             };
@@ -158,7 +159,7 @@ impl Case {
             match used.shape {
                 Shape::Rows => span.vector_width(),
                 // Values of channels with several columns are accessed one by one.
-                Shape::Cols if !problem.has_single_parameters() => {
+                Shape::Cols | Shape::Gates if !problem.has_single_parameters() => {
                     Span { offset: span.offset, cols: problem.cols, element_bytes, ..Span::default() }
                         .vector_width()
                 }
@@ -194,7 +195,11 @@ impl Case {
         let plan = match self.task {
             _ if !row_split.splits(&whole) => whole,
             Task::Forward(forward) => Plan::forward_split(problem, forward, width, caps)?[0],
-            Task::Backward(backward) => Plan::backward_split(problem, backward, width, caps)?[0],
+            // It may take a binding more than the device has.
+            Task::Backward(backward) => match Plan::backward_split(problem, backward, width, caps) {
+                Err(error) if error.is_unsupported() => whole,
+                of_both => of_both?[0],
+            },
         };
         Ok(plan.with_strides(strides))
     }

@@ -166,13 +166,16 @@ pub(super) const BACKWARD_ONLY: Range<usize> =
 /// Types of rows that are not x's: the first level is x's.
 pub(super) const OTHERS: Range<usize> = BACKWARD_ONLY.end..BACKWARD_ONLY.end + Stored::OTHERS.len();
 /// Whether gain and bias have a value for each channel, of few channels, of many, of one, or of one a column,
-/// and whether rows of a sample then follow each other.
+/// and whether rows of a sample then follow each other, with a gate for each sample alone or not.
 pub(super) const CHANNEL: usize = OTHERS.end;
 /// What is applied after gain and bias.
 pub(super) const ACTIVATION: usize = CHANNEL + 1;
 pub(super) const FACTORS: usize = ACTIVATION + 1;
 
-const CHANNELS: usize = 6;
+const CHANNELS: usize = 7;
+
+/// The level of samples that have a gate each.
+const OF_GATES: usize = 6;
 
 /// Groups of a sample, as many as [`Layout`] has rows inside an outer row.
 const GROUPS: u32 = INNER_ROWS;
@@ -210,7 +213,7 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
     }
     if level[CHANNEL] > 0 {
         let groups = GROUPS as usize;
-        if !is_rich || !affine.has_gain() || rows < groups {
+        if !is_rich || rows < groups {
             return None;
         }
         rows -= rows % groups;
@@ -251,12 +254,19 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
         case.saved = SAVED[data.next()?];
         case.task = Task::Backward(backward);
         // A call says once what becomes of the gradients of parameters.
-        let differ = backward.dgain.zip(backward.dbias).is_some_and(|(dgain, dbias)| dgain != dbias);
-        if !backward.go_together() || differ {
+        let mut wanted = [backward.dgain, backward.dbias, backward.dgate].into_iter().flatten();
+        let first = wanted.next();
+        if !backward.go_together() || wanted.any(|other| Some(other) != first) {
             return None;
         }
     }
     if !case.task.operation().fits(&problem) {
+        return None;
+    }
+    // What has no parameters by channel does not depend on how channels lie.
+    let is_gated = case.task.operation().is_gated();
+    let has_parameters = is_gated || (affine.has_gain() && level[CHANNEL] != OF_GATES);
+    if level[CHANNEL] > 0 && !has_parameters {
         return None;
     }
     if case.gain != Values::Normal && !affine.has_gain() {
@@ -276,10 +286,13 @@ pub(super) fn case(levels: &Levels<FACTORS>) -> Option<Case> {
 }
 
 /// As few channels of a group as divide its columns, as many, one, as in instance norm, or one for each
-/// column, as in QK norm with a gain of each head, or in a modulation.
+/// column, as in QK norm with a gain of each head, in a modulation, or beside gates of samples.
 fn channels_of(cols: u32, level: usize) -> Option<Channels> {
     if level == 5 {
         return (cols > 1).then(|| Channels::of_samples(GROUPS, cols));
+    }
+    if level == OF_GATES {
+        return (cols > 1).then(|| Channels::of_gates(GROUPS, cols));
     }
     let least = least_factor(cols);
     let per_row = *[least, cols / least, 1, cols].get(level - 1)?;

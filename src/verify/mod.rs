@@ -12,6 +12,7 @@ pub(crate) mod data;
 mod factors;
 mod fenced;
 mod gate;
+mod gradients;
 pub(crate) mod judge;
 mod kinds;
 mod run;

@@ -89,6 +89,8 @@ impl Runner<'_> {
             Tensor::Gain => self.values(case.gain, dtype, [1, self.parameters()], 3, 3),
             Tensor::Bias => self.values(case.bias, dtype, [1, self.parameters()], 4, 4),
             Tensor::RowGain => self.row_gain(dtype),
+            Tensor::Gate => self.gate(dtype),
+            Tensor::Branch => self.normal(dtype, case.rows * cols, 8),
             Tensor::Statistics => match &self.saved {
                 Some(saved) => saved.clone(),
                 None => {
@@ -176,11 +178,23 @@ impl Runner<'_> {
         gains
     }
 
+    /// Up to 1 on both sides of 0, so that what it multiplies stays in range; some are 0, as all are where
+    /// training begins.
+    fn gate(&self, dtype: Dtype) -> Vec<f32> {
+        let mut gates = self.normal(dtype, self.problem.gates() as usize, 7);
+        gates.iter_mut().enumerate().for_each(|(i, gate)| match i % 7 {
+            2 => *gate = 0.0,
+            _ => *gate = rounded(dtype, f64::from(*gate * 0.5).clamp(-1.0, 1.0)),
+        });
+        gates
+    }
+
     /// What there is in a tensor that is added to.
     fn old_values(&self, used: &Used) -> Vec<f32> {
         let dtype = used.stored.dtype(self.problem);
         match used.shape {
             Shape::Cols => self.normal(dtype, self.parameters(), 5),
+            Shape::Gates => self.normal(dtype, self.problem.gates() as usize, 5),
             Shape::PerRow => self.normal(dtype, self.case.rows, 5),
             _ => self.normal(dtype, self.case.rows * self.cols, 4),
         }
@@ -258,12 +272,16 @@ impl Runner<'_> {
         let plain = Span { offset: of_rows.offset, element_bytes: dtype.size(), ..Span::default() };
         let rows = self.case.rows;
         let (rows, span) = match used.shape {
-            Shape::Cols => {
-                let span = Span { cols: self.problem.parameters(), ..plain };
+            Shape::Cols | Shape::Gates => {
+                let channels = self.problem.channels;
+                let (values, has_rows) = match used.shape {
+                    Shape::Gates => (self.problem.gates(), channels.is_some_and(Channels::is_by_column)),
+                    _ => (self.problem.parameters(), channels.is_some_and(Channels::has_parameter_rows)),
+                };
+                let span = Span { cols: values, ..plain };
                 let inner_columns = self.problem.cols;
                 let outer_column_stride = u64::from(inner_columns) + self.case.layout.gap();
                 let apart = Span { inner_columns, outer_column_stride, ..span };
-                let has_rows = self.problem.channels.is_some_and(Channels::is_by_column);
                 (1, if has_rows && self.case.layout == Layout::Slice { apart } else { span })
             }
             Shape::Codes => {

@@ -25,7 +25,7 @@ fn a_wrong_call_gives_its_error_and_leaves_the_device_in_order() {
     for (name, expected, norm, buffers) in [
         (
             "no output",
-            "invalid: buffer dx is missing: at least one of dx, dgain, dbias and drow_gain must be given",
+            "invalid: buffer dx is missing: at least one of dx, dbranch, dgate, dgain, dbias and drow_gain must be given",
             &plain,
             none,
         ),

@@ -289,8 +289,8 @@ fn partial_rows_are_reduced(call: &Call, partial_rows: usize) -> TestCaseResult 
     for slice in 0..reduce.rows_per_workgroup {
         loads += (slice..dispatch.rows).step_by(4 * reduce.rows_per_workgroup as usize).count() * 4;
     }
-    let accumulated =
-        [backward.dgain, backward.dbias].iter().filter(|kind| **kind == Some(Gradient::Accumulate)).count();
+    let gradients = [backward.dgain, backward.dbias, backward.dgate];
+    let accumulated = gradients.iter().filter(|kind| **kind == Some(Gradient::Accumulate)).count();
     let parameter = u64::from(problem.cols) * u64::from(problem.parameter_dtype.size());
     let partial_row = u64::from(reduce.parameter_gradients()) * 4 * u64::from(problem.cols);
     prop_assert_eq!(

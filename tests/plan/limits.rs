@@ -20,15 +20,20 @@ proptest! {
     #[test]
     fn only_a_limit_refuses_a_plan(mut case in cases(1..=1_u32 << 20)) {
         // What backward reads again for an activation, its split rows have a ninth for, and codes beside all
-        // else.
+        // else. A gate has what it multiplies beside it, and backward its gradient too.
         let has_codes = case.forward.codes.is_some();
-        let most_buffers = if case.reads_bias_again() || has_codes { 9 } else { 8 };
+        let of_gate = [case.forward.gate, case.backward.dbranch, case.backward.dgate.is_some()];
+        let most_buffers = match of_gate.contains(&true) {
+            true => 10,
+            false => if case.reads_bias_again() || has_codes { 9 } else { 8 },
+        };
         case.caps.max_storage_buffers = case.caps.max_storage_buffers.max(most_buffers);
         case.caps.max_invocations = case.caps.max_invocations.max(256);
         case.caps.max_binding_bytes = case.caps.max_binding_bytes.max(128 << 20);
         let wanted = if case.has_parameter_gradients() { 7 } else { 6 };
-        // Rows whose y is written in codes are not split, nor those of backward from y.
-        let split = 2 * usize::from(has_codes) + 2 * usize::from(case.backward.from_y);
+        // Rows whose y is written in codes are not split, nor those of backward from y or with dgate.
+        let is_whole = case.backward.from_y || case.backward.dgate.is_some();
+        let split = 2 * usize::from(has_codes) + 2 * usize::from(is_whole);
         prop_assert_eq!(case.plans().len(), wanted - split);
     }
 }

@@ -51,11 +51,20 @@ fn all_plans(case: &Case) -> Vec<Result<Plan, Error>> {
     let groups = if problem.cols > Problem::MAX_COLS / 2 { 1 } else { 2 };
     let channels = Channels::new(problem.cols.saturating_mul(groups), groups, 1);
     let of_channels = Problem { channels: Some(channels), ..*problem };
-    plans.push(Plan::forward(&of_channels, *forward, *width, caps));
+    // A gate is not that of rows of one column each.
+    let has_gates = problem.cols > 1;
+    let of_forward = Forward { gate: forward.gate && has_gates, ..*forward };
     // Gains are counted where they are those of columns.
-    let uncounted = Backward { clamped: false, ..*backward };
-    plans.push(Plan::backward(&of_channels, uncounted, *width, caps));
-    let sums = Backward { dgain: Some(Gradient::Overwrite), ..uncounted };
+    let of_backward = Backward {
+        clamped: false,
+        dsum: backward.dsum && (has_gates || backward.dx.is_some()),
+        dbranch: backward.dbranch && has_gates,
+        dgate: backward.dgate.filter(|_| has_gates),
+        ..*backward
+    };
+    plans.push(Plan::forward(&of_channels, of_forward, *width, caps));
+    plans.push(Plan::backward(&of_channels, of_backward, *width, caps));
+    let sums = Backward { dgain: Some(Gradient::Overwrite), clamped: false, ..*backward };
     // Sums of their own are those of channels with several columns.
     if problem.cols > 2 && problem.cols.is_multiple_of(2) {
         let channels = Some(Channels::new(problem.cols / 2, 1, 2));

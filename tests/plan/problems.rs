@@ -54,6 +54,7 @@ impl Case {
         let inputs =
             [x_in.is_none(), residual && residual_in.is_none(), affine.has_gain(), affine.has_bias()];
         let of_call = count(&inputs) + count(&[!without_y, residual && !without_sum, statistics, row_gain]);
+        let of_call = of_call + count(&[self.forward.gate]);
         let Forward { codes, given_unit, .. } = self.forward;
         of_call + self.mean_and_variance() + count(&[codes.is_some(), codes.is_some() && !given_unit])
     }
@@ -66,8 +67,9 @@ impl Case {
         let affine = if without_y { Affine::None } else { self.problem.affine };
         let own = |input| input != Some(Tensor::Sum);
         let sum = residual && !without_sum;
-        let first = [own(x_in), residual && own(residual_in), sum, true];
-        let again = [x_in.is_none(), residual && residual_in.is_none()];
+        let gate = self.forward.gate;
+        let first = [own(x_in), residual && own(residual_in), gate, sum, true];
+        let again = [x_in.is_none(), residual && residual_in.is_none(), gate];
         let inputs = if sum { 1 } else { count(&again) };
         let second = [affine.has_gain(), affine.has_bias(), !without_y, statistics, row_gain];
         let partials = usize::from(!self.forward.given_statistics);
@@ -89,8 +91,14 @@ impl Case {
         let Backward { dx, dsum, row_gain, drow_gain, x_in_dx, dy_in_dx, .. } = self.backward;
         let has_gain = self.problem.affine.has_gain();
         let inputs = [!x_in_dx, !dy_in_dx, dsum, has_gain, self.reads_bias_again(), true];
+        let Backward { dbranch, dgate, .. } = self.backward;
+        // The branch; the gate and dbranch.
+        let of_gate = [dgate.is_some(), dbranch, dbranch];
         let of_rows = [row_gain && dx.is_some(), drow_gain.is_some(), self.backward.clamped];
-        count(&inputs) + count(&[dx.is_some(), self.has_parameter_gradients()]) + count(&of_rows)
+        count(&of_gate)
+            + count(&inputs)
+            + count(&[dx.is_some(), self.has_parameter_gradients()])
+            + count(&of_rows)
     }
 
     /// Whether backward makes again what an activation was applied to, or xhat from y.
@@ -99,7 +107,8 @@ impl Case {
     }
 
     pub(crate) fn reduce_buffers(&self) -> usize {
-        1 + count(&[self.backward.dgain.is_some(), self.backward.dbias.is_some()])
+        let Backward { dgain, dbias, dgate, .. } = self.backward;
+        1 + count(&[dgain.is_some(), dbias.is_some(), dgate.is_some()])
     }
 }
 
@@ -211,13 +220,13 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
         (Some(Tensor::Y), Some(Tensor::Sum)),
         (Some(Tensor::Sum), Some(Tensor::Y)),
     ]);
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let codes = prop::sample::select(vec![None, None, Some(CodeDtype::Int8), Some(CodeDtype::Fp8E4m3)]);
     let codes = (codes, any::<bool>());
     let of_rows = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
     (flags, places, of_rows, codes).prop_map(
         |(
-            (residual, statistics, without_sum, without_y, row_gain),
+            (residual, statistics, without_sum, without_y, row_gain, gate),
             (x_in, residual_in),
             (given, running),
             (codes, given_unit),
@@ -226,10 +235,13 @@ pub(crate) fn forwards() -> impl Strategy<Value = Forward> {
             let residual = residual && !given && !running;
             let x_in = x_in.filter(|place| residual || *place == Tensor::Y);
             let residual_in = residual_in.filter(|_| residual);
+            let gate = gate && residual;
+            let row_gain = row_gain && !gate;
             let lies_in = |output| [x_in, residual_in].contains(&Some(output));
             Forward {
                 residual,
                 without_sum: without_sum && residual && !lies_in(Tensor::Sum),
+                gate,
                 without_y: without_y && (codes.is_some() || (statistics && !row_gain)) && !lies_in(Tensor::Y),
                 statistics,
                 row_gain,
@@ -252,13 +264,20 @@ pub(crate) fn gradients() -> impl Strategy<Value = Option<Gradient>> {
 pub(crate) fn backwards() -> impl Strategy<Value = Backward> {
     let in_place = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
     let row_gains = prop_oneof![3 => Just(None), 1 => gradients().prop_map(Some)];
-    let options =
-        (gradients(), gradients(), gradients(), any::<bool>(), row_gains, in_place, any::<[bool; 2]>());
-    options.prop_map(|(dx, dgain, dbias, dsum, row_gains, (x_in_dx, dy_in_dx), [from_y, clamped])| {
+    let of_gate = prop_oneof![1 => Just((false, None)), 1 => (any::<bool>(), gradients())];
+    let gradients = (gradients(), gradients(), gradients());
+    let options = (gradients, any::<bool>(), row_gains, in_place, any::<[bool; 2]>(), of_gate);
+    options.prop_map(|((dx, dgain, dbias), dsum, row_gains, in_place, [from_y, clamped], of_gate)| {
+        let ((x_in_dx, dy_in_dx), (dbranch, dgate)) = (in_place, of_gate);
+        let from_y = from_y && !dbranch && dgate.is_none();
         let may_be_in_place = dx == Some(Gradient::Overwrite);
+        let is_gated = dbranch || dgate.is_some();
+        let row_gains = row_gains.filter(|_| !is_gated);
         Backward {
             dx,
-            dsum: dsum && may_be_in_place,
+            dsum: dsum && (may_be_in_place || (dx.is_none() && is_gated)),
+            dbranch,
+            dgate,
             dgain,
             dbias,
             row_gain: row_gains.is_some(),
@@ -286,6 +305,7 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
                 row_gain: forward.row_gain && may_have_row_gain,
                 given_statistics: forward.given_statistics && has_mean,
                 running_statistics: forward.running_statistics && has_mean && problem.cols > 1,
+                gate: forward.gate && !problem.activation.is_some(),
                 ..forward
             };
             let from_y = backward.from_y && !problem.activation.is_some();
@@ -297,11 +317,14 @@ pub(crate) fn cases(cols: impl Strategy<Value = u32>) -> impl Strategy<Value = C
                     && problem.channels.is_none(),
                 row_gain: backward.row_gain && may_have_row_gain,
                 drow_gain: backward.drow_gain.filter(|_| may_have_row_gain),
+                dbranch: backward.dbranch && !problem.activation.is_some(),
+                dgate: backward.dgate.filter(|_| !problem.activation.is_some()),
                 dgain: backward.dgain.filter(|_| problem.affine.has_gain()),
                 dbias: backward.dbias.filter(|_| problem.affine.has_bias()),
                 ..backward
             };
-            if backward.dx.is_none() && backward.dgain.is_none() && backward.dbias.is_none() {
+            let is_gated = backward.dbranch || backward.dgate.is_some();
+            if backward.dx.is_none() && !is_gated && !backward.has_parameters() {
                 backward.dx = Some(Gradient::Overwrite);
             }
             Case { problem, vector_width, forward, backward, caps }

@@ -48,6 +48,8 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
     // The gain of each row, and its gradient, in float32.
     let of_rows = |count| times(count, 4 * call.rows);
     let row_gain = of_rows(forward.row_gain);
+    let gate = |count| times(count, parameter);
+    let gate_again = gate(forward.gate && forward.without_sum);
     let given = 2 * of_rows(forward.given_statistics);
     let running = 2 * of_rows(forward.running_statistics);
     let (y, sum) =
@@ -58,7 +60,8 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
     let codes = times(forward.codes.is_some(), call.rows * cols.next_multiple_of(4)) + units;
     match plan.kernel {
         Kernel::ForwardCached | Kernel::ForwardStreamed => {
-            let read = tensor + times(forward.residual, tensor) + gain + bias + row_gain + running;
+            let sum_of = times(forward.residual, tensor) + gate(forward.gate);
+            let read = tensor + sum_of + gain + bias + row_gain + running;
             let written = y + sum + times(forward.statistics, statistics) + running + codes;
             prop_assert_eq!(traffic.written, written);
             if plan.kernel == Kernel::ForwardCached {
@@ -70,7 +73,7 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             }
         }
         Kernel::ForwardSplitStatistics => {
-            let inputs = tensor + times(forward.residual, tensor);
+            let inputs = tensor + times(forward.residual, tensor) + gate(forward.gate);
             let left = 16 * u64::from(plan.row_partials()) * call.rows;
             prop_assert_eq!((traffic.read, traffic.written), (inputs, sum + left));
         }
@@ -79,7 +82,7 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let written = y + times(forward.statistics, statistics) + running;
             prop_assert_eq!(
                 (traffic.read, traffic.written),
-                (again + gain + bias + row_gain + merged + given + running, written)
+                (again + gate_again + gain + bias + row_gain + merged + given + running, written)
             );
         }
         Kernel::BackwardSplitSums => {
@@ -99,11 +102,13 @@ fn traffic_is_counted(call: &Call, plan: &Plan, dispatches: &[Dispatch]) -> Test
             let row_gain = of_rows(backward.row_gain && backward.dx.is_some());
             let drow_gain = of_rows(backward.drow_gain.is_some());
             let added = of_rows(backward.drow_gain == Some(Gradient::Accumulate)) + row_gain;
-            let parameters = gain + bias_again;
-            let of_rows = 2 * tensor + accumulated + dsum + statistics + added;
+            let parameters = gain + bias_again + gate(backward.dbranch);
+            let branch = times(backward.dgate.is_some(), tensor);
+            let of_rows = 2 * tensor + accumulated + dsum + branch + statistics + added;
             let read = of_rows + parameters + read_back * partial_row;
             let count = times(backward.clamped, 4);
-            let written = times(backward.dx.is_some(), tensor) + left * partial_row + drow_gain + count;
+            let gradients = times(backward.dx.is_some(), tensor) + times(backward.dbranch, tensor);
+            let written = gradients + left * partial_row + drow_gain + count;
             if plan.kernel == Kernel::BackwardCached {
                 let blocks: u64 = dispatches.iter().map(|dispatch| summed_blocks(plan, dispatch)).sum();
                 let again = times(partial_row > 0, blocks.saturating_sub(left) * partial_row);

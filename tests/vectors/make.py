@@ -1,5 +1,5 @@
-"""Writes torch.safetensors beside this file: layer norm, RMS norm, L2, weight normalization and group norm as PyTorch
-computes them in float64.
+"""Writes torch.safetensors beside this file: layer norm, RMS norm, L2, weight normalization, group norm and norms of
+gated sums as PyTorch computes them in float64.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/vectors/make.py
@@ -104,6 +104,30 @@ def make_group_norm(affine, samples, channels, groups, spatial, eps, mean=0.3):
     return case
 
 
+def make_gated(normalization, affine, samples, tokens, cols, eps, modulated):
+    """A norm of residual + gate * x, with a gate for each sample: [samples, 3 * cols] are shift, scale and gate."""
+    case = {name: torch.randn(samples, tokens, cols) for name in ("x", "residual", "dy", "dsum")}
+    case["modulation"] = 0.5 * torch.randn(samples, 3 * cols)
+    if affine != "none":
+        case["gain"] = 1 + 0.25 * torch.randn(cols)
+    if affine == "gain_bias":
+        case["bias"] = 0.5 * torch.randn(cols)
+
+    names = ["x", "residual", "modulation"] + [name for name in ("gain", "bias") if name in case]
+    given = {name: case[name].double().requires_grad_() for name in names}
+    shift, scale, gate = given["modulation"].unsqueeze(1).chunk(3, dim=-1)
+    # float32, as backward reads it.
+    exact = given["residual"] + gate * given["x"]
+    sum = exact + (exact.detach().float().double() - exact.detach())
+    y = normalize(sum, normalization, given.get("gain"), given.get("bias"), eps)
+    y = y * (1 + scale) + shift if modulated else y
+    torch.autograd.backward([y, sum], [case["dy"].double(), case["dsum"].double()])
+    case["sum"], case["y"] = sum.detach().float(), y.detach()
+    case["mean"], case["rstd"] = statistics(sum.detach().reshape(-1, cols), normalization, eps)
+    gradients = {"x": "dbranch", "residual": "dx", "modulation": "dmodulation", "gain": "dgain", "bias": "dbias"}
+    return {**case, **{gradients[name]: value.grad for name, value in given.items()}}
+
+
 def main():
     torch.manual_seed(20160721)
     tensors, cases = {}, []
@@ -186,7 +210,22 @@ def main():
         of_case = make_group_norm(**description, mean=mean)
         tensors.update({f"{name}.{key}": value.contiguous() for key, value in of_case.items()})
 
-    lists = {"cases": cases, "weight_norms": weight_norms, "group_norms": group_norms}
+    gated_sums = []
+    for normalization, affine, samples, tokens, cols, modulated in (
+        ("layer", "none", 2, 5, 64, True),
+        ("rms", "none", 3, 2, 7, True),
+        ("layer", "none", 2, 4, 16, False),
+        ("layer", "gain_bias", 3, 3, 24, False),
+        ("rms", "gain", 6, 1, 9, False),
+    ):
+        name = ".".join(["gated", normalization, affine, str(cols)] + ["modulated"] * modulated)
+        description = dict(normalization=normalization, affine=affine, samples=samples, tokens=tokens, cols=cols)
+        description.update(eps=EPS[len(gated_sums) % len(EPS)], modulated=modulated)
+        gated_sums.append({"name": name, **description})
+        of_case = make_gated(**description)
+        tensors.update({f"{name}.{key}": value.contiguous() for key, value in of_case.items()})
+
+    lists = {"cases": cases, "weight_norms": weight_norms, "group_norms": group_norms, "gated_sums": gated_sums}
     metadata = {"torch": torch.__version__, **{name: json.dumps(value) for name, value in lists.items()}}
     path = pathlib.Path(__file__).with_name("torch.safetensors")
     safetensors.torch.save_file(tensors, path, metadata)

@@ -4,6 +4,7 @@ mod batch;
 mod factor;
 mod flags;
 mod gate;
+mod gated_sum;
 mod rows;
 
 pub(crate) use factor::{FactorFlags, Factors};

@@ -44,6 +44,7 @@ impl Choice {
             ("--vector-width", self.vector_width.is_some()),
             ("--channels", self.channels.is_some()),
             ("--groups", self.groups.is_some()),
+            ("--shared-affine", self.shared_affine),
             ("--strided", self.strided),
             ("--outer-columns", self.outer_columns),
             ("--adapter", self.adapter.is_some()),
@@ -123,6 +124,13 @@ impl Choice {
             OperationFlag::ReduceParameters => {
                 Plan::reduce_parameters(&problem, backward, vector_width, &caps)
             }
+            OperationFlag::ReduceShared => {
+                let plan = Plan::reduce_shared(&problem, backward, vector_width, &caps).map_err(by_flag)?;
+                Ok(plan.ok_or_else(|| {
+                    let needs = "--shared-affine, --option dgate, and --dgain or --dbias";
+                    wrong(format!("--operation reduce-shared needs {needs}"))
+                })?)
+            }
         }
         .map_err(by_flag)?;
         if self.across && !plan.is_across() {
@@ -139,7 +147,7 @@ impl Choice {
             (true, false) => Strides::Rows,
             (false, false) => Strides::Dense,
         };
-        if strides == Strides::Rows && operation == OperationFlag::ReduceParameters {
+        if strides == Strides::Rows && operation.is_reduction() {
             return Err(wrong("--strided is about rows, and --operation reduce-parameters has none"));
         }
         if self.outer_columns && operation == OperationFlag::ChannelSums {
@@ -148,10 +156,10 @@ impl Choice {
             ));
         }
         // 8 stands for 16 bytes, which are 4 values of float32, as in partial sums.
-        let read = if operation == OperationFlag::ReduceParameters { Dtype::F32 } else { problem.dtype };
+        let read = if operation.is_reduction() { Dtype::F32 } else { problem.dtype };
         // Sums over channels take what divides a channel, and add up one by one.
         let is_of_channels = problem.channels.is_some()
-            && matches!(operation, OperationFlag::ChannelSums | OperationFlag::ReduceParameters);
+            && (operation == OperationFlag::ChannelSums || operation.is_reduction());
         if !is_of_channels && !self.across && plan.vector_width < least.min(Plan::max_vector_width(read, 8)) {
             return Err(wrong(format!(
                 "--vector-width is {least}, needs to divide --cols {}, or to be at most {}",
@@ -173,7 +181,8 @@ impl Choice {
             activation: self.activation.unwrap_or_default(),
             channels: self.channels.zip(self.groups).map(|(count, groups)| {
                 let per_row = count.checked_div(groups).unwrap_or(0).max(1);
-                Channels::new(count, groups, self.cols.unwrap_or_default() / per_row)
+                let channels = Channels::new(count, groups, self.cols.unwrap_or_default() / per_row);
+                Channels { shares_affine: self.shared_affine, ..channels }
             }),
             ..Problem::default()
         }
@@ -274,17 +283,18 @@ impl Choice {
             return Err(wrong("--x-in and --dy-in need --dx overwrite"));
         }
         let parameters = backward.has_parameters();
-        let is_sum = matches!(operation, OperationFlag::ReduceParameters | OperationFlag::ChannelSums);
+        let is_sum = operation == OperationFlag::ChannelSums || operation.is_reduction();
         if is_sum && !parameters {
             return Err(wrong("--operation reduce-parameters and channel-sums need --dgain or --dbias"));
         }
         let has_sums = problem.channels.is_some_and(|channels| channels.per_row() > 1);
-        if has_sums && !is_sum && backward.dx.is_none() {
+        let is_gated = backward.dbranch || backward.dgate.is_some();
+        if has_sums && !is_sum && backward.dx.is_none() && !is_gated {
             return Err(wrong(
                 "--operation backward needs --dx: of channels, channel-sums has dgain and dbias",
             ));
         }
-        if backward.dx.is_none() && !parameters && backward.drow_gain.is_none() {
+        if backward.dx.is_none() && !is_gated && !parameters && backward.drow_gain.is_none() {
             return Err(wrong(
                 "--operation backward needs one of --dx, --dgain, --dbias and --option drow_gain",
             ));

@@ -6,7 +6,7 @@ use super::uniform::{Uniform, Value};
 use crate::failure::Failure;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
-use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Forward, Operation, Plan, Shape, Tensor};
+use wgpu_layernorm::plan::{AdapterKind, Caps, Formula, Forward, Kernel, Operation, Plan, Shape, Tensor};
 use wgpu_layernorm::shader::variants::Variant;
 use wgpu_layernorm::translate::Module;
 use wgpu_layernorm::{Channels, CodeDtype};
@@ -148,7 +148,7 @@ impl Description {
                     shape: shape(plan, used.shape),
                     // A word may hold two values, of which each can be the first.
                     start_multiple: match used.shape {
-                        Shape::Cols if has_single_parameters(plan) => 1,
+                        shape if shape.is_of_parameters() && has_single_parameters(plan) => 1,
                         _ if plan.vector_width == 1 => 1,
                         _ => values_per_element,
                     },
@@ -250,13 +250,16 @@ fn shape(plan: &Plan, shape: Shape) -> Vec<Value> {
     match shape {
         Shape::Statistics => vec![rows("rows"), Value::Number(2)],
         Shape::RowPartials => vec![rows("rows"), Value::Number(plan.row_partials()), Value::Number(4)],
-        Shape::Cols => vec![Value::Number(plan.parameters())],
+        Shape::Cols | Shape::Gates => vec![Value::Number(plan.values_of(shape))],
         Shape::PerRow => vec![rows("rows")],
         Shape::One => vec![Value::Number(1)],
         Shape::Codes => vec![rows("rows"), Value::Number(Shape::words(plan.cols))],
         Shape::Partials => {
-            let gradients = Value::Number(plan.parameter_gradients());
-            vec![rows("partial_rows"), gradients, Value::Number(plan.parameters())]
+            let gradients = Value::Number(plan.partial_gradients);
+            // Added up over all samples, they are those of each.
+            let of_samples = plan.channels.filter(|_| plan.kernel == Kernel::BackwardReduceParameters);
+            let values = of_samples.map_or(plan.parameters(), |channels| channels.count);
+            vec![rows("partial_rows"), gradients, Value::Number(values)]
         }
         _ => vec![rows("rows"), Value::Number(row_cols(plan))],
     }

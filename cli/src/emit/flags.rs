@@ -10,7 +10,8 @@ use wgpu_layernorm::{Activation, Affine, Dtype, Normalization, Problem};
 pub(crate) struct Choice {
     /// The split ones share a row among workgroups: the first of two leaves row_partials, which the second
     /// reads. channel-sums has the sums of dgain and dbias over channels, and backward then dx alone.
-    /// reduce-parameters adds up the partial sums of dgain and dbias that either leaves [default: forward]
+    /// reduce-parameters adds up the partial sums of dgain, dbias and dgate that either leaves; with
+    /// --shared-affine those of dgate, and reduce-shared then those of dgain and dbias [default: forward]
     #[arg(long, value_enum, help_heading = "Kernel")]
     pub(super) operation: Option<OperationFlag>,
 
@@ -29,7 +30,7 @@ pub(crate) struct Choice {
     #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
     pub(super) dtype: Option<Dtype>,
 
-    /// Storage of gain, bias, dgain and dbias, f32 or that of the rows [default: that of the rows]
+    /// Storage of gain, bias, gate and their gradients, f32 or that of the rows [default: that of the rows]
     #[arg(long, value_parser = dtypes(), help_heading = "Kernel")]
     pub(super) parameter_dtype: Option<Dtype>,
 
@@ -53,6 +54,11 @@ pub(crate) struct Choice {
     /// Groups of a sample, which divide its channels evenly; --cols has C / G channels
     #[arg(long, value_name = "G", requires = "channels", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Kernel")]
     pub(super) groups: Option<u32>,
+
+    /// Groups share gain and bias, one for each column, and only a gate has one for each group: with channels
+    /// of one column each
+    #[arg(long, requires = "groups", help_heading = "Kernel")]
+    pub(super) shared_affine: bool,
 
     /// Elements at once, 1, 2, 4, 8 or 16: every row starts on a multiple of N of them, where 8 stands for 16
     /// bytes in every type, and 16 for 32, which words of 64 bits take [default: 8, as far as N divides cols]
@@ -180,11 +186,17 @@ pub(super) enum OperationFlag {
     BackwardSplitApply,
     ChannelSums,
     ReduceParameters,
+    ReduceShared,
 }
 
 impl OperationFlag {
     pub(super) const fn is_forward(self) -> bool {
         matches!(self, Self::Forward | Self::ForwardSplitStatistics | Self::ForwardSplitApply)
+    }
+
+    /// Whether it adds up partial sums.
+    pub(super) const fn is_reduction(self) -> bool {
+        matches!(self, Self::ReduceParameters | Self::ReduceShared)
     }
 }
 

@@ -110,7 +110,7 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
     let is_strided = plan.strides != Strides::Dense;
     let [row_stride, column_stride] = match used.shape {
         Shape::Statistics => [name("row_stride"), name("column_stride")],
-        Shape::Cols | Shape::One => [Value::Number(0), Value::Number(1)],
+        Shape::Cols | Shape::Gates | Shape::One => [Value::Number(0), Value::Number(1)],
         Shape::PerRow | Shape::Codes => [name("row_stride"), Value::Number(1)],
         Shape::Partials => [Value::Number(plan.parameters()), Value::Number(1)],
         Shape::RowPartials => [Value::Number(4 * plan.row_partials()), Value::Number(1)],
@@ -122,7 +122,11 @@ fn place(plan: &Plan, used: &Used) -> [Value; 4] {
         _ => name("start"),
     };
     // Without outer rows, each row is one.
-    let has_rows = used.shape == Shape::Cols && plan.has_parameter_rows();
+    let has_rows = match used.shape {
+        Shape::Cols => plan.has_parameter_rows(),
+        Shape::Gates => plan.has_gate_rows(),
+        _ => false,
+    };
     let outer_stride = if is_strided || has_rows { name("outer_stride") } else { row_stride.clone() };
     [start, row_stride, column_stride, outer_stride]
 }

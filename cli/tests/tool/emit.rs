@@ -224,7 +224,7 @@ fn any_option_is_taken_by_its_name() {
     assert!(names.contains(&"dsum"), "{names:?}");
     let backward = ["emit", "--cols", "64", "--operation", "backward", "--option"];
     for (options, says) in [
-        (&["nonsense"][..], "--option \"nonsense\" needs to be one of dx, dx_accumulate, dsum, dgain, "),
+        (&["nonsense"][..], "--option \"nonsense\" needs to be one of dx, dx_accumulate, dsum, "),
         (&["dsum", "--dx", "accumulate"], "--option dsum does not go with the rest"),
         (
             &["dx", "--option", "dx_accumulate"],

@@ -9,6 +9,7 @@ mod destinations;
 mod emit;
 mod files;
 mod from_y;
+mod gate;
 mod gated;
 mod heads;
 mod inputs;

@@ -42,6 +42,13 @@ pub struct BackwardBuffers<'a> {
     /// the same pass. To add into its own buffer, give that as dx with [`Gradient::Accumulate`] instead.
     #[doc(alias = "residual_grad")]
     pub dsum: Option<BufferRows<'a>>,
+    /// What forward's gate has multiplied, its x, `[rows, cols]`; given exactly if `dgate` is. The x here is
+    /// the gated sum, and its dx that of the residual. Of type
+    /// [`residual_dtype`](crate::LayerNormDescriptor::residual_dtype), as dbranch.
+    pub branch: Option<BufferRows<'a>>,
+    /// The gate of forward, `[cols]`, or a row for each sample; given exactly if `dbranch` is.
+    #[doc(alias = "layer_scale")]
+    pub gate: Option<BufferVector<'a>>,
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain.
     #[doc(alias = "weight", alias = "gamma")]
     pub gain: Option<BufferVector<'a>>,
@@ -69,6 +76,13 @@ pub struct BackwardBuffers<'a> {
     /// `gate_input` are.
     #[doc(alias = "dz")]
     pub dgate_input: Option<BufferRows<'a>>,
+    /// Output, `[rows, cols]`: the gradient of what the gate has multiplied, `gate * dx`, with `dsum`, or
+    /// what dx accumulates to, in it. It is overwritten. dx itself may be left out.
+    pub dbranch: Option<BufferRows<'a>>,
+    /// Output, of the shape of the gate: its gradient, the sum over rows of `dx * branch`, over those of a
+    /// sample where it has a row for each.
+    #[doc(alias = "grad_gate")]
+    pub dgate: Option<BufferVector<'a>>,
     /// Output, `[cols]`, or a value for each channel.
     #[doc(alias = "grad_weight", alias = "dgamma", alias = "dweight")]
     pub dgain: Option<BufferVector<'a>>,
@@ -80,7 +94,7 @@ pub struct BackwardBuffers<'a> {
     pub drow_gain: Option<BufferVector<'a>>,
     /// Whether dx replaces or is added to what its buffer holds.
     pub dx_gradient: Gradient,
-    /// Whether dgain, dbias and `drow_gain` replace or are added to what their buffers hold.
+    /// Whether dgain, dbias, `dgate` and `drow_gain` replace or are added to what their buffers hold.
     pub parameter_gradient: Gradient,
     /// Scratch of the caller's, at least
     /// [`backward_scratch_bytes`](crate::LayerNorm::backward_scratch_bytes); `None` for that of the
@@ -123,6 +137,8 @@ impl<'a> BackwardBuffers<'a> {
             gate_input: None,
             gate_order: GateOrder::default(),
             dsum: None,
+            branch: None,
+            gate: None,
             gain: None,
             bias: None,
             row_gain: None,
@@ -130,6 +146,8 @@ impl<'a> BackwardBuffers<'a> {
             given_statistics: false,
             dx: None,
             dgate_input: None,
+            dbranch: None,
+            dgate: None,
             dgain: None,
             dbias: None,
             drow_gain: None,
@@ -153,6 +171,7 @@ impl<'a> BackwardBuffers<'a> {
         problem.check_bias_of_backward(self.bias.is_some(), self.y.is_some())?;
         self.check_from_y()?;
         self.check_gate(problem)?;
+        self.check_gated_sum(problem)?;
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         self.drow_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("drow_gain"))?;
         if self.drow_gain.is_some() && self.dx.is_some() && self.row_gain.is_none() {
@@ -160,13 +179,14 @@ impl<'a> BackwardBuffers<'a> {
             return Err(Error::MissingBuffer { buffer: "row_gain", why });
         }
         let parameters = [self.dgain, self.dbias, self.drow_gain];
-        if self.dx.is_none() && parameters.iter().all(Option::is_none) {
+        if self.dx.is_none() && !self.is_gated() && parameters.iter().all(Option::is_none) {
             return Err(Error::MissingBuffer {
                 buffer: "dx",
-                why: "at least one of dx, dgain, dbias and drow_gain must be given",
+                why: "at least one of dx, dbranch, dgate, dgain, dbias and drow_gain must be given",
             });
         }
         let why_not = match (self.dx, self.dx_gradient) {
+            (None, _) if self.is_gated() => None,
             (None, _) => Some("it is added into dx, which is not asked for"),
             (Some(_), Gradient::Accumulate) => {
                 Some("dx accumulates: give the buffer that holds dsum as dx instead")
@@ -231,7 +251,53 @@ impl<'a> BackwardBuffers<'a> {
         self.clamped.map_or(Ok(()), |_| Err(Error::UnusedBuffer { buffer: "clamped", why: why_not }))
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 15] {
+    /// Whether anything is wanted of what a gate has multiplied, or of the gate.
+    const fn is_gated(&self) -> bool {
+        self.dbranch.is_some() || self.dgate.is_some()
+    }
+
+    /// That gate and branch are there exactly where a gradient depends on them.
+    fn check_gated_sum(&self, problem: &Problem) -> Result<(), Error> {
+        let pairs = [
+            ("gate", self.gate.is_some(), self.dbranch.is_some(), "dbranch is it times dx"),
+            (
+                "branch",
+                self.branch.is_some(),
+                self.dgate.is_some(),
+                "dgate is the sum over rows of it times dx",
+            ),
+        ];
+        for (buffer, is_there, is_needed, why) in pairs {
+            match (is_there, is_needed) {
+                (false, true) => return Err(Error::MissingBuffer { buffer, why }),
+                (true, false) => {
+                    let why =
+                        "no gradient that is asked for depends on it: dbranch does on gate, dgate on branch";
+                    return Err(Error::UnusedBuffer { buffer, why });
+                }
+                _ => {}
+            }
+        }
+        if !self.is_gated() {
+            return Ok(());
+        }
+        if self.given_statistics {
+            let needs = "false for a gated sum, which has statistics of its own";
+            return Err(Error::invalid("given_statistics", true, needs));
+        }
+        let given = [
+            ("row_gain", self.row_gain.is_some()),
+            ("drow_gain", self.drow_gain.is_some()),
+            ("y", self.y.is_some()),
+            ("gate_input", self.gate_input.is_some()),
+        ];
+        if let Some((buffer, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(Error::UnusedBuffer { buffer, why: "backward of a gated sum has none" });
+        }
+        problem.check_uses_gate(if self.dbranch.is_some() { "dbranch" } else { "dgate" })
+    }
+
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 19] {
         [
             (Tensor::GateInput, self.gate_input.map(Into::into)),
             (Tensor::DgateInput, self.dgate_input.map(Into::into)),
@@ -240,11 +306,15 @@ impl<'a> BackwardBuffers<'a> {
             (Tensor::Clamped, self.clamped.map(Into::into)),
             (Tensor::Dy, Some(self.dy.into())),
             (Tensor::Dsum, self.dsum.map(Into::into)),
+            (Tensor::Branch, self.branch.map(Into::into)),
+            (Tensor::Gate, self.gate.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
             (Tensor::Bias, self.bias.map(Into::into)),
             (Tensor::RowGain, self.row_gain.map(Into::into)),
             (Tensor::Statistics, Some(self.statistics.into())),
             (Tensor::Dx, self.dx.map(Into::into)),
+            (Tensor::Dbranch, self.dbranch.map(Into::into)),
+            (Tensor::Dgate, self.dgate.map(Into::into)),
             (Tensor::Dgain, self.dgain.map(Into::into)),
             (Tensor::Dbias, self.dbias.map(Into::into)),
             (Tensor::DrowGain, self.drow_gain.map(Into::into)),
@@ -266,6 +336,10 @@ impl<'a> BackwardBuffers<'a> {
             gate_order: options.gate_input.unwrap_or_default(),
             dgate_input: given(Tensor::DgateInput).map(Into::into),
             dsum: given(Tensor::Dsum).map(Into::into),
+            branch: given(Tensor::Branch).map(Into::into),
+            gate: given(Tensor::Gate).map(Into::into),
+            dbranch: given(Tensor::Dbranch).map(Into::into),
+            dgate: given(Tensor::Dgate).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
             row_gain: given(Tensor::RowGain).map(Into::into),
@@ -275,7 +349,7 @@ impl<'a> BackwardBuffers<'a> {
             drow_gain: given(Tensor::DrowGain).map(Into::into),
             dx_gradient: options.dx.unwrap_or_default(),
             given_statistics: options.given_statistics,
-            parameter_gradient: options.dgain.or(options.dbias).or(options.drow_gain).unwrap_or_default(),
+            parameter_gradient: options.of_parameters().unwrap_or_default(),
             ..Self::new(rows, x, dy, given(Tensor::Statistics)?)
         })
     }
@@ -285,6 +359,8 @@ impl<'a> BackwardBuffers<'a> {
         Backward {
             dx: self.dx.map(|_| self.dx_gradient),
             dsum: self.dsum.is_some(),
+            dbranch: self.dbranch.is_some(),
+            dgate: self.dgate.map(|_| self.parameter_gradient),
             dgain: self.dgain.map(|_| self.parameter_gradient),
             dbias: self.dbias.map(|_| self.parameter_gradient),
             row_gain: self.row_gain.is_some() || self.drow_gain.is_some(),

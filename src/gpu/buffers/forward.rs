@@ -18,6 +18,12 @@ pub struct ForwardBuffers<'a> {
     /// Added to x before normalizing, `[rows, cols]`.
     #[doc(alias = "skip", alias = "shortcut")]
     pub residual: Option<BufferRows<'a>>,
+    /// What x is multiplied by before it is added to the residual: `sum = residual + gate * x`. `[cols]`, or
+    /// a row for each sample where [`channels`](crate::LayerNormDescriptor::channels) says so
+    /// ([`of_samples`](crate::Channels::of_samples), [`of_gates`](crate::Channels::of_gates)). Only with a
+    /// residual, and without an activation.
+    #[doc(alias = "gated_residual", alias = "layer_scale")]
+    pub gate: Option<BufferVector<'a>>,
     /// `[cols]`, or a value for each channel; given exactly if `affine` has a gain and y or codes are
     /// given.
     #[doc(alias = "weight", alias = "gamma")]
@@ -54,8 +60,8 @@ pub struct ForwardBuffers<'a> {
     /// Output: y in codes of 8 bits. Not where mean and variance are given or kept.
     #[doc(alias = "quantized", alias = "int8", alias = "fp8")]
     pub codes: Option<CodeBuffers<'a>>,
-    /// Output `x + residual` as stored, `[rows, cols]`, which backward needs; only with `residual`. Without
-    /// it the sum is rounded all the same, and normalized as it would be stored.
+    /// Output `x + residual`, or `residual + gate * x`, as stored, `[rows, cols]`, which backward needs; only
+    /// with `residual`. Without it the sum is rounded all the same, and normalized as it would be stored.
     pub sum: Option<BufferRows<'a>>,
     /// Output mean and rstd of each row, float32.
     #[doc(alias = "inv_std", alias = "rstd", alias = "mean")]
@@ -73,6 +79,7 @@ impl<'a> ForwardBuffers<'a> {
             rows,
             x: x.into(),
             residual: None,
+            gate: None,
             gain: None,
             bias: None,
             row_gain: None,
@@ -128,6 +135,17 @@ impl<'a> ForwardBuffers<'a> {
             }
         }
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
+        if self.gate.is_some() {
+            if self.residual.is_none() {
+                let why = "a gated x is added to it: `sum = residual + gate * x`";
+                return Err(Error::MissingBuffer { buffer: "residual", why });
+            }
+            if self.row_gain.is_some() {
+                let why = "rows of a gated sum have no gain each";
+                return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+            }
+            problem.check_uses_gate("gate")?;
+        }
         if let Some(codes) = &self.codes {
             if self.mean.is_some() || self.running.is_some() {
                 let why = "rows whose mean and variance are given or kept are written without codes";
@@ -161,11 +179,12 @@ impl<'a> ForwardBuffers<'a> {
         }
     }
 
-    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 15] {
+    pub(in crate::gpu) fn given(&self) -> [(Tensor, Option<Given<'a>>); 16] {
         [
             (Tensor::GateInput, self.gate_input.map(Into::into)),
             (Tensor::X, Some(self.x.into())),
             (Tensor::Residual, self.residual.map(Into::into)),
+            (Tensor::Gate, self.gate.map(Into::into)),
             (Tensor::Gain, self.gain.map(Into::into)),
             (Tensor::Bias, self.bias.map(Into::into)),
             (Tensor::RowGain, self.row_gain.map(Into::into)),
@@ -198,6 +217,7 @@ impl<'a> ForwardBuffers<'a> {
             gate_input: given(Tensor::GateInput).map(Into::into),
             gate_order: options.gate_input.unwrap_or_default(),
             residual: given(Tensor::Residual).map(Into::into),
+            gate: given(Tensor::Gate).map(Into::into),
             gain: given(Tensor::Gain).map(Into::into),
             bias: given(Tensor::Bias).map(Into::into),
             row_gain: given(Tensor::RowGain).map(Into::into),
@@ -214,6 +234,7 @@ impl<'a> ForwardBuffers<'a> {
         Forward {
             residual: self.residual.is_some(),
             without_sum: self.residual.is_some() && self.sum.is_none(),
+            gate: self.gate.is_some(),
             without_y: self.y.is_none(),
             statistics: self.statistics.is_some(),
             row_gain: self.row_gain.is_some(),

@@ -354,8 +354,8 @@ mod tests {
         }
         // A call says once what becomes of the gradients of parameters.
         let says_once = |options: &Backward| {
-            let Backward { dgain, dbias, drow_gain, .. } = *options;
-            let mut gradients = [dgain, dbias, drow_gain].into_iter().flatten();
+            let Backward { dgain, dbias, dgate, drow_gain, .. } = *options;
+            let mut gradients = [dgain, dbias, dgate, drow_gain].into_iter().flatten();
             gradients.next().is_none_or(|first| gradients.all(|other| other == first))
         };
         for options in Backward::all().into_iter().filter(says_once) {

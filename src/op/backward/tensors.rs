@@ -85,6 +85,22 @@ pub(in crate::op) const TENSORS: &[Spec<Backward>] = &[
         lies_in: apart,
     },
     Spec {
+        tensor: Tensor::Branch,
+        role: Role::INPUT,
+        shape: Shape::Rows,
+        stored: Stored::AsResidual,
+        uses: |asked| Uses::READ.only_if(asked.options.dgate.is_some() && finishes_rows(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Gate,
+        role: Role::INPUT,
+        shape: Shape::Gates,
+        stored: Stored::AsParameters,
+        uses: |asked| Uses::READ.only_if(asked.options.dbranch && finishes_rows(asked)),
+        lies_in: apart,
+    },
+    Spec {
         tensor: Tensor::Gain,
         role: Role::INPUT,
         shape: Shape::Cols,
@@ -157,6 +173,14 @@ pub(in crate::op) const TENSORS: &[Spec<Backward>] = &[
         lies_in: apart,
     },
     Spec {
+        tensor: Tensor::Dbranch,
+        role: Role::Output,
+        shape: Shape::Rows,
+        stored: Stored::AsResidual,
+        uses: |asked| Uses::WRITE.only_if(asked.options.dbranch && finishes_rows(asked)),
+        lies_in: apart,
+    },
+    Spec {
         tensor: Tensor::Partials,
         role: Role::Scratch,
         shape: Shape::Partials,
@@ -181,6 +205,14 @@ pub(in crate::op) const TENSORS: &[Spec<Backward>] = &[
         shape: Shape::Cols,
         stored: Stored::AsParameters,
         uses: |asked| gradient(asked.options.dbias).only_if(is_reduction(asked)),
+        lies_in: apart,
+    },
+    Spec {
+        tensor: Tensor::Dgate,
+        role: Role::Output,
+        shape: Shape::Gates,
+        stored: Stored::AsParameters,
+        uses: |asked| gradient(asked.options.dgate).only_if(is_reduction(asked)),
         lies_in: apart,
     },
     Spec {

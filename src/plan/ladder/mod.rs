@@ -22,7 +22,7 @@ pub use split::RowSplit;
 pub(super) use split::{Chunks, backward_split, forward_split};
 
 use super::numbers::SLOT_SUM_BYTES;
-use super::{AdapterKind, Caps, Kernel, Reduction, RegisterBudget, RowShape, SubgroupSizes};
+use super::{AdapterKind, Backward, Caps, Kernel, Reduction, RegisterBudget, RowShape, SubgroupSizes};
 use crate::error::Error;
 use crate::op::Stored;
 use crate::types::Problem;
@@ -76,15 +76,19 @@ pub(super) fn forward(shape: &RowShape, residual: bool, caps: &Caps) -> Result<R
 }
 
 /// With an activation a thread holds half as much, as it makes dz from x, gain and bias: it would spill on
-/// RDNA 3.
+/// RDNA 3, and so would sums over rows where xhat is made of y, gain and bias. With the gradient of a gate it
+/// holds a third sum.
 pub(super) fn backward(
     shape: &RowShape,
-    parameters: bool,
+    backward: &Backward,
     problem: &Problem,
     caps: &Caps,
 ) -> Result<Rung, Error> {
     let registers = &caps.registers;
-    let share = if problem.activation.is_some() { 2 } else { 1 };
+    let parameters = backward.has_parameters();
+    let sums_from_y = backward.from_y && problem.affine.has_bias() && parameters;
+    let holds_more = problem.activation.is_some() || backward.dgate.is_some() || sums_from_y;
+    let share = if holds_more { 2 } else { 1 };
     let rung = match (caps.kind, parameters) {
         (AdapterKind::Software, _) => {
             software(Kernel::BackwardCached, shape, software_budget(caps).backward_loads, caps)
@@ -121,8 +125,9 @@ pub(super) fn backward(
 /// a workgroup of 1024 they spill on GCN 5, as the sums of gradients do.
 pub(super) fn backward_of_channels(shape: &RowShape, problem: &Problem, caps: &Caps) -> Result<Rung, Error> {
     let max_invocations = caps.max_invocations.min(BACKWARD_MOST_THREADS);
-    backward(shape, false, problem, &Caps { max_invocations, ..*caps })
-        .or_else(|_| backward(shape, false, problem, caps))
+    let of_rows = &Backward::default();
+    backward(shape, of_rows, problem, &Caps { max_invocations, ..*caps })
+        .or_else(|_| backward(shape, of_rows, problem, caps))
 }
 
 /// The rung of `backward_channel_sums`: a workgroup is a row, and its slots are channels.

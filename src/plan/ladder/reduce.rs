@@ -22,9 +22,10 @@ const MOST_SCRATCH_BYTES: u64 = 64 << 20;
 /// Partial sums of the parameter gradients that fill the largest GPU, a workgroup each.
 const MOST_PARTIAL_ROWS: u32 = 1024;
 
-/// The most partial sums of the parameter gradients, within the scratch budget and one storage binding.
-pub(in crate::plan) fn max_partial_rows(cols: u32, caps: &Caps) -> u32 {
-    let row_bytes = 2 * 4 * u64::from(cols);
+/// The most partial sums of the parameter gradients, within the scratch budget and one storage binding: of
+/// two gradients at least, so that one fewer is no other plan.
+pub(in crate::plan) fn max_partial_rows(cols: u32, gradients: u32, caps: &Caps) -> u32 {
+    let row_bytes = u64::from(gradients.max(2)) * 4 * u64::from(cols);
     let fit = MOST_SCRATCH_BYTES.min(caps.max_binding_bytes) / row_bytes;
     u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, MOST_PARTIAL_ROWS)
 }

@@ -56,13 +56,12 @@ impl RowSplit {
     }
 
     /// Whether the rows of a plan for rows as a whole are split instead: not those whose y is written in
-    /// codes, or whose backward is from y.
+    /// codes, whose backward is from y, or from which dgate is wanted.
     #[must_use]
     pub const fn splits(self, whole: &Plan) -> bool {
         matches!(self, Self::Wide)
             && matches!(whole.kernel, Kernel::ForwardStreamed | Kernel::BackwardStreamed)
-            && !whole.writes_codes()
-            && !whole.is_from_y()
+            && !whole.wants_whole_rows()
     }
 
     /// The most rows with which it pays to split them on such an adapter: with more, each core has rows
@@ -85,8 +84,8 @@ const SPLIT_PARTIAL_COLS: u32 = 8192;
 const SPLIT_MOST_PARTIALS: u32 = 64;
 
 /// vec4s of gain, bias or partial sums that a thread of the second kernel holds on a GPU; half as many where
-/// backward accesses one element at a time, which spills on gfx1100 with all gradients accumulated (Mesa
-/// 22.3.6).
+/// backward accesses one element at a time, or two, which spills on gfx1100 with all gradients accumulated,
+/// or with gain and bias of each row and an activation (Mesa 22.3.6).
 const SPLIT_APPLY_VEC4: u32 = 4;
 
 /// The same on a software adapter, whatever its loads.
@@ -156,8 +155,8 @@ fn split(kernels: [Kernel; 2], shape: &RowShape, caps: &Caps) -> Result<[(Rung, 
     let of_first = Chunks::of(shape, threads, wanted.min(most_steps(block_rows)).max(1));
     let (steps, second) = match caps.kind {
         AdapterKind::Gpu => {
-            let backward_by_one = shape.vector_width == 1 && kernels[1] == Kernel::BackwardSplitApply;
-            let vec4 = if backward_by_one { SPLIT_APPLY_VEC4 / 2 } else { SPLIT_APPLY_VEC4 };
+            let by_few = shape.vector_width <= 2 && kernels[1] == Kernel::BackwardSplitApply;
+            let vec4 = if by_few { SPLIT_APPLY_VEC4 / 2 } else { SPLIT_APPLY_VEC4 };
             (vec4 * 4 / shape.step_values(), gpu_walk(second, GPU_THREADS_IN_FLIGHT))
         }
         AdapterKind::Software => {

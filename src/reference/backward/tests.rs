@@ -25,6 +25,7 @@ fn run(
         drow_gain: None,
         dx_gradient: gradient,
         parameter_gradient: gradient,
+        ..BackwardOutputs::default()
     };
     backward(problem, &inputs, outputs).unwrap();
 }
@@ -72,6 +73,7 @@ fn a_zero_centered_gain_is_one_less() {
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         backward(&problem, &inputs, outputs).unwrap();
         (dx, dgain)
@@ -105,6 +107,7 @@ fn accumulating_rounds_once() {
         drow_gain: None,
         dx_gradient: Gradient::Overwrite,
         parameter_gradient: Gradient::Accumulate,
+        ..BackwardOutputs::default()
     };
     backward(&problem, &inputs, outputs).unwrap();
     assert_eq!(dbias[0].to_f32(), 2050.0);
@@ -182,6 +185,7 @@ fn each_gradient_can_be_left_out() {
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         backward(&problem, &inputs, outputs).unwrap();
         [dx.to_vec(), dgain.to_vec(), dbias.to_vec()]
@@ -241,6 +245,7 @@ impl Call {
             drow_gain: None,
             dx_gradient: Gradient::Overwrite,
             parameter_gradient: Gradient::Overwrite,
+            ..BackwardOutputs::default()
         };
         let result = backward(&self.problem, &inputs, outputs);
         let written = dx.iter().chain(&dgain).chain(&dbias).any(|value| *value != 7.0);

@@ -77,7 +77,7 @@ fn pairs<'a>(rows: impl IntoIterator<Item = &'a Levels<FACTORS>>) -> HashSet<[u8
 fn every_pair_of_factors_of_the_product_is_in_the_arrays() {
     let in_product = pairs(with_levels().unwrap().iter().map(|(_, levels)| levels));
     // As many as are compiled in the gate's time.
-    for (strength, most) in [(Strength::Pairs, 350), (Strength::Triples, 3700)] {
+    for (strength, most) in [(Strength::Pairs, 380), (Strength::Triples, 4000)] {
         let chosen = match strength {
             Strength::Triples => all().unwrap(),
             _ => covering(strength, |_| true).unwrap(),

@@ -7,6 +7,7 @@ use super::Runner;
 use crate::error::Error;
 use crate::gpu::{ForwardBuffers, LayerNorm};
 use crate::plan::{Forward, Operation, Tensor};
+use crate::reference;
 use crate::types::{Dtype, GateOrder, Real};
 
 impl Runner<'_> {
@@ -18,7 +19,9 @@ impl Runner<'_> {
         norm: &LayerNorm,
         verdict: &mut Verdict,
     ) -> Result<Vec<f32>, Error> {
-        let forward = Forward { residual: true, statistics: true, without_y: true, ..Forward::default() };
+        let gate = self.case.task.operation().is_gated();
+        let forward =
+            Forward { residual: true, gate, statistics: true, without_y: true, ..Forward::default() };
         let call = self.call(Operation::Forward(forward))?;
         let buffers =
             ForwardBuffers::from_given(self.case.rows as u64, &forward, |tensor| call.given(tensor))
@@ -59,9 +62,10 @@ impl Runner<'_> {
     ) -> Result<(), Error> {
         let (x, residual) = (call.needed(Tensor::X)?, call.needed(Tensor::Residual)?);
         let cols = self.cols;
+        let gates = reference::gates(&self.exact(), self.case.rows, call.values(Tensor::Gate));
         verdict.judge(Tensor::Sum, dtype, cols, sum, |row, column| {
             let i = row * cols + column;
-            let (x, residual) = (x[i].to_f64(), residual[i].to_f64());
+            let (x, residual) = (gates.at(row, column) * x[i].to_f64(), residual[i].to_f64());
             Expected { value: x + residual, terms: x.abs() + residual.abs(), flushed: 3.0 * SMALLEST_NORMAL }
         });
         Ok(())

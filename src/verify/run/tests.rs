@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::gpu::AdapterChoice;
+use crate::plan::Backward;
+use crate::types::Gradient;
 
 /// The buffers say once what becomes of dgain and dbias.
 #[test]
