@@ -11,8 +11,8 @@ pub(super) const GATED_GRADIENTS: u32 = 3;
 
 impl Plan {
     /// The plan that sums the partial sums which [`Plan::backward`] or [`Plan::channel_sums`] leaves. Where a
-    /// gate has a gradient for each sample, and gain and bias are [shared](Channels::shares_affine), it has
-    /// that of the gate alone, and [`Plan::reduce_shared`] the others.
+    /// gate has a gradient for each sample, and gain and bias are [shared](crate::Channels::shares_affine),
+    /// it has that of the gate alone, and [`Plan::reduce_shared`] the others.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the problem is; [`Error::Unsupported`] where no kernel fits the adapter's
@@ -48,8 +48,8 @@ impl Plan {
     }
 
     /// The plan that comes after [`Plan::reduce_parameters`] where a gate has a gradient for each sample, and
-    /// dgain or dbias, which all of them [share](Channels::shares_affine), is wanted too: the sums of those
-    /// over the partial sums of all samples. None elsewhere.
+    /// dgain or dbias, which all of them [share](crate::Channels::shares_affine), is wanted too: the sums of
+    /// those over the partial sums of all samples. None elsewhere.
     ///
     /// # Errors
     /// As [`Plan::reduce_parameters`].

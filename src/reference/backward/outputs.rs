@@ -4,9 +4,9 @@ use super::super::{check_given, check_type};
 use crate::op::Stored;
 use crate::{BackwardInputs, Element, Error, Gradient, Problem, RowsMut};
 
-/// What [`backward`] writes: the gradients that are asked for. Slices may be longer than what is written to
-/// them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as [all that
-/// grows](crate#what-grows).
+/// What [`backward`](super::backward()) writes: the gradients that are asked for. Slices may be longer than
+/// what is written to them; the rest stays as it is. Written with `..`, over [`default`](Self::default), as
+/// [all that grows](crate#what-grows).
 #[derive(Debug)]
 pub struct BackwardOutputs<'a, O, Q> {
     /// The gradient with respect to x, `[rows, cols]`; with a residual, the gradient of both summands.
