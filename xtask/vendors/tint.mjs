@@ -37,9 +37,11 @@ const fail = (message) => {
 // A lost device finds no fault with anything.
 device.lost.then(({ message }) => fail(`Dawn has lost its device: ${message}`));
 
-// Of more invocations than the null back end offers (256) a text gets no pipeline. That leaves out Dawn's check of limits;
-// Tint has analyzed the text with the module.
-const fits = (invocations) => invocations <= limits.maxComputeInvocationsPerWorkgroup;
+// Of more invocations (256) or storage buffers (8) than the null back end offers a text gets no pipeline. That leaves out
+// Dawn's check of limits; Tint has analyzed the text with the module.
+const storageBuffers = (code) => code.match(/var<storage\b/g)?.length ?? 0;
+const fits = (code, invocations) =>
+  invocations <= limits.maxComputeInvocationsPerWorkgroup && storageBuffers(code) <= limits.maxStorageBuffersPerShaderStage;
 
 const compile = async ({ label, code, invocations = 1 }) => {
   const messages = [];
@@ -48,7 +50,7 @@ const compile = async ({ label, code, invocations = 1 }) => {
   for (const { type, lineNum, message } of (await module.getCompilationInfo()).messages) {
     messages.push(`${type}, line ${lineNum}: ${message}`);
   }
-  if (messages.length === 0 && fits(invocations)) {
+  if (messages.length === 0 && fits(code, invocations)) {
     device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
   }
   const error = await device.popErrorScope();
