@@ -112,20 +112,21 @@ impl Backward {
         (self.dgain.is_none() || affine.has_gain()) && (self.dbias.is_none() || affine.has_bias())
     }
 
-    /// What the first of the two split kernels does of any call. It writes no gradient: x and dy are read
-    /// where they are. Behind a gate what 16 bits hide of dx shows. A new option has to be decided.
+    /// What the first of the two split kernels does of a call whose rows are
+    /// [split](Self::splits_rows). It writes no gradient: x and dy are read where they are. In dbranch what
+    /// 16 bits hide of dx shows. A new option has to be decided.
     pub(crate) const fn of_split_sums(self) -> Self {
         Self {
             dx: None,
             dsum: false,
-            dbranch: self.is_gated(),
+            dbranch: self.dbranch,
             dgate: None,
             dgain: None,
             dbias: None,
             row_gain: false,
             drow_gain: None,
             given_statistics: self.given_statistics,
-            from_y: self.from_y,
+            from_y: false,
             clamped: false,
             gate_input: self.gate_input,
             x_in_dx: false,

@@ -254,7 +254,7 @@ impl Plan {
         let (shape, caps) = &shaped(problem, vector_width, caps)?;
         if !backward.splits_rows() {
             let takes = if backward.from_y { "y" } else { "a branch" };
-            let needs = "x, dy and dsum alone: with more, AMD's compiler spills registers";
+            let needs = "x, and no branch: with those AMD's compiler spills registers";
             return Err(Error::unsupported("what backward of split rows reads", takes, needs));
         }
         let backward = of_rows(problem, backward);

@@ -205,7 +205,7 @@ impl Plan {
                 let whole_runs = 2 * run_steps * (1 + u64::from(self.parts())) + 3 * run_steps + 4 * runs;
                 6 + whole_runs + 2 * steps + 2 * reduction + of_dgate
             }
-            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction + of_dgate,
+            Kernel::BackwardSplitApply => 1 + 7 * trips + steps + row_partials + 2 * reduction,
             // Two walks over each channel of a slot, and a reduction; and a sum over the slots.
             Kernel::BackwardChannelSums => {
                 let slots = self.rows_per_workgroup.max(1);

@@ -6,8 +6,8 @@ use crate::types::{Normalization, Statistics};
 use std::ops::Add;
 
 /// Bytes that a call reads and writes, each access of a kernel counted, whether a cache serves it or not;
-/// what a step of a row loads twice, as x behind an activation in backward, counts once. gain, bias
-/// and gate, which rows share, count once a call.
+/// what a step of a row loads twice, as x behind an activation in backward, counts once. gain, bias and gate,
+/// which rows share, count once a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

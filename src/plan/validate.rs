@@ -80,7 +80,7 @@ impl Plan {
             return wrong("cols", self.cols, format!("1 to {}", Problem::MAX_COLS));
         }
         if (self.wants_whole_rows() && self.kernel.is_split()) || (self.writes_codes() && self.is_across()) {
-            let needs = "one of whole rows, and not across, where y is written in codes";
+            let needs = "one of whole rows with codes, from y and with dgate, and with codes not across";
             return Err(Error::invalid("the plan's kernel", self.kernel, needs));
         }
         if let Some(channels) = self.channels {

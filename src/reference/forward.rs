@@ -83,15 +83,7 @@ pub fn forward<T: Element, P: Element, O: Real, R: Element>(
         }
     }
     if inputs.gate.is_some() {
-        if inputs.residual.is_none() {
-            let why = "a gated x is added to it: `sum = residual + gate * x`";
-            return Err(Error::MissingBuffer { buffer: "residual", why });
-        }
-        if inputs.row_gain.is_some() {
-            let why = "rows of a gated sum have no gain each";
-            return Err(Error::UnusedBuffer { buffer: "row_gain", why });
-        }
-        problem.check_uses_gate("gate")?;
+        problem.check_gate_of_forward(inputs.residual.is_some(), inputs.row_gain.is_some())?;
         check_given("gate", inputs.gate, problem.gates() as usize)?;
     }
     check_given("gain", inputs.gain, parameters)?;

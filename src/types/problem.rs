@@ -155,6 +155,20 @@ impl Problem {
         Err(Error::UnusedBuffer { buffer, why })
     }
 
+    /// That a forward call with a gate has what that needs, and no gain of each row.
+    pub(crate) fn check_gate_of_forward(&self, residual: bool, row_gain: bool) -> Result<(), Error> {
+        if !residual {
+            let why = "a gated x is added to it: `sum = residual + gate * x`";
+            return Err(Error::MissingBuffer { buffer: "residual", why });
+        }
+        if row_gain {
+            return Err(Error::UnusedBuffer { buffer: "row_gain", why: Self::NO_GAIN_OF_SUMS });
+        }
+        self.check_uses_gate("gate")
+    }
+
+    pub(crate) const NO_GAIN_OF_SUMS: &str = "rows of a gated sum have no gain each";
+
     /// The same rows without what comes after xhat.
     pub(crate) const fn without_affine(&self) -> Self {
         Self { affine: Affine::None, activation: Activation::None, parameter_dtype: self.dtype, ..*self }

@@ -50,8 +50,8 @@ static POOL: LazyLock<Vec<(Levels<FACTORS>, Case)>> = LazyLock::new(|| {
     pool
 });
 
-/// Whether two levels may be in one case. Of those that are in none, this says so of nearly all, which would
-/// be tried in vain.
+/// Whether two levels may be in one case, as far as a glance tells: of most that are in none it says so, and
+/// they need not be tried in vain.
 fn may_meet([first, second]: [(usize, usize); 2]) -> bool {
     let of_forward = |(factor, level): (usize, usize)| match factor {
         _ if FORWARD_ONLY.contains(&factor) => Some(level > 0),

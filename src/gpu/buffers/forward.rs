@@ -136,15 +136,7 @@ impl<'a> ForwardBuffers<'a> {
         }
         self.row_gain.map_or(Ok(()), |_| problem.check_uses_row_gain("row_gain"))?;
         if self.gate.is_some() {
-            if self.residual.is_none() {
-                let why = "a gated x is added to it: `sum = residual + gate * x`";
-                return Err(Error::MissingBuffer { buffer: "residual", why });
-            }
-            if self.row_gain.is_some() {
-                let why = "rows of a gated sum have no gain each";
-                return Err(Error::UnusedBuffer { buffer: "row_gain", why });
-            }
-            problem.check_uses_gate("gate")?;
+            problem.check_gate_of_forward(self.residual.is_some(), self.row_gain.is_some())?;
         }
         if let Some(codes) = &self.codes {
             if self.mean.is_some() || self.running.is_some() {

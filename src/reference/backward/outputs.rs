@@ -75,8 +75,7 @@ pub(super) fn check_gated_sum<T: Element, P: Element, D: Element, O, Q>(
         if is_there {
             problem.check_uses_gate(buffer)?;
             if inputs.row_gain.is_some() {
-                let why = "rows of a gated sum have no gain each";
-                return Err(Error::UnusedBuffer { buffer: "row_gain", why });
+                return Err(Error::UnusedBuffer { buffer: "row_gain", why: Problem::NO_GAIN_OF_SUMS });
             }
         }
     }
